@@ -42,7 +42,7 @@ def look_at(position: np.ndarray) -> np.ndarray:
     return pose.astype(np.float32)
 
 
-def sphere(views: int, *, reference_views: int, radius: float, elevation: float, seed: int) -> np.ndarray:
+def sphere(views: int, *, reference_views: int, radius: float, elevation: tuple[float, float], seed: int) -> np.ndarray:
     """Cameras around one person: one frontal, some near frontal, the back, then all sides.
 
     View 0 is exactly frontal, views 1 .. reference_views - 1 keep within 45 degrees of it, view `reference_views` is the
@@ -53,7 +53,7 @@ def sphere(views: int, *, reference_views: int, radius: float, elevation: float,
         views: V, how many cameras.
         reference_views: how many of them are near frontal, at least 1.
         radius: distance from the origin, world units.
-        elevation: greatest elevation above or below the equator, degrees.
+        elevation: lowest and highest camera, degrees over the equator; drawn evenly between.
         seed: draws the jitter.
 
     Returns:
@@ -68,7 +68,7 @@ def sphere(views: int, *, reference_views: int, radius: float, elevation: float,
     spacing = 360.0 / max(around, 1)
     jitter = generator.uniform(-spacing / 4, spacing / 4, around)
     azimuths[reference_views:] = (180.0 + 360.0 * GOLDEN * np.arange(around) + jitter) % 360.0
-    elevations = generator.uniform(-elevation, elevation, views)
+    elevations = generator.uniform(*elevation, views)
     azimuths[0] = elevations[0] = 0.0
     if around:
         azimuths[reference_views], elevations[reference_views] = 180.0, 0.0

@@ -1,0 +1,59 @@
+"""Features out of a tri-plane.
+
+Letters: planes [N, 3, C, R, R] with the second axis in the order xy, xz, yz. The **first** letter of a plane runs along
+its columns (last axis), the second along its rows: plane xy has x to the right and y downwards with the row index.
+Texel (row i, column j) covers the square whose centre is box * (2 (j + 0.5) / R - 1), box * (2 (i + 0.5) / R - 1).
+"""
+
+import torch
+import torch.nn.functional as F
+
+from rodin.shapes import check_shape
+
+AXES = ((0, 1), (0, 2), (1, 2))
+
+
+def look_up(planes: torch.Tensor, points: torch.Tensor, box: float) -> torch.Tensor:
+    """Features of points: the mean of three bilinear look-ups, one a plane.
+
+    f(x) = (P_xy(x, y) + P_xz(x, z) + P_yz(y, z)) / 3
+
+    Args:
+        planes: [N, 3, C, R, R].
+        points: [N, M, 3], world units; beyond the box the border texel is continued.
+        box: half the side of the fitted cube, world units.
+
+    Returns:
+        features [N, M, C].
+
+    Source: paper B.2 (R25). Ours: planes xy, xz, yz (EG3D's published xy, xz, zx repeats one).
+    """
+    sizes = check_shape("planes", planes, "N 3 C R R")
+    check_shape("points", points, "N M 3", N=sizes["N"])
+    unit = points / box
+    grid = torch.stack([unit[..., axes] for axes in AXES], dim=1).flatten(0, 1)[:, :, None]
+    features = F.grid_sample(planes.flatten(0, 1), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return features[..., 0].unflatten(0, (sizes["N"], 3)).mean(dim=1).transpose(1, 2)
+
+
+def resize(planes: torch.Tensor, resolution: int) -> torch.Tensor:
+    """Planes at another resolution, bilinear, antialiased when they shrink.
+
+    Args:
+        planes: [N, 3, C, R, R].
+        resolution: r, texels a side.
+
+    Returns:
+        [N, 3, C, r, r]; the same tensor where r = R.
+    """
+    sizes = check_shape("planes", planes, "N 3 C R R")
+    if resolution == sizes["R"]:
+        return planes
+    flat = F.interpolate(
+        planes.flatten(0, 1),
+        size=(resolution, resolution),
+        mode="bilinear",
+        antialias=resolution < sizes["R"],
+        align_corners=False,
+    )
+    return flat.unflatten(0, (sizes["N"], 3))
