@@ -1,0 +1,84 @@
+"""`demo`: the whole of RODIN small and real, in ten minutes on two CPU cores. All values are ours."""
+
+from rodin.config import (
+    Base,
+    Config,
+    Data,
+    Diffusion,
+    Evaluate,
+    Fit,
+    FitLosses,
+    Latent,
+    Prior,
+    Sample,
+    SharedDecoder,
+    SmallClip,
+    Sweeps,
+    Training,
+    TriPlane,
+    Upsample,
+)
+
+
+def _training(batch: int, steps: int, lr: float, ema: float = 0.99) -> Training:
+    return Training(
+        batch=batch, steps=steps, lr=lr, warmup=20, ema=ema, precision="float32", checkpoint_every=max(25, steps // 5)
+    )
+
+
+DEMO = Config(
+    preset="demo",
+    data=Data(
+        subjects=28, held_out=4, views=24, reference_views=6, resolution=64, samples=8, shard_subjects=8, captions=8
+    ),
+    triplane=TriPlane(channels=8, resolution=64, base_resolution=32),
+    clip=SmallClip(
+        pretrained=None, width=64, image_size=64, patch=8, tower_width=96, image_layers=3, text_layers=2, steps=250
+    ),
+    decoder=SharedDecoder(subjects=12, steps=400, subjects_per_step=2, rays=1024),
+    fit=Fit(steps=200, rays=1536, samples=48, min_rescale=32, held_out_views=3, floor_psnr=14.0, losses=FitLosses()),
+    base=Base(
+        channels=32,
+        multipliers=(1, 2, 2),
+        blocks=1,
+        attention=(8,),
+        head_channels=16,
+        dropout=0.0,
+        diffusion=Diffusion(sampler="ddim", sampling_steps=50),
+        training=_training(8, 700, 1e-3, 0.995),
+    ),
+    upsample=Upsample(
+        channels=32,
+        blocks=1,
+        diffusion=Diffusion(timesteps=100, predicts="x0", sampler="ddim", sampling_steps=10),
+        training=_training(4, 200, 1e-3),
+    ),
+    latent=Latent(
+        layers=6,
+        hidden=256,
+        diffusion=Diffusion(clip=None, sampling_steps=100),
+        training=_training(64, 1500, 5e-4, 0.995),
+    ),
+    prior=Prior(
+        layers=3,
+        width=96,
+        heads=4,
+        diffusion=Diffusion(predicts="x0", clip=None, sampling_steps=50),
+        training=_training(64, 600, 5e-4, 0.99),
+    ),
+    sample=Sample(
+        unconditional=12,
+        interpolations=1,
+        interpolation_steps=6,
+        prompts=24,
+        trajectory_steps=6,
+        views=4,
+        resolution=64,
+        render_samples=48,
+        mesh_resolution=64,
+        shard_samples=20,
+        batch=8,
+    ),
+    evaluate=Evaluate(subjects=4, views=24, neighbours=3),
+    sweeps=Sweeps(plane_resolutions=(16, 32, 64), view_counts=(6, 12, 21), fit_subjects=2, shard_subjects=4),
+)
