@@ -1,0 +1,176 @@
+"""The learned models: CLIP, base, upsampler, latent, text prior, refiner."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rodin.config.section import Count, Fraction, Positive, Real, Section, Weight
+
+
+class SmallClip(Section):
+    """The CLIP that conditions the models: pretrained where configured, else a small one trained on our captions."""
+
+    pretrained: str | None = "ViT-B-32-quickgelu"
+    """open_clip model whose weights `rodin weights fetch` brought (R8: ViT-B/32); none: stage `clip` trains a small one"""
+    width: Positive = 512
+    """width of the shared embedding, D (R8: 512)"""
+    image_size: Positive = 224
+    """side of the pictures it sees (ViT-B/32: 224)"""
+    image_layers: Positive = 4
+    """transformer layers of the small image tower (ours)"""
+    text_layers: Positive = 2
+    """transformer layers of the small text tower (ours)"""
+    tower_width: Positive = 128
+    """hidden width of both small towers (ours)"""
+    patch: Positive = 8
+    """patch side of the small image tower, pixels (ours)"""
+    steps: Positive = 1_000
+    """training steps of the small CLIP (ours)"""
+    batch: Positive = 64
+    """picture-caption pairs in a step (ours)"""
+    lr: Real = 5e-4
+    """AdamW's step size (ours)"""
+
+
+class Diffusion(Section):
+    """Noising and sampling (R1-R4, R16-R19)."""
+
+    timesteps: Positive = 1_000
+    """T (R16: 1000; upsampler R17: 100)"""
+    schedule: Literal["linear", "cosine", "sigmoid"] = "linear"
+    """noise schedule; linear betas are scaled by 1000/T (R18)"""
+    predicts: Literal["eps", "x0"] = "eps"
+    """what the network predicts (R3: eps; ours for the upsampler and prior: x0)"""
+    sampler: Literal["ancestral", "ddim"] = "ancestral"
+    """ancestral steps of equation 3, or DDIM (R4)"""
+    sampling_steps: Positive = 100
+    """steps of a sample (R19: 100)"""
+    clip: float | None = 1.0
+    """clip x0_hat to [-clip, clip] while sampling; none: do not (ours)"""
+    noise_scale: Real = 1.0
+    """scale of the noise added while sampling (ours)"""
+
+
+class Training(Section):
+    """How a network is trained (R12-R15, R39, R42)."""
+
+    batch: Positive = 48
+    """samples in a step over all ranks (R14: 48 base, 16 upsampler, 96 latent and prior)"""
+    steps: Positive = 500_000
+    """optimiser steps (ours)"""
+    lr: Real = 5e-5
+    """AdamW's step size (R13: 5e-5; R39, R42: 4e-5)"""
+    warmup: Count = 1_000
+    """steps over which the step size rises (ours)"""
+    weight_decay: Weight = 0.0
+    """AdamW's weight decay (ours)"""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.9999
+    """rate of the exponential moving average (R15: 0.9999)"""
+    clip_norm: Real = 1.0
+    """largest norm of the gradient (ours)"""
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """autocast precision; weights stay float32 (ours)"""
+    accumulate: Positive = 1
+    """gradient accumulation: parts of a rank's batch (ours)"""
+    checkpoint_every: Positive = 2_000
+    """steps between checkpoints (ours)"""
+
+
+class Base(Section):
+    """The base model (R5-R8)."""
+
+    channels: Positive = 192
+    """channels at the first level (R5: 192)"""
+    multipliers: tuple[Positive, ...] = (1, 2, 3, 4)
+    """channel multiplier of each level (ours)"""
+    blocks: Positive = 3
+    """residual blocks a level (ours)"""
+    attention: tuple[Positive, ...] = (32, 16, 8)
+    """resolutions with attention (ours)"""
+    head_channels: Positive = 64
+    """channels of an attention head (ours)"""
+    dropout: Fraction = 0.1
+    """dropout in residual blocks (ours)"""
+    drop_latent: Fraction = 0.2
+    """share of training samples whose condition is dropped (R50)"""
+    diffusion: Diffusion = Diffusion()
+    """noising and sampling"""
+    training: Training = Training()
+    """how it is trained"""
+
+
+class Degrade(Section):
+    """Condition augmentation: a random mix of downscale, blur and noise (R11; ranges ours)."""
+
+    downscale: tuple[float, float] = (1.0, 2.0)
+    """least and greatest factor under the base resolution"""
+    blur: tuple[float, float] = (0.0, 1.0)
+    """least and greatest standard deviation of the Gaussian blur, low-resolution pixels"""
+    noise: tuple[float, float] = (0.0, 0.1)
+    """least and greatest standard deviation of the Gaussian noise, feature units"""
+
+
+class Upsample(Section):
+    """The upsampling model (R9-R11)."""
+
+    channels: Positive = 192
+    """channels at the low resolution (ours)"""
+    blocks: Positive = 4
+    """residual blocks on either side of the middle (ours)"""
+    dropout: Fraction = 0.0
+    """dropout in residual blocks (ours)"""
+    roll_out: bool = True
+    """the three planes side by side (R6); off for Figure 6's ablation"""
+    aware: bool = True
+    """3D-aware convolution (R7); off for Figure 6's ablation"""
+    degrade: Degrade = Degrade()
+    """condition augmentation"""
+    diffusion: Diffusion = Diffusion(timesteps=100, predicts="x0")
+    """noising and sampling (R17: T = 100)"""
+    training: Training = Training(batch=16)
+    """how it is trained (R14: batch 16)"""
+
+
+class Latent(Section):
+    """Latent diffusion for unconditional sampling (R39)."""
+
+    layers: Positive = 20
+    """layers of the MLP (R39: 20)"""
+    hidden: Positive = 2048
+    """hidden width (R39: 2048)"""
+    diffusion: Diffusion = Diffusion(clip=None)
+    """noising and sampling"""
+    training: Training = Training(batch=96, lr=4e-5)
+    """how it is trained"""
+
+
+class Prior(Section):
+    """Text prior: text embedding to image embedding (R40-R42)."""
+
+    layers: Positive = 12
+    """transformer layers (ours)"""
+    width: Positive = 512
+    """transformer width (ours)"""
+    heads: Positive = 8
+    """attention heads (ours)"""
+    drop_text: Fraction = 0.1
+    """share of training samples whose text is dropped (ours)"""
+    best_of: Positive = 2
+    """samples drawn, the best kept by dot product with the text (R41: 2)"""
+    diffusion: Diffusion = Diffusion(predicts="x0", clip=None)
+    """noising and sampling"""
+    training: Training = Training(batch=96, lr=4e-5)
+    """how it is trained"""
+
+
+class Refine(Section):
+    """Convolution refinement of rendered pictures (R63): off unless asked for."""
+
+    enabled: bool = False
+    """whether the stage is part of the run"""
+    channels: Positive = 64
+    """channels of the network (ours)"""
+    blocks: Positive = 4
+    """residual blocks (ours)"""
+    training: Training = Training(batch=16, lr=1e-4, steps=50_000)
+    """how it is trained"""

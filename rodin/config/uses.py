@@ -1,0 +1,62 @@
+"""What is drawn from the trained models, and what is measured."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rodin.config.section import Count, Positive, Real, Section
+
+
+class Sample(Section):
+    """What the `sample` stage draws."""
+
+    guidance_scale: Real = 1.5
+    """classifier-free guidance (R50); 1 is without"""
+    unconditional: Positive = 64
+    """avatars drawn from nothing (R54)"""
+    interpolations: Count = 4
+    """pairs of avatars interpolated (R57)"""
+    interpolation_steps: Annotated[int, Field(ge=2)] = 7
+    """avatars on the way from one to the other, ends included"""
+    prompts: Positive = 24
+    """text prompts naming a hair or shirt colour"""
+    trajectory_steps: Annotated[int, Field(ge=2)] = 8
+    """points of the reverse process that are rendered (R45)"""
+    views: Positive = 8
+    """pictures of each sample, around it; the first is frontal"""
+    resolution: Annotated[int, Field(ge=16)] = 256
+    """side of those pictures, pixels"""
+    render_samples: Positive = 128
+    """samples on a ray when rendering"""
+    mesh_resolution: Annotated[int, Field(ge=16)] = 256
+    """grid of marching cubes (R55)"""
+    shard_samples: Positive = 16
+    """avatars packed into one array element"""
+    batch: Positive = 8
+    """avatars drawn together"""
+
+
+class Evaluate(Section):
+    """Measuring conditional reconstruction and neighbours (R47-R49)."""
+
+    subjects: Positive = 1_000
+    """held-out people measured at most (R48: 1K)"""
+    views: Positive = 300
+    """views of each compared (R48: 300)"""
+    neighbours: Positive = 5
+    """nearest training people shown of each sample (R47)"""
+
+
+class Sweeps(Section):
+    """The paper's ablations."""
+
+    guidance_scales: tuple[Real, ...] = (1.0, 1.2, 1.5, 3.0, 6.0)
+    """Table 1's columns; 1 is 'w/o CFG' (R49)"""
+    plane_resolutions: tuple[Positive, ...] = (64, 128, 256, 384, 512)
+    """Figure 3's planes (R43)"""
+    view_counts: tuple[Positive, ...] = (10, 25, 50, 100, 200, 300)
+    """Figure 4's numbers of views (R44)"""
+    fit_subjects: Positive = 8
+    """people fitted at each point of Figures 3 and 4 (ours)"""
+    shard_subjects: Positive = 16
+    """people measured in one array element (ours)"""
