@@ -11,7 +11,7 @@ class SmallClip(Section):
     """The CLIP that conditions the models: pretrained where configured, else a small one trained on our captions."""
 
     pretrained: str | None = "ViT-B-32-quickgelu"
-    """open_clip model whose weights `rodin weights fetch` brought (R8: ViT-B/32); none: stage `clip` trains a small one"""
+    """open_clip model with weights from `rodin weights fetch` (R8: ViT-B/32); none: stage `clip` trains a small one"""
     width: Positive = 512
     """width of the shared embedding, D (R8: 512)"""
     image_size: Positive = 224
