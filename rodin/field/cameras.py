@@ -32,9 +32,7 @@ def look_at(position: np.ndarray) -> np.ndarray:
     forward = -position / max(length, 1e-12)
     right = np.cross(forward, (0.0, 1.0, 0.0))
     if length < 1e-9 or np.linalg.norm(right) < 1e-6:
-        raise ValueError(
-            f"camera position: got {position.tolist()}, which has no view of the origin with y up; move it off the y axis"
-        )
+        raise ValueError(f"camera position: got {position.tolist()}, wanted a point off the y axis, where y can be up")
     right /= np.linalg.norm(right)
     down = np.cross(forward, right)
     pose = np.eye(4)
@@ -45,9 +43,9 @@ def look_at(position: np.ndarray) -> np.ndarray:
 def sphere(views: int, *, reference_views: int, radius: float, elevation: tuple[float, float], seed: int) -> np.ndarray:
     """Cameras around one person: one frontal, some near frontal, the back, then all sides.
 
-    View 0 is exactly frontal, views 1 .. reference_views - 1 keep within 45 degrees of it, view `reference_views` is the
-    exact back. The others step by the golden angle, so that every run of them, the last ones (held out) too, sees all
-    sides; a jitter of half their mean spacing makes people differ.
+    View 0 is exactly frontal, views 1 .. reference_views - 1 keep within 45 degrees of it, view `reference_views` is
+    the exact back. The others step by the golden angle, so that every run of them, the last ones (held out) too, sees
+    all sides; a jitter of half their mean spacing makes people differ.
 
     Args:
         views: V, how many cameras.

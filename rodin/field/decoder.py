@@ -1,5 +1,7 @@
 """The light MLP that turns a tri-plane's features into density and colour."""
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -28,7 +30,7 @@ class Decoder(nn.Module):
             )
         self.channels, self.width, self.layers, self.view_directions = channels, width, layers, view_directions
         widths = [channels] + [width] * (layers - 2)
-        self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.density_and_features = nn.Linear(widths[-1], 1 + width)
         self.colour = nn.Linear(width + (3 if view_directions else 0), 3)
 

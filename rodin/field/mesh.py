@@ -1,0 +1,184 @@
+"""Meshes out of tri-planes: marching cubes on the density, colours from the decoder, grey pictures of the shape."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import trimesh
+from scipy import ndimage
+from skimage import measure
+from trimesh.exchange.gltf import export_glb
+
+from rodin.field import cameras
+from rodin.field.decoder import Decoder
+from rodin.field.occupancy import CHUNK, densities
+from rodin.field.planes import look_up
+
+LIGHT = np.array([0.35, 0.5, 0.8])
+
+
+def density_grid(planes: torch.Tensor, decoder: Decoder, *, box: float, resolution: int) -> np.ndarray:
+    """Density on a regular grid that reaches the faces of the box.
+
+    Args:
+        planes: [3, C, R, R].
+        decoder: the shared decoder.
+        box: half the side of the fitted cube.
+        resolution: G, grid points a side.
+
+    Returns:
+        [G, G, G] float32, indexed (x, y, z), per world unit.
+    """
+    axis = torch.linspace(-box, box, resolution, device=planes.device)
+    points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
+    return densities(planes, decoder, points, box).view((resolution,) * 3).float().cpu().numpy()
+
+
+def surface(density: np.ndarray, *, box: float, level: float, smallest: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
+    """The closed surface where a density grid crosses a level, without floaters.
+
+    Args:
+        density: [G, G, G], indexed (x, y, z), reaching the faces of the box.
+        box: half the side of the cube.
+        level: density of the surface, per world unit.
+        smallest: connected solids under this share of the largest one's volume are dropped, and hollows are filled.
+
+    Returns:
+        vertices [K, 3] float32 in world units, faces [F, 3] int64 with normals outwards; both empty where nothing is
+        as dense as the level.
+
+    Source: R55. Ours: small components and inner hollows are dropped.
+    """
+    solid = ndimage.binary_fill_holes(density > level)
+    labels = np.asarray(measure.label(solid, connectivity=1), dtype=np.int64)
+    volumes = np.bincount(labels.ravel())
+    volumes[0] = 0
+    if not volumes.any():
+        return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64)
+    keep = (volumes >= max(1.0, smallest * volumes.max()))[labels]
+    floaters, hollows = ~keep & (density > level), keep & (density <= level)
+    cleaned = np.where(floaters, 0.0, np.where(hollows, 2 * level, density))
+    padded = np.pad(cleaned.astype(np.float32), 1)
+    cell = 2 * box / (density.shape[0] - 1)
+    vertices, faces, _, _ = measure.marching_cubes(padded, level, gradient_direction="ascent")
+    return ((vertices - 1) * cell - box).astype(np.float32), faces.astype(np.int64)
+
+
+@torch.no_grad()
+def mesh(
+    planes: torch.Tensor, decoder: Decoder, *, box: float, resolution: int, level: float = 10.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mesh of a tri-plane.
+
+    Args:
+        planes: [3, C, R, R].
+        decoder: the shared decoder.
+        box: half the side of the fitted cube.
+        resolution: G, grid points a side for marching cubes.
+        level: density of the surface, per world unit.
+
+    Returns:
+        vertices [K, 3] float32 (world units), faces [F, 3] int64, colours [K, 3] uint8 (sRGB).
+
+    Source: R55.
+    """
+    vertices, faces = surface(density_grid(planes, decoder, box=box, resolution=resolution), box=box, level=level)
+    points = torch.from_numpy(vertices).to(planes)
+    colours = []
+    for part in points.split(CHUNK):
+        facing = -torch.nn.functional.normalize(part, dim=-1) if decoder.view_directions else None
+        colours.append(decoder(look_up(planes[None], part[None], box)[0], facing)[1])
+    colour = torch.cat(colours).cpu().numpy()
+    return vertices, faces, np.rint(colour * 255).astype(np.uint8)
+
+
+def write_glb(path: Path, vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray) -> None:
+    """Write a coloured mesh as binary glTF (y up, the face looks to +z, as glTF wants).
+
+    Args:
+        path: where to; the folder exists.
+        vertices: [K, 3], world units.
+        faces: [F, 3].
+        colours: [K, 3] uint8.
+    """
+    if not len(faces):
+        raise ValueError(f"mesh for {path.name}: got no faces, wanted at least one; lower the level of the surface")
+    shape = trimesh.Trimesh(vertices=vertices, faces=faces, vertex_colors=colours, process=False)
+    Path(path).write_bytes(export_glb(shape))
+
+
+def shade(
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    camera_to_world: np.ndarray,
+    intrinsics: np.ndarray,
+    size: int,
+    colours: np.ndarray | None = None,
+) -> np.ndarray:
+    """A shaded picture of a mesh on white, by a z-buffer over samples of its triangles.
+
+    Args:
+        vertices: [K, 3], world units.
+        faces: [F, 3], normals outwards.
+        camera_to_world: [4, 4], OpenCV axes.
+        intrinsics: [4] fx, fy, cx, cy in pixels of a picture of `size`.
+        size: side of the picture, pixels.
+        colours: [K, 3] uint8 at the vertices; none: grey.
+
+    Returns:
+        [size, size, 3] uint8.
+    """
+    picture = np.full((2 * size, 2 * size, 3), 1.0)
+    if len(faces):
+        pixels, depth = cameras.project(vertices, camera_to_world, np.asarray(intrinsics) * 2)
+        pixel, face, corner = _fragments(pixels[faces], depth[faces], 2 * size)
+        normals = _vertex_normals(vertices, faces)
+        normal = np.einsum("kc,kcd->kd", corner, normals[faces[face]])
+        normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
+        light = np.asarray(camera_to_world, np.float64)[:3, :3] @ (LIGHT * (1, -1, -1) / np.linalg.norm(LIGHT))
+        brightness = 0.25 + 0.65 * np.clip(normal @ light, 0, 1)
+        base = np.full((1, 3), 1.0) if colours is None else np.einsum("kc,kcd->kd", corner, colours[faces[face]] / 255)
+        picture.reshape(-1, 3)[pixel] = base * brightness[:, None]
+    picture = picture.reshape(size, 2, size, 2, 3).mean(axis=(1, 3))
+    return np.rint(picture * 255).astype(np.uint8)
+
+
+def _vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    a, b, c = (vertices[faces[:, k]].astype(np.float64) for k in range(3))
+    cross = np.cross(b - a, c - a)
+    flat = faces.ravel()
+    columns = [np.bincount(flat, np.repeat(cross[:, k], 3), minlength=len(vertices)) for k in range(3)]
+    normals = np.stack(columns, axis=-1)
+    return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
+
+
+def _fragments(corners: np.ndarray, depth: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The nearest triangle at each pixel centre: pixel [K], face [K], barycentric coordinates [K, 3]."""
+    low = np.clip(np.ceil(corners.min(1) - 0.5), 0, size).astype(np.int64)
+    high = np.clip(np.floor(corners.max(1) - 0.5) + 1, 0, size).astype(np.int64)
+    extent = np.where((depth > 1e-6).all(-1)[:, None], np.maximum(high - low, 0), 0)
+    counts = extent.prod(-1)
+    face = np.repeat(np.arange(len(corners)), counts)
+    place = np.arange(len(face)) - np.repeat(np.cumsum(counts) - counts, counts)
+    across = np.maximum(extent[face, 0], 1)
+    x, y = low[face, 0] + place % across, low[face, 1] + place // across
+    corner = _barycentric(corners[face], np.stack([x, y], axis=-1) + 0.5)
+    inside = (corner >= -1e-9).all(-1)
+    face, corner, pixel = face[inside], corner[inside], (y * size + x)[inside]
+    distance = (corner * depth[face]).sum(-1)
+    order = np.lexsort((distance, pixel))
+    _, nearest = np.unique(pixel[order], return_index=True)
+    first = order[nearest]
+    return pixel[first], face[first], corner[first]
+
+
+def _barycentric(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
+    a, b, c = triangles[:, 0], triangles[:, 1], triangles[:, 2]
+
+    def cross(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+
+    area = cross(b - a, c - a)
+    area = np.where(np.abs(area) < 1e-12, np.inf, area)
+    first, second = cross(b - points, c - points) / area, cross(c - points, a - points) / area
+    return np.stack([first, second, np.where(np.isinf(area), -1.0, 1.0 - first - second)], axis=-1)
