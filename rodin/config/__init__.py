@@ -82,15 +82,15 @@ class Config(Section):
 
     def train_subjects(self) -> list[str]:
         """Ids of the training people."""
-        return [f"{number:06d}" for number in range(self.data.subjects)]
+        return _ids(range(self.data.subjects))
 
     def held_out_subjects(self) -> list[str]:
         """Ids of the people no training stage sees."""
-        return [f"{number:06d}" for number in range(self.data.subjects, self.data.subjects + self.data.held_out)]
+        return _ids(range(self.data.subjects, self.data.subjects + self.data.held_out))
 
     def all_subjects(self) -> list[str]:
         """Ids of all people, training people first."""
-        return self.train_subjects() + self.held_out_subjects()
+        return _ids(range(self.data.subjects + self.data.held_out))
 
     def shards(self, stage: str) -> int:
         """How many independent pieces of work a stage has; 1 for a stage that is no array."""
@@ -107,9 +107,9 @@ class Config(Section):
 
     def subjects_of(self, stage: str, shard: int) -> list[str]:
         """The people in one shard of `render` or `fit`."""
-        people = self.all_subjects() if stage == "render" else self.train_subjects()
+        people = self.data.subjects + (self.data.held_out if stage == "render" else 0)
         size = self.data.shard_subjects
-        return people[shard * size : (shard + 1) * size]
+        return _ids(range(people)[shard * size : (shard + 1) * size])
 
     def sample_count(self) -> int:
         """Work items of the `sample` stage: an interpolation is one item, so is the one trajectory."""
@@ -118,3 +118,7 @@ class Config(Section):
 
 def _parts(whole: int, size: int) -> int:
     return math.ceil(whole / size)
+
+
+def _ids(numbers: range) -> list[str]:
+    return [f"{number:06d}" for number in numbers]
