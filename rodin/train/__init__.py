@@ -1,0 +1,1 @@
+"""The one training loop: ranks, data order, random draws, moving average, checkpoints that survive being killed."""
