@@ -11,6 +11,7 @@ from types import TracebackType
 import torch
 import torch.distributed as dist
 
+CPU = torch.device("cpu")
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -34,7 +35,7 @@ class Ranks:
     rank: int = 0
     world: int = 1
     local_rank: int = 0
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     address: str = "127.0.0.1:29500"
 
     @classmethod
@@ -127,6 +128,8 @@ def _device(local_rank: int) -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     count = torch.cuda.device_count()
+    if count == 1:  # the launcher bound one GPU to each task
+        return torch.device("cuda", 0)
     if local_rank >= count:
         raise ValueError(f"LOCAL_RANK: got {local_rank}, wanted less than the {count} GPUs this process sees")
     return torch.device("cuda", local_rank)
