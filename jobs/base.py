@@ -1,0 +1,23 @@
+"""`base`: the base diffusion model of low-resolution tri-planes; ranks share the batch."""
+
+from jobs.costs import base_flops, samples_seen
+from jobs.site import Site
+from jobs.stage import Ask, Stage, train_ask
+from rodin.config import Config
+
+
+def _ask(config: Config, site: Site) -> Ask:
+    training = config.base.training
+    return train_ask(
+        config, site, batch=training.batch, flops=3 * base_flops(config), steps=training.steps, memory_gb=6.0
+    )
+
+
+def _work(config: Config) -> str:
+    side = config.triplane.base_resolution
+    return f"{samples_seen(config.base.training)}, planes of {side}², {config.base.channels} channels"
+
+
+STAGE = Stage(
+    "base", "rodin.stages.base", ("index", "embed"), "train", _ask, _work, lambda config: 4e3 * config.base.channels**2
+)

@@ -1,0 +1,28 @@
+"""`fit`: one tri-plane a person, the decoder frozen; an array over people."""
+
+from jobs.costs import fit_points, plane_bytes, points_seconds
+from jobs.site import Site
+from jobs.stage import Ask, Stage
+from rodin.config import Config
+
+
+def _ask(config: Config, site: Site) -> Ask:
+    gpus = min(1, site.gpus_per_node)
+    cpus = min(site.cpus_per_node, 4) if gpus else 1
+    seconds = config.data.subjects * (1 + points_seconds(fit_points(config), cpus, gpus))
+    pictures_gb = 16e-9 * config.data.views * config.data.resolution**2
+    return Ask(1, 1, cpus, gpus, 3.0 + pictures_gb, seconds / 60)
+
+
+def _work(config: Config) -> str:
+    plane = config.triplane
+    return f"{config.data.subjects:,} tri-planes of 3 x {plane.channels} x {plane.resolution}², {config.fit.steps:,} steps"
+
+
+def _disk(config: Config) -> float:
+    plane = config.triplane
+    one = plane_bytes(config, plane.resolution) + plane_bytes(config, plane.base_resolution)
+    return config.data.subjects * one
+
+
+STAGE = Stage("fit", "rodin.stages.fit", ("decoder",), "array", _ask, _work, _disk)

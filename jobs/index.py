@@ -1,0 +1,19 @@
+"""`index`: checks every shard of planes and measures their mean and spread; MPI ranks share the shards."""
+
+from jobs.costs import plane_bytes
+from jobs.site import Site
+from jobs.stage import Ask, Stage, mpi_ranks
+from rodin.config import Config
+
+
+def _ask(config: Config, site: Site) -> Ask:
+    ranks = mpi_ranks(site, config.shards("fit"))
+    read = config.data.subjects * plane_bytes(config, config.triplane.resolution)
+    return Ask(1, ranks, 1, 0, 1.5 * ranks, 0.1 + read / (2e8 * ranks) / 60)
+
+
+def _work(config: Config) -> str:
+    return f"{config.shards('fit'):,} shards of planes"
+
+
+STAGE = Stage("index", "rodin.stages.index", ("fit",), "mpi", _ask, _work, lambda config: 1e3 * config.data.subjects)

@@ -1,0 +1,28 @@
+"""`prior`: text embedding to image embedding; ranks share the batch."""
+
+from jobs.costs import prior_flops, samples_seen
+from jobs.site import Site
+from jobs.stage import Ask, Stage, train_ask
+from rodin.config import Config
+
+
+def _ask(config: Config, site: Site) -> Ask:
+    training = config.prior.training
+    return train_ask(
+        config, site, batch=training.batch, flops=3 * prior_flops(config), steps=training.steps, memory_gb=4.0
+    )
+
+
+def _work(config: Config) -> str:
+    return f"{samples_seen(config.prior.training)}, {config.prior.layers} layers of {config.prior.width}"
+
+
+STAGE = Stage(
+    "prior",
+    "rodin.stages.prior",
+    ("embed",),
+    "train",
+    _ask,
+    _work,
+    lambda config: 240.0 * config.prior.layers * config.prior.width**2,
+)

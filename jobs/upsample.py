@@ -1,0 +1,29 @@
+"""`upsample`: the upsampling diffusion model, base planes to fitted ones; ranks share the batch."""
+
+from jobs.costs import samples_seen, upsample_flops
+from jobs.site import Site
+from jobs.stage import Ask, Stage, train_ask
+from rodin.config import Config
+
+
+def _ask(config: Config, site: Site) -> Ask:
+    training = config.upsample.training
+    return train_ask(
+        config, site, batch=training.batch, flops=3 * upsample_flops(config), steps=training.steps, memory_gb=6.0
+    )
+
+
+def _work(config: Config) -> str:
+    plane = config.triplane
+    return f"{samples_seen(config.upsample.training)}, {plane.base_resolution}² to {plane.resolution}²"
+
+
+STAGE = Stage(
+    "upsample",
+    "rodin.stages.upsample",
+    ("index",),
+    "train",
+    _ask,
+    _work,
+    lambda config: 2e3 * config.upsample.channels**2,
+)
