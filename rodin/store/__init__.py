@@ -1,0 +1,1 @@
+"""Everything a run keeps on disk: shards, manifests, result rows. Never imports torch."""

@@ -1,0 +1,54 @@
+"""The one error of the stores, and the sentences that go with a disk that will not take more."""
+
+import errno
+import shutil
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+NO_HANDLES = (errno.EMFILE, errno.ENFILE)
+
+
+class StoreError(ValueError):
+    """A store cannot be written or read; the message is one line and names the next step."""
+
+
+def megabytes(size: int) -> str:
+    """Size as a person reads it, e.g. ``12.6 MB``."""
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes an ordinary user may still write beside `path`, which need not exist yet."""
+    folder = path
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def disk_error(path: Path, problem: OSError, needed: int | None = None) -> StoreError:
+    """The sentence for an operating system's refusal to write.
+
+    Args:
+        path: what was being written.
+        problem: what the system said.
+        needed: bytes that were to be written there, if known.
+    """
+    if problem.errno in FULL:
+        size = f"needs {megabytes(needed)}, " if needed is not None else ""
+        room = f"{megabytes(free_bytes(path.parent))} free"
+        return StoreError(
+            f"{path}: no space left: {size}{room} (a quota or file size limit may be lower); "
+            "make room and run the same command again, what is done is kept"
+        )
+    if problem.errno in READ_ONLY:
+        return StoreError(
+            f"{path}: cannot write here ({problem.strerror}); give write permission or choose another run folder"
+        )
+    if problem.errno in NO_HANDLES:
+        return StoreError(
+            f"{path}: no file handles left ({problem.strerror}); raise `ulimit -n` and run the same command again"
+        )
+    return StoreError(
+        f"{path}: cannot write ({problem.strerror or problem}); check the file system and run the same command again"
+    )

@@ -1,0 +1,94 @@
+"""Manifests: small JSON files whose presence is the only "done" of a stage's shard.
+
+Each carries a checksum of its own content, so that a damaged one is told from a good one.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rodin.store.atomic import publish_bytes
+from rodin.store.errors import StoreError
+
+SEAL = "manifest_sha256"
+
+
+def plain(value: Any) -> Any:
+    """What JSON shall write for a numpy scalar or a path; anything else is refused."""
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not plain data")
+
+
+def canonical(content: Any) -> str:
+    """One text for one content: keys sorted, no spaces, no NaN."""
+    try:
+        return json.dumps(
+            content, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False, default=plain
+        )
+    except (TypeError, ValueError) as problem:
+        raise StoreError(f"only finite numbers, texts, lists and dicts can be stored: {problem}") from problem
+
+
+def publish(path: Path, content: dict[str, Any]) -> None:
+    """Publish a manifest, whole or not at all."""
+    stored = json.loads(canonical({key: value for key, value in content.items() if key != SEAL}))
+    sealed = stored | {SEAL: hashlib.sha256(canonical(stored).encode()).hexdigest()}
+    publish_bytes(Path(path), (json.dumps(sealed, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a manifest back, checked.
+
+    Raises:
+        StoreError: it is missing or damaged; the message names the file and the next step.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such manifest, this part of the run is not done; run its stage first") from None
+    except (OSError, ValueError) as problem:
+        raise StoreError(f"{path}: unreadable manifest ({problem}); {again(path)}") from None
+    seal = content.pop(SEAL, None) if isinstance(content, dict) else None
+    if seal is None or hashlib.sha256(canonical(content).encode()).hexdigest() != seal:
+        raise StoreError(f"{path}: damaged or hand-edited manifest (its checksum does not fit); {again(path)}")
+    return content
+
+
+def complete(path: Path) -> bool:
+    """Whether a manifest is there: the only "done"."""
+    return Path(path).is_file()
+
+
+def again(path: Path) -> str:
+    """The next step for a damaged shard or manifest."""
+    return f"delete {Path(path).with_suffix('.json')} and run the same command again: it re-makes what is damaged"
+
+
+def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The ``files`` entry of a manifest: relative name -> sha256 and bytes."""
+    return {name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_files(path: Path) -> list[str]:
+    """Problems of the files a manifest lists under ``files``: missing, other size, other content."""
+    path = Path(path)
+    problems = []
+    for name, wanted in read(path).get("files", {}).items():
+        file = path.parent / name
+        if not file.is_file():
+            problems.append(f"{file}: missing; {again(path)}")
+        elif file.stat().st_size != wanted["bytes"] or sha256_of(file) != wanted["sha256"]:
+            problems.append(f"{file}: not the bytes its manifest lists; {again(path)}")
+    return problems

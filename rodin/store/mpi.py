@@ -1,0 +1,62 @@
+"""The only door to mpi4py: ranks where an MPI launcher started us, one process everywhere else."""
+
+import importlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from rodin.store.errors import StoreError
+
+SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
+MARKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMI_FD", "PMIX_RANK")
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that share a stage.
+
+    Args:
+        rank: this process, 0..size-1.
+        size: how many there are.
+        communicator: mpi4py's communicator, None for one process.
+    """
+
+    rank: int = 0
+    size: int = 1
+    communicator: Any = None
+
+    def gather(self, value: Any) -> list[Any] | None:
+        """Every rank's value in rank order on rank 0; None on the others."""
+        return [value] if self.communicator is None else self.communicator.gather(value, root=0)
+
+    def share(self, value: Any) -> Any:
+        """Rank 0's value on every rank."""
+        return value if self.communicator is None else self.communicator.bcast(value, root=0)
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        if self.communicator is not None:
+            self.communicator.Barrier()
+
+
+def world() -> World:
+    """The world an MPI launcher made, or one process alone.
+
+    Raises:
+        StoreError: a launcher started several processes but mpi4py or its MPI library cannot be loaded; each
+            would believe itself alone and write the same files.
+    """
+    if not any(mark in os.environ for mark in MARKS):
+        return World()
+    try:
+        mpi = importlib.import_module("mpi4py.MPI")
+    except (ImportError, RuntimeError) as problem:
+        started = max((int(os.environ[name]) for name in SIZES if os.environ.get(name, "").isdigit()), default=1)
+        if started > 1:
+            raise StoreError(
+                f"MPI started {started} processes but mpi4py cannot load an MPI library ({problem}); "
+                "load the cluster's MPI module or install mpich, or start one process"
+            ) from problem
+        return World()
+    communicator = mpi.COMM_WORLD
+    return World(communicator.Get_rank(), communicator.Get_size(), communicator)

@@ -1,0 +1,86 @@
+"""What the HDF5 shards hold: fields, types and shapes by kind.
+
+Letters: V views, H and W image size, C plane channels, R fit resolution, r base resolution, D latent width,
+K captions a subject, L tokens, E token width, S picture size of samples. The leading subject axis is implied.
+"""
+
+from dataclasses import dataclass
+
+from rodin.store.errors import StoreError
+
+VERSION = 1
+FORMAT = "rodin shard"
+
+
+@dataclass(frozen=True)
+class FieldKind:
+    """One field of a kind of shard.
+
+    Args:
+        dtype: numpy type of an element.
+        shape: one subject's shape in letters; a number is fixed.
+        split: each entry along the first axis has a checksum of its own, so that it can be read alone.
+        optional: a shard may leave the field out.
+    """
+
+    dtype: str
+    shape: str
+    split: bool = False
+    optional: bool = False
+
+
+KINDS: dict[str, dict[str, FieldKind]] = {
+    "views": {
+        "rgba": FieldKind("uint8", "V H W 4", split=True),
+        "camera_to_world": FieldKind("float32", "V 4 4"),
+        "intrinsics": FieldKind("float32", "V 4"),
+    },
+    "planes": {
+        "planes": FieldKind("float16", "3 C R R"),
+        "base": FieldKind("float16", "3 C r r"),
+    },
+    "latents": {
+        "image": FieldKind("float32", "V D"),
+        "text": FieldKind("float32", "K D"),
+        "tokens": FieldKind("float16", "K L E"),
+        "token_mask": FieldKind("bool", "K L"),
+    },
+    "samples": {
+        "planes": FieldKind("float16", "3 C R R", optional=True),
+        "latent": FieldKind("float32", "D", optional=True),
+        "rgba": FieldKind("uint8", "V S S 4", split=True),
+        "mesh": FieldKind("uint8", "S S 3", optional=True),
+    },
+}
+
+
+def fields_of(kind: str) -> dict[str, FieldKind]:
+    """The fields of a kind of shard."""
+    if kind not in KINDS:
+        raise StoreError(f"kind of shard: got {kind!r}, wanted one of {', '.join(sorted(KINDS))}")
+    return KINDS[kind]
+
+
+def check_shapes(kind: str, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Hold one subject's shapes against the kind: every field there, every letter one size.
+
+    Raises:
+        StoreError: names the field, the shape it has and the shape wanted.
+    """
+    fields = fields_of(kind)
+    required = {name for name, field in fields.items() if not field.optional}
+    if not required <= set(shapes) <= set(fields):
+        raise StoreError(
+            f"{kind} shard: got fields {sorted(shapes)}, wanted {sorted(required)} and at most {sorted(fields)}"
+        )
+    sizes: dict[str, int] = {}
+    for name, shape in shapes.items():
+        words = fields[name].shape.split()
+        fits = len(words) == len(shape) and all(isinstance(size, int) and size > 0 for size in shape)
+        for word, size in zip(words, shape, strict=False):
+            fits = fits and (int(word) if word.isdigit() else sizes.setdefault(word, size)) == size
+        if not fits:
+            known = ", ".join(f"{letter}={size}" for letter, size in sizes.items())
+            raise StoreError(
+                f"{kind} shard, field {name!r}: got shape {list(shape)}, wanted [{' '.join(words)}] with {known}"
+            )
