@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+CPU = torch.device("cpu")
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -40,9 +41,9 @@ def uniform(seed: int, purpose: str, positions: Sequence[int] | np.ndarray) -> n
     return (bits(seed, purpose, positions) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def generator(seed: int, purpose: str, position: int, device: torch.device | None = None) -> torch.Generator:
+def generator(seed: int, purpose: str, position: int, device: torch.device = CPU) -> torch.Generator:
     """A fresh torch generator for one position."""
-    fresh = torch.Generator(device or "cpu")
+    fresh = torch.Generator(device)
     fresh.manual_seed(int(bits(seed, purpose, [position])[0] >> np.uint64(1)))
     return fresh
 
@@ -56,12 +57,11 @@ class Draws:
         device: where the numbers are wanted.
 
     Example:
-        >>> draws = Draws(0, [5, 6], torch.device("cpu"))
-        >>> torch.equal(draws.normal("noise", 3)[1:], Draws(0, [6], torch.device("cpu")).normal("noise", 3))
+        >>> torch.equal(Draws(0, [5, 6]).normal("noise", 3)[1:], Draws(0, [6]).normal("noise", 3))
         True
     """
 
-    def __init__(self, seed: int, positions: Sequence[int] | np.ndarray, device: torch.device) -> None:
+    def __init__(self, seed: int, positions: Sequence[int] | np.ndarray, device: torch.device = CPU) -> None:
         self.seed, self.positions, self.device = seed, np.asarray(positions), device
 
     def __len__(self) -> int:

@@ -21,8 +21,7 @@ class Flat:
 
     Attributes:
         weights: the vector as the one parameter an optimiser sees; its `.grad` is the gradients.
-        gradients: the gradients followed by the notes.
-        notes: those floats.
+        gradient: the gradients; notes: the floats after them; gradients: both in one vector.
     """
 
     def __init__(self, network: nn.Module, notes: int = 0) -> None:
@@ -35,7 +34,8 @@ class Flat:
         device = parameters[0].device
         self.weights = nn.Parameter(torch.zeros(total, device=device))
         self.gradients = torch.zeros(total + notes, device=device)
-        self.weights.grad, self.notes = self.gradients[:total], self.gradients[total:]
+        self.gradient, self.notes = self.gradients[:total], self.gradients[total:]
+        self.weights.grad = self.gradient
         self._slots: dict[int, tuple[int, torch.Size, tuple[int, ...]]] = {}
         for parameter, offset in zip(parameters, offsets, strict=True):
             stride = parameter.stride() if _dense(parameter) else parameter.contiguous().stride()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
+T = TypeVar("T")
 CPU = torch.device("cpu")
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -118,6 +120,28 @@ class Ranks:
         answer = torch.tensor(float(flag), device=self.device)
         dist.all_reduce(answer, dist.ReduceOp.MAX)
         return bool(answer.item())
+
+    def on_main(self, action: Callable[[], T]) -> T | None:
+        """Run an action on rank 0 alone; where it fails, no rank goes on.
+
+        Args:
+            action: called without arguments, on rank 0.
+
+        Returns:
+            What the action returned on rank 0, None elsewhere.
+
+        Raises:
+            OSError, ValueError: the action's own on rank 0, a ValueError elsewhere.
+        """
+        result, failure = None, None
+        if self.main:
+            try:
+                result = action()
+            except (OSError, ValueError) as error:
+                failure = error
+        if self.any(failure is not None):
+            raise failure or ValueError(f"rank {self.rank} stops because rank 0 failed; rank 0's message says why")
+        return result
 
     def barrier(self) -> None:
         """Wait until every rank is here."""
