@@ -1,0 +1,39 @@
+"""Classifier-free guidance."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from rodin.diffusion.samplers import Denoise
+
+
+def guided(model: Callable[..., torch.Tensor], scale: float) -> Denoise:
+    """A denoiser that leans on its condition: u + scale (c − u), with and without the condition in one batch.
+
+    Args:
+        model: (x_t, timestep, latent, drop) -> prediction; drop [N] bool marks rows whose condition is dropped.
+        scale: 1 is "w/o CFG": the conditional half runs alone. 0 is unconditional.
+
+    Returns:
+        denoise(x_t, timestep, latent), where latent is a tensor [N, ...] or a tuple of them. A latent of None has
+        nothing to lean on: the model runs once, as if every row were dropped.
+
+    Source: paper E, Table 1 (R50).
+    """
+
+    def denoise(x_t: torch.Tensor, timestep: torch.Tensor, latent: Any) -> torch.Tensor:
+        if scale == 1 or latent is None:
+            return model(x_t, timestep, latent, None)
+        dropped = torch.arange(2 * len(x_t), device=x_t.device) >= len(x_t)
+        both = model(_twice(x_t), _twice(timestep), _twice(latent), dropped)
+        conditional, unconditional = both.chunk(2)
+        return unconditional + scale * (conditional - unconditional)
+
+    return denoise
+
+
+def _twice(condition: Any) -> Any:
+    if isinstance(condition, tuple):
+        return tuple(_twice(part) for part in condition)
+    return torch.cat([condition, condition])

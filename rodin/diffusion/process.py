@@ -1,0 +1,57 @@
+"""The forward process, its posterior, and the three ways to say the same thing: x_t, x0, eps."""
+
+import torch
+
+from rodin.diffusion.schedule import Schedule
+
+
+def noise_to(schedule: Schedule, x0: torch.Tensor, timestep: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
+    """Noise a clean sample straight to a timestep: x_t = √alpha_bar x0 + √(1 − alpha_bar) eps.
+
+    Args:
+        x0: [N, ...]. timestep: [N] int64, entries of `schedule`. eps: [N, ...] standard normal.
+
+    Returns:
+        x_t [N, ...].
+
+    Source: paper A, equation 1 (R2).
+    """
+    alpha_bar = at(schedule.alpha_bar, timestep, x0)
+    return (alpha_bar.sqrt().to(x0) * x0) + (1 - alpha_bar).sqrt().to(x0) * eps
+
+
+def x0_from_eps(schedule: Schedule, x_t: torch.Tensor, timestep: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
+    """The clean sample that noise eps would have turned into x_t."""
+    alpha_bar = at(schedule.alpha_bar, timestep, x_t)
+    return alpha_bar.rsqrt().to(x_t) * x_t - (1 / alpha_bar - 1).sqrt().to(x_t) * eps
+
+
+def eps_from_x0(schedule: Schedule, x_t: torch.Tensor, timestep: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
+    """The noise that turned x0 into x_t."""
+    alpha_bar = at(schedule.alpha_bar, timestep, x_t)
+    return (1 - alpha_bar).rsqrt().to(x_t) * (x_t - alpha_bar.sqrt().to(x_t) * x0)
+
+
+def posterior(
+    schedule: Schedule, x_t: torch.Tensor, timestep: torch.Tensor, x0: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """q(x_{t-1} | x_t, x0), the Gaussian an ancestral step draws from.
+
+    With x0 from eps, its mean is 1/√(1 − β_t) (x_t − β_t/√(1 − alpha_bar) eps): the paper's equation 3.
+
+    Returns:
+        mean [N, ...] and variance [N, 1, ...]; at entry 0 the mean is x0 and the variance 0.
+
+    Source: paper A, equation 3 (R4).
+    """
+    alpha_bar, alpha_bar_prev = (at(table, timestep, x_t) for table in (schedule.alpha_bar, schedule.alpha_bar_prev))
+    beta = 1 - alpha_bar / alpha_bar_prev
+    of_x0 = alpha_bar_prev.sqrt() * beta / (1 - alpha_bar)
+    of_x_t = (1 - beta).sqrt() * (1 - alpha_bar_prev) / (1 - alpha_bar)
+    variance = at(schedule.posterior_variance, timestep, x_t)
+    return of_x0.to(x_t) * x0 + of_x_t.to(x_t) * x_t, variance.to(x_t)
+
+
+def at(table: torch.Tensor, timestep: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Entries of a float64 table [S] at timestep [N], shaped [N, 1, ...] to stand before `like` [N, ...]."""
+    return table.to(timestep.device)[timestep].view(-1, *[1] * (like.ndim - 1))

@@ -1,0 +1,119 @@
+"""How much noise each timestep holds: β_t, and its product `alpha_bar`, in float64."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+LARGEST_BETA = 0.999
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A noise schedule, whole or respaced.
+
+    Args:
+        alpha_bar: [S] float64, prod_{s<=t} (1 - beta_s), falling; the paper writes α_t for it (equation 1).
+        timesteps: [S] int64, the timestep of the *original* schedule each entry stands for: what the network is told.
+    """
+
+    alpha_bar: torch.Tensor
+    timesteps: torch.Tensor
+
+    @classmethod
+    def linear(cls, T: int) -> Schedule:
+        """β rises evenly from 1e-4 to 0.02 at T = 1000; scaled by 1000/T otherwise.
+
+        Source: paper B.1 (R18); the scaling is ADM's. Ours: β is capped at 0.999, so that a small T works too.
+        """
+        scale = 1000 / _at_least_one(T)
+        return cls.from_betas(torch.linspace(scale * 1e-4, scale * 0.02, T, dtype=torch.float64))
+
+    @classmethod
+    def cosine(cls, T: int) -> Schedule:
+        """alpha_bar(u) = cos²((u + 0.008) / 1.008 · π/2). Ours: an option the paper does not have (iDDPM's)."""
+        return cls.from_curve(lambda u: math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2, T)
+
+    @classmethod
+    def sigmoid(cls, T: int, start: float = -3.0, end: float = 3.0) -> Schedule:
+        """alpha_bar(u) falls as a sigmoid from `start` to `end`. Ours: an option the paper does not have."""
+        low, high = _sigmoid(start), _sigmoid(end)
+        return cls.from_curve(lambda u: (high - _sigmoid(start + u * (end - start))) / (high - low), T)
+
+    @classmethod
+    def named(cls, name: str, T: int) -> Schedule:
+        """The schedule a config names: linear, cosine or sigmoid."""
+        if name not in ("linear", "cosine", "sigmoid"):
+            raise ValueError(f"schedule: got '{name}', wanted linear, cosine or sigmoid")
+        return {"linear": cls.linear, "cosine": cls.cosine, "sigmoid": cls.sigmoid}[name](T)
+
+    @classmethod
+    def from_curve(cls, curve: Callable[[float], float], T: int) -> Schedule:
+        """A schedule whose alpha_bar follows a curve over [0, 1], each β capped at 0.999."""
+        points = [curve(step / _at_least_one(T)) for step in range(T + 1)]
+        betas = [1 - later / earlier for earlier, later in itertools.pairwise(points)]
+        return cls.from_betas(torch.tensor(betas, dtype=torch.float64))
+
+    @classmethod
+    def from_betas(cls, betas: torch.Tensor) -> Schedule:
+        """A schedule from its variances β [T]."""
+        alpha_bar = torch.cumprod(1 - betas.double().clamp(max=LARGEST_BETA), dim=0)
+        return cls(alpha_bar, torch.arange(len(alpha_bar)))
+
+    @property
+    def alpha_bar_prev(self) -> torch.Tensor:
+        """[S] float64: alpha_bar one entry nearer to the data; 1 at entry 0."""
+        return torch.cat([torch.ones_like(self.alpha_bar[:1]), self.alpha_bar[:-1]])
+
+    @property
+    def beta(self) -> torch.Tensor:
+        """[S] float64: variance of one forward step between neighbouring entries."""
+        return 1 - self.alpha_bar / self.alpha_bar_prev
+
+    @property
+    def posterior_variance(self) -> torch.Tensor:
+        """[S] float64: variance of q(x_{t-1} | x_t, x0); 0 at entry 0."""
+        return self.beta * (1 - self.alpha_bar_prev) / (1 - self.alpha_bar)
+
+    def __len__(self) -> int:
+        return len(self.alpha_bar)
+
+    def respace(self, steps: int | Sequence[int]) -> Schedule:
+        """A shorter schedule through some of the timesteps; as many steps as there are changes nothing.
+
+        Args:
+            steps: how many, evenly from 0 to T-1 (ADM's respacing; one step is T-1), or the timesteps themselves,
+                rising.
+
+        Source: paper B.1 (R19): 100 steps of 1000.
+        """
+        kept = list(_evenly(len(self), steps) if isinstance(steps, int) else steps)
+        rising = all(earlier < later for earlier, later in itertools.pairwise(kept))
+        if not (kept and rising and kept[0] >= 0 and kept[-1] < len(self)):
+            raise ValueError(f"timesteps: got {kept[:8]}, wanted rising numbers in [0, {len(self)})")
+        index = torch.tensor(kept)
+        return Schedule(self.alpha_bar[index], self.timesteps[index])
+
+    def to(self, device: torch.device | str) -> Schedule:
+        """The same schedule with its tables on a device."""
+        return Schedule(self.alpha_bar.to(device), self.timesteps.to(device))
+
+
+def _evenly(T: int, steps: int) -> list[int]:
+    if not 1 <= steps <= T:
+        raise ValueError(f"sampling steps: got {steps}, wanted 1 to {T}, the timesteps of the schedule")
+    return [round(step * (T - 1) / (steps - 1)) for step in range(steps)] if steps > 1 else [T - 1]
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def _at_least_one(T: int) -> int:
+    if T < 1:
+        raise ValueError(f"timesteps: got {T}, wanted at least 1")
+    return T

@@ -1,0 +1,80 @@
+import pytest
+import torch
+from oracles.diffusion import ancestral_step
+
+from rodin.diffusion.losses import diffusion_loss
+from rodin.diffusion.process import eps_from_x0, noise_to, posterior, x0_from_eps
+from rodin.diffusion.schedule import Schedule
+
+SCHEDULE = Schedule.linear(1000)
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_noise_then_exact_denoise_gives_x0():
+    x0, eps = drawn(5, 3, 2, 4, 4), drawn(5, 3, 2, 4, 4, seed=1)
+    timestep = torch.tensor([0, 1, 500, 998, 999])
+    x_t = noise_to(SCHEDULE, x0, timestep, eps)
+    torch.testing.assert_close(x0_from_eps(SCHEDULE, x_t, timestep, eps), x0, rtol=0, atol=1e-11)
+    torch.testing.assert_close(eps_from_x0(SCHEDULE, x_t, timestep, x0), eps, rtol=0, atol=1e-11)
+
+
+def test_noising_keeps_the_variance_of_unit_data():
+    alpha_bar = SCHEDULE.alpha_bar[[0, 300, 999]]
+    x_t = noise_to(SCHEDULE, torch.ones(3, 1).double(), torch.tensor([0, 300, 999]), torch.zeros(3, 1).double())
+    torch.testing.assert_close(x_t[:, 0] ** 2, alpha_bar, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("timestep", [1, 7, 400, 999])
+def test_posterior_mean_is_equation_3(timestep):
+    x_t, eps, z = drawn(1, 6), drawn(1, 6, seed=1), drawn(1, 6, seed=2)
+    at = torch.tensor([timestep])
+    mean, variance = posterior(SCHEDULE, x_t, at, x0_from_eps(SCHEDULE, x_t, at, eps))
+    for i in range(6):
+        wanted = ancestral_step(
+            x_t[0, i].item(),
+            eps[0, i].item(),
+            SCHEDULE.alpha_bar[timestep].item(),
+            SCHEDULE.alpha_bar[timestep - 1].item(),
+            z[0, i].item(),
+        )
+        assert (mean + variance.sqrt() * z)[0, i].item() == pytest.approx(wanted, abs=1e-9)
+
+
+def test_posterior_at_the_first_timestep_is_x0_itself():
+    x0 = drawn(2, 3)
+    mean, variance = posterior(SCHEDULE, drawn(2, 3, seed=1), torch.tensor([0, 0]), x0)
+    torch.testing.assert_close(mean, x0, rtol=0, atol=1e-12)
+    assert (variance == 0).all()
+
+
+@pytest.mark.parametrize("target", ["eps", "x0"])
+def test_loss_of_a_model_that_knows_is_zero_and_of_nothing_is_the_targets_size(target):
+    x0 = 2 * torch.ones(400, 3, 2, 4, 4)
+
+    def knows(x_t, timestep):
+        eps = eps_from_x0(SCHEDULE, x_t.double(), timestep, x0.double())
+        return eps if target == "eps" else x0
+
+    def loss(model):
+        return diffusion_loss(model, SCHEDULE, x0, target=target, generator=torch.Generator().manual_seed(0))
+
+    assert loss(knows).shape == (400,)
+    assert loss(knows).max() < 1e-3 * (target == "eps") + 1e-9
+    assert loss(lambda x_t, timestep: torch.zeros_like(x_t)).mean().item() == pytest.approx(
+        {"eps": 1.0, "x0": 4.0}[target], rel=0.02
+    )
+
+
+def test_loss_tells_the_model_the_original_timesteps():
+    seen = []
+    diffusion_loss(
+        lambda x_t, timestep: seen.append(timestep) or x_t,
+        SCHEDULE.respace([10, 999]),
+        torch.zeros(64, 2),
+        target="eps",
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert set(seen[0].tolist()) == {10, 999}

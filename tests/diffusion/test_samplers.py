@@ -1,0 +1,202 @@
+import diffusers
+import pytest
+import torch
+from oracles.diffusion import GaussianData
+
+from rodin.diffusion.guidance import guided
+from rodin.diffusion.samplers import ancestral, ddim
+from rodin.diffusion.schedule import Schedule
+
+
+def crooked(x_t, timestep, latent):
+    """A denoiser with no symmetry, pointwise, so that batches cannot matter."""
+    return torch.tanh(1.3 * x_t + 0.2) * (0.3 + timestep.view(-1, *[1] * (x_t.ndim - 1)) / 700)
+
+
+def theirs(kind, T, timesteps, **options):
+    scale = 1000 / T
+    scheduler = kind(num_train_timesteps=T, beta_start=1e-4 * scale, beta_end=0.02 * scale, **options)
+    # their tables are float32: the same formula in float64 leaves only the steps to compare
+    scheduler.betas = torch.linspace(1e-4 * scale, 0.02 * scale, T, dtype=torch.float64)
+    scheduler.alphas = 1 - scheduler.betas
+    scheduler.alphas_cumprod = torch.cumprod(scheduler.alphas, 0)
+    scheduler.one = scheduler.final_alpha_cumprod = torch.tensor(1.0, dtype=torch.float64)
+    scheduler.set_timesteps(timesteps)
+    return scheduler
+
+
+@pytest.mark.parametrize("T", [1000, 100])
+@pytest.mark.parametrize("clip", [1.0, None])
+@pytest.mark.parametrize("predicts", ["eps", "x0"])
+def test_ancestral_follows_diffusers(T, clip, predicts):
+    x_T = torch.randn(2, 3, 2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    scheduler = theirs(
+        diffusers.DDPMScheduler,
+        T,
+        100,
+        clip_sample=clip is not None,
+        timestep_spacing="linspace",
+        prediction_type={"eps": "epsilon", "x0": "sample"}[predicts],
+        variance_type="fixed_small",
+    )
+    x_t = x_T
+    for t in scheduler.timesteps:
+        x_t = noiseless(scheduler, crooked(x_t, t.expand(2), None), t, x_t)
+    ours = ancestral(
+        crooked, Schedule.linear(T), x_T, predicts=predicts, steps=100, seeds=[0, 1], clip=clip, noise_scale=0
+    )
+    torch.testing.assert_close(ours, x_t, rtol=1e-6, atol=1e-6)
+
+
+def noiseless(scheduler, prediction, t, x_t):
+    """Their step averaged over z and −z: they have no switch for the noise."""
+    steps = []
+    for sign in (1, -1):
+        fixed = torch.ones_like(x_t) * sign
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("diffusers.schedulers.scheduling_ddpm.randn_tensor", lambda *a, fixed=fixed, **k: fixed)
+            steps.append(scheduler.step(prediction, t, x_t).prev_sample)
+    return (steps[0] + steps[1]) / 2
+
+
+@pytest.mark.parametrize("variance", ["posterior", "beta"])
+def test_ancestral_noise_follows_diffusers(variance):
+    """With the same z at every step, the whole chain is theirs."""
+    T, shape = 1000, (3, 2, 4, 4)
+    generator = torch.Generator().manual_seed(7)
+    x_T = torch.randn(shape, generator=generator, dtype=torch.float64)[None]
+    scheduler = theirs(
+        diffusers.DDPMScheduler,
+        T,
+        100,
+        timestep_spacing="linspace",
+        variance_type={"posterior": "fixed_small", "beta": "fixed_large"}[variance],
+    )
+    x_t = x_T
+    for t in scheduler.timesteps:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                "diffusers.schedulers.scheduling_ddpm.randn_tensor",
+                lambda *a, **k: torch.randn(shape, generator=generator, dtype=torch.float64)[None],
+            )
+            x_t = scheduler.step(crooked(x_t, t.expand(1), None), t, x_t).prev_sample
+    ours = ancestral(
+        crooked, Schedule.linear(T), x_T, predicts="eps", steps=100, seeds=[7], clip=1.0, variance=variance
+    )
+    torch.testing.assert_close(ours, x_t, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("T", [1000, 100])
+@pytest.mark.parametrize("clip", [1.0, None])
+def test_ddim_follows_diffusers(T, clip):
+    x_T = torch.randn(2, 3, 2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    scheduler = theirs(diffusers.DDIMScheduler, T, 100, clip_sample=clip is not None)
+    x_t = x_T
+    for t in scheduler.timesteps:
+        x_t = scheduler.step(crooked(x_t, t.expand(2), None), t, x_t, use_clipped_model_output=True).prev_sample
+    # their DDIM walks back by T // steps, so it is only right for evenly spaced timesteps
+    steps = scheduler.timesteps.flip(0).tolist()
+    ours = ddim(crooked, Schedule.linear(T), x_T, predicts="eps", steps=steps, seeds=[0, 1], clip=clip)
+    torch.testing.assert_close(ours, x_t, rtol=1e-6, atol=1e-6)
+
+
+DATA = GaussianData(torch.tensor([0.5, -1.0]).double(), torch.tensor([[1.0, 0.6], [0.6, 0.8]]).double())
+
+
+@pytest.mark.parametrize(
+    ("sampler", "predicts"), [("ancestral", "eps"), ("ancestral", "x0"), ("ddim", "eps"), ("eta", "eps")]
+)
+def test_exact_denoiser_draws_the_data(sampler, predicts):
+    """Gaussian data: mean and covariance of the samples within 3 standard errors."""
+    count, schedule = 20_000, Schedule.linear(1000)
+
+    def denoise(x_t, timestep, latent):
+        return getattr(DATA, predicts)(x_t, schedule.alpha_bar[int(timestep[0])].item())
+
+    draw = ancestral if sampler == "ancestral" else ddim
+    options = {"eta": 1.0} if sampler == "eta" else {}
+    x_T = torch.randn(1, count, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    x0 = draw(denoise, schedule, x_T, predicts=predicts, steps=1000, seeds=[3], clip=None, **options)[0]
+    error = (DATA.covariance.diagonal() / count).sqrt()
+    assert ((x0.mean(0) - DATA.mean).abs() < 3 * error).all()
+    variance = DATA.covariance.diagonal()
+    spread = ((variance[:, None] * variance[None] + DATA.covariance**2) / (count - 1)).sqrt()
+    assert ((torch.cov(x0.T) - DATA.covariance).abs() < 3 * spread).all()
+
+
+@pytest.mark.parametrize("draw", [ancestral, ddim])
+def test_a_sample_is_the_same_whatever_its_batch(draw):
+    def sampled(seeds):
+        options = {} if draw is ancestral else {"eta": 0.7}
+        shape = [len(seeds), 3, 2, 4, 4]
+        return draw(crooked, Schedule.linear(100), shape, predicts="eps", steps=10, seeds=seeds, **options)
+
+    together = sampled([5, 6, 7])
+    assert torch.equal(together[2:], sampled([7]))
+    assert torch.equal(together[:2], sampled([5, 6]))
+    assert not torch.equal(together[0], together[1])
+
+
+def test_x_T_may_be_given_without_moving_the_noise():
+    x_T = torch.randn(3, generator=torch.Generator().manual_seed(4))[None]
+    common = {"predicts": "eps", "steps": 5, "seeds": [4]}
+    assert torch.equal(
+        ancestral(crooked, Schedule.linear(10), x_T, **common),
+        ancestral(crooked, Schedule.linear(10), [1, 3], **common),
+    )
+
+
+def test_every_step_is_told_and_clipped():
+    seen = []
+    x0 = ancestral(
+        crooked,
+        Schedule.linear(1000),
+        [2, 3],
+        predicts="eps",
+        steps=4,
+        seeds=[0, 1],
+        clip=0.5,
+        on_step=lambda step, timestep, x0_hat: seen.append((step, timestep, x0_hat)),
+    )
+    assert [(step, timestep) for step, timestep, _ in seen] == [(0, 999), (1, 666), (2, 333), (3, 0)]
+    assert all(x0_hat.abs().max() <= 0.5 for *_, x0_hat in seen)
+    torch.testing.assert_close(seen[-1][2], x0)
+
+
+def test_as_many_seeds_as_samples():
+    with pytest.raises(ValueError, match="got 1, wanted 2"):
+        ddim(crooked, Schedule.linear(10), [2, 3], predicts="eps", steps=2, seeds=[0])
+
+
+def test_guidance_is_one_batch_and_the_formula():
+    calls = []
+
+    def model(x_t, timestep, latent, drop):
+        calls.append(len(x_t))
+        dropped = torch.zeros(len(x_t), dtype=torch.bool) if drop is None else drop
+        return x_t + torch.where(dropped[:, None], torch.full_like(latent, -2.0), latent)
+
+    x_t, timestep, latent = torch.randn(3, 4), torch.tensor([1, 2, 3]), torch.randn(3, 4)
+    c, u = x_t + latent, x_t - 2
+    torch.testing.assert_close(guided(model, 3.0)(x_t, timestep, latent), u + 3 * (c - u))
+    torch.testing.assert_close(guided(model, 1.0)(x_t, timestep, latent), c)
+    torch.testing.assert_close(guided(model, 0.0)(x_t, timestep, latent), u)
+    assert calls == [6, 3, 6]
+
+
+def test_guidance_takes_a_tuple_of_conditions():
+    def model(x_t, timestep, latent, drop):
+        text, tokens = latent
+        return x_t + torch.where(drop[:, None], 0.0, text + tokens.sum(1))
+
+    x_t, text, tokens = torch.randn(2, 4), torch.randn(2, 4), torch.randn(2, 5, 4)
+    ours = guided(model, 2.0)(x_t, torch.tensor([1, 2]), (text, tokens))
+    torch.testing.assert_close(ours, x_t + 2 * (text + tokens.sum(1)))
+
+
+def test_guidance_without_a_condition_runs_once():
+    seen = []
+    guided(lambda x_t, timestep, latent, drop: seen.append((latent, drop)) or x_t, 2.0)(
+        torch.zeros(1, 2), torch.tensor([0]), None
+    )
+    assert seen == [(None, None)]
