@@ -1,0 +1,37 @@
+"""What the paper prints, so that ours can stand beside it."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+METRICS: dict[str, tuple[str, int]] = {"psnr": ("PSNR ↑", 2), "ssim": ("SSIM ↑", 3), "lpips": ("LPIPS ↓", 3)}
+"""metric -> (heading with the better direction, decimals)"""
+
+TABLE_1: MappingProxyType[float, dict[str, float]] = MappingProxyType(
+    {
+        1.0: {"psnr": 24.06, "ssim": 0.795, "lpips": 0.128},
+        1.2: {"psnr": 24.21, "ssim": 0.794, "lpips": 0.121},
+        1.5: {"psnr": 24.07, "ssim": 0.792, "lpips": 0.133},
+        3.0: {"psnr": 24.05, "ssim": 0.782, "lpips": 0.141},
+        6.0: {"psnr": 24.15, "ssim": 0.775, "lpips": 0.146},
+    }
+)
+"""guidance scale -> metric -> value; 1 is "w/o CFG" (R49). Source: supplement, Table 1."""
+
+SCALE: dict[str, tuple[str, str]] = {
+    "people trained on": ("data.subjects", "100,000"),
+    "pictures of each": ("data.views", "300"),
+    "picture size": ("data.resolution", "256²"),
+    "tri-plane": ("triplane.resolution", "256²"),
+    "features of a plane": ("triplane.channels", "32"),
+    "base model's planes": ("triplane.base_resolution", "64²"),
+    "channels of the base model": ("base.channels", "192"),
+    "batch of the base model": ("base.training.batch", "48"),
+    "people Table 1 is measured on": ("data.held_out", "1,000"),
+}
+"""what sets a run's scale -> (key of the config, the paper's value). Source: supplement, B.1, B.2, C.5."""
+
+
+def scale_name(scale: float) -> str:
+    """The heading of a guidance scale: "w/o CFG" for 1."""
+    return "w/o CFG" if scale == 1 else f"{scale:g}" if scale != int(scale) else f"{scale:.1f}"

@@ -1,0 +1,65 @@
+"""What a run was: its config, seed, code and versions, out of run.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from rodin.store.run_folder import RunFolder
+
+
+def run_record(run: Path) -> dict[str, Any]:
+    """run.toml as plain data; empty where there is none yet.
+
+    Raises:
+        ValueError: it is not TOML; names the file.
+    """
+    path = RunFolder(run).config_file
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise ValueError(
+            f"{path}: not TOML ({problem}); restore it from the run's code snapshot or submit again"
+        ) from None
+
+
+def config_of(run: Path) -> dict[str, Any]:
+    """The run's config as plain data, nested by section; empty where there is none yet."""
+    record = run_record(run)
+    return record.get("config", record)
+
+
+def about(run: Path) -> dict[str, str]:
+    """Everything run.toml says besides the config, one text a key: commit, versions, machine and the like."""
+    record = run_record(run)
+    if "config" not in record:
+        return {}
+    return dict(_flat({key: value for key, value in record.items() if key != "config"}))
+
+
+def setting(config: dict[str, Any], key: str) -> Any:
+    """A value of the config by its dotted key; none where the run has no such key."""
+    here: Any = config
+    for name in key.split("."):
+        if not isinstance(here, dict) or name not in here:
+            return None
+        here = here[name]
+    return here
+
+
+def flat_config(config: dict[str, Any]) -> dict[str, str]:
+    """Dotted key -> value as text."""
+    return dict(_flat(config))
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            lines += _flat(inner, f"{prefix}{key}.")
+        else:
+            lines.append((f"{prefix}{key}", ", ".join(map(str, inner)) if isinstance(inner, list) else str(inner)))
+    return lines
