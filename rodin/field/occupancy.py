@@ -1,4 +1,10 @@
-"""Which cells of the box are worth sampling: a boolean grid [G, G, G] indexed (x, y, z)."""
+"""Which samples are worth evaluating, guessed from a grid over the box.
+
+A *guess* is a grid [G, G, G] float indexed (x, y, z): the density expected in each cell, 0 where it is empty. Samples
+in empty cells, and those behind so much guessed density that no light reaches them, are skipped.
+"""
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -7,6 +13,7 @@ from rodin.field.decoder import Decoder
 from rodin.field.planes import look_up
 
 CHUNK = 1 << 18
+TRANSPARENT = 1e-6
 
 
 def cell_centres(resolution: int, box: float, device: torch.device | str = "cpu") -> torch.Tensor:
@@ -30,18 +37,22 @@ def cell_index(points: torch.Tensor, resolution: int, box: float) -> torch.Tenso
     return (cell[..., 0] * resolution + cell[..., 1]) * resolution + cell[..., 2]
 
 
-def occupied(occupancy: torch.Tensor, points: torch.Tensor, box: float) -> torch.Tensor:
-    """Whether each point's cell is occupied.
+def visible(guess: torch.Tensor, points: torch.Tensor, delta: torch.Tensor, box: float, cut: float) -> torch.Tensor:
+    """Which samples along rays lie in cells that are not empty and that light still reaches.
 
     Args:
-        occupancy: [G, G, G] bool.
-        points: [..., 3], world units.
+        guess: [G, G, G].
+        points: [M, S, 3] in order along each ray, world units.
+        delta: [M, 1], distance between samples, world units.
         box: half the side of the cube.
+        cut: a ray is followed until less than this share of its light is left, by the guess.
 
     Returns:
-        [...] bool.
+        [M, S] bool.
     """
-    return occupancy.flatten()[cell_index(points, occupancy.shape[0], box)]
+    density = guess.flatten()[cell_index(points, guess.shape[0], box)]
+    optical = density * delta
+    return (density > 0) & (optical.cumsum(-1) - optical < -math.log(cut))
 
 
 def dilate(occupancy: torch.Tensor, cells: int = 1) -> torch.Tensor:
@@ -66,10 +77,16 @@ def densities(planes: torch.Tensor, decoder: Decoder, points: torch.Tensor, box:
     return torch.cat([decoder.density(look_up(planes[None], part[None], box)[0]) for part in points.split(CHUNK)])
 
 
-def from_density(
-    planes: torch.Tensor, decoder: Decoder, *, box: float, resolution: int = 48, threshold: float = 2e-3
+def guess_density(
+    planes: torch.Tensor,
+    decoder: Decoder,
+    *,
+    box: float,
+    resolution: int = 48,
+    threshold: float = 2e-3,
+    within: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The cells where a field is dense, found from the field itself and grown by one cell.
+    """The guess a field gives of itself: its density at the centre of each cell, and next to nothing just beside.
 
     What lies under the threshold at the centres of a cell and its 26 neighbours is taken as empty: a ray through the
     whole box loses at most about 2 sqrt(3) box * threshold of its opacity, 0.7 % with the default.
@@ -78,11 +95,26 @@ def from_density(
         planes: [3, C, R, R].
         decoder: the shared decoder.
         box: half the side of the cube.
-        resolution: G, cells a side.
+        resolution: G, cells a side; that of `within` where it is given.
         threshold: density counted as empty, per world unit.
+        within: [G, G, G] bool, cells that may be filled; none: all.
 
     Returns:
-        [G, G, G] bool.
+        [G, G, G] float, per world unit.
     """
-    centres = cell_centres(resolution, box, planes.device)
-    return dilate((densities(planes, decoder, centres, box) > threshold).view((resolution,) * 3))
+    size = resolution if within is None else within.shape[0]
+    centres = cell_centres(size, box, planes.device)
+    guess = centres.new_zeros(size**3)
+    if within is None:
+        guess = densities(planes, decoder, centres, box)
+    else:
+        cells = within.flatten().nonzero()[:, 0]
+        guess[cells] = densities(planes, decoder, centres[cells], box)
+    guess = guess.view((size,) * 3)
+    filled = dilate(guess > threshold)
+    return guess.clamp_min(TRANSPARENT) * (filled if within is None else filled & within)
+
+
+def guess_filled(cells: torch.Tensor) -> torch.Tensor:
+    """A guess [G, G, G] float that says only where something may be, [G, G, G] bool, not how dense."""
+    return cells.float() * TRANSPARENT

@@ -1,0 +1,225 @@
+"""Fitting a tri-plane to one person's pictures (R25-R34): the losses of a step, the loop, and the quality reached."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from rodin.field.decoder import Decoder
+from rodin.field.losses import distortion, smoothness, total_variation
+from rodin.field.occupancy import guess_density, guess_filled
+from rodin.field.planes import look_up, resize
+from rodin.field.render import render_views, trace
+from rodin.field.scene import Rays, Scene, draw_rays
+
+HULL_LIMIT = 128
+OUTSIDE_SHARE = 0.1
+FREE_POINTS = 2048
+NEAR_POINTS = 1024
+REFRESH = 25
+EMPTY = 0.05
+CUT = 1e-3
+
+
+class Diverged(RuntimeError):
+    """A fit that came to nothing; another seed may do better."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Weights of the losses: pixels, opacity, L_sparse, L_smooth, L_dist, and the planes' total variation and size."""
+
+    mse: float = 1.0
+    opacity: float = 0.1
+    sparse: float = 1e-3
+    smooth: float = 1e-3
+    distortion: float = 1e-3
+    planes_tv: float = 1e-3
+    planes_l2: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a fit goes.
+
+    box: half the side of the cube; rays and samples of a step; min_rescale: smallest resolution of R28's random
+    rescaling, none: no rescaling; losses: their weights.
+    """
+
+    box: float
+    rays: int
+    samples: int
+    min_rescale: int | None
+    losses: Losses
+
+
+def rescaled(planes: torch.Tensor, lowest: int, generator: torch.Generator | None) -> torch.Tensor:
+    """The planes [3, C, R, R] brought down to a random resolution in [lowest, R] and back up to R.
+
+    Source: R28, so that one decoder serves every resolution.
+    """
+    resolution = planes.shape[-1]
+    r = int(torch.randint(lowest, resolution + 1, (), generator=generator, device=planes.device))
+    return resize(resize(planes[None], r), resolution)[0]
+
+
+def step_loss(
+    planes: torch.Tensor,
+    decoder: Decoder,
+    scene: Scene,
+    guess: torch.Tensor,
+    settings: Settings,
+    generator: torch.Generator | None,
+    anchor: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The loss of one step on one person.
+
+    Args:
+        planes: [3, C, R, R].
+        decoder: the shared decoder.
+        scene: the person's pictures.
+        guess: [G, G, G], see `occupancy`.
+        settings: how the fit goes.
+        generator: draws rays, samples, backgrounds, points and the rescaling.
+        anchor: planes [3, C, R, R] that `planes_l2` pulls to; none: zero.
+
+    Returns:
+        scalar.
+
+    Source: R28, R31-R34. Ours: a random background behind each ray, so that opacity follows from colour; opacity is
+    also held against alpha; L_sparse acts on points all over the box, so that what the hull lets the rays skip is
+    empty without the hull too.
+    """
+    weights, box = settings.losses, settings.box
+    used = planes if settings.min_rescale is None else rescaled(planes, settings.min_rescale, generator)
+    rays = draw_rays(scene, settings.rays, OUTSIDE_SHARE, generator)
+    seen = trace(
+        used,
+        decoder,
+        rays.origins,
+        rays.directions,
+        box=box,
+        samples=settings.samples,
+        generator=generator,
+        guess=guess,
+        cut=CUT,
+    )
+    loss = weights.mse * _pixel_error(seen.colour, seen.opacity, rays, generator)
+    if weights.opacity:
+        loss = loss + weights.opacity * F.mse_loss(seen.opacity, rays.alpha)
+    if weights.distortion:
+        length = (seen.far - seen.near).clamp_min(1e-6)[:, None]
+        spread = distortion(
+            seen.weights, (seen.t - seen.near[:, None]) / length, length.new_tensor(1 / settings.samples)
+        )
+        loss = loss + weights.distortion * spread.mean()
+    if weights.sparse:
+        free = (torch.rand(FREE_POINTS, 3, generator=generator, device=planes.device) * 2 - 1) * box
+        loss = loss + weights.sparse * decoder.density(look_up(used[None], free[None], box)[0]).mean()
+    if weights.smooth and len(seen.points):
+        pick = torch.randint(len(seen.points), (NEAR_POINTS,), generator=generator, device=planes.device)
+        loss = loss + weights.smooth * smoothness(
+            used, decoder, seen.points[pick], seen.density[pick], box=box, distance=0.01 * box, generator=generator
+        )
+    if weights.planes_tv:
+        loss = loss + weights.planes_tv * total_variation(planes)
+    if weights.planes_l2:
+        loss = loss + weights.planes_l2 * (planes if anchor is None else planes - anchor).square().mean()
+    return loss
+
+
+def _pixel_error(
+    colour: torch.Tensor, opacity: torch.Tensor, rays: Rays, generator: torch.Generator | None
+) -> torch.Tensor:
+    behind = torch.rand(colour.shape, generator=generator, device=colour.device)
+    wanted = rays.colour * rays.alpha[:, None] + behind * (1 - rays.alpha[:, None])
+    return F.mse_loss(colour + behind * (1 - opacity[:, None]), wanted)
+
+
+def fit_planes(
+    scene: Scene,
+    decoder: Decoder,
+    start: torch.Tensor,
+    settings: Settings,
+    *,
+    steps: int,
+    lr: float,
+    seed: int,
+    anchor: torch.Tensor | None = None,
+    stop: Callable[[int, torch.Tensor], bool] | None = None,
+) -> tuple[torch.Tensor, int]:
+    """Fit one person with the decoder frozen.
+
+    Args:
+        scene: the person's pictures.
+        decoder: the shared decoder; its parameters are left alone.
+        start: planes to begin from, [3, C, R, R].
+        settings: how the fit goes.
+        steps: optimiser steps at most.
+        lr: Adam's step size at the start; it falls to a tenth on a cosine.
+        seed: everything random follows from it.
+        anchor: planes that `planes_l2` pulls to; none: zero.
+        stop: asked now and then with (steps done, planes) whether that is good enough.
+
+    Returns:
+        planes [3, C, R, R] in [-1, 1], steps done.
+
+    Source: R25-R34.
+    """
+    planes = start.detach().clone().clamp_(-1, 1).requires_grad_(True)
+    generator = torch.Generator(device=planes.device).manual_seed(seed)
+    optimiser = torch.optim.Adam([planes], lr=lr, betas=(0.9, 0.99), fused=True)
+    guess, done = guess_filled(scene.hull), 0
+    for step in range(steps):
+        if step >= steps // 4 and step % REFRESH == 0:
+            guess = guess_density(planes.detach(), decoder, box=settings.box, threshold=EMPTY, within=scene.hull)
+        optimiser.param_groups[0]["lr"] = lr * (0.55 + 0.45 * math.cos(math.pi * step / steps))
+        loss = step_loss(planes, decoder, scene, guess, settings, generator, anchor)
+        (planes.grad,) = torch.autograd.grad(loss, [planes])
+        optimiser.step()
+        with torch.no_grad():
+            planes.clamp_(-1, 1)
+        done = step + 1
+        if done % REFRESH == 0:
+            if not math.isfinite(float(loss.detach())):
+                raise Diverged(f"the loss was {float(loss.detach())} at step {step}")
+            if stop is not None and stop(done, planes.detach()):
+                break
+    return planes.detach(), done
+
+
+def over_white(rgba: torch.Tensor) -> torch.Tensor:
+    """Straight-alpha pictures [..., H, W, 4] over white, [..., H, W, 3]."""
+    return rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
+
+
+def quality(
+    planes: torch.Tensor,
+    decoder: Decoder,
+    rgba: torch.Tensor,
+    poses: torch.Tensor,
+    lenses: torch.Tensor,
+    *,
+    box: float,
+    samples: int,
+) -> tuple[float, torch.Tensor]:
+    """How like the truth a field looks, rendered without the hull.
+
+    Args:
+        planes: [3, C, R, R].
+        decoder: the shared decoder.
+        rgba: [V, H, W, 4] uint8, the truth.
+        poses: [V, 4, 4].
+        lenses: [V, 4].
+        box: half the side of the cube.
+        samples: samples of a ray.
+
+    Returns:
+        PSNR over white, dB, mean over the pictures; the pictures over white [V, H, W, 3] in [0, 1].
+    """
+    height, width = rgba.shape[1:3]
+    made = over_white(render_views(planes, decoder, poses, lenses, height, width, box=box, samples=samples))
+    error = (made - over_white(rgba.to(made) / 255)).square().mean(dim=(1, 2, 3))
+    return float((-10 * torch.log10(error.clamp_min(1e-10))).mean()), made

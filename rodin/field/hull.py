@@ -1,0 +1,50 @@
+"""The visual hull: what every mask allows, known before the first step of a fit."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from rodin.field.occupancy import cell_centres
+
+OPAQUE = 2
+
+
+def carve(
+    alpha: torch.Tensor, camera_to_world: torch.Tensor, intrinsics: torch.Tensor, *, box: float, resolution: int
+) -> torch.Tensor:
+    """The cells of the box that no picture shows to be empty.
+
+    A cell stays where the pixels its bounding ball may touch hold something opaque in every picture; what lies outside
+    a picture's frame is not judged by it. So the hull holds the object whatever the resolution.
+
+    Args:
+        alpha: [V, H, W] uint8.
+        camera_to_world: [V, 4, 4], OpenCV axes, looking at the box from outside.
+        intrinsics: [V, 4] fx, fy, cx, cy in pixels.
+        box: half the side of the cube, world units.
+        resolution: G, cells a side.
+
+    Returns:
+        [G, G, G] bool, indexed (x, y, z).
+    """
+    centres = cell_centres(resolution, box, alpha.device)
+    alive = torch.arange(len(centres), device=alpha.device)
+    height, width = alpha.shape[1:]
+    half_diagonal = math.sqrt(3.0) * box / resolution
+    for picture, pose, lens in zip(alpha, camera_to_world, intrinsics, strict=True):
+        local = (centres[alive] - pose[:3, 3]) @ pose[:3, :3]
+        depth = local[:, 2].clamp_min(1e-3)
+        reach = math.ceil(half_diagonal * float(lens[:2].max()) / max(float(depth.min()) - half_diagonal, 1e-3))
+        reach = min(reach, max(height, width))
+        mask = F.max_pool2d((picture > OPAQUE)[None].float(), 2 * reach + 1, stride=1, padding=reach)[0] > 0
+        column = (local[:, 0] / depth * lens[0] + lens[2]).floor().long()
+        row = (local[:, 1] / depth * lens[1] + lens[3]).floor().long()
+        framed = (column >= 0) & (column < width) & (row >= 0) & (row < height) & (local[:, 2] > 0)
+        seen = mask[row.clamp(0, height - 1), column.clamp(0, width - 1)]
+        alive = alive[seen | ~framed]
+        if not len(alive):
+            break
+    hull = torch.zeros(resolution**3, dtype=torch.bool, device=alpha.device)
+    hull[alive] = True
+    return hull.view((resolution,) * 3)
