@@ -101,6 +101,7 @@ def rank_of_job(name, out, environment, kill_at=None, stop_at=None, nan_at=None,
 def main(out):
     torch.set_num_threads(1)
     warnings.simplefilter("error")
+    torch.optim.AdamW([nn.Parameter(torch.zeros(1))])  # what it imports lazily takes a second: once, before forking
     statuses = {}
     for world in (1, 2):
         run = {"dropout": 0.2}

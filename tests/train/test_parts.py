@@ -1,0 +1,131 @@
+"""Moving average, flat layout, normaliser, plan and ranks, each against a slow or independent twin."""
+
+import pytest
+import torch
+from torch import nn
+
+from rodin.train import ema
+from rodin.train.flat import Flat
+from rodin.train.normaliser import Normaliser
+from rodin.train.plan import Plan
+from rodin.train.ranks import Ranks
+
+WHOLE = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29511"}
+
+
+def test_the_average_is_its_recursion():
+    torch.manual_seed(0)
+    shapes = [(3, 4), (5,), ()]
+    averages = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
+    slow = [average.clone() for average in averages]
+    for step in range(30):
+        weights = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
+        rate = ema.rate_at(step, 0.6)
+        assert rate == (0.6 if step >= 13 else (1 + step) / (10 + step))
+        ema.update_(averages, weights, rate)
+        slow = [rate * old + (1 - rate) * new for old, new in zip(slow, weights, strict=True)]
+    for fast, wanted in zip(averages, slow, strict=True):
+        torch.testing.assert_close(fast, wanted, rtol=1e-12, atol=1e-12)
+
+
+def network():
+    torch.manual_seed(1)
+    made = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.Linear(20, 7), nn.Linear(7, 7), nn.Linear(7, 7))
+    made[4].weight = made[3].weight  # tied
+    return made
+
+
+def test_a_flat_network_computes_the_same_in_every_memory_format():
+    plain, flat, last = network(), network(), network().to(memory_format=torch.channels_last)
+    pictures = torch.randn(2, 3, 4, 4)
+    results = []
+    for one in (plain, flat, last):
+        if one is not plain:
+            Flat(one)
+        one(pictures).square().sum().backward()
+        results.append({name: parameter.grad.clone() for name, parameter in one.named_parameters()})
+    for name, wanted in results[0].items():
+        torch.testing.assert_close(results[1][name], wanted)
+        torch.testing.assert_close(results[2][name], wanted)
+    assert last[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_one_step_of_the_flat_vector_is_one_step_of_every_parameter():
+    plain, other = network(), network()
+    flat = Flat(other)
+    slow = torch.optim.AdamW(plain.parameters(), 0.1, weight_decay=0.1, foreach=False)
+    fast = torch.optim.AdamW([flat.weights], 0.1, weight_decay=0.1, fused=True)
+    for step in range(3):
+        pictures = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(step))
+        flat.gradients.zero_()
+        slow.zero_grad()
+        for one in (plain, other):
+            one(pictures).square().sum().backward()
+        slow.step()
+        fast.step()
+    wanted, got = plain.state_dict(), flat.state(flat.weights)
+    assert wanted.keys() == got.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(got[name], value)
+    again = network()
+    again.load_state_dict(got)
+    torch.testing.assert_close(again(pictures), other(pictures))
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(2, (6, 3, 4, 5, 5)), (1, (500, 4))])
+def test_normalised_data_has_the_wanted_scale_and_comes_back(axis, shape):
+    torch.manual_seed(0)
+    channel = [1] * len(shape)
+    channel[axis] = 4
+    data = torch.randn(shape) * torch.tensor([0.1, 0.3, 0.0, 1.0]).view(channel) + torch.arange(4).view(channel) / 10
+    others = [one for one in range(len(shape)) if one != axis]
+    made = Normaliser(data.mean(others).tolist(), data.std(others).tolist(), 0.5, axis, low=-1.0, high=1.0)
+    model = Normaliser(**made.state()).to_model(data)
+    torch.testing.assert_close(model.mean(others), torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.std(others), torch.tensor([0.5, 0.5, 0.0, 0.5]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(made.from_model(model), data)
+    torch.testing.assert_close(made.from_model(made.clip(model)), data.clamp(-1, 1))
+    free = Normaliser([0.0], [1.0], axis=axis)
+    assert torch.equal(free.clip(model), model)
+
+
+def test_a_normaliser_of_nonsense_is_refused():
+    with pytest.raises(ValueError, match="got 2 means, 1 stds"):
+        Normaliser([0.0, 0.0], [1.0])
+    with pytest.raises(ValueError, match="no std under 0"):
+        Normaliser([0.0], [-1.0])
+
+
+def test_the_step_size_rises_and_stays():
+    plan = Plan(batch=4, steps=10, lr=1.0, warmup=4)
+    assert [plan.lr_at(step) for step in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert Plan(batch=4, steps=10, lr=1.0).lr_at(0) == 1.0
+
+
+def test_no_variables_are_one_process_and_all_are_a_rank():
+    alone = Ranks.from_environment({})
+    assert (alone.rank, alone.world, alone.main) == (0, 1, True)
+    second = Ranks.from_environment(WHOLE)
+    assert (second.rank, second.world, second.main, second.address) == (1, 2, False, "localhost:29511")
+
+
+@pytest.mark.parametrize("name", list(WHOLE))
+def test_a_half_set_environment_names_what_is_missing(name):
+    with pytest.raises(ValueError, match=f"environment: {name} missing;"):
+        Ranks.from_environment({**WHOLE, name: ""})
+
+
+def test_nonsense_in_the_environment_is_named():
+    with pytest.raises(ValueError, match="RANK: got 'two'"):
+        Ranks.from_environment({**WHOLE, "RANK": "two"})
+    with pytest.raises(ValueError, match="got 2, wanted less than WORLD_SIZE 2"):
+        Ranks.from_environment({**WHOLE, "RANK": "2"})
+
+
+def test_a_failure_on_rank_0_is_its_own_error():
+    def fail():
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        Ranks().on_main(fail)
+    assert Ranks().on_main(lambda: 3) == 3
