@@ -19,9 +19,8 @@ import numpy as np
 
 from rodin.store import layout
 from rodin.store.errors import StoreError
-from rodin.store.layout import Rows
 from rodin.store.manifest import canonical
-from rodin.store.rowfile import Handle, checksum, read_row
+from rodin.store.rowfile import Handle, Rows, checksum, read_row
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ Ours: contiguous rows instead of one chunk a subject; the chunk index would be t
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -21,35 +21,8 @@ import numpy as np
 from rodin.store import schema
 from rodin.store.errors import StoreError
 from rodin.store.manifest import again, canonical
-
-TRUTH = np.dtype("bool")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Where the rows of one field lie.
-
-    Args:
-        dtype: numpy type.
-        shape: one row's shape.
-        offset: byte of the file at which row 0 starts.
-        split: whether each entry along a row's first axis has its own checksum.
-    """
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    offset: int
-    split: bool
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of one row."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def parts(self) -> int:
-        """Checksums of one row."""
-        return self.shape[0] if self.split else 1
+from rodin.store.overlay import Overlay
+from rodin.store.rowfile import Rows
 
 
 @dataclass(frozen=True)
@@ -62,6 +35,15 @@ class Content:
     meta: list[str]
     checksums: dict[str, np.ndarray]
     attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def writing(path: Path, mode: Literal["w", "r+"]) -> Iterator[h5py.File]:
+    """Open a file for writing; nothing goes to disk before HDF5 has closed it, and then by plain calls."""
+    with Overlay(path, fresh=mode == "w") as overlay:
+        with h5py.File(overlay, mode, libver=("v108", "v108")) as file:
+            yield file
+        overlay.commit()
 
 
 def create(path: Path, kind: str, count: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Rows]:
@@ -77,10 +59,10 @@ def create(path: Path, kind: str, count: int, shapes: Mapping[str, tuple[int, ..
         field -> where its rows lie.
     """
     fields = schema.fields_of(kind)
-    with h5py.File(path, "w", libver=("v108", "v108"), locking=False) as file:
-        file.attrs["format"] = np.bytes_(schema.FORMAT)
+    with writing(path, "w") as file:
+        file.attrs["format"] = np.bytes_(schema.FORMAT.encode())
         file.attrs["version"] = np.int64(schema.VERSION)
-        file.attrs["kind"] = np.bytes_(kind)
+        file.attrs["kind"] = np.bytes_(kind.encode())
         for name in sorted(shapes):
             plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
             plan.set_layout(h5py.h5d.CONTIGUOUS)
@@ -92,19 +74,28 @@ def create(path: Path, kind: str, count: int, shapes: Mapping[str, tuple[int, ..
         return {name: rows_of(file, name, fields[name]) for name in sorted(shapes)}
 
 
+def dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """A dataset of an open file."""
+    found = file[name]
+    if not isinstance(found, h5py.Dataset):
+        raise KeyError(f"{name} is not a dataset")
+    return found
+
+
 def rows_of(file: h5py.File, name: str, wanted: schema.FieldKind) -> Rows:
     """Where the rows of a field of an open file lie; a field that is not as the schema says is refused."""
-    data = file[name]
-    if not isinstance(data, h5py.Dataset) or data.chunks is not None or data.external:
-        raise StoreError(f"{file.filename}: field {name!r} is not a plain contiguous dataset, so not written by rodin")
-    if data.dtype != np.dtype(wanted.dtype):
-        raise StoreError(f"{file.filename}: field {name!r} has type {data.dtype}, wanted {wanted.dtype}")
+    data = dataset(file, name)
+    if data.chunks is not None or data.external or data.dtype != np.dtype(wanted.dtype):
+        raise StoreError(
+            f"{file.filename}: field {name!r} is not the plain contiguous {wanted.dtype} that rodin writes; "
+            "keep other HDF5 files out of the run folder"
+        )
     return Rows(data.dtype, tuple(int(size) for size in data.shape[1:]), data.id.get_offset() or 0, wanted.split)
 
 
 def seal(path: Path, content: Content) -> None:
     """Write into a filled shard file what names and checks its rows; it then explains itself without a manifest."""
-    with h5py.File(path, "r+", libver=("v108", "v108"), locking=False) as file:
+    with writing(path, "r+") as file:
         put_texts(file, "subjects", content.subjects)
         put_texts(file, "meta", content.meta)
         put_texts(file, "attributes", [canonical(content.attributes)])
@@ -142,23 +133,20 @@ def inspect(path: Path) -> Content:
 
 def read_content(path: Path, file: h5py.File) -> Content:
     """The content of an open shard."""
-    if file.attrs.get("format") != np.bytes_(schema.FORMAT):
+    if file.attrs.get("format") != np.bytes_(schema.FORMAT.encode()):
         raise StoreError(f"{path}: not a rodin shard; keep other HDF5 files out of the run folder")
-    version = int(file.attrs["version"])
+    version = int(file.attrs["version"])  # pyright: ignore[reportArgumentType]
     if version != schema.VERSION:
-        raise StoreError(
-            f"{path}: schema version {version}, this rodin reads {schema.VERSION}; "
-            "use the code snapshot in the run's code/ folder, or make the run anew"
-        )
-    kind = bytes(file.attrs["kind"]).decode()
+        raise StoreError(f"{path}: {schema.other_version(version)}")
+    kind = bytes(file.attrs["kind"]).decode()  # pyright: ignore[reportArgumentType]
     fields = schema.fields_of(kind)
     rows = {name: rows_of(file, name, fields[name]) for name in file if name in fields}
-    texts = {name: [bytes(text).decode() for text in file[name][()]] for name in ("subjects", "meta", "attributes")}
+    texts = {name: [bytes(text).decode() for text in dataset(file, name)[()]] for name in ("subjects", "meta")}
+    checksums = {name: np.asarray(dataset(file, f"checksums/{name}")[()]) for name in [*rows, "meta"]}
     count = len(texts["subjects"])
-    checksums = {name: np.asarray(file["checksums"][name][()]) for name in file["checksums"]}
-    sizes = {file[name].shape[0] for name in rows} | {len(texts["meta"])} | {len(value) for value in checksums.values()}
-    if sizes != {count} or set(checksums) != {*rows, "meta"}:
-        raise StoreError(
-            f"{path}: damaged shard (its parts have {sorted(sizes)} rows for {count} subjects); {again(path)}"
-        )
-    return Content(kind, rows, texts["subjects"], texts["meta"], checksums, json.loads(texts["attributes"][0]))
+    shapes = {name: (count, place.parts) for name, place in rows.items()} | {"meta": (count, 1)}
+    whole = all(dataset(file, name).shape[0] == count for name in rows) and len(texts["meta"]) == count
+    if not whole or any(checksums[name].shape != shape for name, shape in shapes.items()):
+        raise StoreError(f"{path}: damaged shard (its parts differ in length); {again(path)}")
+    attributes = json.loads(bytes(dataset(file, "attributes")[()][0]))
+    return Content(kind, rows, texts["subjects"], texts["meta"], checksums, attributes)

@@ -67,7 +67,13 @@ def complete(path: Path) -> bool:
 
 def again(path: Path) -> str:
     """The next step for a damaged shard or manifest."""
-    return f"delete {Path(path).with_suffix('.json')} and run the same command again: it re-makes what is damaged"
+    names = dict.fromkeys([*gates(path), Path(path).with_suffix(".json")])
+    return f"delete {' and '.join(map(str, names))} and run the same command again: it re-makes what is damaged"
+
+
+def gates(path: Path) -> list[Path]:
+    """Manifests that must go too before a shard is made again: latents are done when shard 0 is."""
+    return [Path(path).with_name("00000.json")] if Path(path).parent.name == "latents" else []
 
 
 def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ from rodin.store import layout, manifest, schema
 from rodin.store.errors import NO_HANDLES, StoreError, disk_error
 from rodin.store.layout import Content
 from rodin.store.manifest import again
-from rodin.store.rowfile import Handle, checksum, read_row
+from rodin.store.rowfile import Handle, Rows, checksum, read_row
 
 HANDLES = 64
 T = TypeVar("T")
@@ -56,10 +56,7 @@ class Shards:
                 f"{path}: a manifest of kind {content.get('kind')!r}, wanted {self.kind!r}; point at the right folder"
             )
         if content.get("version") != schema.VERSION:
-            raise StoreError(
-                f"{path}: schema version {content.get('version')}, this rodin reads {schema.VERSION}; "
-                "use the code snapshot in the run's code/ folder, or make the run anew"
-            )
+            raise StoreError(f"{path}: {schema.other_version(content.get('version'))}")
         self._manifests[shard] = content
         self.failed.update(content["failed"])
         for row, subject in enumerate(content["subjects"]):
@@ -197,7 +194,7 @@ class Shards:
     def _path(self, shard: int) -> Path:
         return self.folder / f"{shard:05d}.h5"
 
-    def _rows(self, shard: int, field: str) -> layout.Rows:
+    def _rows(self, shard: int, field: str) -> Rows:
         rows = self._layout(shard).rows
         if field not in rows:
             raise StoreError(f"{self._path(shard)}: no field {field!r}; it has {', '.join(sorted(rows))}")
@@ -208,7 +205,8 @@ class Shards:
     ) -> np.ndarray:
         """Read a row or some of its entries and hold them against their checksums."""
         place = self._rows(shard, field)
-        array = read_row(self._handle(shard).number, place, self._place[subject][1], first, count)
+        handle = self._handle(shard)  # held until the read is done, as another thread may evict it
+        array = read_row(handle.number, place, self._place[subject][1], first, count)
         path = self._path(shard)
         if array is None:
             raise StoreError(f"{path}, subject {subject}, field {field!r}: the file ends too soon; {again(path)}")

@@ -5,15 +5,43 @@ SHA instructions makes 1.8 and BLAKE2b 0.75). It finds every damaged stretch of 
 of the others; the manifest's SHA-256 of the whole file stands behind it.
 """
 
+import math
 import os
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from rodin.store.layout import Rows
-
 LARGEST = 1 << 30
+EXPONENT = {"float16": ("uint16", 0x7C00), "float32": ("uint32", 0x7F800000)}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where the rows of one field lie.
+
+    Args:
+        dtype: numpy type.
+        shape: one row's shape.
+        offset: byte of the file at which row 0 starts.
+        split: whether each entry along a row's first axis has its own checksum.
+    """
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    offset: int
+    split: bool
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one row."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def parts(self) -> int:
+        """Checksums of one row."""
+        return self.shape[0] if self.split else 1
 
 
 def as_bytes(array: np.ndarray) -> memoryview:
@@ -24,6 +52,14 @@ def as_bytes(array: np.ndarray) -> memoryview:
 def checksum(array: np.ndarray, split: bool) -> list[int]:
     """CRC-32 of a row, or of each entry along its first axis."""
     return [zlib.crc32(as_bytes(part)) for part in array] if split else [zlib.crc32(as_bytes(array))]
+
+
+def finite(array: np.ndarray) -> bool:
+    """Whether a float array holds no NaN and no infinity; by its exponent bits, as float16 arithmetic is slow."""
+    if array.dtype.name not in EXPONENT:
+        return True
+    unsigned, mask = EXPONENT[array.dtype.name]
+    return not bool(np.any((array.view(unsigned) & mask) == mask))
 
 
 def write_at(handle: int, data: memoryview, offset: int) -> None:

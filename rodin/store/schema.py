@@ -4,6 +4,7 @@ Letters: V views, H and W image size, C plane channels, R fit resolution, r base
 K captions a subject, L tokens, E token width, S picture size of samples. The leading subject axis is implied.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rodin.store.errors import StoreError
@@ -61,6 +62,15 @@ def fields_of(kind: str) -> dict[str, FieldKind]:
     return KINDS[kind]
 
 
+def other_version(version: object) -> str:
+    """The sentence for a shard or manifest of another schema version."""
+    age = "newer" if isinstance(version, int) and version > VERSION else "other"
+    return (
+        f"written by a{'n' if age == 'other' else ''} {age} rodin (schema {version}, this one reads {VERSION}); "
+        "use the code snapshot in the run's code/ folder"
+    )
+
+
 def check_shapes(kind: str, shapes: dict[str, tuple[int, ...]]) -> None:
     """Hold one subject's shapes against the kind: every field there, every letter one size.
 
@@ -84,3 +94,13 @@ def check_shapes(kind: str, shapes: dict[str, tuple[int, ...]]) -> None:
             raise StoreError(
                 f"{kind} shard, field {name!r}: got shape {list(shape)}, wanted [{' '.join(words)}] with {known}"
             )
+
+
+def check_subjects(subjects: Sequence[str]) -> None:
+    """Ids are texts, each once."""
+    for subject in subjects:
+        if not isinstance(subject, str) or not subject or "\0" in subject:
+            raise StoreError(f"subject id: got {subject!r}, wanted a text that is not empty")
+    if len(set(subjects)) != len(subjects):
+        twice = next(subject for subject in subjects if list(subjects).count(subject) > 1)
+        raise StoreError(f"subject id {twice!r} appears twice in one shard; every subject has one row")

@@ -8,8 +8,8 @@ from typing import Any
 
 from rodin.store import layout, schema
 from rodin.store.errors import StoreError
-from rodin.store.layout import Content, Rows
-from rodin.store.rowfile import Handle, as_bytes, checksum, read_row, write_at
+from rodin.store.layout import Content
+from rodin.store.rowfile import Handle, Rows, as_bytes, checksum, read_row, write_at
 
 
 def pack(handle: int, rows: Mapping[str, Rows], kept: Sequence[int], path: Path, kind: str) -> dict[str, Rows]:

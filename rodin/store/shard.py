@@ -8,6 +8,7 @@ import os
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,12 +21,11 @@ from rodin.store.atomic import fsync_file, fsync_folder, make_folder, put_in_pla
 from rodin.store.errors import StoreError, disk_error, free_bytes, megabytes
 from rodin.store.layout import Content
 from rodin.store.reader import Shards
-from rodin.store.rowfile import Handle, as_bytes, checksum, write_at
+from rodin.store.rowfile import Handle, as_bytes, checksum, finite, write_at
 
 __all__ = ["ShardWriter", "Shards", "StoreError"]
 
 SYNC_SECONDS = 10.0
-EXPONENT = {"float16": ("uint16", 0x7C00), "float32": ("uint32", 0x7F800000)}
 
 
 class ShardWriter:
@@ -67,7 +67,7 @@ class ShardWriter:
         self._row = {subject: row for row, subject in enumerate(self.subjects)}
         self._handle, self._journal, self._synced = -1, -1, time.monotonic()
         schema.check_shapes(kind, self.shapes)
-        check_subjects(self.subjects)
+        schema.check_subjects(self.subjects)
         manifest.canonical(self.attributes)
         make_folder(self.folder)
         if manifest.complete(self._manifest_path):
@@ -124,7 +124,15 @@ class ShardWriter:
                 f"first {missing[0]}; run the same command again"
             )
         try:
-            self._publish()
+            if manifest.complete(self._manifest_path):
+                self._accept_complete()
+            else:
+                self._publish()
+            self._clear()
+        except FileNotFoundError as problem:
+            raise StoreError(
+                f"{self.path}: another attempt has taken this shard over; leave it to that one"
+            ) from problem
         except OSError as problem:
             raise disk_error(self.path, problem, self._size()) from problem
 
@@ -261,18 +269,22 @@ class ShardWriter:
             ready = self._temporary.with_suffix(".packed")
             rows = sealed.pack(self._handle, self._rows, [self._row[subject] for subject in kept], ready, self.kind)
         records = [self.done[subject] for subject in kept]
-        names = [*rows, "meta"]
-        sums = {name: np.array([record.checksums[name] for record in records], "uint32") for name in names}
-        sums = {name: value.reshape(len(kept), -1) for name, value in sums.items()}
+        parts = {name: place.parts for name, place in rows.items()} | {"meta": 1}
+        sums = {
+            name: np.array([record.checksums[name] for record in records], "uint32").reshape(len(kept), count)
+            for name, count in parts.items()
+        }
         content = Content(self.kind, rows, kept, [record.meta for record in records], sums, self.attributes)
         layout.seal(ready, content)
         fsync_file(ready)
         sealed.check(ready, content)
-        if not manifest.complete(self._manifest_path):
-            size, digest = ready.stat().st_size, manifest.sha256_of(ready)
-            put_in_place(ready, self.path)
-            manifest.publish(self._manifest_path, sealed.describe(content, self.failed, digest, size))
+        size, digest = ready.stat().st_size, manifest.sha256_of(ready)
+        put_in_place(ready, self.path)
+        manifest.publish(self._manifest_path, sealed.describe(content, self.failed, digest, size))
         self.complete = True
+
+    def _clear(self) -> None:
+        """Remove what all attempts left: the shard is published."""
         self.close()
         for leftover in attempts.leftovers(self.folder, self.shard):
             leftover.unlink(missing_ok=True)
@@ -281,23 +293,6 @@ class ShardWriter:
     def _discard(self) -> None:
         """Nothing was won yet: leave nothing behind."""
         self.close()
-        self._temporary.unlink(missing_ok=True)
-        self._temporary.with_suffix(".jsonl").unlink(missing_ok=True)
-
-
-def check_subjects(subjects: Sequence[str]) -> None:
-    """Ids are texts, each once."""
-    for subject in subjects:
-        if not isinstance(subject, str) or not subject or "\0" in subject:
-            raise StoreError(f"subject id: got {subject!r}, wanted a text that is not empty")
-    if len(set(subjects)) != len(subjects):
-        twice = next(subject for subject in subjects if list(subjects).count(subject) > 1)
-        raise StoreError(f"subject id {twice!r} appears twice in one shard; every subject has one row")
-
-
-def finite(array: np.ndarray) -> bool:
-    """Whether a float array holds no NaN and no infinity; by its exponent bits, as float16 arithmetic is slow."""
-    if array.dtype.name not in EXPONENT:
-        return True
-    unsigned, mask = EXPONENT[array.dtype.name]
-    return not bool(np.any((array.view(unsigned) & mask) == mask))
+        with suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+            self._temporary.with_suffix(".jsonl").unlink(missing_ok=True)

@@ -1,0 +1,136 @@
+"""Damage on disk: every flipped byte is found, and what is found names the file, the person and the next step."""
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracles.shards import SHAPES, fill, ids, person, publish
+
+from rodin.store import layout, manifest
+from rodin.store.repair import repair
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards, ShardWriter, StoreError
+
+NEXT_STEPS = ("run the same command again", "use the code snapshot", "keep other HDF5 files out")
+SMALL = {"planes": (3, 1, 4, 4), "base": (3, 1, 2, 2)}
+
+
+def flip(path: Path, byte: int, bits: int = 0x10) -> None:
+    with path.open("r+b") as file:
+        file.seek(byte)
+        old = file.read(1)[0]
+        file.seek(byte)
+        file.write(bytes([old ^ bits]))
+
+
+def offset_of(path: Path, field: str, row: int) -> int:
+    rows = layout.inspect(path).rows[field]
+    return rows.offset + row * rows.bytes
+
+
+def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
+    folder = publish(tmp_path / "planes", shapes=SMALL)
+    path, chance = folder / "00000.h5", random.Random(3)
+    size = path.stat().st_size
+    wanted = {subject: person(subject, SMALL) for subject in ids(4)}
+    assert Shards(folder, "planes").verify() == []
+    told: set[str] = set()
+    for byte in sorted(chance.sample(range(size), 300)):
+        bits = 1 << chance.randrange(8)
+        flip(path, byte, bits)
+        shards = Shards(folder, "planes")
+        problems = shards.verify()
+        assert problems, f"byte {byte} of {size} flipped and not found"
+        assert all(str(folder) in problem and "\n" not in problem for problem in problems)
+        for subject, arrays in wanted.items():
+            for name, array in arrays.items():
+                try:
+                    assert np.array_equal(shards.read(subject, name), array), f"byte {byte}: wrong values handed out"
+                except StoreError as problem:
+                    told.add(str(problem))
+        flip(path, byte, bits)
+    assert Shards(folder, "planes").verify() == []
+    assert len(told) > 10
+    assert all(str(path) in line and any(step in line for step in NEXT_STEPS) for line in told)
+
+
+def test_a_damaged_row_names_file_person_and_next_step(tmp_path: Path) -> None:
+    folder = publish(tmp_path / "planes")
+    path = folder / "00000.h5"
+    flip(path, offset_of(path, "base", 2))
+    shards = Shards(folder, "planes")
+    line = (
+        f"{path}, subject 000002, field 'base': damaged (its checksum does not fit); "
+        f"delete {path.with_suffix('.json')} and run the same command again: it re-makes what is damaged"
+    )
+    assert shards.verify() == [line]
+    with pytest.raises(StoreError) as problem:
+        shards.read("000002", "base")
+    assert str(problem.value) == line
+    np.testing.assert_array_equal(shards.read("000001", "base"), person("000001")["base"])
+    path.with_suffix(".json").unlink()
+    with ShardWriter(folder, 0, "planes", ids(4), SHAPES) as writer:
+        assert writer.missing() == ["000002"]
+        fill(writer)
+        writer.publish()
+    assert Shards(folder, "planes").verify() == []
+
+
+@pytest.mark.parametrize("keep", [0, 100, 3000, -1])
+def test_a_truncated_shard_is_found(tmp_path: Path, keep: int) -> None:
+    folder = publish(tmp_path / "planes")
+    path = folder / "00000.h5"
+    os.truncate(path, keep % path.stat().st_size)
+    shards = Shards(folder, "planes")
+    assert shards.verify()
+    with pytest.raises(StoreError, match="run the same command again"):
+        shards.read("000003", "planes")
+
+
+def test_missing_files_are_found(tmp_path: Path) -> None:
+    folder = publish(tmp_path / "planes", shards=3)
+    (folder / "00001.h5").unlink()
+    (folder / "00002.json").unlink()
+    shards = Shards(folder, "planes")
+    assert shards.subjects == ids(8)
+    problems = shards.verify()
+    assert len(problems) == 2
+    assert "00002.h5: has no manifest" in problems[0]
+    assert "00001.h5: missing though its manifest is there" in problems[1]
+    with pytest.raises(StoreError, match="missing though its manifest is there"):
+        shards.read("000005", "planes")
+
+
+def test_damaged_manifests_are_told_from_good_ones(tmp_path: Path) -> None:
+    folder = publish(tmp_path / "planes")
+    path, chance = folder / "00000.json", random.Random(4)
+    before, content, found = path.read_bytes(), manifest.read(path), 0
+    for byte in chance.sample(range(len(before)), 200):
+        changed = bytearray(before)
+        changed[byte] ^= 1 << chance.randrange(8)
+        path.write_bytes(changed)
+        try:
+            assert manifest.read(path) == content, f"byte {byte} flipped: another content believed"
+        except StoreError as problem:
+            found += str(path) in str(problem)
+    assert found > 100
+
+
+def test_repair_sets_damaged_shards_aside(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    folder = publish(run.stage("fit"), shards=3)
+    flip(folder / "00001.h5", offset_of(folder / "00001.h5", "planes", 3))
+    flip(folder / "00002.json", 30)
+    repaired = repair(run)
+    assert len(repaired) == 2
+    assert "00001.h5, subject 000007, field 'planes'" in repaired[0] + repaired[1]
+    assert [path.name for path in sorted(folder.glob("*.json"))] == ["00000.json"]
+    for shard, missing in ((1, ["000007"]), (2, [])):
+        with ShardWriter(folder, shard, "planes", ids(4, 4 * shard), SHAPES) as writer:
+            assert writer.missing() == missing
+            fill(writer)
+            writer.publish()
+    assert Shards(folder, "planes").verify() == []
+    assert repair(run) == []

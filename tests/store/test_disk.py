@@ -1,0 +1,160 @@
+"""A disk that will not take more: one clear line, nothing published, and the work goes on once there is room."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from oracles.shards import SHAPES, fill, ids, publish
+
+from rodin.store import manifest
+from rodin.store.atomic import publish_bytes
+from rodin.store.errors import StoreError
+from rodin.store.shard import Shards, ShardWriter
+
+ATTEMPT = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from oracles.shards import SHAPES, fill, ids
+from rodin.store import manifest
+from rodin.store.errors import StoreError
+from rodin.store.shard import ShardWriter
+
+folder, limit, count = Path(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4])
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+if sys.argv[5]:
+    import rodin.store.shard
+    rodin.store.shard.free_bytes = lambda path: 1 << 40
+try:
+    with ShardWriter(folder, 0, "planes", ids(count), SHAPES) as writer:
+        fill(writer)
+        writer.publish()
+except StoreError as problem:
+    sys.exit(f"StoreError: {problem}")
+"""
+TESTS = str(Path(__file__).parents[1])
+
+
+def attempt(folder: Path, limit: int = 0, count: int = 64, blind: bool = False, before: list[str] | None = None) -> str:
+    """Run one attempt in a process of its own; returns what it said on its way out."""
+    words = [*(before or []), sys.executable, "-c", ATTEMPT]
+    words += [str(folder), TESTS, str(limit), str(count), "blind" if blind else ""]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stderr.strip()
+
+
+def check_line(said: str) -> None:
+    assert said.startswith("StoreError: "), said
+    assert "\n" not in said
+    assert "no space left: needs" in said
+    assert "free" in said
+    assert "make room and run the same command again" in said
+
+
+def test_a_file_size_limit(tmp_path: Path) -> None:
+    room = 64 * 1920 + 2048 + 100  # the rows fit, what seals the shard does not
+    for limit in (1024, 60_000, room):
+        check_line(attempt(tmp_path / "planes", limit))
+        assert not list((tmp_path / "planes").glob("0*"))
+    assert attempt(tmp_path / "planes") == ""
+    assert Shards(tmp_path / "planes", "planes").verify() == []
+
+
+def small_disk(folder: Path, size: str) -> list[str]:
+    """Words to put before a command that give it a small disk at `folder`; skips where not allowed."""
+    inside = f'mount -t tmpfs -o size={size} tmpfs "{folder}" && exec "$@"'
+    words = ["unshare", "--map-root-user", "--mount", "sh", "-c", inside, "sh"]
+    try:
+        subprocess.run([*words, "true"], check=True, capture_output=True, timeout=20)
+    except (OSError, subprocess.CalledProcessError) as problem:
+        pytest.skip(f"a private tmpfs cannot be mounted here ({problem}); allow user namespaces or run as root")
+    return words
+
+
+@pytest.mark.parametrize("size", ["16k", "64k", "132k", "140k"])
+def test_a_full_disk(tmp_path: Path, size: str) -> None:
+    check_line(attempt(tmp_path, blind=True, before=small_disk(tmp_path, size)))
+
+
+def test_too_little_room_is_told_before_any_work(tmp_path: Path) -> None:
+    said = attempt(tmp_path / "planes", before=small_disk(tmp_path, "64k"))
+    check_line(said)
+    assert "needs 0.1 MB, 65.5 kB free" in said
+
+
+def test_a_read_only_disk(tmp_path: Path) -> None:
+    folder = publish(tmp_path / "planes")
+    inside = f'mount --bind "{folder}" "{folder}" && mount -o remount,ro,bind "{folder}" && exec "$@"'
+    words = small_disk(tmp_path, "1m")
+    words[words.index("-c") + 1] = inside
+    (folder / "00000.json").unlink()
+    said = attempt(folder, count=4, before=words)
+    assert said.startswith("StoreError: ")
+    assert "\n" not in said
+    assert "cannot write here (Read-only file system); give write permission or choose another run folder" in said
+    assert [path.name for path in folder.iterdir()] == ["00000.h5"]
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "planes").write_text("not a folder")
+    with pytest.raises(StoreError, match="planes"):
+        ShardWriter(tmp_path / "planes", 0, "planes", ids(1), SHAPES)
+    with pytest.raises(StoreError, match="planes"):
+        publish_bytes(tmp_path / "planes" / "x.json", b"{}")
+
+
+def test_a_failed_publish_leaves_the_old_file(tmp_path: Path) -> None:
+    publish_bytes(tmp_path / "x", b"old")
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from rodin.store.atomic import publish_bytes\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "publish_bytes(Path(sys.argv[1]), b'n' * 2000)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x")], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "StoreError" in run.stderr
+    assert "needs" in run.stderr
+    assert (tmp_path / "x").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_manifests_say_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "fit" / "00000.json"
+    assert not manifest.complete(path)
+    with pytest.raises(StoreError, match=r"00000.json: no such manifest.*run its stage first"):
+        manifest.read(path)
+    manifest.publish(path, {"number": 1, "float": 0.1, "text": "é", "3": [None, True]})
+    assert manifest.complete(path)
+    assert manifest.read(path) == {"number": 1, "float": 0.1, "text": "é", "3": [None, True]}
+    path.write_text('{"number": 1}')
+    with pytest.raises(StoreError, match="damaged or hand-edited"):
+        manifest.read(path)
+    with pytest.raises(StoreError, match="only finite numbers"):
+        manifest.publish(path, {"psnr": float("inf")})
+
+
+def test_files_of_a_manifest_are_checked(tmp_path: Path) -> None:
+    for name in ("a.bin", "b.bin", "c.bin"):
+        (tmp_path / name).write_bytes(name.encode())
+    path = tmp_path / "00000.json"
+    manifest.publish(path, {"files": manifest.describe_files(tmp_path, ["a.bin", "b.bin", "c.bin"])})
+    assert manifest.check_files(path) == []
+    (tmp_path / "a.bin").write_bytes(b"a.bim")
+    (tmp_path / "b.bin").unlink()
+    problems = manifest.check_files(path)
+    assert [problem.split(";")[0] for problem in problems] == [
+        f"{tmp_path / 'a.bin'}: not the bytes its manifest lists",
+        f"{tmp_path / 'b.bin'}: missing",
+    ]
+
+
+def test_a_writer_keeps_nothing_open(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with ShardWriter(tmp_path, 0, "planes", ids(4), SHAPES) as writer:
+            fill(writer, 1)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
