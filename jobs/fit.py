@@ -16,7 +16,9 @@ def _ask(config: Config, site: Site) -> Ask:
 
 def _work(config: Config) -> str:
     plane = config.triplane
-    return f"{config.data.subjects:,} tri-planes of 3 x {plane.channels} x {plane.resolution}², {config.fit.steps:,} steps"
+    return (
+        f"{config.data.subjects:,} tri-planes of 3 x {plane.channels} x {plane.resolution}², {config.fit.steps:,} steps"
+    )
 
 
 def _disk(config: Config) -> float:

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 
-from jobs import base, clip, decoder, embed, evaluate, fit, importing, index, latent, prior, refine, render
+from jobs import (
+    base,
+    clip,
+    decoder,
+    embed,
+    evaluate,
+    fit,
+    importing,
+    index,
+    latent,
+    prior,
+    refine,
+    render,
+    sample,
+    sweep,
+    upsample,
+)
 from jobs import report as report_page
-from jobs import sample, sweep, upsample
 from jobs.site import Site
 from jobs.stage import Ask, Stage
 from rodin.config import Config

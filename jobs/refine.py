@@ -9,9 +9,7 @@ from rodin.config import Config
 def _ask(config: Config, site: Site) -> Ask:
     refine, pixels = config.refine, config.data.resolution**2
     flops = 3.0 * 2 * pixels * 9 * refine.channels**2 * 2 * refine.blocks
-    return train_ask(
-        config, site, batch=refine.training.batch, flops=flops, steps=refine.training.steps, memory_gb=6.0
-    )
+    return train_ask(config, site, batch=refine.training.batch, flops=flops, steps=refine.training.steps, memory_gb=6.0)
 
 
 def _work(config: Config) -> str:

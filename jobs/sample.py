@@ -33,6 +33,4 @@ def _disk(config: Config) -> float:
     return _avatars(config) * (plane_bytes(config, config.triplane.resolution) + pictures)
 
 
-STAGE = Stage(
-    "sample", "rodin.stages.sample", ("base", "upsample", "latent", "prior"), "array", _ask, _work, _disk
-)
+STAGE = Stage("sample", "rodin.stages.sample", ("base", "upsample", "latent", "prior"), "array", _ask, _work, _disk)

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -87,7 +87,7 @@ class Site(Record):
     requeues: Count = 10
     """how often a job that ran into its time limit, state saved, is requeued"""
     retries: Count = 1
-    """how often a stage that died of its surroundings (time, memory, a node) is sent again, with more of what it lacked"""
+    """how often a stage that died of time, memory or a node is sent again, with more of what it lacked"""
     signal_seconds: Positive = 90
     """how long before its time limit a job is told to save"""
     poll_seconds: Real = 15.0
@@ -127,7 +127,7 @@ def load_site(path: Path, stages: list[str]) -> Site:
     return site
 
 
-def _sentence(error: dict) -> str:  # pyright: ignore[reportMissingTypeArgument]
+def _sentence(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         known = StageOverride.model_fields if key.startswith("stages.") else Site.model_fields

@@ -1,0 +1,5 @@
+"""`python -m jobs` is `rodin`."""
+
+from jobs.cli import main
+
+main()

@@ -1,0 +1,102 @@
+"""Local workers that stay warm: a finished one waits a moment for more, so that torch is not loaded for every stage.
+
+A worker's inbox is a folder. The driver publishes tasks into it; the worker closes it by renaming, so that a task is
+either taken or refused, never lost.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rodin.store.atomic import publish_bytes
+from rodin.store.errors import StoreError
+
+IDLE_SECONDS = 1.5
+
+
+@dataclass(frozen=True)
+class Task:
+    """A piece of work for one worker.
+
+    Args:
+        stage: to run.
+        shards: of it.
+        ranks: MPI ranks to start for it; 1: run it in the worker itself.
+    """
+
+    stage: str
+    shards: tuple[int, ...]
+    ranks: int = 1
+
+
+class Inbox:
+    """The driver's end: hands tasks to one worker.
+
+    Args:
+        path: the folder, made here.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.sent = path, 0
+        path.mkdir(parents=True)
+
+    def send(self, task: Task) -> bool:
+        """Hand over a task; false when the worker has closed its inbox."""
+        if not self.path.is_dir():
+            return False
+        temporary = self.path.parent / f"{self.path.name}.{self.sent}.tmp"
+        temporary.write_text(json.dumps(asdict(task)), encoding="utf-8")
+        try:
+            temporary.rename(self.path / f"{self.sent:05d}.json")
+        except FileNotFoundError:
+            temporary.unlink()
+            return False
+        self.sent += 1
+        return True
+
+    def idle(self) -> bool:
+        """Whether the worker has finished all it was sent and still listens."""
+        return self.path.is_dir() and all((self.path / f"{number:05d}.done").exists() for number in range(self.sent))
+
+    def remove(self) -> None:
+        """The worker is gone."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(closed(self.path), ignore_errors=True)
+
+
+def closed(inbox: Path) -> Path:
+    """What a closed inbox is called."""
+    return inbox.with_name(inbox.name + "-closed")
+
+
+def next_task(inbox: Path, number: int, patience: float = IDLE_SECONDS) -> Task | None:
+    """The worker's end: its task of that number, or None once nothing came for `patience` seconds."""
+    end = time.monotonic() + patience
+    path = inbox / f"{number:05d}.json"
+    while not path.exists():
+        if time.monotonic() > end:
+            inbox.rename(closed(inbox))
+            path = closed(inbox) / path.name
+            if not path.exists():
+                return None
+            break
+        time.sleep(0.02)
+    return _read(path)
+
+
+def finished(inbox: Path, number: int) -> None:
+    """The worker's end: a task is over."""
+    folder = inbox if inbox.is_dir() else closed(inbox)
+    try:
+        publish_bytes(folder / f"{number:05d}.done", b"")
+    except StoreError:  # the driver learns from our end instead
+        return
+
+
+def _read(path: Path) -> Task:
+    data = json.loads(path.read_text(encoding="utf-8"))
+    return Task(data["stage"], tuple(data["shards"]), data["ranks"])
