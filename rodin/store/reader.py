@@ -76,6 +76,14 @@ class Shards:
         """Numbers of the published shards, sorted."""
         return sorted(self._manifests)
 
+    def subjects_of(self, shard: int) -> list[str]:
+        """Subjects of one shard, in row order."""
+        return list(self._manifests[shard]["subjects"])
+
+    def failed_of(self, shard: int) -> dict[str, str]:
+        """Subjects of one shard that were given up, with the reason."""
+        return dict(self._manifests[shard]["failed"])
+
     def __len__(self) -> int:
         return len(self._place)
 

@@ -40,7 +40,9 @@ def read_rows(run: RunFolder, name: str) -> list[dict[str, Any]]:
     check_name(name)
     rows = []
     for path in sorted(run.results.glob(f"{name}-{'[0-9]' * 5}.jsonl")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if path.stat().st_size == 0:
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
             try:
                 row = json.loads(line)
             except ValueError:

@@ -1,0 +1,159 @@
+"""Stage `index`: checks every shard of fitted planes and measures their channels' mean and spread.
+
+MPI ranks share the shards. A shard's people are merged in row order and the shards in shard order, so the numbers are
+the same to the last bit whatever the number of ranks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from rodin.config import Config
+from rodin.stages.hooks import Hooks, Stopped
+from rodin.stages.together import together
+from rodin.store import manifest, results
+from rodin.store.errors import StoreError
+from rodin.store.mpi import world
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards
+
+FIELDS = {"planes": "", "base": "base_"}
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean, summed squared deviation, least and greatest value of each channel, [C] float64."""
+
+    count: int
+    mean: np.ndarray
+    squares: np.ndarray
+    least: np.ndarray
+    greatest: np.ndarray
+
+    @property
+    def std(self) -> np.ndarray:
+        """Standard deviation of each channel, [C]."""
+        return np.sqrt(self.squares / self.count)
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What one shard gives to the index."""
+
+    shard: int
+    subjects: list[str]
+    failed: dict[str, str]
+    meta: list[dict[str, Any]]
+    moments: dict[str, Moments]
+
+
+def moments_of(planes: np.ndarray) -> Moments:
+    """Moments of one person's planes.
+
+    Args:
+        planes: [3, C, R, R], any float type.
+
+    Returns:
+        moments over the three planes and all their pixels, by two passes in float64.
+    """
+    mean, squares, least, greatest = np.empty((4, planes.shape[1]))
+    for channel in range(planes.shape[1]):
+        values = planes[:, channel].astype(np.float64)
+        mean[channel] = values.mean()
+        squares[channel] = np.square(values - mean[channel]).sum()
+        least[channel], greatest[channel] = values.min(), values.max()
+    return Moments(planes[:, 0].size, mean, squares, least, greatest)
+
+
+def merge(a: Moments, b: Moments) -> Moments:
+    """Moments of two sets together (Chan, Golub and LeVeque's update)."""
+    count = a.count + b.count
+    delta = b.mean - a.mean
+    return Moments(
+        count,
+        a.mean + delta * (b.count / count),
+        a.squares + b.squares + np.square(delta) * (a.count * b.count / count),
+        np.minimum(a.least, b.least),
+        np.maximum(a.greatest, b.greatest),
+    )
+
+
+def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
+    """Check the shards of `fit`, publish the index and the rows of fit quality.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        shard: always 0; the ranks divide the work by themselves.
+        hooks: progress and the wish to stop.
+    """
+    del shard
+    if manifest.complete(folder.manifest("index", 0)):
+        return
+    here, count = world(), config.shards("fit")
+    planes = Shards(folder.stage("fit"), "planes")
+    if missing := [number for number in range(count) if number not in planes.shards]:
+        raise StoreError(
+            f"{planes.folder}: {len(missing)} of {count} shards are not fitted, first {missing[0]:05d}; "
+            "run the same command again until `fit` is done"
+        )
+
+    def part() -> list[ShardReport]:
+        mine = range(here.rank, count, here.size)
+        reports = []
+        for done, number in enumerate(mine):
+            hooks.progress(done, len(mine), f"shard {number:05d}")
+            if hooks.should_stop():
+                raise Stopped()
+            reports.append(report(planes, number))
+        return reports
+
+    parts = together(here, part)
+    if here.rank == 0:
+        publish(folder, sorted((each for reports in parts for each in reports), key=lambda each: each.shard))
+
+
+def report(planes: Shards, shard: int) -> ShardReport:
+    """Check one shard and measure its people, in row order."""
+    if problems := planes.verify_shard(shard):
+        more = f" (and {len(problems) - 1} more problems in this shard)" if len(problems) > 1 else ""
+        raise StoreError(f"{problems[0]}{more}")
+    subjects = planes.subjects_of(shard)
+    measured: dict[str, list[Moments]] = {field: [] for field in FIELDS}
+    for subject in subjects:
+        for field in FIELDS:
+            measured[field].append(moments_of(planes.read(subject, field)))
+    moments = {field: reduce(merge, each) for field, each in measured.items() if each}
+    return ShardReport(
+        shard, subjects, planes.failed_of(shard), [planes.meta(subject) for subject in subjects], moments
+    )
+
+
+def publish(folder: RunFolder, reports: list[ShardReport]) -> None:
+    """Publish the rows of fit quality, then the index itself.
+
+    Args:
+        folder: the run.
+        reports: of all shards, in shard order.
+    """
+    content: dict[str, Any] = {
+        "subjects": {subject: [each.shard, row] for each in reports for row, subject in enumerate(each.subjects)},
+        "failed": {subject: reason for each in reports for subject, reason in each.failed.items()},
+    }
+    if not content["subjects"]:
+        raise StoreError(f"{folder.stage('fit')}: not one person was fitted; see why in the manifests' 'failed'")
+    for field, prefix in FIELDS.items():
+        whole = reduce(merge, (each.moments[field] for each in reports if each.moments))
+        content[f"{prefix}mean"], content[f"{prefix}std"] = whole.mean.tolist(), whole.std.tolist()
+        content[f"{prefix}min"], content[f"{prefix}max"] = whole.least.tolist(), whole.greatest.tolist()
+    rows = [
+        {"stage": "fit", "subject": subject} | {name: meta.get(name) for name in ("psnr", "ssim", "seconds", "steps")}
+        for each in reports
+        for subject, meta in zip(each.subjects, each.meta, strict=True)
+    ]
+    results.write_rows(folder, "fit", 0, rows)
+    manifest.publish(folder.manifest("index", 0), content)

@@ -1,0 +1,79 @@
+"""Result rows, run folders and the door to MPI."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rodin.store.errors import StoreError
+from rodin.store.mpi import MARKS, SIZES, world
+from rodin.store.results import read_rows, write_rows
+from rodin.store.run_folder import RunFolder
+
+
+def test_rows_come_back_in_shard_order(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    write_rows(run, "sweep-cfg", 10, [{"stage": "sweep-cfg", "psnr": np.float32(1.5)}])
+    write_rows(run, "sweep-cfg", 2, [{"stage": "sweep-cfg", "lpips": None}, {"stage": "sweep-cfg", "ids": ["é\u2028"]}])
+    write_rows(run, "sweep", 0, [{"stage": "sweep"}])
+    assert read_rows(run, "sweep-cfg") == [
+        {"stage": "sweep-cfg", "lpips": None},
+        {"stage": "sweep-cfg", "ids": ["é\u2028"]},
+        {"stage": "sweep-cfg", "psnr": 1.5},
+    ]
+    assert read_rows(run, "sweep") == [{"stage": "sweep"}]
+    assert read_rows(run, "evaluate") == []
+    write_rows(run, "sweep", 0, [])
+    assert read_rows(run, "sweep") == []
+
+
+def test_bad_rows_are_told(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with pytest.raises(ValueError, match="wanted 'stage' among them"):
+        write_rows(run, "fit", 0, [{"psnr": 1.0}])
+    with pytest.raises(StoreError, match="only finite numbers"):
+        write_rows(run, "fit", 0, [{"stage": "fit", "psnr": float("nan")}])
+    with pytest.raises(ValueError, match="wanted lower-case words joined by '-'"):
+        write_rows(run, "../fit", 0, [])
+    assert not run.results.exists()
+    write_rows(run, "fit", 0, [{"stage": "fit"}])
+    with (run.results / "fit-00000.jsonl").open("a") as file:
+        file.write('{"stage": "f')
+    with pytest.raises(StoreError, match=r"fit-00000.jsonl:2: not a result row"):
+        read_rows(run, "fit")
+
+
+def test_names_in_a_run(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    assert run.manifest("fit", 7) == tmp_path / "run" / "planes" / "00007.json"
+    assert run.shard("render", 7) == run.shard("import", 7) == tmp_path / "run" / "views" / "00007.h5"
+    assert [run.stage(name).name for name in ("embed", "sample", "clip", "sweep-cfg")] == [
+        "latents",
+        "samples",
+        "clip",
+        "sweep-cfg",
+    ]
+    assert not run.path.exists()
+
+
+def test_one_process_is_a_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*MARKS, *SIZES):
+        monkeypatch.delenv(name, raising=False)
+    here = world()
+    assert (here.rank, here.size) == (0, 1)
+    assert here.gather("x") == ["x"]
+    assert here.share("x") == "x"
+    here.barrier()
+
+
+def test_ranks_without_mpi_are_not_taken_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*MARKS, *SIZES):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
+    monkeypatch.setenv("PMI_RANK", "1")
+    monkeypatch.setenv("PMI_SIZE", "1")
+    assert world().size == 1
+    monkeypatch.setenv("PMI_SIZE", "4")
+    with pytest.raises(StoreError, match="MPI started 4 processes but mpi4py cannot load an MPI library"):
+        world()
