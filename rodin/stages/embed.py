@@ -1,0 +1,106 @@
+"""Stage `embed`: what CLIP makes of every picture and caption, held-out people's too (R8, R41).
+
+MPI ranks share the shards out; every person's row is computed alone, so the result is the same whatever the number of
+ranks. Shard 0 is published last: its manifest says that the whole stage is done.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from rodin.config import Config
+from rodin.nets.clip import Clip
+from rodin.stages.hooks import Hooks, Stopped
+from rodin.stages.models import load_clip
+from rodin.stages.pictures import over_white
+from rodin.stages.together import together
+from rodin.store import manifest
+from rodin.store.mpi import world
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards, ShardWriter
+
+PICTURES_AT_ONCE = 96
+
+
+def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
+    """Embed all people's pictures and captions into a store of kind `latents`.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        shard: always 0; the ranks divide the work by themselves.
+        hooks: progress and the wish to stop.
+    """
+    if manifest.complete(folder.manifest("embed", 0)):
+        return
+    here = world()
+    views = Shards(folder.stage("render"), "views")
+    clip = load_clip(config, folder)
+    count = math.ceil(len(config.all_subjects()) / config.data.shard_subjects)
+
+    def part() -> None:
+        for number in range(here.rank, count, here.size):
+            with _writer(config, folder, number, views, clip) as writer:
+                _fill(writer, views, clip, config.data.captions, hooks)
+                if number > 0:
+                    writer.publish()
+
+    together(here, part)
+    if here.rank == 0:
+        with _writer(config, folder, 0, views, clip) as writer:
+            _fill(writer, views, clip, config.data.captions, hooks)
+            writer.publish()
+
+
+def embed_person(clip: Clip, views: Shards, subject: str, captions: list[str]) -> dict[str, np.ndarray]:
+    """One person's row.
+
+    Args:
+        clip: the image and text encoders.
+        views: the store of pictures.
+        subject: id.
+        captions: K texts.
+
+    Returns:
+        image [V, D] and text [K, D] of unit length, tokens [K, L, E], token_mask [K, L].
+    """
+    pictures = over_white(views.read(subject, "rgba"))
+    image = torch.cat([clip.image(part) for part in pictures.split(PICTURES_AT_ONCE)])
+    text, tokens, mask = clip.text(captions)
+    arrays = {"image": image, "text": text, "tokens": tokens.half(), "token_mask": mask}
+    return {name: array.cpu().numpy() for name, array in arrays.items()}
+
+
+def captions_of(views: Shards, subject: str, count: int) -> list[str]:
+    """A person's captions, `count` of them: repeated in turn where there are fewer, cut where there are more."""
+    meta = views.meta(subject)
+    captions = meta.get("captions") or [meta.get("caption") or "a person"]
+    return [captions[number % len(captions)] for number in range(count)]
+
+
+def _writer(config: Config, folder: RunFolder, number: int, views: Shards, clip: Clip) -> ShardWriter:
+    size = config.data.shard_subjects
+    people = config.all_subjects()[number * size : (number + 1) * size]
+    captions = config.data.captions
+    shapes = {
+        "image": (views.shape("rgba")[0], clip.width),
+        "text": (captions, clip.width),
+        "tokens": (captions, clip.token_count, clip.token_width),
+        "token_mask": (captions, clip.token_count),
+    }
+    return ShardWriter(folder.stage("embed"), number, "latents", people, shapes)
+
+
+def _fill(writer: ShardWriter, views: Shards, clip: Clip, count: int, hooks: Hooks) -> None:
+    for subject in writer.missing():
+        if hooks.should_stop():
+            raise Stopped()
+        if subject in views.failed:
+            writer.fail(subject, views.failed[subject])
+            continue
+        captions = captions_of(views, subject, count)
+        writer.add(subject, {"captions": captions}, **embed_person(clip, views, subject, captions))
+        hooks.progress(writer.subjects.index(subject) + 1, len(writer.subjects), f"shard {writer.shard}")

@@ -1,0 +1,56 @@
+"""Pictures between the stores (RGBA uint8, straight alpha), users' files and the networks (RGB in [0, 1] over white)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+
+def over_white(rgba: np.ndarray) -> torch.Tensor:
+    """RGBA pictures laid over white: rgb a + (1 - a).
+
+    Args:
+        rgba: [N, H, W, 4] uint8, straight alpha.
+
+    Returns:
+        [N, 3, H, W] float32 in [0, 1].
+    """
+    values = torch.from_numpy(np.ascontiguousarray(rgba)).float() / 255
+    colour, opacity = values[..., :3], values[..., 3:]
+    return (colour * opacity + 1 - opacity).permute(0, 3, 1, 2).contiguous()
+
+
+def to_bytes(pictures: torch.Tensor) -> np.ndarray:
+    """Values in [0, 1] as uint8, rounded; any shape."""
+    return (pictures.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def read_picture(path: Path, size: int) -> np.ndarray:
+    """A user's picture as the models want it: upright, its middle square, laid over white.
+
+    Args:
+        path: a picture file that Pillow reads, with or without alpha.
+        size: side of the result, pixels.
+
+    Returns:
+        [size, size, 4] uint8, opaque.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a picture, or a damaged or far too large one; names the file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such picture; wanted the path of a PNG or JPEG file")
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("RGBA")
+    except UnidentifiedImageError:
+        raise ValueError(f"{path}: not a picture; wanted a PNG or JPEG file") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
+        raise ValueError(f"{path}: a damaged or far too large picture ({problem}); wanted a PNG or JPEG file") from None
+    white = Image.new("RGBA", picture.size, "white")
+    white.alpha_composite(picture)
+    return np.asarray(ImageOps.fit(white, (size, size), Image.Resampling.LANCZOS), dtype=np.uint8).copy()
