@@ -205,7 +205,7 @@ def _backward(loss_of: LossOf, batch: Batch, draws: Draws, plan: Plan, device: t
             name: value[first:end].to(device, non_blocking=True) if torch.is_tensor(value) else value[first:end]
             for name, value in batch.items()
         }
-        with torch.autocast(device.type, plan.autocast, enabled=plan.autocast is not None):
+        with torch.autocast(device.type, plan.autocast, enabled=plan.autocast is not None and device.type == "cuda"):
             losses = loss_of(part, Draws(plan.seed, positions, device))
         loss = losses.float().sum() / plan.batch
         loss.backward()

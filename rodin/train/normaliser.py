@@ -36,6 +36,11 @@ class Normaliser:
         self.std = torch.tensor([one if one > 1e-6 else target for one in std], dtype=torch.float32)
         self.target, self.axis, self.low, self.high = target, axis, low, high
 
+    def to(self, device: torch.device | str) -> Normaliser:
+        """Moves what it keeps to where the data is; returns itself."""
+        self.mean, self.std = self.mean.to(device), self.std.to(device)
+        return self
+
     def to_model(self, data: torch.Tensor) -> torch.Tensor:
         """Data in its own units -> the model's."""
         return (data - self._along(self.mean, data)) * self._along(self.target / self.std, data)
@@ -48,8 +53,7 @@ class Normaliser:
         """Clip data in the model's units to where it can be: what a sampler does to x0_hat."""
         if self.low is None or self.high is None:
             return data
-        bounds = torch.tensor([[self.low], [self.high]])
-        low, high = (bounds - self.mean) * (self.target / self.std)
+        low, high = ((bound - self.mean) * (self.target / self.std) for bound in (self.low, self.high))
         return data.clamp(self._along(low, data), self._along(high, data))
 
     def state(self) -> dict[str, Any]:

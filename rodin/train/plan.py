@@ -21,7 +21,8 @@ class Plan:
         lr, warmup, weight_decay: AdamW's step size, the steps over which it rises, the weight decay.
         ema: rate of the moving average.
         clip_norm: largest norm of the gradient.
-        precision: autocast precision; weights, their average and AdamW's moments are float32.
+        precision: autocast precision on a GPU; weights, their average and AdamW's moments are float32, and so is all
+            on a CPU, where autocast costs time instead of saving it.
         accumulate: parts a rank's batch is computed in, one after another.
         checkpoint_every: steps between checkpoints.
         seed: everything random follows from it.

@@ -1,0 +1,73 @@
+"""Stage `base`: the base diffusion model of low-resolution tri-planes, conditioned on a picture's latent (R5-R8)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rodin.config import Config
+from rodin.nets.base import BaseUNet
+from rodin.stages.hooks import Hooks
+from rodin.stages.training import Place, Subject, plan_of, run_training
+from rodin.stages.training_data import Rows, chosen, noising, plane_normaliser, schedule_of, training_people
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards
+from rodin.train.denoising import denoising_loss
+from rodin.train.draws import Draws
+from rodin.train.ranks import Ranks
+
+
+def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
+    """Train the base model on the training people's planes.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        shard: always 0; ranks share the batch.
+        hooks: progress and the wish to stop.
+    """
+    plan = plan_of(config.base.training, config.seed, "base")
+    run_training(Place.of(folder, "base"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
+
+
+def settings_of(config: Config, latent_width: int) -> dict[str, Any]:
+    """Keyword arguments of the network."""
+    base = config.base
+    return {
+        "plane_channels": config.triplane.channels,
+        "resolution": config.triplane.base_resolution,
+        "channels": base.channels,
+        "multipliers": base.multipliers,
+        "blocks": base.blocks,
+        "attention": base.attention,
+        "head_channels": base.head_channels,
+        "dropout": base.dropout,
+        "latent_width": latent_width,
+    }
+
+
+def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
+    fits, embeddings = Shards(folder.stage("fit"), "planes"), Shards(folder.stage("embed"), "latents")
+    people, views = training_people(config, fits, embeddings), config.data.reference_views
+    planes, latents = Rows(fits, people, "base"), Rows(embeddings, people, "image", views)
+    normaliser = plane_normaliser(folder, "base").to(ranks.device)
+    schedule = schedule_of(config.base.diffusion, ranks.device)
+    settings = settings_of(config, embeddings.shape("image")[-1])
+    network = BaseUNet(**settings).to(ranks.device).train()
+
+    def load(items: Any, draws: Draws) -> dict[str, torch.Tensor]:
+        latent = latents.entry(items, chosen(draws, "view", views))
+        return {"planes": torch.from_numpy(planes(items)), "latent": torch.from_numpy(latent)}
+
+    def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
+        drop = draws.chosen("drop", config.base.drop_latent)
+        return denoising_loss(
+            lambda x_t, timestep: network(x_t, timestep, batch["latent"], drop),
+            schedule,
+            normaliser.to_model(batch["planes"].float()),
+            config.base.diffusion.predicts,
+            draws,
+        )
+
+    return Subject(network, settings, loss_of, load, len(people), normaliser, noising(config.base.diffusion))

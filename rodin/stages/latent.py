@@ -1,0 +1,54 @@
+"""Stage `latent`: diffusion of the latents themselves, for avatars from nothing (R39)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rodin.config import Config
+from rodin.nets.latent import LatentMLP
+from rodin.stages.hooks import Hooks
+from rodin.stages.training import Place, Subject, plan_of, run_training
+from rodin.stages.training_data import Rows, chosen, latent_normaliser, noising, schedule_of, training_people
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards
+from rodin.train.denoising import denoising_loss
+from rodin.train.draws import Draws
+from rodin.train.ranks import Ranks
+
+
+def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
+    """Train latent diffusion on the latents of the training people's reference views.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        shard: always 0; ranks share the batch.
+        hooks: progress and the wish to stop.
+    """
+    plan = plan_of(config.latent.training, config.seed, "latent")
+    run_training(Place.of(folder, "latent"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
+
+
+def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
+    embeddings = Shards(folder.stage("embed"), "latents")
+    people, views = training_people(config, embeddings), config.data.reference_views
+    latents = Rows(embeddings, people, "image", views)
+    normaliser = latent_normaliser(latents).to(ranks.device)
+    schedule = schedule_of(config.latent.diffusion, ranks.device)
+    settings = {
+        "latent_width": embeddings.shape("image")[-1],
+        "hidden": config.latent.hidden,
+        "layers": config.latent.layers,
+    }
+    network = LatentMLP(**settings).to(ranks.device).train()
+
+    def load(items: Any, draws: Draws) -> dict[str, torch.Tensor]:
+        return {"latent": torch.from_numpy(latents.entry(items, chosen(draws, "view", views)))}
+
+    def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
+        x0 = normaliser.to_model(batch["latent"])
+        return denoising_loss(network, schedule, x0, config.latent.diffusion.predicts, draws)
+
+    return Subject(network, settings, loss_of, load, len(people), normaliser, noising(config.latent.diffusion))

@@ -1,0 +1,110 @@
+"""The trained networks of a run, as whoever samples from them wants them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rodin.config import Config
+from rodin.nets.base import BaseUNet
+from rodin.nets.clip import Clip
+from rodin.nets.latent import LatentMLP
+from rodin.nets.prior import Prior
+from rodin.nets.refine import Refiner
+from rodin.nets.upsample import Upsampler
+from rodin.store.run_folder import RunFolder
+from rodin.train import checkpoint
+from rodin.train.normaliser import Normaliser
+
+CLIP_FILE = "ViT-B-32.pt"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A trained network, frozen; calling it calls the network.
+
+    Args:
+        network: the moving average of the training, in evaluation mode.
+        settings: what it was made with.
+        normaliser: between the data's units and the network's; shifts and scales nothing where it needs none.
+        diffusion: timesteps, schedule and predicts that it was trained with; empty for the refiner.
+        samples: samples it was trained on.
+    """
+
+    network: nn.Module
+    settings: dict[str, Any]
+    normaliser: Normaliser
+    diffusion: dict[str, Any]
+    samples: int
+
+    def __call__(self, *arguments: Any, **named: Any) -> torch.Tensor:
+        return self.network(*arguments, **named)
+
+
+def default_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_base(folder: RunFolder, device: torch.device | None = None) -> Loaded:
+    """The base model of a run: (x_t, timestep, latent, drop) -> prediction."""
+    return _load(folder.stage("base"), BaseUNet, device)
+
+
+def load_upsampler(folder: RunFolder, device: torch.device | None = None, into: Path | None = None) -> Loaded:
+    """The upsampler of a run, or another trained at `into`: (x_t, timestep, low) -> prediction, all normalised."""
+    return _load(into or folder.stage("upsample"), Upsampler, device)
+
+
+def load_latent(folder: RunFolder, device: torch.device | None = None) -> Loaded:
+    """The latent model of a run: (x_t, timestep) -> prediction."""
+    return _load(folder.stage("latent"), LatentMLP, device)
+
+
+def load_prior(folder: RunFolder, device: torch.device | None = None) -> Loaded:
+    """The text prior of a run: (z_t, timestep, text, tokens, token_mask, drop) -> prediction."""
+    return _load(folder.stage("prior"), Prior, device)
+
+
+def load_refiner(folder: RunFolder, device: torch.device | None = None) -> Loaded:
+    """The refiner of a run: pictures [N, 3, H, W] -> pictures."""
+    return _load(folder.stage("refine"), Refiner, device)
+
+
+def load_clip(config: Config, folder: RunFolder, device: torch.device | None = None) -> Clip:
+    """The CLIP of a run: the pretrained one its config names, else the one stage `clip` trained.
+
+    Raises:
+        FileNotFoundError: its weights are not here; says which command brings them.
+    """
+    if config.clip.pretrained is None:
+        if not (folder.stage("clip") / "00000.json").is_file():
+            raise FileNotFoundError(f"{folder.stage('clip')}: no CLIP is trained there yet; run stage clip first")
+        clip = Clip.load_run(folder.stage("clip"))
+    else:
+        path = weights_folder() / CLIP_FILE
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no weights of CLIP {config.clip.pretrained}; run `rodin weights fetch`")
+        clip = Clip.load_pretrained(config.clip.pretrained, path)
+    return clip.to(device or default_device()).eval().requires_grad_(False)
+
+
+def weights_folder() -> Path:
+    """Where pretrained weights lie: $RODIN_WEIGHTS, else ~/.cache/rodin/weights."""
+    return Path(os.environ.get("RODIN_WEIGHTS") or Path.home() / ".cache" / "rodin" / "weights")
+
+
+def _load(into: Path, make: Callable[..., nn.Module], device: torch.device | None) -> Loaded:
+    device = device or default_device()
+    record = checkpoint.read(into / "model.pt")
+    network = make(**record["settings"])
+    network.load_state_dict(record["model"])
+    network = network.to(device).eval().requires_grad_(False)
+    normaliser = Normaliser(**record["normaliser"] or {"mean": [0.0], "std": [1.0], "target": 1.0, "axis": 1})
+    return Loaded(network, record["settings"], normaliser.to(device), record["diffusion"], record["samples"])

@@ -1,0 +1,69 @@
+"""Stage `prior`: from a text's embedding to a picture's, so that a text can condition the base model (R40-R42)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from rodin.config import Config
+from rodin.nets.prior import Prior
+from rodin.stages.hooks import Hooks
+from rodin.stages.training import Place, Subject, plan_of, run_training
+from rodin.stages.training_data import Rows, chosen, latent_normaliser, noising, schedule_of, training_people
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards
+from rodin.train.denoising import denoising_loss
+from rodin.train.draws import Draws
+from rodin.train.ranks import Ranks
+
+
+def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
+    """Train the prior on pairs of a training person's caption and reference view, both drawn at random.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        shard: always 0; ranks share the batch.
+        hooks: progress and the wish to stop.
+    """
+    plan = plan_of(config.prior.training, config.seed, "prior")
+    run_training(Place.of(folder, "prior"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
+
+
+def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
+    embeddings = Shards(folder.stage("embed"), "latents")
+    people, views = training_people(config, embeddings), config.data.reference_views
+    latents = Rows(embeddings, people, "image", views)
+    texts = {field: Rows(embeddings, people, field) for field in ("text", "tokens", "token_mask")}
+    normaliser = latent_normaliser(latents).to(ranks.device)
+    schedule = schedule_of(config.prior.diffusion, ranks.device)
+    captions, token_count, token_width = embeddings.shape("tokens")
+    settings = {
+        "latent_width": embeddings.shape("image")[-1],
+        "token_width": token_width,
+        "token_count": token_count,
+        "width": config.prior.width,
+        "layers": config.prior.layers,
+        "heads": config.prior.heads,
+    }
+    network = Prior(**settings).to(ranks.device).train()
+
+    def load(items: np.ndarray, draws: Draws) -> dict[str, Any]:
+        caption = chosen(draws, "caption", captions)
+        text = {field: torch.from_numpy(rows.entry(items, caption)) for field, rows in texts.items()}
+        return {"latent": torch.from_numpy(latents.entry(items, chosen(draws, "view", views))), **text}
+
+    def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
+        text, tokens, mask = batch["text"], batch["tokens"].float(), batch["token_mask"]
+        drop = draws.chosen("drop", config.prior.drop_text)
+        return denoising_loss(
+            lambda z_t, timestep: network(z_t, timestep, text, tokens, mask, drop),
+            schedule,
+            normaliser.to_model(batch["latent"]),
+            config.prior.diffusion.predicts,
+            draws,
+        )
+
+    return Subject(network, settings, loss_of, load, len(people), normaliser, noising(config.prior.diffusion))

@@ -1,0 +1,130 @@
+"""What all training stages share: ranks, the loop, and the files that say what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rodin.config import Training
+from rodin.stages.hooks import Hooks, Stopped
+from rodin.store import manifest
+from rodin.store.results import write_rows
+from rodin.store.run_folder import RunFolder
+from rodin.train import checkpoint
+from rodin.train.draws import bits
+from rodin.train.loop import Load, LossOf, Trained, train
+from rodin.train.normaliser import Normaliser
+from rodin.train.plan import Plan
+from rodin.train.ranks import Ranks
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is trained, and on what.
+
+    Args:
+        network: on the ranks' device.
+        settings: keyword arguments that make such a network again.
+        loss_of, load, items: as in `rodin.train.loop.train`.
+        normaliser: between the data's units and the network's.
+        diffusion: noising the network is trained with: timesteps, schedule, predicts.
+    """
+
+    network: nn.Module
+    settings: Mapping[str, Any]
+    loss_of: LossOf
+    load: Load
+    items: int
+    normaliser: Normaliser | None = None
+    diffusion: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a training keeps its checkpoints and result, and the name and shard of its rows.
+
+    Args:
+        folder: the run.
+        stage: name of the stage and of its rows.
+        shard: number of the training among the stage's.
+        into: where model.pt and its manifest go.
+    """
+
+    folder: RunFolder
+    stage: str
+    shard: int
+    into: Path
+
+    @classmethod
+    def of(cls, folder: RunFolder, stage: str) -> Place:
+        """The usual place of a stage that trains one network."""
+        return cls(folder, stage, 0, folder.stage(stage))
+
+    @property
+    def manifest(self) -> Path:
+        return self.into / "00000.json"
+
+
+def plan_of(training: Training, seed: int, stage: str) -> Plan:
+    """The loop's numbers out of a config, with a seed of the stage's own."""
+    return Plan(**training.model_dump(), seed=seed_of(seed, stage))
+
+
+def seed_of(seed: int, stage: str) -> int:
+    """A seed for one stage of a run, so that no two stages share their noise."""
+    return int(bits(seed, stage, [0])[0] >> 1)
+
+
+def run_training(place: Place, plan: Plan, hooks: Hooks, prepare: Callable[[Ranks], Subject]) -> None:
+    """Train, or go on, or find that it is done; ends by publishing model.pt, the loss curve and the manifest.
+
+    Args:
+        place: where.
+        plan: the numbers.
+        hooks: progress and the wish to stop.
+        prepare: (ranks) -> what is trained; called on every rank with torch's random state seeded alike.
+
+    Raises:
+        Stopped: it was asked to stop and saved its state.
+        ValueError, OSError: as `rodin.train.loop.train`.
+    """
+    with Ranks.from_environment() as ranks:
+        if ranks.any(manifest.complete(place.manifest)):
+            return
+        torch.manual_seed(plan.seed)
+        subject = prepare(ranks)
+        trained = train(
+            subject.network,
+            subject.loss_of,
+            subject.load,
+            subject.items,
+            plan,
+            ranks=ranks,
+            folder=place.into / "checkpoints",
+            settings={**subject.settings, **(subject.diffusion or {})},
+            progress=hooks.progress if ranks.main else Hooks().progress,
+            should_stop=hooks.should_stop,
+        )
+        if not trained.finished:
+            raise Stopped(f"stopped at sample {trained.samples}")
+        ranks.on_main(lambda: publish(place, subject, trained))
+
+
+def publish(place: Place, subject: Subject, trained: Trained) -> None:
+    """Write model.pt and the loss curve, then the manifest that says they are whole."""
+    record = {
+        "model": trained.average,
+        "settings": dict(subject.settings),
+        "normaliser": subject.normaliser.state() if subject.normaliser else None,
+        "diffusion": dict(subject.diffusion or {}),
+        "samples": trained.samples,
+    }
+    checkpoint.publish(place.into / "model.pt", record)
+    write_rows(place.folder, place.stage, place.shard, [{"stage": place.stage, **row} for row in trained.curve])
+    files = manifest.describe_files(place.into, ["model.pt"])
+    manifest.publish(place.manifest, {"files": files, "samples": trained.samples, "loss": trained.curve[-1]["loss"]})

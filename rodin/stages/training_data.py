@@ -1,0 +1,123 @@
+"""What the training stages read of the stores: training people's rows, in memory where they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from rodin.config import Config, Diffusion
+from rodin.diffusion.schedule import Schedule
+from rodin.store import manifest
+from rodin.store.errors import StoreError
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards
+from rodin.train.draws import Draws, uniform
+from rodin.train.normaliser import Normaliser
+
+HELD_BYTES = 1 << 30  # of one field and rank; larger ones are read as they come, from the machine's page cache
+
+
+class Rows:
+    """One field of some people, by item number.
+
+    Args:
+        store: where it is.
+        subjects: the people; item i is subjects[i].
+        field: name of the field.
+        entries: how many entries of the field's first axis are used, from the first; none: it is used whole.
+        held: bytes that may be kept in memory.
+    """
+
+    def __init__(
+        self,
+        store: Shards,
+        subjects: Sequence[str],
+        field: str,
+        entries: int | None = None,
+        held: int = HELD_BYTES,
+    ) -> None:
+        self.store, self.subjects, self.field = store, list(subjects), field
+        self.entries = entries
+        first = store.read(self.subjects[0], field, self._all)
+        self.held = None
+        if first.nbytes * len(self.subjects) <= held:
+            self.held = np.empty((len(self.subjects), *first.shape), first.dtype)
+            for number, subject in enumerate(self.subjects):
+                self.held[number] = store.read(subject, field, self._all)
+
+    @property
+    def _all(self) -> slice | None:
+        return None if self.entries is None else slice(0, self.entries)
+
+    def __call__(self, items: np.ndarray) -> np.ndarray:
+        """[n, ...] whole fields of some items."""
+        if self.held is not None:
+            return self.held[items]
+        return np.stack([self.store.read(self.subjects[item], self.field, self._all) for item in items])
+
+    def entry(self, items: np.ndarray, entries: np.ndarray) -> np.ndarray:
+        """[n, ...] one entry of the first axis of each item, such as one view."""
+        if self.held is not None:
+            return self.held[items, entries]
+        pairs = zip(items, entries, strict=True)
+        return np.stack([self.store.read(self.subjects[item], self.field, int(entry)) for item, entry in pairs])
+
+
+def chosen(draws: Draws, purpose: str, count: int) -> np.ndarray:
+    """[n] a random number under `count` for each sample, such as which view it takes."""
+    return (uniform(draws.seed, purpose, draws.positions) * count).astype(np.int64)
+
+
+def training_people(config: Config, *stores: Shards) -> list[str]:
+    """Training people with a row in every store, in order; held-out people never.
+
+    Raises:
+        StoreError: there is none.
+    """
+    people = [subject for subject in config.train_subjects() if all(subject in store for store in stores)]
+    if not people:
+        folders = " and ".join(str(store.folder) for store in stores)
+        raise StoreError(f"{folders}: no training person has a row in each; run the stages before this one")
+    return people
+
+
+def plane_normaliser(folder: RunFolder, field: str) -> Normaliser:
+    """What brings planes to a standard deviation of 0.5 a channel.
+
+    Args:
+        folder: the run.
+        field: "base" or "planes", of the stage `index`'s statistics.
+    """
+    index, prefix = manifest.read(folder.manifest("index")), {"base": "base_", "planes": ""}[field]
+    return Normaliser(index[f"{prefix}mean"], index[f"{prefix}std"], 0.5, axis=2, low=-1.0, high=1.0)
+
+
+def latent_normaliser(latents: Rows, most: int = 20_000) -> Normaliser:
+    """What brings each entry of the training people's latents to mean 0 and standard deviation 1 (R39).
+
+    Args:
+        latents: image embeddings [V, D] of each person.
+        most: people the statistics are taken over, evenly chosen.
+    """
+    people = len(latents.subjects)
+    items = np.unique(np.linspace(0, people - 1, min(people, most)).astype(np.int64))
+    width = latents(items[:1]).shape[-1]
+    count, total, square = 0, np.zeros(width), np.zeros(width)
+    for part in np.array_split(items, -(-len(items) // 256)):
+        rows = latents(part).reshape(-1, width).astype(np.float64)
+        count, total, square = count + len(rows), total + rows.sum(axis=0), square + (rows**2).sum(axis=0)
+    mean = total / count
+    std = np.sqrt(np.maximum(square / count - mean**2, 0))
+    return Normaliser(mean.tolist(), std.tolist(), 1.0, axis=1)
+
+
+def noising(diffusion: Diffusion) -> dict[str, int | str]:
+    """What of a config's diffusion a network is bound to by its training."""
+    return {"timesteps": diffusion.timesteps, "schedule": diffusion.schedule, "predicts": diffusion.predicts}
+
+
+def schedule_of(diffusion: Diffusion, device: torch.device) -> Schedule:
+    """The schedule a network is trained with, on its device."""
+    return Schedule.named(diffusion.schedule, diffusion.timesteps).to(device)

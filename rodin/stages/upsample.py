@@ -1,0 +1,98 @@
+"""Stage `upsample`: from the base model's planes to the fitted resolution (R9-R11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rodin.config import Config
+from rodin.nets.degrade import degrade
+from rodin.nets.upsample import Upsampler
+from rodin.stages.hooks import Hooks
+from rodin.stages.training import Place, Subject, plan_of, run_training
+from rodin.stages.training_data import Rows, noising, plane_normaliser, schedule_of, training_people
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards
+from rodin.train.denoising import denoising_loss
+from rodin.train.draws import Draws
+from rodin.train.ranks import Ranks
+
+
+def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
+    """Train the upsampler on the training people's planes.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        shard: always 0; ranks share the batch.
+        hooks: progress and the wish to stop.
+    """
+    train_upsampler(config, Place.of(folder, "upsample"), hooks)
+
+
+def train_upsampler(config: Config, place: Place, hooks: Hooks) -> None:
+    """Train an upsampler at some place, such as one variant of Figure 6's ablation.
+
+    Args:
+        config: the run's config, with `upsample.roll_out` and `upsample.aware` as the variant has them.
+        place: where it goes; `load_upsampler(place.folder, device, place.into)` reads it.
+        hooks: progress and the wish to stop.
+    """
+    plan = plan_of(config.upsample.training, config.seed, "upsample")
+    run_training(place, plan, hooks, lambda ranks: _subject(config, place.folder, ranks))
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """Keyword arguments of the network."""
+    upsample = config.upsample
+    return {
+        "plane_channels": config.triplane.channels,
+        "resolution": config.triplane.resolution,
+        "low_resolution": config.triplane.base_resolution,
+        "channels": upsample.channels,
+        "blocks": upsample.blocks,
+        "dropout": upsample.dropout,
+        "roll_out": upsample.roll_out,
+        "aware": upsample.aware,
+    }
+
+
+def spoiled(config: Config, planes: torch.Tensor, draws: Draws) -> torch.Tensor:
+    """Low-resolution planes made as imperfect as the base model's, each sample by its own random numbers.
+
+    Args:
+        planes: [N, 3, C, R, R] in [-1, 1].
+
+    Returns:
+        [N, 3, C, r, r] in [-1, 1], as the base model's samples are.
+    """
+    ranges, low = config.upsample.degrade.model_dump(), config.triplane.base_resolution
+    each = zip(planes.split(1), draws.generators("degrade"), strict=True)
+    return torch.cat([degrade(one, low, **ranges, generator=dice) for one, dice in each]).clamp(-1, 1)
+
+
+def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
+    fits = Shards(folder.stage("fit"), "planes")
+    people = training_people(config, fits)
+    planes = Rows(fits, people, "planes")
+    normaliser = plane_normaliser(folder, "planes").to(ranks.device)
+    schedule = schedule_of(config.upsample.diffusion, ranks.device)
+    settings = settings_of(config)
+    network = Upsampler(**settings).to(ranks.device).train()
+
+    def load(items: Any, draws: Draws) -> dict[str, torch.Tensor]:
+        return {"planes": torch.from_numpy(planes(items))}
+
+    def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
+        whole = batch["planes"].float()
+        low = normaliser.to_model(spoiled(config, whole, draws))
+        return denoising_loss(
+            lambda x_t, timestep: network(x_t, timestep, low),
+            schedule,
+            normaliser.to_model(whole),
+            config.upsample.diffusion.predicts,
+            draws,
+        )
+
+    return Subject(network, settings, loss_of, load, len(people), normaliser, noising(config.upsample.diffusion))
