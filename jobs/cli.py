@@ -7,14 +7,14 @@ import sys
 from collections.abc import Sequence
 
 import typer
-from typer._click.exceptions import Abort, ClickException
 
 from jobs import cli_data, cli_run, cli_use, cli_watch
 from jobs.failures import Failed, describe
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="rodin",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,12 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def status_of(arguments: list[str]) -> int:
     """Run a command; a user's mistake is one line on stderr and 2."""
     try:
-        result = app(args=arguments, prog_name="rodin", standalone_mode=False)
+        result = app(args=arguments or ["--help"], prog_name="rodin", standalone_mode=False)
+        if result == INTERRUPTED:
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
-    except ClickException as error:
+    except typer.TyperException as error:
         return _say(" ".join(error.format_message().split()), 2)
-    except (Abort, KeyboardInterrupt):
-        return _say("interrupted; run the same command again to go on", 130)
+    except (typer.Abort, KeyboardInterrupt):
+        return _say("interrupted; run the same command again to go on", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

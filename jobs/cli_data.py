@@ -20,9 +20,9 @@ from rodin.store.run_folder import RunFolder
 JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 RUN = Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]
 
-importing = typer.Typer(help="Bring in captured data.", no_args_is_help=True, rich_markup_mode=None)
-store = typer.Typer(help="Look after a run's stores.", no_args_is_help=True, rich_markup_mode=None)
-weights = typer.Typer(help="Pretrained weights.", no_args_is_help=True, rich_markup_mode=None)
+importing = typer.Typer(help="Bring in captured data.", rich_markup_mode=None)
+store = typer.Typer(help="Look after a run's stores.", rich_markup_mode=None)
+weights = typer.Typer(help="Pretrained weights.", rich_markup_mode=None)
 
 
 @importing.command("transforms")

@@ -137,9 +137,7 @@ def execute(work: Run, cluster: str, no_wait: bool, refresh_code: bool, as_json:
     with driving(work.folder), terminating():
         write_config(work.folder, work.config)
         if take(work.folder, refresh_code):
-            screen.tell(
-                "note: the code has changed since this run began; it keeps its own (--refresh-code replaces it)"
-            )
+            screen.tell("note: the code has changed since this run began; the run keeps its own (--refresh-code)")
         try:
             if cluster == "slurm":
                 launcher = library("jobs.launch_slurm", "SlurmLauncher")(work, screen.tell, screen.watcher(work))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 import uuid
@@ -25,6 +26,7 @@ from jobs.worker import DRIVER
 from rodin.store.run_folder import RunFolder
 
 POLL_SECONDS = 0.05
+GRACE_SECONDS = 5.0  # for a stage to save, once it is told to stop
 FOREVER_MINUTES = 60 * 24 * 365
 
 
@@ -172,7 +174,7 @@ class LocalLauncher:
             inbox.send(unit.task())
         tasks = (unit.task(),) if inbox is None else ()
         element = Element(str(folder.path.resolve()), tasks, unit.ask.cpus, str(inbox.path) if inbox else None)
-        with environment(job_environment(self.run, unit.ask.cpus)):
+        with environment(job_environment(self.run, unit.ask.cpus)), deaf_to_interrupts():
             job = executor.submit(element)
         return Worker(job, unit, inbox, cpus, gpus, log_of(folder, unit.stage.name, job.job_id))
 
@@ -200,30 +202,31 @@ class LocalLauncher:
                 continue
             if shard in begun or (not begun and not any(key[0] == name for key in on_record)):
                 progress_file(self.run.folder, name, shard).unlink(missing_ok=True)
-                line = f"its process died: {last_line(worker.log)}"
+                line = f"its process died{last_line(worker.log)}"
                 record(self.run.folder, Failure(name, shard, "crash", line, str(worker.log)))
             else:
                 self.given.discard((name, shard))
 
     def _end_all(self) -> None:
-        """Nothing of ours outlives the driver: idle workers leave, busy ones are told to save, then ended."""
+        """Idle workers leave, busy ones are told to save; those that do not end die with us (see `die_with_driver`)."""
         for worker in self.workers:
-            if worker.job.done():
-                continue
-            process = getattr(worker.job, "_process", None)
-            if process is not None and worker.busy:
-                process.terminate()
-        end = time.monotonic() + 10
-        while time.monotonic() < end and any(worker.busy and not worker.job.done() for worker in self.workers):
-            time.sleep(POLL_SECONDS)
-        for worker in self.workers:
-            if not worker.job.done():
-                worker.job.cancel()
-        while time.monotonic() < end + 5 and any(not worker.job.done() for worker in self.workers):
+            if worker.busy:
+                terminate(worker.job)
+            elif worker.inbox is not None:
+                worker.inbox.end()
+        end = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < end and not all(worker.job.done() for worker in self.workers):
             time.sleep(POLL_SECONDS)
         for worker in self.workers:
             if worker.inbox is not None:
                 worker.inbox.remove()
+
+
+def terminate(job: submitit.Job) -> None:
+    """TERM to a local job's processes; submitit itself offers only INT, which ends them in a second."""
+    process = getattr(job, "_process", None)
+    if process is not None:
+        process.terminate()
 
 
 def job_environment(run: Run, cpus: int) -> dict[str, str]:
@@ -253,6 +256,16 @@ def environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextlib.contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """What is started inside does not hear Ctrl-C: the driver does, and tells its workers in its own way."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def log_of(folder: RunFolder, stage: str, job_id: str, rank: int = 0) -> Path:
     """Where a job's rank writes what it prints while at a stage."""
     return folder.jobs / "logs" / stage / f"{job_id}_{rank}_log.out"
@@ -263,5 +276,6 @@ def last_line(log: Path) -> str:
     try:
         lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:
-        return "it left no log"
-    return next((line for line in reversed(lines) if line), "its log is empty")
+        lines = []
+    said = next((line for line in reversed(lines) if line), None)
+    return f": {said}" if said else " without a word: killed, or out of memory"

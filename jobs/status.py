@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 
 from jobs import slurm_client
 from jobs.failures import failures
-from jobs.graph import graph
-from jobs.ledger import submissions
+from jobs.graph import SWEEPS, graph
+from jobs.ledger import Submission, submissions
 from jobs.lock import born, driver
 from jobs.progress import line, read_progress
 from jobs.record import read_config
@@ -44,46 +44,63 @@ def status(folder: RunFolder) -> list[StageStatus]:
         FileNotFoundError: no run lies there.
     """
     config = read_config(folder)
-    extra = tuple(
-        name for name in ("sweep-resolution", "sweep-views", "sweep-convolution") if folder.stage(name).is_dir()
-    )
-    sent = submissions(folder)
-    open_jobs = [
-        one.job_id for one in sent if any(not folder.manifest(one.stage, s).is_file() for e in one.elements for s in e)
-    ]
-    queued = _queue(open_jobs)
-    ended = slurm_client.ends([job for job in open_jobs if not any(known.split("_")[0] == job for known in queued)])
-    wrong = {failure.stage: failure for failure in reversed(failures(folder))}
-    fresh = [state for state in read_progress(folder) if _alive(folder, state, bool(queued))]
+    extra = tuple(stage.name for stage in SWEEPS if folder.stage(stage.name).is_dir())
+    sent = [one for one in submissions(folder) if not _whole(folder, one)]
+    queued = _queue([one.job_id for one in sent])
+    in_queue = {job.split("_")[0] for job in queued}
+    ended = slurm_client.ends([one.job_id for one in sent if one.job_id not in in_queue])
+    facts = _Facts(folder, sent, queued, ended)
     found = []
     for stage in graph(config, extra):
         shards, left = config.shards(stage.name), len(missing(folder, config, stage.name))
-        jobs = {job for one in sent if one.stage == stage.name for job in one.job_ids() if job in queued}
-        running = [state for state in fresh if state["stage"] == stage.name]
-        over = sorted(
-            {
-                end
-                for one in sent
-                if one.stage == stage.name
-                for job, end in ended.items()
-                if job.split("_")[0] == one.job_id and end != "COMPLETED"
-            }
-        )
-        state, note = "waiting", ""
-        if not left:
-            state = "done"
-        elif running or any(queued[job].state == "RUNNING" for job in jobs):
-            state, note = "running", "; ".join(line(one) for one in running[:2])
-        elif jobs:
-            state, note = "queued", ", ".join(sorted({queued[job].reason for job in jobs}))
-        elif stage.name in wrong:
-            state, note = "failed", wrong[stage.name].line
-        elif over:
-            state, note = "failed", f"job ended as {', '.join(over)}"
-        elif left < shards:
-            state = "partly"
-        found.append(StageStatus(stage.name, shards - left, shards, state, note, tuple(sorted(jobs))))
+        state, note = facts.of(stage.name, shards, left)
+        found.append(StageStatus(stage.name, shards - left, shards, state, note, tuple(sorted(facts.jobs(stage.name)))))
     return found
+
+
+class _Facts:
+    """What is known besides manifests."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        sent: list[Submission],
+        queued: dict[str, slurm_client.Queued],
+        ended: dict[str, str],
+    ) -> None:
+        self.sent, self.queued, self.ended = sent, queued, ended
+        self.wrong = {failure.stage: failure for failure in reversed(failures(folder))}
+        self.fresh = [state for state in read_progress(folder) if _alive(folder, state, bool(queued))]
+
+    def jobs(self, stage: str) -> list[str]:
+        """Ids of a stage's jobs in the queue."""
+        return [job for one in self.sent if one.stage == stage for job in one.job_ids() if job in self.queued]
+
+    def of(self, stage: str, shards: int, left: int) -> tuple[str, str]:
+        """A stage's state and a note."""
+        jobs = self.jobs(stage)
+        running = [state for state in self.fresh if state["stage"] == stage]
+        over = self._bad_ends(stage)
+        if not left:
+            return "done", ""
+        if running or any(self.queued[job].state == "RUNNING" for job in jobs):
+            return "running", "; ".join(line(one) for one in running[:2])
+        if jobs:
+            return "queued", ", ".join(sorted({self.queued[job].reason for job in jobs}))
+        if stage in self.wrong:
+            return "failed", self.wrong[stage].line
+        if over:
+            return "failed", f"job ended as {', '.join(over)}"
+        return ("partly" if left < shards else "waiting"), ""
+
+    def _bad_ends(self, stage: str) -> list[str]:
+        ids = {one.job_id for one in self.sent if one.stage == stage}
+        return sorted({end for job, end in self.ended.items() if job.split("_")[0] in ids and end != "COMPLETED"})
+
+
+def _whole(folder: RunFolder, submission: Submission) -> bool:
+    shards = [shard for element in submission.elements for shard in element]
+    return all(folder.manifest(submission.stage, shard).is_file() for shard in shards)
 
 
 def _queue(job_ids: list[str]) -> dict[str, slurm_client.Queued]:

@@ -58,6 +58,10 @@ class Inbox:
         self.sent += 1
         return True
 
+    def end(self) -> None:
+        """Send the worker home."""
+        self.send(Task("", ()))
+
     def idle(self) -> bool:
         """Whether the worker has finished all it was sent and still listens."""
         return self.path.is_dir() and all((self.path / f"{number:05d}.done").exists() for number in range(self.sent))
@@ -85,7 +89,8 @@ def next_task(inbox: Path, number: int, patience: float = IDLE_SECONDS) -> Task 
                 return None
             break
         time.sleep(0.02)
-    return _read(path)
+    task = _read(path)
+    return task if task.stage else None
 
 
 def finished(inbox: Path, number: int) -> None:

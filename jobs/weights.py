@@ -98,8 +98,8 @@ def fetch(
             ) from None
         if digest.hexdigest() != weights.sha256:
             raise ValueError(
-                f"{source}: got sha256 {digest.hexdigest()[:16]}..., wanted {weights.sha256[:16]}...; nothing was kept, "
-                "try again or use another --url"
+                f"{source}: got sha256 {digest.hexdigest()[:16]}..., wanted {weights.sha256[:16]}...; "
+                "nothing was kept, try again or use another --url"
             )
     return target, True
 
