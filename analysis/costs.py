@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from analysis.provenance import command
 from analysis.rows import MissingRows, Row, missing, results
 from rodin.store.run_folder import RunFolder
 
@@ -43,7 +44,7 @@ def table_timings(run: Path) -> list[Row]:
         {match[1] for path in RunFolder(run).results.glob("timing-*.jsonl") if (match := _TIMING.match(path.name))}
     )
     if not names:
-        raise missing(run, "timing-render", "timing")
+        raise MissingRows(f"{run}: no timing rows in results/timing-*.jsonl yet; `{command(run)}` runs the stages")
     table = []
     for stage in sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
         fields = {"seconds": float, "peak_rss_mb": float}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from analysis.costs import by_value, loss_curves
 from analysis.paper import METRICS, TABLE_1, scale_name
@@ -15,6 +15,8 @@ from analysis.pictures import SOFT
 from analysis.plots import OURS, THEIRS, THIRD, plot, with_intervals
 from analysis.quality import MEASURED
 from analysis.rows import results
+
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else "")
 
 
 def losses(run: Path, path: Path, mark: bool) -> None:
@@ -27,6 +29,8 @@ def losses(run: Path, path: Path, mark: bool) -> None:
             axes.plot(steps, smoothed(values), color=OURS)
             if min(values) > 0 and max(values) > 3 * min(values):
                 axes.set_yscale("log")
+                axes.yaxis.set_major_formatter(PLAIN)
+                axes.yaxis.set_minor_formatter(PLAIN)
             axes.set(title=stage, xlabel="steps", ylabel="loss")
 
 

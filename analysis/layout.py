@@ -15,7 +15,7 @@ DASH = "—"
 DECIMALS = {
     "psnr": 2, "gain_psnr": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "hit_rate": 2, "chance": 2, "ceiling": 2,
     "similarity": 3, "seconds": 1, "longest_seconds": 1, "peak_rss_mb": 0, "first_loss": 4, "last_loss": 4,
-    "mean": 3, "least": 3, "median": 3, "most": 3, "value": 3, "guidance_scale": 1, "megabytes": 2,
+    "guidance_scale": 1, "megabytes": 2,
 }  # fmt: skip
 HEADINGS = {
     "psnr": "PSNR ↑",
@@ -69,11 +69,11 @@ def cell(row: Row, key: str) -> str:
         return "yes" if value else "no"
     if not isinstance(value, float):
         return str(value)
-    text = number(value, DECIMALS.get(key, 3), signed=key.startswith("gain_"))
+    digits = DECIMALS.get(row.get("key", key), 3)
+    text = number(value, digits, signed=key.startswith("gain_"))
     low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
     if low is None or high is None:
         return text
-    digits = DECIMALS.get(key, 3)
     return f"{text} [{number(low, digits)}, {number(high, digits)}]"
 
 

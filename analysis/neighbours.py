@@ -7,8 +7,8 @@ from pathlib import Path
 from analysis.rows import Row, again, results
 
 
-def table_neighbours(run: Path) -> list[Row]:
-    """The nearest training people of each sample, nearest first: one row a sample."""
+def neighbour_rows(run: Path) -> list[Row]:
+    """One row a sample with its nearest training people, nearest first, checked, in order of the samples' ids."""
     fields = {"sample": str, "neighbours": list, "similarity": list}
     rows = results(run, "evaluate", "neighbours", fields)
     for number, row in enumerate(rows, 1):
@@ -17,10 +17,15 @@ def table_neighbours(run: Path) -> list[Row]:
                 f"{run}/results/evaluate-*.jsonl: 'neighbours' row {number} has {len(row['neighbours'])} neighbours "
                 f"and {len(row['similarity'])} similarities, wanted as many, at least one; {again(run, 'evaluate')}"
             )
+    return sorted(rows, key=lambda row: row["sample"])
+
+
+def table_neighbours(run: Path) -> list[Row]:
+    """The nearest training people of each sample, nearest first: one row a sample."""
     table = [
         {"sample": row["sample"], "nearest": row["neighbours"][0], "similarity": float(row["similarity"][0])}
         | {"others": ", ".join(map(str, row["neighbours"][1:]))}
-        for row in sorted(rows, key=lambda row: row["sample"])
+        for row in neighbour_rows(run)
     ]
-    table[0]["note"] = "similarity: cosine between CLIP embeddings of the frontal pictures; 1 would be the same picture"
+    table[0]["note"] = "similarity: cosine between CLIP embeddings of frontal pictures; 1 would be the same picture"
     return table

@@ -87,7 +87,7 @@ def contact_sheet(lines: Sequence[Line], mark: bool = False) -> Image.Image:
 def save_sheet(path: Path, sheet: Image.Image, title: str) -> Path:
     """Publish a sheet as PNG, tagged in its metadata as generated (R60)."""
     data = io.BytesIO()
-    sheet.save(data, "PNG", pnginfo=_tags(title), optimize=True)
+    sheet.save(data, "PNG", pnginfo=_tags(title))
     publish_bytes(path, data.getvalue())
     return path
 

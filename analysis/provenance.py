@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from rodin.presets import PRESETS, differences
+from rodin.presets.toml import from_toml
 from rodin.store.run_folder import RunFolder
 
 
@@ -40,6 +44,29 @@ def about(run: Path) -> dict[str, str]:
     return dict(_flat({key: value for key, value in record.items() if key != "config"}))
 
 
+def command(run: Path) -> str:
+    """The command that goes on with a run: its preset where nothing was changed of it, else its own run.toml."""
+    try:
+        config = from_toml(RunFolder(run).config_file)
+    except (ValueError, FileNotFoundError):
+        return f"rodin run PRESET --run {run}"
+    plain = config == PRESETS.get(config.preset)
+    return f"rodin run {config.preset if plain else RunFolder(run).config_file} --run {run}"
+
+
+def fresh_command(run: Path) -> str:
+    """The command that makes such a run anew: its preset and what was changed of it."""
+    try:
+        config = from_toml(RunFolder(run).config_file)
+    except (ValueError, FileNotFoundError):
+        return command(run)
+    base = PRESETS.get(config.preset)
+    if base is None:
+        return command(run)
+    changed = differences(config, base)
+    return f"rodin run {config.preset}" + "".join(f" --set {key}={_word(ours)}" for key, (ours, _) in changed.items())
+
+
 def setting(config: dict[str, Any], key: str) -> Any:
     """A value of the config by its dotted key; none where the run has no such key."""
     here: Any = config
@@ -53,6 +80,10 @@ def setting(config: dict[str, Any], key: str) -> Any:
 def flat_config(config: dict[str, Any]) -> dict[str, str]:
     """Dotted key -> value as text."""
     return dict(_flat(config))
+
+
+def _word(value: Any) -> str:
+    return shlex.quote(value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -13,10 +13,7 @@ from analysis.headlines import headlines
 from analysis.layout import Grid, grid
 from analysis.page import cards, code, document, folded, html_table, missing, paragraph, picture, section
 from analysis.paper import SCALE
-from analysis.provenance import about, config_of, flat_config, setting
-from analysis.rows import command
-from rodin.presets import PRESETS, differences
-from rodin.presets.toml import from_toml
+from analysis.provenance import about, config_of, flat_config, fresh_command, setting
 from rodin.store.atomic import publish_bytes
 from rodin.store.run_folder import RunFolder
 
@@ -45,9 +42,9 @@ TABLE_TITLES = {
 }
 WHY = (
     "The paper's people come from a private pipeline and its private assets, ours from public ones: other faces, "
-    "other light, other cameras. PSNR and SSIM depend on picture size and on how much of a picture is white, so levels do not "
-    "carry over from one data set to another. What can be compared is the shape: how quality moves with guidance, and "
-    "that conditioning beats guessing. The scales of the two stand here side by side."
+    "other light, other cameras. PSNR and SSIM depend on picture size and on how much of a picture is white, so levels "
+    "do not carry over from one data set to another. What can be compared is the shape: how quality moves with "
+    "guidance, and that conditioning beats guessing. The scales of the two stand here side by side."
 )
 
 
@@ -70,7 +67,7 @@ def write_report(run: Path, found: Findings | None = None) -> Path:
         raise FileNotFoundError(f"{run}: no such run folder; `rodin run` makes one")
     found = found or gather(run)
     config, facts = config_of(run), about(run)
-    title = f"RODIN: run {run.resolve().name}"
+    title = f"RODIN run: {run.resolve().name}"
     path = RunFolder(run).report
     publish_bytes(
         path, document(title, _header(title, config, facts), _body(run, found, config, facts), _footer(facts)).encode()
@@ -173,7 +170,7 @@ def _why_different(config: dict[str, Any]) -> list[str]:
 
 
 def _reproduce(run: Path, config: dict[str, Any], facts: dict[str, str]) -> list[str]:
-    lines = ["pip install -c constraints.txt -e '.[demo]'", _fresh_command(run, config)]
+    lines = ["pip install -c constraints.txt -e '.[demo]'", fresh_command(run)]
     if commit := facts.get("code.commit", "").split(" ")[0]:
         lines.insert(0, f"git checkout {commit}")
     settings = Grid(["key", "value"], [[key, value] for key, value in flat_config(config).items()], [])
@@ -184,23 +181,6 @@ def _reproduce(run: Path, config: dict[str, Any], facts: dict[str, str]) -> list
         folded("The whole config", html_table(settings, "The whole config")) if settings.lines else "",
         folded("Code and versions", html_table(versions, "Code and versions")) if versions.lines else "",
     ]
-
-
-def _fresh_command(run: Path, config: dict[str, Any]) -> str:
-    """The command that makes this run anew: its preset, and what was changed of it."""
-    base = PRESETS.get(config.get("preset", ""))
-    if base is None:
-        return command(run)
-    try:
-        changed = differences(from_toml(RunFolder(run).config_file), base)
-    except ValueError:
-        changed = {}
-    sets = "".join(f" --set {key}={_value(ours)}" for key, (ours, _) in changed.items())
-    return f"rodin run {base.preset}{sets}"
-
-
-def _value(value: Any) -> str:
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
 
 
 def _footer(facts: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.provenance import config_of
+from analysis.provenance import command
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
 
@@ -49,7 +49,7 @@ def results(run: Path, name: str, stage: str, wanted: Mapping[str, type], option
             if not _is(value, kind):
                 raise ValueError(
                     f"{run}/results/{name}-*.jsonl: '{stage}' row {number} has {field}={value!r}, wanted "
-                    f"{_WORDS[kind]}; delete these files and the manifest of '{name}', then {again(run, name)}"
+                    f"{_WORDS[kind]}; delete these files and {name}/*.json, then {again(run, name)}"
                 )
     return rows
 
@@ -61,12 +61,9 @@ def missing(run: Path, name: str, stage: str) -> MissingRows:
 
 def again(run: Path, stage: str) -> str:
     """What to do to have a stage's results."""
+    if stage.startswith("sweep-") and stage != "sweep-cfg":
+        return f"`rodin sweep {stage.removeprefix('sweep-')} --run {run}` measures them"
     return f"run stage '{stage}': `{command(run)}` goes on with whatever is missing"
-
-
-def command(run: Path) -> str:
-    """The command that goes on with a run."""
-    return f"rodin run {config_of(run).get('preset', 'PRESET')} --run {run}"
 
 
 _WORDS = {float: "a finite number", int: "a whole number", str: "a text", bool: "true or false", list: "a list"}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from matplotlib.colors import is_color_like, to_hex
 
-from analysis.neighbours import table_neighbours
+from analysis.neighbours import neighbour_rows
 from analysis.people import frontal, having, mesh, of_kind, samples, training_people, views
 from analysis.pictures import NO, YES, Line, Tile, contact_sheet, save_sheet, wrapped
 from analysis.prompts import prompt_rows
@@ -55,13 +55,13 @@ def reverse_process(run: Path, path: Path, mark: bool) -> None:
 
 def nearest(run: Path, path: Path, mark: bool) -> None:
     """Figure 7: samples with the training people most like them."""
-    lines = [_beside_nearest(run, row) for row in table_neighbours(run)[:6]]
+    lines = [_beside_nearest(run, row) for row in neighbour_rows(run)[:6]]
     save_sheet(path, contact_sheet(lines, mark), "Figure 7: nearest training people")
 
 
 def furthest(run: Path, path: Path, mark: bool) -> None:
     """Figure 8: the samples least like any training person, where failures are looked for first (R53)."""
-    rows = sorted(table_neighbours(run), key=lambda row: row["similarity"])[:4]
+    rows = sorted(neighbour_rows(run), key=lambda row: row["similarity"][0])[:4]
     lines = [_beside_nearest(run, row) for row in rows]
     save_sheet(path, contact_sheet(lines, mark), "Figure 8: samples least like the training people")
 
@@ -113,7 +113,8 @@ def prompts(run: Path, path: Path, mark: bool) -> None:
     by_sample: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_sample[row["sample"]].append(row)
-    tiles = [_prompted(store, sample, of) for sample, of in sorted(by_sample.items()) if sample in store]
+    lines = max(len(wrapped(row["prompt"], 176, 13)) for row in rows)
+    tiles = [_prompted(store, sample, of, lines) for sample, of in sorted(by_sample.items()) if sample in store]
     if not tiles:
         raise _none_of(run, "samples of the prompts")
     save_sheet(path, contact_sheet(_grid(tiles[:24], 176, 6), mark), "Text prompts")
@@ -169,26 +170,23 @@ def _moment(meta: dict[str, Any]) -> str:
 
 def _beside_nearest(run: Path, row: Row) -> Line:
     store, known = samples(run), views(run)
-    ids = [row["nearest"], *[name for name in row["others"].split(", ") if name]]
-    tiles = [
-        Tile(frontal(store, row["sample"]), ("sample", row["sample"]))
-        if row["sample"] in store
-        else Tile(None, (row["sample"],))
-    ]
-    for person in ids:
-        words = (f"{row['similarity']:.3f}", person) if person == row["nearest"] else ("", person)
-        tiles.append(Tile(frontal(known, person) if person in known else None, words))
+    sample = row["sample"]
+    tiles = [Tile(frontal(store, sample) if sample in store else None, ("sample", sample))]
+    for person, similarity in zip(row["neighbours"], row["similarity"], strict=True):
+        tiles.append(
+            Tile(frontal(known, person) if person in known else None, (f"similarity {similarity:.3f}", person))
+        )
     return Line(tiles, side=150)
 
 
-def _prompted(store: Shards, sample: str, rows: Sequence[Row]) -> Tile:
+def _prompted(store: Shards, sample: str, rows: Sequence[Row], lines: int) -> Tile:
     words = wrapped(rows[0]["prompt"], 176, 13)
-    words += [""] * (2 - len(words))
     swatches = []
     for row in rows:
         swatches.append((swatch(row["wanted"]), f"{row['attribute']} wanted {row['wanted']}"))
         swatches.append((swatch(row["measured"]), f"measured {row['measured']}"))
     hit = all(row["hit"] for row in rows)
+    words += [""] * (lines - len(words))
     return Tile(frontal(store, sample), [*words, "✓ hit" if hit else "✗ miss"], YES if hit else NO, swatches)
 
 

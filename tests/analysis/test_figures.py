@@ -1,0 +1,92 @@
+"""Figures: drawn, of the right size, not blank, tagged; and what they say when there is nothing to draw."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.figures import FIGURES, figure
+from analysis.gather import gather
+from analysis.pictures import TAG, Line, Tile, contact_sheet, over_white, wrapped
+from analysis.sheets import spaced, swatch
+
+
+@pytest.mark.parametrize("name", list(FIGURES))
+def test_every_figure_is_drawn_and_tagged(full_run: Path, name: str):
+    path = figure(full_run, name)
+    assert path == full_run / "figures" / f"figure-{name}.png"
+    with Image.open(path) as image:
+        image.load()
+        assert image.info["Description"] == TAG
+        assert min(image.size) >= 150
+        assert max(image.size) <= 4000
+        values = np.asarray(image.convert("RGB"), dtype=np.float64)
+    assert len(np.unique(values.reshape(-1, 3), axis=0)) > 30
+    inked = (values < 250).any(axis=-1).mean()
+    assert 0.01 < inked < 0.9
+
+
+def test_a_figure_is_the_same_twice(full_run: Path):
+    assert figure(full_run, "9").read_bytes() == figure(full_run, "9").read_bytes()
+    assert figure(full_run, "3").read_bytes() == figure(full_run, "3").read_bytes()
+
+
+def test_the_mark_is_seen_where_asked(full_run: Path):
+    with Image.open(figure(full_run, "12", mark=True)) as marked:
+        seen = np.asarray(marked.convert("L"))
+    with Image.open(figure(full_run, "12")) as unmarked:
+        plain = np.asarray(unmarked.convert("L"))
+    assert seen.shape[0] > plain.shape[0]
+    assert seen[-16:, -140:].min() < 200
+    assert plain[-16:, -140:].min() == 255
+
+
+def test_pictures_stand_where_they_should():
+    red = np.zeros((8, 8, 4), np.uint8)
+    red[...] = (255, 0, 0, 255)
+    clear = np.zeros((8, 8, 4), np.uint8)
+    sheet = np.asarray(contact_sheet([Line([Tile(red), Tile(clear), Tile(None)], side=40)]))
+    assert sheet.shape == (24 + 40 + 24, 24 + 3 * 40 + 2 * 12 + 24, 3)
+    assert sheet[44, 44].tolist() == [255, 0, 0]
+    assert sheet[44, 24 + 52 + 20].tolist() == [255, 255, 255]
+
+
+def test_over_white_by_hand():
+    rgba = np.array([[100, 0, 255, 51]], np.uint8)
+    assert over_white(rgba).tolist() == [[224, 204, 255]]
+
+
+def test_words_are_broken_not_lost():
+    lines = wrapped("a person with very long wavy auburn hair and glasses", 120, 13, most=9)
+    assert " ".join(lines) == "a person with very long wavy auburn hair and glasses"
+    assert wrapped("a person with very long wavy auburn hair and glasses", 120, 13)[1].endswith("…")
+
+
+def test_spread_evenly():
+    assert spaced(range(100), 4) == [0, 25, 50, 75]
+    assert spaced("ab", 4) == ["a", "b"]
+
+
+def test_swatches():
+    assert swatch("nonsense") == "#ffffff"
+    assert len({swatch(word) for word in ("red", "brown", "blond", "black", "orange")}) == 5
+
+
+def test_unknown_and_missing_figures_say_so(empty_run: Path):
+    with pytest.raises(ValueError, match="no figure '99'; there are people"):
+        figure(empty_run, "99")
+    with pytest.raises(ValueError, match=r"no pictures of people in views/ yet; run stage 'render'"):
+        figure(empty_run, "people")
+    with pytest.raises(ValueError, match="stage 'sample'"):
+        figure(empty_run, "5")
+    with pytest.raises(ValueError, match="rodin sweep convolution"):
+        figure(empty_run, "6")
+
+
+def test_what_is_stale_goes(empty_run: Path):
+    old = empty_run / "figures" / "figure-people.png"
+    old.parent.mkdir()
+    old.write_bytes(b"old")
+    assert "figure people" in gather(empty_run).missing
+    assert not old.exists()

@@ -1,0 +1,53 @@
+"""Means and rates against numbers worked out by hand, and against a brute-force count."""
+
+import itertools
+import math
+
+import pytest
+
+from analysis.statistics import mean_interval, rate_interval, shuffled_hit_rate
+
+
+def test_mean_interval_by_hand():
+    # s of 20, 22, 24 is 2; t(0.975, 2) = 4.302653 in any table; half = 4.302653 * 2 / sqrt(3) = 4.968276
+    found = mean_interval([20.0, 22.0, 24.0])
+    assert found.mean == 22.0
+    assert found.low == pytest.approx(22 - 4.968276, abs=1e-5)
+    assert found.high == pytest.approx(22 + 4.968276, abs=1e-5)
+    assert found.count == 3
+
+
+def test_one_value_has_no_interval():
+    assert mean_interval([5.0]).low is None
+    assert mean_interval([5.0]).mean == 5.0
+
+
+def test_no_value_is_refused():
+    with pytest.raises(ValueError, match="no values"):
+        mean_interval([])
+
+
+def test_wilson_by_hand():
+    # 5 of 10, z = 1.96: centre 0.5, half = z sqrt(0.025 + z^2/400) / (1 + z^2/10) = 0.26341
+    found = rate_interval(5, 10)
+    assert found.mean == 0.5
+    assert (found.low, found.high) == (pytest.approx(0.23659, abs=1e-4), pytest.approx(0.76341, abs=1e-4))
+
+
+@pytest.mark.parametrize("hits", [0, 7])
+def test_wilson_stays_inside(hits: int):
+    found = rate_interval(hits, 7)
+    assert 0 <= found.low < found.high <= 1
+    assert found.high - found.low > 0.3
+
+
+def test_wilson_refuses_nonsense():
+    with pytest.raises(ValueError, match="3 hits of 2"):
+        rate_interval(3, 2)
+
+
+def test_chance_is_the_mean_over_all_permutations():
+    wanted, measured = ["a", "a", "b", "c"], ["a", "b", "b", "a"]
+    deals = list(itertools.permutations(measured))
+    brute = sum(sum(w == m for w, m in zip(wanted, deal, strict=True)) for deal in deals) / (len(deals) * len(wanted))
+    assert math.isclose(shuffled_hit_rate(wanted, measured), brute)

@@ -1,0 +1,164 @@
+"""Tables out of rows: numbers by hand, every ending, partial runs, damaged rows."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.layout import DASH
+from analysis.tables import TABLES, render_table, table, write_table
+from rodin.store.results import write_rows
+from rodin.store.run_folder import RunFolder
+
+
+def test_table_1_by_hand(full_run: Path):
+    rows = {row["guidance_scale"]: row for row in table(full_run, "1")}
+    assert list(rows) == [1.0, 1.2, 1.5, 3.0, 6.0]
+    assert rows[1.0]["name"] == "w/o CFG"
+    assert (rows[1.0]["psnr"], rows[3.0]["psnr"]) == (22.0, 20.0)
+    assert rows[1.0]["psnr_low"] == pytest.approx(22 - 4.968276, abs=1e-5)
+    assert rows[1.5]["psnr_low"] == rows[1.5]["psnr_high"] == 22.0
+    assert rows[1.2]["ssim"] == pytest.approx(0.722)
+    assert [rows[scale]["paper_psnr"] for scale in rows] == [24.06, 24.21, 24.07, 24.05, 24.15]
+    assert [rows[scale]["paper_ssim"] for scale in rows] == [0.795, 0.794, 0.792, 0.782, 0.775]
+    assert [rows[scale]["paper_lpips"] for scale in rows] == [0.128, 0.121, 0.133, 0.141, 0.146]
+    assert rows[1.0]["lpips"] is None
+    assert rows[6.0]["psnr"] is None
+
+
+def test_table_1_prints_as_the_paper_does(full_run: Path):
+    text = render_table(table(full_run, "1"))
+    first = text.splitlines()[0].split()
+    assert first == ["w/o", "CFG", "1.2", "1.5", "3.0", "6.0"]
+    assert "22.00 [17.03, 26.97]" in text
+    lpips = next(line for line in text.splitlines() if line.startswith("LPIPS") and "ours" in line)
+    assert lpips.split().count(DASH) == 5
+    assert "rodin weights fetch" in text
+    assert "6 was not measured" in text
+
+
+def test_reconstruction_by_hand(full_run: Path):
+    rows = {row["method"]: row for row in table(full_run, "reconstruction")}
+    assert rows["mean person"]["gain_psnr"] == pytest.approx((2 + 3 + 4) / 3)
+    assert rows["nearest person"]["gain_psnr"] == pytest.approx((1 + 0.5 + 2) / 3)
+    # differences 2, 3, 4: s = 1, half = 4.302653 / sqrt(3)
+    assert rows["mean person"]["gain_psnr_low"] == pytest.approx(3 - 2.484138, abs=1e-5)
+    assert "Rodin beats both in PSNR: +3.00 dB" in rows["rodin"]["note"]
+    assert "more people are needed" in rows["rodin"]["note"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "words"), [([19.5, 20.5], "beats only the mean person"), ([10.0, 11.0], "Rodin beats neither")]
+)
+def test_verdict_says_a_loss_plainly(empty_run: Path, ours: list[float], words: str):
+    values = {"rodin": ours, "mean person": [19.0, 19.0], "nearest person": [25.0, 25.0]}
+    write_rows(RunFolder(empty_run), "evaluate", 0, [
+        {"stage": "evaluate", "subject": str(person), "method": method, "psnr": psnr, "ssim": 0.5, "lpips": 0.1}
+        for method, numbers in values.items()
+        for person, psnr in enumerate(numbers)
+    ])  # fmt: skip
+    assert words in table(empty_run, "reconstruction")[0]["note"]
+
+
+def test_verdict_needs_both_guesses(empty_run: Path):
+    row = {"stage": "evaluate", "subject": "1", "method": "rodin", "psnr": 20.0, "ssim": 0.5, "lpips": None}
+    write_rows(RunFolder(empty_run), "evaluate", 0, [row])
+    assert "No verdict" in table(empty_run, "reconstruction")[0]["note"]
+
+
+def test_prompts_by_hand(full_run: Path):
+    everything, hair, shirt = table(full_run, "prompts")
+    assert (everything["hits"], everything["prompts"]) == (5, 8)
+    assert (hair["hits"], hair["prompts"]) == (4, 6)
+    # hair wanted 2 red, 2 black, 1 blond, 1 brown; measured 2 red, 1 black, 1 blond, 2 brown: 4+2+1+2 = 9 of 36
+    assert hair["chance"] == pytest.approx(9 / 36)
+    assert (hair["ceiling"], shirt["ceiling"]) == (0.9, 0.7)
+    assert everything["ceiling"] == pytest.approx((6 * 0.9 + 2 * 0.7) / 8)
+
+
+def test_other_tables_by_hand(full_run: Path):
+    quality = table(full_run, "fit")[0]
+    assert (quality["mean"], quality["least"], quality["median"], quality["most"]) == (25.5, 20.0, 25.5, 31.0)
+    fit, base, total = table(full_run, "timings")
+    assert [row["name"] for row in (fit, base, total)] == ["fit", "base", "all stages"]
+    assert (fit["seconds"], fit["longest_seconds"], fit["peak_rss_mb"], fit["tasks"]) == (24.0, 14.0, 501.0, 2)
+    assert (total["seconds"], total["peak_rss_mb"]) == (124.0, 800.0)
+    assert table(full_run, "neighbours")[2]["similarity"] == pytest.approx(0.88)
+    assert [row["psnr"] for row in table(full_run, "resolution")] == [18.5, 20.5, 22.5]
+    assert table(full_run, "frechet")[0]["value"] == 0.25
+    losses = {row["network"]: row for row in table(full_run, "losses")}
+    assert losses["base"]["steps"] == 300
+    assert losses["base"]["last_loss"] < 0.2 < 0.7 < losses["base"]["first_loss"]
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_every_table_is_written_in_four_endings(full_run: Path, name: str):
+    paths = {path.suffix: path for path in write_table(full_run, name)}
+    rows = json.loads(json.dumps(table(full_run, name), allow_nan=False))
+    with paths[".csv"].open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == len(rows)
+    markdown = [line for line in paths[".md"].read_text().splitlines() if line.startswith("|")]
+    assert len({line.count("|") - line.count("\\|") for line in markdown}) == 1
+    latex = paths[".tex"].read_text()
+    body = [line for line in latex.splitlines() if line.endswith(r"\\")]
+    assert len({line.count(" & ") for line in body}) == 1
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 1
+    assert "_" not in latex.replace(r"\_", "").partition(r"\begin{tabular}")[2]
+
+
+def test_unknown_names_list_what_there_is(full_run: Path):
+    with pytest.raises(ValueError, match="no table '9'; there are 1, fit"):
+        table(full_run, "9")
+    with pytest.raises(ValueError, match="user study"):
+        table(full_run, "2")
+    with pytest.raises(FileNotFoundError, match="no such run folder"):
+        table(full_run / "absent", "1")
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("1", "sweep-cfg"),
+        ("fit", "'fit'"),
+        ("prompts", "evaluate"),
+        ("timings", "timing"),
+        ("views", "rodin sweep views"),
+    ],
+)
+def test_missing_rows_name_the_stage(empty_run: Path, name: str, stage: str):
+    with pytest.raises(ValueError) as caught:
+        table(empty_run, name)
+    assert stage in str(caught.value)
+    assert "rodin " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"psnr": "much"}, "psnr='much', wanted a finite number"),
+        ({"psnr": None}, "psnr=None"),
+        ({"guidance_scale": True}, "guidance_scale=True"),
+        ({"subject": 7}, "subject=7, wanted a text"),
+    ],
+)
+def test_damaged_rows_are_one_clear_line(empty_run: Path, change: dict, words: str):
+    row = {"stage": "sweep-cfg", "subject": "1", "guidance_scale": 1.0, "psnr": 20.0, "ssim": 0.5, "lpips": None}
+    write_rows(RunFolder(empty_run), "sweep-cfg", 0, [row, row | change])
+    with pytest.raises(ValueError) as caught:
+        table(empty_run, "1")
+    assert words in str(caught.value)
+    assert "row 2" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b'{"stage": "fit"', b"\xff\xfe\x00", b"[1, 2]\n"])
+def test_damaged_files_are_one_clear_line(empty_run: Path, data: bytes):
+    folder = RunFolder(empty_run).results
+    folder.mkdir()
+    (folder / "fit-00000.jsonl").write_bytes(data)
+    with pytest.raises(ValueError) as caught:
+        table(empty_run, "fit")
+    assert "fit-" in str(caught.value)
+    assert "\n" not in str(caught.value)
