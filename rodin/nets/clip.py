@@ -1,0 +1,242 @@
+"""CLIP: pictures and texts as vectors of one space. The only door to open_clip."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from rodin.nets import torchvision_shim
+
+# of OpenAI's training set, which open_clip's models expect
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+SETTINGS, WEIGHTS = "clip.json", "clip.pt"
+
+
+class Clip:
+    """A CLIP model of open_clip's, pretrained or ours.
+
+    Attributes:
+        model: open_clip's module, for training it.
+        width: D of the shared space. token_width: E of a text token's last hidden state. token_count: L, the longest
+            text in tokens. image_size: side of the pictures the model sees.
+    """
+
+    def __init__(self, model: torch.nn.Module, settings: dict[str, Any]) -> None:
+        self.model: Any = model
+        self.settings = settings
+        self.token_count, self.token_width = self.model.positional_embedding.shape
+        self.width: int = self.model.text_projection.shape[1]
+        size = self.model.visual.image_size
+        self.image_size: int = size[0] if isinstance(size, tuple) else size
+
+    @classmethod
+    def small(
+        cls,
+        *,
+        width: int,
+        image_size: int,
+        patch: int,
+        tower_width: int,
+        image_layers: int,
+        text_layers: int,
+        token_count: int = 32,
+    ) -> Clip:
+        """A small untrained CLIP: open_clip's own classes, vocabulary and tokenizer, at another size.
+
+        Args:
+            width: D. image_size: pixels. patch: patch side, pixels. tower_width: hidden width of both towers.
+            image_layers, text_layers: transformer layers. token_count: longest text in tokens.
+        """
+        settings = {
+            "width": width,
+            "image_size": image_size,
+            "patch": patch,
+            "tower_width": tower_width,
+            "image_layers": image_layers,
+            "text_layers": text_layers,
+            "token_count": token_count,
+        }
+        head = math.gcd(tower_width, 32)
+        model = _open_clip().CLIP(
+            embed_dim=width,
+            vision_cfg={
+                "layers": image_layers,
+                "width": tower_width,
+                "head_width": head,
+                "patch_size": patch,
+                "image_size": image_size,
+            },
+            text_cfg={
+                "context_length": token_count,
+                "width": tower_width,
+                "heads": tower_width // head,
+                "layers": text_layers,
+            },
+        )
+        return cls(model, settings)
+
+    @classmethod
+    def load_pretrained(cls, model: str, path: Path | str) -> Clip:
+        """One of open_clip's models with weights of a local file; the network is never tried.
+
+        Args:
+            model: open_clip's name, such as "ViT-B-32-quickgelu" (what OpenAI's weights need).
+            path: a .pt or .safetensors file.
+
+        Raises:
+            FileNotFoundError: no such file. ValueError: unknown model, or weights that are not this model's.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no weights of CLIP {model}; run `rodin weights fetch` on a login node")
+        open_clip = _open_clip()
+        if model not in open_clip.list_models():
+            raise ValueError(f"clip model: got '{model}', wanted one of open_clip's, such as ViT-B-32-quickgelu")
+        try:
+            module = open_clip.create_model(model, pretrained=str(path))
+        except (RuntimeError, KeyError, pickle.UnpicklingError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"{path}: not a state dict of {model} ({reason}); run `rodin weights fetch`") from None
+        return cls(module.eval(), {"pretrained": model})
+
+    @classmethod
+    def load_run(cls, folder: Path | str) -> Clip:
+        """A small CLIP as `save` left it in a folder; in evaluation mode.
+
+        Raises:
+            FileNotFoundError: the folder has none.
+        """
+        folder = Path(folder)
+        for file in (folder / SETTINGS, folder / WEIGHTS):
+            if not file.is_file():
+                raise FileNotFoundError(f"{file}: no such file; run stage clip first")
+        clip = cls.small(**json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
+        clip.model.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+        clip.model.eval()
+        return clip
+
+    def save(self, folder: Path | str) -> list[str]:
+        """Write a small CLIP into a folder.
+
+        Returns:
+            names of the files written, for a manifest.
+        """
+        if "pretrained" in self.settings:
+            raise ValueError(f"CLIP {self.settings['pretrained']} is pretrained: its weights are a file already")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(self.model.state_dict(), folder / WEIGHTS)
+        (folder / SETTINGS).write_text(json.dumps(self.settings, indent=2), encoding="utf-8")
+        return [SETTINGS, WEIGHTS]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.logit_scale.device
+
+    def to(self, device: torch.device | str) -> Clip:
+        """Move the model; returns this."""
+        self.model.to(device)
+        return self
+
+    @torch.no_grad()
+    def image(self, images: torch.Tensor) -> torch.Tensor:
+        """Embed pictures.
+
+        Args:
+            images: [N, 3, H, W] in [0, 1] over white, or [N, 4, H, W] with straight alpha; of any size.
+
+        Returns:
+            [N, D] float32, unit length.
+        """
+        return F.normalize(self.encode_image(images).float(), dim=-1)
+
+    @torch.no_grad()
+    def text(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Embed texts.
+
+        Returns:
+            text [N, D] float32 of unit length; tokens [N, L, E], the text tower's last hidden states before pooling;
+            mask [N, L] bool, true from the start token to the end token.
+        """
+        ids = self.tokenize(texts)
+        hidden = self._hidden(ids)
+        mask = torch.arange(self.token_count, device=ids.device) <= ids.argmax(dim=1, keepdim=True)
+        return F.normalize(self._pooled(hidden, ids).float(), dim=-1), hidden.float(), mask
+
+    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+        """`image` before it is brought to unit length, with gradients: [N, D]."""
+        return self.model.encode_image(prepared(images.to(self.device), self.image_size))
+
+    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
+        """Texts' embeddings before they are brought to unit length, with gradients: [N, D]."""
+        ids = self.tokenize(texts)
+        return self._pooled(self._hidden(ids), ids)
+
+    def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
+        """[N, L] int64 by open_clip's tokenizer, cut at L tokens; 0 after the end token."""
+        return _open_clip().tokenize(list(texts), context_length=self.token_count).to(self.device)
+
+    def contrastive_loss(
+        self, images: torch.Tensor, captions: Sequence[str], *, rank: int = 0, ranks: int = 1
+    ) -> torch.Tensor:
+        """open_clip's ClipLoss of picture-caption pairs, against those of all ranks: a scalar to be averaged over them.
+
+        Args:
+            images: as in `image`, [N, ...]. captions: N texts.
+        """
+        loss = _open_clip().loss.ClipLoss(local_loss=ranks > 1, gather_with_grad=ranks > 1, rank=rank, world_size=ranks)
+        image, text = F.normalize(self.encode_image(images), dim=-1), F.normalize(self.encode_text(captions), dim=-1)
+        return loss(image, text, self.model.logit_scale.exp())
+
+    def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
+        h = self.model.token_embedding(ids) + self.model.positional_embedding
+        return self.model.ln_final(self.model.transformer(h, attn_mask=self.model.attn_mask))
+
+    def _pooled(self, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        # the end token has the highest id of all
+        ends = hidden[torch.arange(len(ids), device=ids.device), ids.argmax(dim=1)]
+        return ends @ self.model.text_projection
+
+
+def prepared(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Pictures as CLIP wants them: over white, square by white borders, bicubic to `size`, normalised.
+
+    Args:
+        images: [N, 3 or 4, H, W] in [0, 1].
+
+    Returns:
+        [N, 3, size, size].
+    """
+    if images.ndim != 4 or images.shape[1] not in (3, 4):
+        raise ValueError(f"images: got shape {list(images.shape)}, wanted [N 3 H W] or [N 4 H W]")
+    if images.shape[1] == 4:
+        alpha = images[:, 3:]
+        images = images[:, :3] * alpha + (1 - alpha)
+    height, width = images.shape[2:]
+    if height != width:
+        missing = abs(height - width)
+        sides = [missing // 2, missing - missing // 2]
+        images = F.pad(images, [*sides, 0, 0] if width < height else [0, 0, *sides], value=1.0)
+    if images.shape[2] != size:
+        images = F.interpolate(images, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
+    mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return (images.clamp(0, 1) - mean) / std
+
+
+def _open_clip() -> Any:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    torchvision_shim.prepare()
+    import open_clip
+    import open_clip.loss
+
+    return open_clip

@@ -1,0 +1,72 @@
+"""Condition augmentation: true low-resolution planes made as imperfect as the base model's."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from rodin.field.planes import resize
+from rodin.shapes import check_shape
+
+
+def degrade(
+    planes: torch.Tensor,
+    low_resolution: int,
+    *,
+    downscale: tuple[float, float],
+    blur: tuple[float, float],
+    noise: tuple[float, float],
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Bring planes to the low resolution and spoil them: downscale, Gaussian blur, Gaussian noise, each by chance.
+
+    Args:
+        planes: [N, 3, C, R, R].
+        low_resolution: r.
+        downscale: least and greatest factor under r; the planes come back up to r.
+        blur: least and greatest standard deviation, texels of the low planes.
+        noise: least and greatest standard deviation, feature units.
+        generator: draws everything, on its own device.
+
+    Returns:
+        [N, 3, C, r, r].
+
+    Source: paper B.1 (R11). Ours: each sample gets each of the three with probability 1/2, so one in eight is intact.
+    """
+    sizes = check_shape("planes", planes, "N 3 C R R")
+    low = resize(planes, low_resolution)
+    chosen, strength = torch.rand(2, 3, sizes["N"], generator=generator, device=generator.device).to("cpu").unbind(0)
+    ranges = torch.tensor([downscale, blur, noise])
+    strength = ranges[:, :1] + strength * (ranges[:, 1:] - ranges[:, :1])
+    used = (chosen < 0.5).tolist()
+    samples = []
+    for n in range(sizes["N"]):
+        factor, std = strength[0, n].item(), strength[1, n].item()
+        one = low[n : n + 1]
+        if used[0][n]:
+            one = resize(resize(one, max(1, round(low_resolution / factor))), low_resolution)
+        if used[1][n]:
+            one = gaussian_blur(one, std)
+        samples.append(one)
+    grain = torch.randn(low.shape, generator=generator, device=generator.device, dtype=torch.float32).to(low)
+    amount = (strength[2] * (chosen[2] < 0.5)).to(low).view(-1, 1, 1, 1, 1)
+    return torch.cat(samples) + amount * grain
+
+
+def gaussian_blur(planes: torch.Tensor, std: float) -> torch.Tensor:
+    """Blur each plane by a Gaussian of `std` texels, cut at 3 std; the border texel is continued.
+
+    Args:
+        planes: [N, 3, C, R, R].
+
+    Returns:
+        [N, 3, C, R, R].
+    """
+    radius = math.ceil(3 * std)
+    if radius == 0:
+        return planes
+    line = torch.arange(-radius, radius + 1, device=planes.device, dtype=planes.dtype)
+    kernel = torch.softmax(-0.5 * (line / std) ** 2, dim=0)
+    maps = F.pad(planes.flatten(0, 1), [radius] * 4, mode="replicate").flatten(0, 1)[:, None]
+    maps = F.conv2d(F.conv2d(maps, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+    return maps[:, 0].view_as(planes)
