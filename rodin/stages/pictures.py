@@ -1,4 +1,4 @@
-"""Pictures between the stores (RGBA uint8, straight alpha), users' files and the networks (RGB in [0, 1] over white)."""
+"""Pictures between stores (RGBA uint8, straight alpha), users' files and networks (RGB in [0, 1] over white)."""
 
 from __future__ import annotations
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from rodin.stages.hooks import Stopped
 from rodin.store.errors import StoreError
 from rodin.store.mpi import World
 
+T = TypeVar("T")
 
-def together[T](world: World, part: Callable[[], T]) -> list[T]:
+
+def together(world: World, part: Callable[[], T]) -> list[T]:
     """Run every rank's part and gather the results on rank 0.
 
     Args:

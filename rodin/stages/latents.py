@@ -1,0 +1,69 @@
+"""Arithmetic on latents, the vectors of CLIP's space that avatars are made from."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+SMALLEST_EDIT = 1e-4
+
+
+def seed_for(*numbers: int) -> int:
+    """One seed out of several numbers, each set of them its own; [0, 2^32)."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def unit(latents: torch.Tensor) -> torch.Tensor:
+    """Latents [..., D] brought to unit length, where CLIP's embeddings are."""
+    return torch.nn.functional.normalize(latents, dim=-1)
+
+
+def interpolate(first: torch.Tensor, last: torch.Tensor, steps: int) -> torch.Tensor:
+    """Latents along the great circle from one to another.
+
+    z_k = (sin((1 - u) w) first + sin(u w) last) / sin w,  u = k / (steps - 1),  w the angle between them
+
+    Args:
+        first: [D] of unit length.
+        last: [D] of unit length.
+        steps: how many, at least 2, both ends included and kept exactly.
+
+    Returns:
+        [steps, D] of unit length.
+
+    Source: R57. Ours: spherical, since CLIP's embeddings lie on a sphere; ends too near or opposite go straight.
+    """
+    u = torch.linspace(0, 1, steps, dtype=torch.float64, device=first.device)[:, None]
+    a, b = first.double(), last.double()
+    angle = torch.arccos((a @ b).clamp(-1, 1))
+    if torch.sin(angle) < 1e-4:
+        path = (1 - u) * a + u * b
+    else:
+        path = (torch.sin((1 - u) * angle) * a + torch.sin(u * angle) * b) / torch.sin(angle)
+    path = path.to(first)
+    path[0], path[-1] = first, last
+    return path
+
+
+def edited(latent: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """A latent moved from what some texts say to what another says: z + E(target) - mean E(source).
+
+    Args:
+        latent: [D] of unit length.
+        source: [K, D] embeddings of texts that describe the avatar in general.
+        target: [D] embedding of the text that it shall fit.
+
+    Returns:
+        [D] of unit length.
+
+    Raises:
+        ValueError: both say the same, so that nothing would change.
+
+    Source: R35-R37. Ours: brought back to unit length, where the base model knows its latents.
+    """
+    direction = target - source.mean(dim=0)
+    if float(direction.norm()) < SMALLEST_EDIT:
+        raise ValueError(
+            "the target text says the same as the source text, so nothing would change; wanted another target"
+        )
+    return unit(latent + direction)
