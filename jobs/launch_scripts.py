@@ -75,7 +75,7 @@ def executor_for(run: Run, batch: Batch, uid: str, dependencies: list[str]) -> S
         "signal_delay_s": min(site.signal_seconds, batch.minutes * 30),
         "array_parallelism": batch.throttle,
         "stderr_to_stdout": True,
-        "setup": [*site.setup, *exports(run, ask)],
+        "setup": [f"export RODIN_PYTHON={shlex.quote(site.python)}", *site.setup, *exports(run, ask)],
         "srun_args": srun_arguments(batch.stage, ask, site),
         "additional_parameters": {"kill-on-invalid-dep": "yes", "requeue": True, **site.extra},
         "partition": site.partition,
@@ -88,7 +88,7 @@ def executor_for(run: Run, batch: Batch, uid: str, dependencies: list[str]) -> S
         parameters["gres"] = f"gpu:{site.gpu_type}:{ask.gpus * ask.ranks}"
     elif ask.gpus:
         parameters["gpus_per_node"] = ask.gpus * ask.ranks
-    executor.update_parameters(**{key: value for key, value in parameters.items() if value is not None})
+    executor.update_parameters(wckey=None, **{key: value for key, value in parameters.items() if value is not None})
     return executor
 
 

@@ -57,7 +57,7 @@ class Site(Record):
     constraint: str | None = None
     """sbatch --constraint"""
     setup: list[str] = []
-    """lines of shell before the command in every job: module load, exports"""
+    """lines of shell before the command in every job: module load, exports; $RODIN_PYTHON is the interpreter"""
     python: str = sys.executable
     """interpreter on the compute nodes"""
     mpi: Literal["pmi2", "pmix", "mpiexec", "none"] = "none"
