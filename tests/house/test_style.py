@@ -1,0 +1,154 @@
+"""The house style that a reader relies on: small files and functions, no printing, nothing of one machine."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ("jobs", "rodin", "analysis")
+MOST_LINES, MOST_STATEMENTS = 300, 40
+VAGUE = {"utils", "util", "helpers", "common", "manager", "registry", "factory", "misc"}
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def tracked() -> list[Path]:
+    """Every file of the repository, new ones too."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [path for name in done.stdout.splitlines() if (path := ROOT / name).is_file()]
+
+
+def python(*tops: str) -> list[Path]:
+    return [path for path in tracked() if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in tops]
+
+
+def nodes(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path)))
+
+
+def where(path: Path, node: ast.AST | None = None) -> str:
+    return f"{path.relative_to(ROOT)}" + (f":{node.lineno}" if node is not None else "")  # type: ignore[attr-defined]
+
+
+def statements(function: Function) -> int:
+    """Statements of a function, inner ones included, its docstring not."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return sum(isinstance(node, ast.stmt) for part in body for node in ast.walk(part))
+
+
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    for node in nodes(path):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def test_statements_are_counted_right():
+    source = 'def f(x):\n    """Doc."""\n    for y in x:\n        if y:\n            return 1\n    return 2\n'
+    function = ast.parse(source).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    assert statements(function) == 4
+
+
+def test_files_are_short():
+    lengths = {where(path): len(path.read_text(encoding="utf-8").splitlines()) for path in python(*SOURCES, "tests")}
+    assert len(lengths) > 20
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+def test_functions_are_short():
+    long = {
+        f"{where(path, node)} {node.name}": statements(node)
+        for path in python(*SOURCES, "tests")
+        for node in nodes(path)
+        if isinstance(node, Function) and statements(node) > MOST_STATEMENTS
+    }
+    assert long == {}
+
+
+def test_every_module_says_what_it_is():
+    filled = [path for path in python(*SOURCES) if path.stat().st_size]
+    silent = [where(path) for path in filled if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert silent == []
+
+
+def test_the_library_prints_nothing():
+    assert [
+        where(path, node) for path in python("rodin", "analysis") for name, node in calls(path) if name == "print"
+    ] == []
+
+
+def test_no_vague_names():
+    assert [
+        where(path) for path in python(*SOURCES, "tests") if VAGUE & {path.stem, *path.relative_to(ROOT).parts}
+    ] == []
+
+
+def test_what_is_loaded_cannot_run_code():
+    found = []
+    for path in python(*SOURCES):
+        for name, node in calls(path):
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            unsafe = {
+                "torch.load": given.get("weights_only") != "True",
+                "np.load": given.get("allow_pickle", "False") != "False",
+                "yaml.load": True, "pickle.load": True, "pickle.loads": True, "eval": True, "exec": True, "os.system": True,
+            }  # fmt: skip
+            if unsafe.get(name, False) or given.get("shell") == "True":
+                found.append(f"{where(path, node)} {name}")
+    assert found == []
+
+
+def test_nothing_names_a_registry_or_this_machine():
+    words = [
+        r"pypi\.org",
+        r"pythonhosted",
+        r"download\.pytorch\.org/whl",
+        r"conda\.anaconda",
+        r"index-url",
+        r"artifactory",
+    ]
+    words += [r"/work/(main|shared|\.)", r"/opt/venvs", r"/tmp/contract", r"/root/"]
+    pattern = re.compile("|".join(words))
+    found = []
+    for path in tracked():
+        if path == Path(__file__).resolve() or b"\0" in (data := path.read_bytes())[:4096]:
+            continue
+        for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+            if pattern.search(line):
+                found.append(f"{where(path)}:{number}: {line.strip()[:100]}")
+    assert found == []
+
+
+def test_departures_can_be_listed():
+    """`grep -rn "Ours:" rodin` lists every departure from the paper, each with its words on the same line."""
+    lines = [
+        (where(path), line.partition("Ours:")[2].strip())
+        for path in python("rodin")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "Ours:" in line
+    ]
+    assert len(lines) >= 10
+    assert [name for name, words in lines if len(words.split()) < 3] == []
+    documented = sum((ast.get_docstring(node) or "").count("Ours:") for path in python("rodin") for node in nodes(path)
+                     if isinstance(node, ast.Module | ast.ClassDef | Function))  # fmt: skip
+    assert documented == len(lines)
+
+
+@pytest.mark.parametrize("top", ["rodin/field", "rodin/diffusion", "rodin/nets"])
+def test_the_science_names_its_sources(top: str):
+    sources = [
+        path
+        for path in python("rodin")
+        if where(path).startswith(top) and "Source:" in path.read_text(encoding="utf-8")
+    ]
+    assert sources
+
+
+def test_test_files_have_names_of_their_own():
+    tests = [path for path in python("tests") if path.name.startswith("test_")]
+    assert len({path.name for path in tests}) == len(tests)
+    assert [where(path) for path in python("tests") if path.name == "__init__.py"] == []
