@@ -95,7 +95,13 @@ class _Facts:
 
     def _bad_ends(self, stage: str) -> list[str]:
         ids = {one.job_id for one in self.sent if one.stage == stage}
-        return sorted({end for job, end in self.ended.items() if job.split("_")[0] in ids and end != "COMPLETED"})
+        return sorted(
+            {
+                end
+                for job, end in self.ended.items()
+                if job.split("_")[0] in ids and end not in ("COMPLETED", "CANCELLED")
+            }
+        )
 
 
 def _whole(folder: RunFolder, submission: Submission) -> bool:
