@@ -143,7 +143,7 @@ def fetch_weights(
     \b
     Examples:
       rodin weights fetch
-      rodin weights fetch clip --url file:///media/usb/ViT-B-32.pt
+      rodin weights fetch clip --url file:///media/usb/open_clip_model.safetensors
     """
     chosen = [find(name) for name in names or [one.name for one in KNOWN]]
     if url is not None and len(chosen) != 1:

@@ -41,10 +41,10 @@ class Weights:
 KNOWN = (
     Weights(
         "clip",
-        "ViT-B-32.pt",
-        "https://openaipublic.azureedge.net/clip/models/"
-        "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af/ViT-B-32.pt",
-        "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
+        "ViT-B-32-openai.safetensors",  # OpenAI's own .pt is a TorchScript archive, which weights_only refuses
+        "https://huggingface.co/timm/vit_base_patch32_clip_224.openai/resolve/"
+        "a6f597a30f7b82c51704746581f9a4e41421e878/open_clip_model.safetensors",
+        "e6d1bd7789aa45192b3bf90570a789b478bae1b74ebcce7eddd908e83a2b7c31",
         "the CLIP ViT-B/32 of the presets that do not train their own",
     ),
     Weights(
