@@ -18,6 +18,7 @@ from rodin.nets.latent import LatentMLP
 from rodin.nets.prior import Prior
 from rodin.nets.refine import Refiner
 from rodin.nets.upsample import Upsampler
+from rodin.store import manifest
 from rodin.store.run_folder import RunFolder
 from rodin.train import checkpoint
 from rodin.train.normaliser import Normaliser
@@ -84,7 +85,7 @@ def load_clip(config: Config, folder: RunFolder, device: torch.device | None = N
         FileNotFoundError: its weights are not here; says which command brings them.
     """
     if config.clip.pretrained is None:
-        if not (folder.stage("clip") / "00000.json").is_file():
+        if not manifest.complete(folder.manifest("clip")):
             raise FileNotFoundError(f"{folder.stage('clip')}: no CLIP is trained there yet; run stage clip first")
         clip = Clip.load_run(folder.stage("clip"))
     else:
@@ -92,7 +93,8 @@ def load_clip(config: Config, folder: RunFolder, device: torch.device | None = N
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no weights of CLIP {config.clip.pretrained}; run `rodin weights fetch`")
         clip = Clip.load_pretrained(config.clip.pretrained, path)
-    return clip.to(device or default_device()).eval().requires_grad_(False)
+    clip.model.eval().requires_grad_(False)
+    return clip.to(device or default_device())
 
 
 def weights_folder() -> Path:
@@ -102,6 +104,8 @@ def weights_folder() -> Path:
 
 def _load(into: Path, make: Callable[..., nn.Module], device: torch.device | None) -> Loaded:
     device = device or default_device()
+    if not manifest.complete(into / "00000.json"):
+        raise FileNotFoundError(f"{into}: no finished model there; run stage {into.name} first")
     record = checkpoint.read(into / "model.pt")
     network = make(**record["settings"])
     network.load_state_dict(record["model"])

@@ -16,7 +16,7 @@ from rodin.store import manifest
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.train import checkpoint
-from rodin.train.draws import bits
+from rodin.train.draws import seed_for
 from rodin.train.loop import Load, LossOf, Trained, train
 from rodin.train.normaliser import Normaliser
 from rodin.train.plan import Plan
@@ -72,22 +72,24 @@ class Place:
 
 def plan_of(training: Training, seed: int, stage: str) -> Plan:
     """The loop's numbers out of a config, with a seed of the stage's own."""
-    return Plan(**training.model_dump(), seed=seed_of(seed, stage))
+    return Plan(**training.model_dump(), seed=seed_for(seed, stage))
 
 
-def seed_of(seed: int, stage: str) -> int:
-    """A seed for one stage of a run, so that no two stages share their noise."""
-    return int(bits(seed, stage, [0])[0] >> 1)
-
-
-def run_training(place: Place, plan: Plan, hooks: Hooks, prepare: Callable[[Ranks], Subject]) -> None:
-    """Train, or go on, or find that it is done; ends by publishing model.pt, the loss curve and the manifest.
+def run_training(
+    place: Place,
+    plan: Plan,
+    hooks: Hooks,
+    prepare: Callable[[Ranks], Subject],
+    save: Callable[[Subject, Trained], list[str]] | None = None,
+) -> None:
+    """Train, or go on, or find that it is done; ends by publishing the network, the loss curve and the manifest.
 
     Args:
         place: where.
         plan: the numbers.
         hooks: progress and the wish to stop.
         prepare: (ranks) -> what is trained; called on every rank with torch's random state seeded alike.
+        save: writes what came of it into `place.into` and names the files; None: `save_model`.
 
     Raises:
         Stopped: it was asked to stop and saved its state.
@@ -112,11 +114,19 @@ def run_training(place: Place, plan: Plan, hooks: Hooks, prepare: Callable[[Rank
         )
         if not trained.finished:
             raise Stopped(f"stopped at sample {trained.samples}")
-        ranks.on_main(lambda: publish(place, subject, trained))
+
+        def publish() -> None:
+            files = save(subject, trained) if save else save_model(place, subject, trained)
+            rows = [{"stage": place.stage, **row} for row in trained.curve]
+            write_rows(place.folder, place.stage, place.shard, rows)
+            content = {"files": manifest.describe_files(place.into, files), "samples": trained.samples}
+            manifest.publish(place.manifest, content | {"loss": trained.curve[-1]["loss"]})
+
+        ranks.on_main(publish)
 
 
-def publish(place: Place, subject: Subject, trained: Trained) -> None:
-    """Write model.pt and the loss curve, then the manifest that says they are whole."""
+def save_model(place: Place, subject: Subject, trained: Trained) -> list[str]:
+    """Write model.pt: the moving average, and all that is needed to make the network again and to use it."""
     record = {
         "model": trained.average,
         "settings": dict(subject.settings),
@@ -125,6 +135,4 @@ def publish(place: Place, subject: Subject, trained: Trained) -> None:
         "samples": trained.samples,
     }
     checkpoint.publish(place.into / "model.pt", record)
-    write_rows(place.folder, place.stage, place.shard, [{"stage": place.stage, **row} for row in trained.curve])
-    files = manifest.describe_files(place.into, ["model.pt"])
-    manifest.publish(place.manifest, {"files": files, "samples": trained.samples, "loss": trained.curve[-1]["loss"]})
+    return ["model.pt"]

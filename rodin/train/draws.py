@@ -41,10 +41,15 @@ def uniform(seed: int, purpose: str, positions: Sequence[int] | np.ndarray) -> n
     return (bits(seed, purpose, positions) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
+def seed_for(seed: int, purpose: str, position: int = 0) -> int:
+    """A seed in [0, 2^63) of one purpose and position's own."""
+    return int(bits(seed, purpose, [position])[0] >> np.uint64(1))
+
+
 def generator(seed: int, purpose: str, position: int, device: torch.device = CPU) -> torch.Generator:
     """A fresh torch generator for one position."""
     fresh = torch.Generator(device)
-    fresh.manual_seed(int(bits(seed, purpose, [position])[0] >> np.uint64(1)))
+    fresh.manual_seed(seed_for(seed, purpose, position))
     return fresh
 
 

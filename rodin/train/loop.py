@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from rodin.train import checkpoint, ema
-from rodin.train.draws import Draws, bits
+from rodin.train.draws import Draws, seed_for
 from rodin.train.flat import Flat
 from rodin.train.order import Order, share
 from rodin.train.plan import Plan, difference
@@ -200,7 +200,7 @@ def _backward(loss_of: LossOf, batch: Batch, draws: Draws, plan: Plan, device: t
     total = torch.zeros((), device=device)
     for first, end in _parts(len(draws), plan.accumulate):
         positions = draws.positions[first:end]
-        torch.manual_seed(int(bits(plan.seed, "dropout", positions[:1])[0] >> np.uint64(1)))
+        torch.manual_seed(seed_for(plan.seed, "dropout", positions[0]))
         part = {
             name: value[first:end].to(device, non_blocking=True) if torch.is_tensor(value) else value[first:end]
             for name, value in batch.items()
