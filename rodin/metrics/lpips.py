@@ -1,0 +1,93 @@
+"""The only door to the `lpips` package: the learned perceptual distance, or why it cannot be had.
+
+The package ships its linear heads but not the AlexNet trunk they sit on; the trunk comes from a local file whose
+checksum is held against the published one. Never a number from a random trunk.
+"""
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import torch
+
+from rodin.metrics.pairs import pair
+
+SHA256_PREFIX = "7be5be79"
+AT_ONCE = 32
+SMALLEST = 32
+
+
+class Lpips:
+    """LPIPS with the AlexNet trunk (Zhang et al. 2018, version 0.1); make one with `load`."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.network = network
+
+    @torch.no_grad()
+    def __call__(self, images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """Perceptual distance of each picture from its truth.
+
+        Args:
+            images: [N, 3, H, W] in [0, 1], or a numpy array; H and W at least 32.
+            truth: the same shape and range.
+
+        Returns:
+            [N] float64 on the network's device, 0 where a picture equals its truth.
+        """
+        device = next(self.network.parameters()).device
+        x, y = (2.0 * picture.float() - 1.0 for picture in pair(images, truth))
+        if min(x.shape[2:]) < SMALLEST:
+            raise ValueError(
+                f"LPIPS: got pictures of {x.shape[2]} x {x.shape[3]} pixels, wanted at least {SMALLEST} each"
+            )
+        parts = zip(x.split(AT_ONCE), y.split(AT_ONCE), strict=True)
+        return torch.cat([self.network(a.to(device), b.to(device)).flatten().double() for a, b in parts])
+
+
+def load(weights: Path | None, device: str | torch.device = "cpu") -> tuple[Lpips | None, str]:
+    """Load LPIPS from local files.
+
+    Args:
+        weights: the AlexNet trunk, `alexnet-owt-7be5be79.pth`, or None.
+        device: where it shall run.
+
+    Returns:
+        the metric and an empty text, or None and the reason: what is missing and how to get it.
+
+    Raises:
+        ValueError: the file is there but is not that trunk.
+    """
+    if weights is None or not Path(weights).is_file():
+        place = "no weights are configured" if weights is None else f"{weights} is missing"
+        return None, f"LPIPS: {place}; `rodin weights fetch lpips` on a machine with network brings the AlexNet trunk"
+    digest = sha256_of(Path(weights))
+    if not digest.startswith(SHA256_PREFIX):
+        raise ValueError(
+            f"{weights}: sha256 starts {digest[:8]}, wanted {SHA256_PREFIX}; "
+            "delete it and run `rodin weights fetch lpips`"
+        )
+    trunk = torch.load(weights, map_location="cpu", weights_only=True)
+    return Lpips(network_of(trunk).to(device)), ""
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def network_of(trunk: dict[str, torch.Tensor]) -> torch.nn.Module:
+    """The `lpips` network with an AlexNet state dict as its trunk, frozen."""
+    from rodin.nets.torchvision_shim import prepare
+
+    prepare()
+    import lpips
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torchvision's note that `pretrained` has a new name
+        network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    slices = {name: module for name, module in network.net.named_children() if name.startswith("slice")}
+    for module in slices.values():
+        wanted = {f"{index}.{leaf}" for index, layer in module.named_children() for leaf in layer.state_dict()}
+        module.load_state_dict({name: trunk[f"features.{name}"] for name in wanted})
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,130 @@
+"""PSNR, SSIM and LPIPS against scikit-image and the package's own way of loading."""
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from rodin.metrics import lpips as perceptual
+from rodin.metrics.psnr import psnr
+from rodin.metrics.ssim import ssim
+
+
+def pictures(count: int, height: int, width: int, noise: float = 0.1) -> tuple[torch.Tensor, torch.Tensor]:
+    chance = torch.Generator().manual_seed(count * 1000 + height)
+    truth = torch.rand(count, 3, height, width, generator=chance, dtype=torch.float64)
+    images = truth + noise * torch.randn(truth.shape, generator=chance, dtype=torch.float64)
+    return images.clamp(0, 1), truth
+
+
+@pytest.mark.parametrize(("height", "width"), [(7, 7), (8, 31), (64, 48)])
+def test_equal_to_scikit_image(height: int, width: int) -> None:
+    images, truth = pictures(4, height, width)
+    truth[2] = images[2] * 0.2 + 0.7
+    pairs = [(a.permute(1, 2, 0).numpy(), b.permute(1, 2, 0).numpy()) for a, b in zip(images, truth, strict=True)]
+    wanted = [structural_similarity(a, b, data_range=1.0, channel_axis=-1) for a, b in pairs]
+    np.testing.assert_allclose(ssim(images, truth), wanted, rtol=0, atol=1e-10)
+    wanted = [peak_signal_noise_ratio(b, a, data_range=1.0) for a, b in pairs]
+    np.testing.assert_allclose(psnr(images, truth), wanted, rtol=1e-12)
+
+
+def test_flat_pictures_keep_their_digits() -> None:
+    truth = torch.full((1, 3, 64, 64), 0.9, dtype=torch.float64)
+    images = truth + 1e-4 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    a, b = images[0].permute(1, 2, 0).numpy(), truth[0].permute(1, 2, 0).numpy()
+    wanted = structural_similarity(a, b, data_range=1.0, channel_axis=-1)
+    assert ssim(images, truth).item() == pytest.approx(wanted, abs=1e-9)
+
+
+def test_equal_pictures() -> None:
+    images, _ = pictures(2, 16, 16)
+    assert psnr(images, images).tolist() == [float("inf")] * 2
+    assert ssim(images, images).tolist() == [1.0, 1.0]
+
+
+def test_a_picture_measures_the_same_in_any_company() -> None:
+    images, truth = pictures(3, 20, 24)
+    for metric in (psnr, ssim):
+        assert torch.equal(metric(images, truth)[1:2], metric(images[1:2], truth[1:2]))
+        assert torch.equal(metric(images.numpy(), truth.numpy()), metric(images, truth))
+
+
+@pytest.mark.gpu
+def test_the_same_on_the_gpu() -> None:
+    images, truth = pictures(5, 64, 64)
+    for metric in (psnr, ssim):
+        torch.testing.assert_close(metric(images.cuda(), truth.cuda()).cpu(), metric(images, truth))
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+def test_other_than_pictures_is_refused(metric) -> None:
+    with pytest.raises(ValueError, match=r"got \[2, 3, 8, 8\] and \[1, 3, 8, 8\], wanted both \[N, 3, H, W\]"):
+        metric(torch.zeros(2, 3, 8, 8), torch.zeros(1, 3, 8, 8))
+    with pytest.raises(ValueError, match="divide by 255"):
+        metric(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, 3, 8, 8))
+    with pytest.raises(ValueError, match=r"wanted both \[N, 3, H, W\]"):
+        metric(np.zeros((1, 8, 8, 3)), np.zeros((1, 8, 8, 3)))
+
+
+def test_too_small_for_a_window() -> None:
+    with pytest.raises(ValueError, match="6 x 9 pixels, wanted at least 7 x 7"):
+        ssim(torch.zeros(1, 3, 6, 9), torch.zeros(1, 3, 6, 9))
+
+
+def alexnet_file(folder: Path) -> Path:
+    """A trunk with AlexNet's names and shapes and random values, where torch's hub would look for the real one."""
+    from rodin.nets.torchvision_shim import prepare
+
+    prepare()
+    import torchvision
+
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in torchvision.models.alexnet(weights=None).state_dict().items()}
+    chance = torch.Generator().manual_seed(0)
+    trunk = {
+        name: torch.randn(shape, generator=chance) * shape[1:].numel() ** -0.5
+        if name.startswith("features")
+        else torch.zeros(1).expand(shape)
+        for name, shape in shapes.items()
+    }
+    path = folder / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
+    path.parent.mkdir(parents=True)
+    torch.save(trunk, path)
+    return path
+
+
+def test_lpips_equals_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = alexnet_file(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(perceptual, "SHA256_PREFIX", hashlib.sha256(path.read_bytes()).hexdigest()[:8])
+    metric, reason = perceptual.load(path)
+    assert metric is not None
+    assert reason == ""
+    import lpips
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        package = lpips.LPIPS(net="alex", verbose=False)
+    images, truth = pictures(3, 64, 64)
+    with torch.no_grad():
+        wanted = package(images.float(), truth.float(), normalize=True).flatten().double()
+    found = metric(images, truth)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-7)
+    assert (found > 1e-4).all()
+    assert metric(images, images).tolist() == [0.0] * 3
+    with pytest.raises(ValueError, match="16 x 16 pixels, wanted at least 32"):
+        metric(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+
+
+def test_without_weights_lpips_says_why(tmp_path: Path) -> None:
+    assert perceptual.load(None)[0] is None
+    metric, reason = perceptual.load(tmp_path / "alexnet-owt-7be5be79.pth")
+    assert metric is None
+    assert "alexnet-owt-7be5be79.pth is missing; `rodin weights fetch lpips`" in reason
+    (tmp_path / "alexnet-owt-7be5be79.pth").write_bytes(b"something else")
+    with pytest.raises(ValueError, match="sha256 starts .*, wanted 7be5be79"):
+        perceptual.load(tmp_path / "alexnet-owt-7be5be79.pth")

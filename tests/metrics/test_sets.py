@@ -1,0 +1,102 @@
+"""Fréchet distance and neighbours against slow twins one can check by eye."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from rodin.metrics.frechet import frechet
+from rodin.metrics.neighbours import neighbours
+
+
+def gaussian(count: int, width: int, seed: int) -> np.ndarray:
+    chance = np.random.default_rng(seed)
+    return chance.standard_normal((count, width)) @ chance.standard_normal((width, width)) + chance.standard_normal(
+        width
+    )
+
+
+def textbook(a: np.ndarray, b: np.ndarray) -> float:
+    cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    root = scipy.linalg.sqrtm(cov_a @ cov_b)
+    return float(np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(cov_a + cov_b - 2 * np.real(root)))
+
+
+def test_frechet_against_the_textbook() -> None:
+    for seed in range(5):
+        a, b = gaussian(60, 12, seed), gaussian(80, 12, seed + 10)
+        assert frechet(a, b) == pytest.approx(textbook(a, b), rel=1e-8)
+
+
+def test_frechet_of_known_gaussians() -> None:
+    width = 5
+    shape = np.vstack([np.eye(width), -np.eye(width)]) * np.sqrt((2 * width - 1) / 2)
+    np.testing.assert_allclose(np.cov(shape, rowvar=False), np.eye(width), atol=1e-12)
+    spread_a, spread_b, move = np.array([1.0, 2, 3, 0, 5]), np.array([2.0, 2, 1, 4, 0]), np.array([3.0, 0, 0, 4, 0])
+    wanted = 25.0 + np.square(spread_a - spread_b).sum()
+    assert frechet(shape * spread_a, shape * spread_b + move) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_frechet_invariants() -> None:
+    a, b = gaussian(20, 40, 0), gaussian(30, 40, 1)
+    turn = np.linalg.qr(np.random.default_rng(2).standard_normal((40, 40)))[0]
+    assert frechet(a, a) == pytest.approx(0.0, abs=1e-9 * np.square(a).sum())
+    assert frechet(a, b) == pytest.approx(frechet(b, a), rel=1e-10)
+    assert frechet(a @ turn, b @ turn) == pytest.approx(frechet(a, b), rel=1e-9)
+    assert frechet(a.astype("float32"), b) == pytest.approx(frechet(a, b), rel=1e-4)
+    with pytest.raises(ValueError, match=r"got \[1, 40\] and \[30, 40\]"):
+        frechet(a[:1], b)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        frechet(a * np.nan, b)
+
+
+def brute_force(queries: np.ndarray, people: np.ndarray, count: int) -> tuple[list[list[int]], list[list[float]]]:
+    indices, similarities = [], []
+    for query in queries.astype(np.float64):
+        cosines = [
+            float((query / np.sqrt((query**2).sum()) * (person / np.sqrt((person**2).sum()))).sum())
+            for person in people.astype(np.float64)
+        ]
+        order = sorted(range(len(people)), key=lambda index: (-cosines[index], index))[:count]
+        indices.append(order)
+        similarities.append([cosines[index] for index in order])
+    return indices, similarities
+
+
+@pytest.mark.parametrize("block", [1, 3, 16, 50, 4096])
+def test_neighbours_against_brute_force(block: int) -> None:
+    chance = np.random.default_rng(0)
+    people = chance.standard_normal((50, 8)).astype("float32")
+    people[30:40] = people[10:20]
+    people[45] = people[12] * 2
+    queries = np.concatenate([chance.standard_normal((6, 8)), people[10:14], people[12:13] + 1e-7]).astype("float32")
+    for count in (1, 4, 50):
+        indices, similarities = neighbours(queries, people, count, block)
+        wanted_indices, wanted = brute_force(queries, people, count)
+        assert indices.tolist() == wanted_indices
+        np.testing.assert_allclose(similarities, wanted, rtol=1e-12, atol=1e-14)
+
+
+def test_neighbours_do_not_depend_on_blocks_or_company() -> None:
+    chance = np.random.default_rng(1)
+    people = (1.0 + 1e-4 * chance.standard_normal((3000, 64))).astype("float32")
+    queries = people[:40]
+    whole = neighbours(queries, people, 7)
+    assert whole[0][:, 0].tolist() == list(range(40))
+    for block in (7, 100, 2999):
+        found = neighbours(queries, people, 7, block)
+        assert found[0].tolist() == whole[0].tolist()
+        assert found[1].tobytes() == whole[1].tobytes()
+    parts = [neighbours(queries[rank::3], people, 7) for rank in range(3)]
+    for rank in range(3):
+        assert parts[rank][0].tolist() == whole[0][rank::3].tolist()
+        assert parts[rank][1].tobytes() == np.ascontiguousarray(whole[1][rank::3]).tobytes()
+
+
+def test_neighbours_refuse_what_has_no_direction() -> None:
+    people = np.ones((4, 3))
+    with pytest.raises(ValueError, match="people: a feature row is zero or not finite"):
+        neighbours(people, np.vstack([people, np.zeros(3)]), 2)
+    with pytest.raises(ValueError, match=r"count 5, wanted one width and a count from 1"):
+        neighbours(people, people, 5)
+    with pytest.raises(ValueError, match=r"queries: got int64 \[4, 3\]"):
+        neighbours(people.astype("int64"), people, 1)
