@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.figures import FIGURES, figure
+from analysis.provenance import config_of, setting
 from analysis.rows import Row
 from analysis.tables import TABLES, table, write_table
 from rodin.store.run_folder import RunFolder
@@ -38,8 +39,8 @@ def gather(run: Path, progress: Progress | None = None) -> Findings:
         FileNotFoundError: no such run folder.
     """
     found = Findings({}, {}, {})
-    total = len(TABLES) + len(FIGURES)
-    for name in TABLES:
+    total = len(tables_of(run)) + len(FIGURES)
+    for name in tables_of(run):
         _tell(progress, len(found.tables) + len(found.missing), total, f"table {name}")
         try:
             write_table(run, name)
@@ -56,6 +57,12 @@ def gather(run: Path, progress: Progress | None = None) -> Findings:
             found.missing[f"figure {name}"] = str(problem)
             (RunFolder(run).figures / f"figure-{name}.png").unlink(missing_ok=True)
     return found
+
+
+def tables_of(run: Path) -> list[str]:
+    """The tables a run of this config can have: the small CLIP's only where it trains one."""
+    pretrained = setting(config_of(run), "clip.pretrained")
+    return [name for name in TABLES if name != "clip" or pretrained in (None, "none")]
 
 
 def _tell(progress: Progress | None, done: int, total: int, note: str) -> None:

@@ -35,6 +35,7 @@ TABLE_TITLES = {
     "reconstruction": "Reconstruction against two simple guesses",
     "prompts": "Prompt hit rate",
     "frechet": "Fréchet distance",
+    "clip": "The small CLIP: finding captions and pictures",
     "losses": "What loss is normal?",
     "timings": "By stage",
     "resolution": "Tri-plane resolution",
@@ -106,7 +107,9 @@ def _body(run: Path, found: Findings, config: dict[str, Any], facts: dict[str, s
         section(
             "control",
             SECTIONS["control"],
-            _made(found, ["prompts"], ["prompts"]) + _made(found, ["reconstruction"], ["reconstruction"]),
+            _made(found, ["prompts"], ["prompts"])
+            + _if_there(found, "clip")
+            + _made(found, ["reconstruction"], ["reconstruction"]),
         ),
         section("paper", SECTIONS["paper"], _made(found, ["1"], ["guidance"]) + _why_different(config)),
         section(
@@ -140,6 +143,10 @@ def _made(found: Findings, tables: Sequence[str], figures: Sequence[str]) -> lis
         if lacking
         else []
     )
+
+
+def _if_there(found: Findings, name: str) -> list[str]:
+    return _made(found, [name], []) if name in found.tables else []
 
 
 def _folded_table(found: Findings, name: str) -> list[str]:

@@ -14,6 +14,10 @@ from rodin.store.run_folder import RunFolder
 Row = dict[str, Any]
 
 
+FROM_STAGE = {"clip-retrieval": "clip", "fit": "index"}
+"""results that another stage writes than the one they are named after"""
+
+
 class MissingRows(ValueError):
     """Nothing was measured yet; the message names the stage to run."""
 
@@ -63,6 +67,7 @@ def again(run: Path, stage: str) -> str:
     """What to do to have a stage's results."""
     if stage.startswith("sweep-") and stage != "sweep-cfg":
         return f"`rodin sweep {stage.removeprefix('sweep-')} --run {run}` measures them"
+    stage = FROM_STAGE.get(stage, stage)
     return f"run stage '{stage}': `{command(run)}` goes on with whatever is missing"
 
 

@@ -25,6 +25,22 @@ def table_frechet(run: Path) -> list[Row]:
     return [row | {"note": "comparable only between runs measured with the same features and numbers"} for row in table]
 
 
+def table_clip(run: Path) -> list[Row]:
+    """How often the small CLIP finds the right caption of a picture and the right picture of a caption."""
+    fields = {
+        "people": str,
+        "views": str,
+        "count": int,
+        "image_to_text": float,
+        "text_to_image": float,
+        "chance": float,
+    }
+    rows = results(run, "clip-retrieval", "clip-retrieval", fields)
+    table: list[Row] = [{name: row[name] for name in fields} for row in rows]
+    table[0]["note"] = "share of pictures whose nearest caption is their person's, and of captions likewise"
+    return table
+
+
 def table_resolution(run: Path) -> list[Row]:
     """Figure 3 in numbers: fit quality, seconds and size by tri-plane resolution."""
     return _sweep(run, "sweep-resolution", "tri-plane resolution")
@@ -47,6 +63,7 @@ TABLES: dict[str, Callable[[Path], list[Row]]] = {
     "prompts": table_prompts,
     "neighbours": table_neighbours,
     "frechet": table_frechet,
+    "clip": table_clip,
     "resolution": table_resolution,
     "views": table_views,
     "losses": table_run_losses,

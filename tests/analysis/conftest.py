@@ -10,6 +10,7 @@ import pytest
 import tomli_w
 from PIL import Image, ImageDraw
 
+from analysis.all import write_all
 from rodin.presets import preset
 from rodin.presets.toml import to_toml
 from rodin.store.results import write_rows
@@ -67,6 +68,21 @@ def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What analysis made of the finished run, and what it told of its progress."""
+
+    made: dict
+    told: list[tuple[int, int, str]]
+
+
+@pytest.fixture(scope="session")
+def written(full_run: Path) -> Written:
+    """The finished run, written up once for all tests."""
+    told: list[tuple[int, int, str]] = []
+    return Written(write_all(full_run, lambda *what: told.append(what)), told)
+
+
 @pytest.fixture
 def empty_run(tmp_path: Path) -> Path:
     """A run that has its config and nothing else."""
@@ -85,6 +101,7 @@ def write_run(path: Path) -> None:
     write_quality(run)
     write_evaluation(run)
     write_costs(run)
+    write_retrieval(run)
     write_sweeps(run)
 
 
@@ -203,6 +220,11 @@ def write_evaluation(run: RunFolder) -> None:
     rows += [{"stage": "prompts-check", "attribute": "shirt", "accuracy": 0.7, "people": PEOPLE}]
     rows += [{"stage": "frechet", "value": 0.25, "samples": 8, "people": PEOPLE, "features": "CLIP image embedding"}]
     write_rows(run, "evaluate", 0, rows)
+
+
+def write_retrieval(run: RunFolder) -> None:
+    row = {"stage": "clip-retrieval", "people": "held-out", "views": "not fitted", "count": HELD_OUT, "chance": 1 / 3}
+    write_rows(run, "clip-retrieval", 0, [row | {"image_to_text": 0.75, "text_to_image": 1.0}])
 
 
 def write_costs(run: RunFolder) -> None:

@@ -6,11 +6,13 @@ import sys
 import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from analysis.all import write_all
 from analysis.figures import FIGURES
+from analysis.gather import gather
 from analysis.provenance import command, fresh_command
 from analysis.report import write_report
 from analysis.tables import TABLES
@@ -51,8 +53,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(full_run: Path) -> str:
-    return write_report(full_run).read_text(encoding="utf-8")
+def page(written: Any) -> str:
+    return Path(written.made["report"]).read_text(encoding="utf-8")
 
 
 def test_the_page_is_well_formed_and_self_contained(page: str):
@@ -66,7 +68,7 @@ def test_the_page_is_well_formed_and_self_contained(page: str):
     assert 'name="viewport"' in page
 
 
-def test_the_page_holds_everything(page: str, full_run: Path):
+def test_the_page_holds_everything(page: str):
     read = Page(page)
     assert len(read.pictures) == len(FIGURES)
     assert all(len(str(one["alt"])) > 20 and int(str(one["width"])) > 0 for one in read.pictures)
@@ -78,14 +80,18 @@ def test_the_page_holds_everything(page: str, full_run: Path):
     assert "Not there yet" not in page
 
 
-def test_write_all_says_what_it_wrote(full_run: Path):
-    told: list[tuple[int, int, str]] = []
-    written = write_all(full_run, lambda *what: told.append(what))
-    assert set(written["tables"]) == set(TABLES)
-    assert set(written["figures"]) == set(FIGURES)
-    assert written["missing"] == {}
-    assert all(path.is_file() for paths in written["tables"].values() for path in paths)
-    assert [done for done, _, _ in told] == list(range(len(TABLES) + len(FIGURES)))
+def test_write_all_says_what_it_wrote(written: Any):
+    assert set(written.made["tables"]) == set(TABLES)
+    assert set(written.made["figures"]) == set(FIGURES)
+    assert written.made["missing"] == {}
+    assert all(path.is_file() for paths in written.made["tables"].values() for path in paths)
+    total = len(TABLES) + len(FIGURES)
+    assert [(done, of) for done, of, _ in written.told] == [(done, total) for done in range(total)]
+
+
+def test_a_run_with_a_pretrained_clip_lacks_no_table_of_a_small_one(tmp_path: Path):
+    (tmp_path / "run.toml").write_text(to_toml(preset("paper")))
+    assert "table clip" not in gather(tmp_path).missing
 
 
 def test_an_empty_run_has_a_page_that_says_what_to_run(empty_run: Path):

@@ -86,6 +86,7 @@ def test_other_tables_by_hand(full_run: Path):
     assert (total["seconds"], total["peak_rss_mb"]) == (124.0, 800.0)
     assert table(full_run, "neighbours")[2]["similarity"] == pytest.approx(0.88)
     assert [row["psnr"] for row in table(full_run, "resolution")] == [18.5, 20.5, 22.5]
+    assert (table(full_run, "clip")[0]["image_to_text"], table(full_run, "clip")[0]["people"]) == (0.75, "held-out")
     assert table(full_run, "frechet")[0]["value"] == 0.25
     losses = {row["network"]: row for row in table(full_run, "losses")}
     assert losses["base"]["steps"] == 300
@@ -120,7 +121,7 @@ def test_unknown_names_list_what_there_is(full_run: Path):
     ("name", "stage"),
     [
         ("1", "sweep-cfg"),
-        ("fit", "'fit'"),
+        ("fit", "stage 'index'"),
         ("prompts", "evaluate"),
         ("timings", "timing"),
         ("views", "rodin sweep views"),
