@@ -212,14 +212,32 @@ def main(arguments: Sequence[str]) -> int:
     stop = StopFlag()
     stop.listen()
     die_with_driver()
-    config = read_config(RunFolder(run_dir))
-    shards = [int(shard) for shard in arguments[2:]] or list(range(config.shards(stage)))
     try:
+        config = read_config(RunFolder(run_dir))
+        shards = [int(shard) for shard in arguments[2:]] or list(range(config.shards(stage)))
+        check_stage(config, stage, shards)
         run_stage(run_dir, stage, shards, place_of_environment(), stop)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"rodin: error: {error}", file=sys.stderr)
+        return 2
     except (Failed, Stopped) as error:
-        print(f"rodin: {error}", file=sys.stderr)
+        print(f"rodin: error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def check_stage(config: Config, stage: str, shards: Sequence[int]) -> None:
+    """Refuse a stage or a shard that a run does not have.
+
+    Raises:
+        ValueError: names what there is.
+    """
+    names = [page.name for page in PAGES]
+    if stage not in names:
+        raise ValueError(f"unknown stage '{stage}'; there are {', '.join(names)}")
+    count = config.shards(stage)
+    if any(shard >= count for shard in shards):
+        raise ValueError(f"stage '{stage}' has shards 0 to {count - 1}, got {max(shards)}")
 
 
 def place_of_environment() -> Place:

@@ -1,0 +1,177 @@
+"""The graph, what stages ask for, how work is dealt out."""
+
+from pathlib import Path
+
+import pytest
+
+from jobs.graph import NAMES, ask_of, chosen, graph
+from jobs.plan import plan_rows
+from jobs.site import Site, load_site
+from jobs.stage import training_ranks, whole_minutes
+from jobs.work import Run, deal, element_count
+from rodin.config import Config
+from rodin.presets import PRESETS, preset
+from rodin.store.run_folder import RunFolder
+
+SITES = Path(__file__).resolve().parents[2] / "slurm" / "sites"
+
+
+def names(config: Config, *extra: str) -> list[str]:
+    return [stage.name for stage in graph(config, extra)]
+
+
+def closure(config: Config, name: str) -> set[str]:
+    after = {stage.name: stage.after for stage in graph(config)}
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        for before in after[todo.pop()]:
+            if before not in found:
+                found.add(before)
+                todo.append(before)
+    return found
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_each_stage_comes_after_what_it_reads(name: str):
+    seen: set[str] = set()
+    for stage in graph(preset(name)):
+        assert set(stage.after) <= seen
+        seen.add(stage.name)
+
+
+def test_graph_of_the_contract():
+    after = {stage.name: set(stage.after) for stage in graph(preset("tiny"))}
+    assert after["clip"] == {"render"}
+    assert after["decoder"] == {"render"}
+    assert after["embed"] == {"clip"}
+    assert after["fit"] == {"decoder"}
+    assert after["index"] == {"fit"}
+    assert after["base"] == {"index", "embed"}
+    assert after["upsample"] == {"index"}
+    assert after["latent"] == after["prior"] == {"embed"}
+    assert after["sample"] == {"base", "upsample", "latent", "prior"}
+    assert after["evaluate"] == {"sample"}
+    assert after["sweep-cfg"] == {"base", "upsample"}
+    assert after["report"] == set(after) - {"report"}
+
+
+def test_configured_parts_come_and_go():
+    assert "clip" in names(preset("tiny"))
+    paper = graph(preset("paper"))
+    assert "clip" not in [stage.name for stage in paper]
+    assert next(stage for stage in paper if stage.name == "embed").after == ("render",)
+    refined = preset("tiny", ["refine.enabled=true"])
+    assert "refine" in names(refined)
+    assert "refine" in closure(refined, "sample")
+    imported = preset("tiny", ["data.source=import"])
+    assert "render" not in names(imported)
+    assert "import" in closure(imported, "decoder")
+    assert "sweep-views" not in names(preset("tiny"))
+    assert "sweep-views" in names(preset("tiny"), "sweep-views")
+
+
+def test_unknown_stage_names_those_there_are():
+    with pytest.raises(ValueError, match=r"unknown stage 'ftt'; there are render, clip"):
+        chosen(graph(preset("tiny")), ["ftt"])
+    with pytest.raises(ValueError, match="not part of this config"):
+        chosen(graph(preset("tiny")), ["refine"])
+
+
+@pytest.mark.parametrize(("count", "parts"), [(1, 1), (7, 3), (8, 8), (5, 9), (1000, 64)])
+def test_deal_is_whole_and_even(count: int, parts: int):
+    dealt = deal(range(count), parts)
+    assert [shard for element in dealt for shard in element] == list(range(count))
+    sizes = [len(element) for element in dealt]
+    assert max(sizes) - min(sizes) <= 1
+    assert len(dealt) == min(parts, count)
+
+
+def test_small_work_is_spread_large_work_is_packed():
+    site = Site(name="x", throttle=10)
+    assert element_count(10, 1.0, site) == 10
+    assert element_count(1000, 1.0, site) == 17  # an hour an element
+    assert element_count(1000, 90.0, site) == 1000  # a shard over an hour stays alone
+    assert element_count(25, 1.0, site) == 9  # ceil(25 / 10) in each
+
+
+@pytest.mark.parametrize("batch", [1, 2, 6, 16, 48])
+def test_ranks_divide_the_batch(batch: int):
+    site = Site(name="x", train_nodes=4, ranks_per_node=8, gpus_per_node=8)
+    nodes, ranks = training_ranks(site, batch)
+    assert batch % (nodes * ranks) == 0
+    best = max(n * r for n in range(1, 5) for r in range(1, 9) if batch % (n * r) == 0)
+    assert nodes * ranks == best
+
+
+def test_site_overrides_and_limits():
+    site = Site.model_validate(
+        {
+            "name": "x",
+            "cpus_per_node": 4,
+            "memory_gb_per_node": 2.0,
+            "stages": {"fit": {"cpus": 3}, "base": {"memory_gb": 50.0}},
+        }
+    )
+    by_name = {stage.name: stage for stage in graph(preset("demo"))}
+    assert ask_of(by_name["fit"], preset("demo"), site).cpus == 3
+    assert ask_of(by_name["base"], preset("demo"), site).memory_gb == 2.0
+
+
+def test_mpi_needs_mpi():
+    by_name = {stage.name: stage for stage in graph(preset("demo"))}
+    none, pmi = Site(name="x"), Site(name="x", mpi="pmi2", cpus_per_node=16, mpi_ranks=3)
+    assert ask_of(by_name["evaluate"], preset("demo"), none).world == 1
+    assert ask_of(by_name["evaluate"], preset("demo"), pmi).world == 3
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_plan_is_finite_and_positive(name: str, tmp_path: Path):
+    config = preset(name)
+    run = Run(RunFolder(tmp_path), config, Site(name="x", gpus_per_node=4, ranks_per_node=4), tuple(graph(config)))
+    for row in plan_rows(run):
+        assert 0 < row["hours"] < 1e8, row
+        assert 0 < row["disk_bytes"] < 1e15, row
+        assert row["done"] == 0
+
+
+def test_paper_plan_has_the_papers_sizes(tmp_path: Path):
+    config = preset("paper")
+    run = Run(RunFolder(tmp_path), config, Site(name="x", gpus_per_node=8, ranks_per_node=8), tuple(graph(config)))
+    rows = {row["stage"]: row for row in plan_rows(run)}
+    assert rows["render"]["disk_bytes"] == 4 * 101_000 * 300 * 256**2
+    assert rows["fit"]["disk_bytes"] == 100_000 * 2 * 3 * 32 * (256**2 + 64**2)
+    assert rows["base"]["ranks"] == 8
+
+
+def test_wall_time_has_room():
+    assert whole_minutes(0) >= 10
+    assert whole_minutes(60) >= 120
+
+
+@pytest.mark.parametrize("path", sorted(SITES.glob("*.toml")), ids=lambda path: path.name)
+def test_site_files_of_the_repository_load(path: Path):
+    assert load_site(path, NAMES).name
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name = 'x'\npartion = 'y'", "unknown key 'partion' (did you mean 'partition'?)"),
+        ("name = 'x'\n[stages.fitt]\ncpus = 1", "unknown stage 'fitt'"),
+        ("name = 'x'\n[stages.fit]\ncpu = 1", "unknown key 'stages.fit.cpu' (did you mean 'cpus'?)"),
+        ("name = 'x'\nthrottle = 0", "throttle: got 0"),
+        ("name = 'x'\nthrottle = 'many'", "throttle: got 'many'"),
+        ("name = 'x'\nmpi = 'pmi3'", "mpi: got 'pmi3'"),
+        ("partition = 'x'", "key 'name' is missing"),
+        ("name = ", "not TOML"),
+    ],
+)
+def test_bad_site_is_one_clear_line(text: str, words: str, tmp_path: Path):
+    path = tmp_path / "site.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError) as caught:
+        load_site(path, NAMES)
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)

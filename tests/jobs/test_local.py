@@ -1,0 +1,222 @@
+"""The life of a run on this machine, with stages that only obey: order, failures, kills, resuming."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from oracles.obedient import Rodin
+
+STAGES = [
+    "views",
+    "clip",
+    "decoder",
+    "latents",
+    "planes",
+    "index",
+    "base",
+    "upsample",
+    "latent",
+    "prior",
+    "samples",
+    "evaluate",
+    "sweep-cfg",
+    "report",
+]
+
+
+def wait_for(path: Path, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} never came"
+        time.sleep(0.05)
+
+
+def held(run: Path) -> int:
+    """Pid of the driver."""
+    return json.loads((run / "jobs" / "lock").read_text())["pid"]
+
+
+def test_whole_run_then_nothing_to_do(rodin: Rodin):
+    first = rodin("run", "tiny", "--json")
+    assert first.returncode == 0, first.stderr
+    found = json.loads(first.stdout)
+    assert found["done"]
+    assert found["report"] == "runs/tiny/report.html"
+    run = rodin.cwd / "runs" / "tiny"
+    assert all((run / stage / "00000.json").is_file() for stage in STAGES)
+    assert sorted(shard for shard, *_ in rodin.starts("sweep-cfg")) == list("01234")
+    times = {stage: (run / stage / "00000.json").stat().st_mtime_ns for stage in STAGES}
+    assert times["views"] < times["decoder"] < times["planes"] < times["index"] < times["base"] < times["samples"]
+    assert times["clip"] < times["latents"] < times["latent"] < times["samples"] < times["evaluate"] < times["report"]
+    rows = [json.loads(line) for line in (run / "results" / "timing-fit-00001.jsonl").read_text().splitlines()]
+    assert rows[0]["stage"] == "timing"
+    assert rows[0]["peak_rss_mb"] > 5
+
+    again = rodin("run", "tiny")
+    assert again.returncode == 0
+    assert "report: runs/tiny/report.html" in again.stdout
+    assert [len(rodin.starts(stage)) for stage in ("clip", "base", "planes")] == [1, 1, 2]
+
+    status = json.loads(rodin("status", "runs/tiny", "--json").stdout)
+    assert {row["state"] for row in status} == {"done"}
+    assert "done in" in rodin("logs", "runs/tiny", "fit").stdout
+    assert (run / "run.toml").read_text().count("[config") > 5
+    assert (run / "code" / "jobs" / "cli.py").is_file()
+
+
+def test_failing_shard_sinks_no_other_and_is_one_line(rodin: Rodin):
+    failed = rodin("run", "tiny", RODIN_FAKE_SWEEP_CFG="@1:user:scale 1.2 is bad", RODIN_FAKE_EVALUATE="sleep:0.1")
+    assert failed.returncode == 2
+    assert failed.stderr.splitlines()[-1] == "rodin: error: sweep-cfg: scale 1.2 is bad"
+    assert "Traceback" not in failed.stderr + failed.stdout
+    assert sorted({shard for shard, *_ in rodin.starts("sweep-cfg")}) == list("01234")
+    run = rodin.cwd / "runs" / "tiny"
+    assert sorted(path.name for path in (run / "sweep-cfg").glob("*.json")) == [f"0000{n}.json" for n in (0, 2, 3, 4)]
+    assert not (run / "report" / "00000.json").exists()
+    states = {row["stage"]: row for row in json.loads(rodin("status", "runs/tiny", "--json").stdout)}
+    assert states["sweep-cfg"]["state"] == "failed"
+    assert states["sweep-cfg"]["note"] == "scale 1.2 is bad"
+    assert states["report"]["state"] == "waiting"
+
+    mended = rodin("run", "tiny")
+    assert mended.returncode == 0, mended.stderr
+    assert len(rodin.starts("sweep-cfg")) == 6
+    assert len(rodin.starts("base")) == 1
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [("crash:boom", "RuntimeError: boom"), ("kill", "its process died")],
+)
+def test_crash_names_its_log_and_exits_1(rodin: Rodin, order: str, words: str):
+    failed = rodin("run", "tiny", "--stages", "render,decoder,fit", RODIN_FAKE_FIT=f"@0:{order}")
+    assert failed.returncode == 1
+    last = failed.stderr.splitlines()[-1]
+    assert words in last
+    assert last.startswith("rodin: error: fit shard 0")
+    assert Path(rodin.cwd, last.rpartition("log: ")[2]).is_file()
+    assert rodin("run", "tiny", "--stages", "render,decoder,fit").returncode == 0
+
+
+def test_shards_packed_with_one_that_dies_go_on(rodin: Rodin, tmp_path: Path):
+    one_core = tmp_path / "one.toml"
+    one_core.write_text("name = 'local'\nmpi = 'mpiexec'\ncpus_per_node = 1\ntrain_cpus = 1\nthrottle = 1\n")
+    arguments = ("run", "tiny", "--stages", "render", "--site", str(one_core))
+    assert rodin(*arguments, RODIN_FAKE_RENDER="@1:kill").returncode == 1
+    views = rodin.cwd / "runs" / "tiny" / "views"
+    assert sorted(path.name for path in views.glob("*.json")) == ["00000.json", "00002.json"]
+    pids = {shard: pid for shard, pid, _ in rodin.starts("views")}
+    assert pids["0"] == pids["1"] != pids["2"]
+
+
+def test_killed_driver_leaves_no_one_writing_and_resumes(rodin: Rodin):
+    run = rodin.cwd / "runs" / "tiny"
+    with rodin.start("run", "tiny", RODIN_FAKE_CLIP="wait") as driver:
+        wait_for(run / "clip" / "beats.txt")
+        second = rodin("run", "tiny")
+        assert second.returncode == 2
+        assert f"is being run by process {held(run)}" in second.stderr
+        assert json.loads(rodin("status", "runs/tiny", "--json").stdout)[1]["state"] == "running"
+        worker = int(rodin.starts("clip")[0][1])
+        driver.kill()
+        driver.communicate()
+    time.sleep(1.5)
+    assert not Path(f"/proc/{worker}").exists()
+    beats = (run / "clip" / "beats.txt").stat().st_size
+    time.sleep(0.3)
+    assert (run / "clip" / "beats.txt").stat().st_size == beats
+    assert not (run / "clip" / "saved.txt").exists()
+    resumed = rodin("run", "tiny", "--stages", "render,clip")
+    assert resumed.returncode == 0, resumed.stderr
+    assert len(rodin.starts("views")) == 3
+
+
+@pytest.mark.parametrize("how", ["interrupt", "cancel"])
+def test_stop_lets_stages_save(rodin: Rodin, how: str):
+    run = rodin.cwd / "runs" / "tiny"
+    with rodin.start("run", "tiny", "--stages", "render,clip", RODIN_FAKE_CLIP="wait") as driver:
+        wait_for(run / "clip" / "beats.txt")
+        if how == "interrupt":
+            driver.send_signal(signal.SIGINT)
+        else:
+            assert "stopped the driver" in rodin("cancel", "runs/tiny").stdout
+        _, err = driver.communicate(timeout=20)
+    assert driver.returncode == 130
+    assert err.splitlines()[-1] == "rodin: error: interrupted; run the same command again to go on"
+    assert "Traceback" not in err
+    assert (run / "clip" / "saved.txt").exists()
+    assert not (run / "clip" / "00000.json").exists()
+    assert "nothing is running" in rodin("cancel", "runs/tiny").stdout
+
+
+def test_ranks_meet(rodin: Rodin, tmp_path: Path):
+    site = tmp_path / "site.toml"
+    site.write_text("name = 'local'\nmpi = 'mpiexec'\ncpus_per_node = 2\nranks_per_node = 2\ntrain_cpus = 1\n")
+    done = rodin("run", "tiny", "--stages", "render,decoder", "--site", str(site))
+    assert done.returncode == 0, done.stderr
+    assert sorted(rank for *_, rank in rodin.starts("decoder")) == ["0/2", "1/2"]
+    assert {rank for *_, rank in rodin.starts("views")} == {"-/-"}
+
+
+@pytest.mark.skipif(
+    not (Path(sys.executable).with_name("mpiexec").exists() or shutil.which("mpiexec")),
+    reason="no mpiexec; the test extra brings one (mpich)",
+)
+def test_mpi_stage_runs_under_mpiexec(rodin: Rodin):
+    done = rodin("run", "tiny", "--stages", "render,decoder,fit,index", "--set", "seed=1", "--run", "runs/mpi")
+    assert done.returncode == 0, done.stderr
+    assert len(rodin.starts("index", "runs/mpi")) == min(2, len(os.sched_getaffinity(0)))
+
+
+def test_other_config_is_refused_with_both_values(rodin: Rodin, touched):
+    rodin("run", "tiny", "--stages", "render")
+    before = touched(rodin.cwd)
+    refused = rodin("run", "tiny", "--set", "fit.steps=33", "--set", "seed=4")
+    assert refused.returncode == 2
+    assert "fit.steps is 20 there, asked for 33; seed is 0 there, asked for 4" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert touched(rodin.cwd) == before
+
+
+def test_code_of_a_run_stays_its_own(rodin: Rodin, tmp_path: Path):
+    tree = tmp_path / "tree"
+    shutil.copytree(rodin.tree, tree)
+    mine = Rodin(tree, rodin.cwd)
+    assert mine("run", "tiny", "--stages", "render").returncode == 0
+    stage = tree / "rodin" / "stages" / "clip.py"
+    stage.write_text("def run(config, folder, shard, hooks):\n    raise ValueError('new code')\n")
+    kept = mine("run", "tiny", "--stages", "clip")
+    assert kept.returncode == 0
+    assert kept.stderr.count("the code has changed") == 1
+    (rodin.cwd / "runs" / "tiny" / "clip" / "00000.json").unlink()
+    fresh = mine("run", "tiny", "--stages", "clip", "--refresh-code")
+    assert fresh.returncode == 2
+    assert fresh.stderr.splitlines()[-1] == "rodin: error: clip: new code"
+
+
+def test_stage_by_hand(rodin: Rodin):
+    rodin("run", "tiny", "--stages", "render")
+    command = [sys.executable, "-m", "jobs.worker", "runs/tiny", "clip"]
+    done = subprocess.run(command, cwd=rodin.cwd, env=rodin.env(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (rodin.cwd / "runs" / "tiny" / "clip" / "00000.json").is_file()
+    bad = subprocess.run(
+        [*command[:-2], "nowhere", "clip"], cwd=rodin.cwd, env=rodin.env(), capture_output=True, text=True
+    )
+    assert bad.returncode == 2
+    assert "no run there" in bad.stderr
+    assert "Traceback" not in bad.stderr
+
+
+def test_progress_in_a_file_is_plain_lines(rodin: Rodin):
+    done = rodin("run", "tiny", "--stages", "render,clip", RODIN_FAKE_CLIP="sleep:0.3")
+    lines = done.stderr.splitlines()
+    assert [line.split()[2] for line in lines] == ["render:", "clip:"]
+    assert "\r" not in done.stderr
+    assert "\x1b" not in done.stderr

@@ -1,0 +1,148 @@
+"""A copy of our code whose stages do nothing but obey, and its command line: for tests of the launcher alone.
+
+What a stage shall do is told by RODIN_FAKE_<STAGE> (`-` as `_`), read anew for every shard:
+`sleep:S`, `user:MESSAGE`, `crash:MESSAGE`, `kill`, `wait` (until told to stop), `memory:MB`, several joined by `;`;
+`@N:` before one limits it to shard N, `once:` to its first start.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = [
+    "render",
+    "clip",
+    "embed",
+    "decoder",
+    "fit",
+    "index",
+    "base",
+    "upsample",
+    "latent",
+    "prior",
+    "refine",
+    "sample",
+    "evaluate",
+    "sweep-cfg",
+    "sweep-resolution",
+    "sweep-views",
+    "sweep-convolution",
+]
+
+FAKE = """
+import os, signal, time
+from rodin.stages.hooks import Stopped
+from rodin.store import manifest
+
+def make(stage):
+    def run(config, folder, shard, hooks):
+        out = folder.stage(stage)
+        out.mkdir(parents=True, exist_ok=True)
+        with (out / "starts.txt").open("a") as file:
+            file.write(f"{shard} {os.getpid()} {os.environ.get('RANK', '-')}/{os.environ.get('WORLD_SIZE', '-')}\\n")
+        if os.environ.get("RANK", "0") != "0" or os.environ.get("PMI_RANK", "0") != "0":
+            return
+        for order in filter(None, os.environ.get("RODIN_FAKE_" + stage.upper().replace("-", "_"), "").split(";")):
+            if order.startswith("@"):
+                number, _, order = order[1:].partition(":")
+                if int(number) != shard:
+                    continue
+            if order.startswith("once:"):
+                if len((out / "starts.txt").read_text().splitlines()) > 1:
+                    continue
+                order = order[5:]
+            verb, _, text = order.partition(":")
+            if verb == "sleep":
+                end = time.monotonic() + float(text)
+                while time.monotonic() < end:
+                    hooks.progress(int(100 - (end - time.monotonic()) * 10), 100, "asleep")
+                    time.sleep(0.05)
+            elif verb == "user":
+                raise ValueError(text)
+            elif verb == "crash":
+                raise RuntimeError(text)
+            elif verb == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif verb == "memory":
+                hog = bytearray(int(text) << 20)
+                time.sleep(20)
+                del hog
+            elif verb == "wait":
+                while not hooks.should_stop():
+                    with (out / "beats.txt").open("a") as file:
+                        file.write(".")
+                    time.sleep(0.05)
+                (out / "saved.txt").write_text("saved")
+                raise Stopped("saved")
+        manifest.publish(folder.manifest(stage, shard), {"kind": "fake", "shard": shard})
+    return run
+"""
+
+
+@dataclass
+class Rodin:
+    """The command line of the copy.
+
+    Args:
+        tree: the copy.
+        cwd: where commands run; runs/ appears there.
+        environment: added to ours.
+    """
+
+    tree: Path
+    cwd: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def env(self, **extra: str) -> dict[str, str]:
+        return os.environ | {"PYTHONPATH": str(self.tree), "PYTHONSAFEPATH": "1"} | self.environment | extra
+
+    def start(self, *arguments: str, **extra: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "jobs", *arguments],
+            cwd=self.cwd,
+            env=self.env(**extra),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def __call__(self, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        with self.start(*arguments, **extra) as process:
+            out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def starts(self, stage_folder: str, run: str = "runs/tiny") -> list[list[str]]:
+        """Each start of a stage: [shard, pid, rank/world]."""
+        path = self.cwd / run / stage_folder / "starts.txt"
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def obedient_tree(tree: Path) -> Path:
+    """Our packages under `tree`, every stage replaced."""
+    for package in ("jobs", "rodin"):
+        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+    stages = tree / "rodin" / "stages"
+    kept = {"__init__.py", "hooks.py"}
+    for path in stages.glob("*.py"):
+        if path.name not in kept:
+            path.unlink()
+    (stages / "fake.py").write_text(FAKE)
+    for name in NAMES:
+        module = name.replace("-", "_")
+        (stages / f"{module}.py").write_text(f"from rodin.stages.fake import make\nrun = make({name!r})\n")
+    (tree / "analysis").mkdir()
+    (tree / "analysis" / "__init__.py").write_text("")
+    (tree / "analysis" / "report.py").write_text(
+        "from pathlib import Path\n"
+        "def write_report(run):\n"
+        "    path = Path(run) / 'report.html'\n"
+        "    path.write_text('<p>report</p>')\n"
+        "    return path\n"
+    )
+    return tree
