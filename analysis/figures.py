@@ -58,7 +58,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "reconstruction": Figure(
         "Reconstruction from one picture",
-        "People no training stage saw: the one picture given, and the avatar made of it from all around.",
+        "People no training stage saw; under each, the avatar made of one picture alone, seen by the same cameras.",
         sheets.reconstruction,
     ),
     "12": Figure(

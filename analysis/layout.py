@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.paper import METRICS
+from analysis.paper import DASH, METRICS
 from analysis.rows import Row
 
-DASH = "—"
 DECIMALS = {
     "psnr": 2, "gain_psnr": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "hit_rate": 2, "chance": 2, "ceiling": 2,
     "similarity": 3, "seconds": 1, "longest_seconds": 1, "peak_rss_mb": 0, "first_loss": 4, "last_loss": 4,

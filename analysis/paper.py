@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+DASH = "—"
+"""stands where there is no value"""
+
 METRICS: dict[str, tuple[str, int]] = {"psnr": ("PSNR ↑", 2), "ssim": ("SSIM ↑", 3), "lpips": ("LPIPS ↓", 3)}
 """metric -> (heading with the better direction, decimals)"""
 

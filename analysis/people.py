@@ -32,6 +32,15 @@ def samples(run: Path) -> Shards:
     return _store(run, "sample", "samples", "samples")
 
 
+def rebuilt(run: Path) -> Shards:
+    """Held-out people made again from one picture, seen by the cameras of their own pictures.
+
+    Raises:
+        MissingRows: nobody was rebuilt yet.
+    """
+    return _store(run, "evaluate", "samples", "rebuilt people")
+
+
 def training_people(run: Path) -> list[str]:
     """Ids of the people with pictures whom training may see, in order."""
     subjects = views(run).subjects

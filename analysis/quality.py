@@ -6,15 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from analysis.paper import METRICS, TABLE_1, scale_name
+from analysis.paper import DASH, METRICS, TABLE_1, scale_name
 from analysis.rows import MissingRows, Row, results
 from analysis.statistics import Interval, mean_interval
 
 MEASURED = {"subject": str, "psnr": float, "ssim": float, "lpips": float}
-NO_LPIPS = (
-    "LPIPS is —: the weights of its AlexNet were not on this machine when the pictures were measured "
-    "(`rodin weights fetch` brings them)"
-)
 OURS, MEAN_PERSON, NEAREST_PERSON = "rodin", "mean person", "nearest person"
 
 
@@ -37,7 +33,7 @@ def table_1(run: Path) -> list[Row]:
             line[f"paper_{metric}"] = TABLE_1.get(scale, {}).get(metric)
         line["note"] = "\n".join(
             ["mean over people, each the mean over their views, with its 95 % interval (Student's t)"]
-            + ([NO_LPIPS] if by_scale[scale] and line["lpips"] is None else [])
+            + (_no_lpips(by_scale[scale]) if line["lpips"] is None else [])
         )
         if not by_scale[scale]:
             line["note"] = f"guidance {scale:g} was not measured in this run (sweeps.guidance_scales)"
@@ -90,8 +86,8 @@ def table_reconstruction(run: Path) -> list[Row]:
             gain = paired(by_method[OURS], by_method[name], metric) if name != OURS else None
             line |= spread(f"gain_{metric}", gain)
         table.append(line)
-    lacks_lpips = [NO_LPIPS] if any(line["lpips"] is None for line in table) else []
-    table[0]["note"] = "\n".join([verdict(table), *lacks_lpips])
+    lacks = _no_lpips(rows) if any(line["lpips"] is None for line in table) else []
+    table[0]["note"] = "\n".join([verdict(table), *lacks])
     return table
 
 
@@ -145,6 +141,12 @@ def or_none(make: Callable[[Path], list[Row]], run: Path) -> list[Row]:
         return make(run)
     except MissingRows:
         return []
+
+
+def _no_lpips(rows: Sequence[Row]) -> list[str]:
+    """Why LPIPS is —, as the stage that measured says."""
+    reasons = {str(row.get("lpips_reason") or "it was not measured") for row in rows if row.get("lpips") is None}
+    return [f"LPIPS is {DASH}: {reason.removeprefix('LPIPS: ')}" for reason in sorted(reasons)]
 
 
 def _by_person(rows: Sequence[Row], metric: str) -> dict[str, float]:

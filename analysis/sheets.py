@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from matplotlib.colors import is_color_like, to_hex
 
 from analysis.neighbours import neighbour_rows
-from analysis.people import frontal, having, mesh, of_kind, samples, training_people, views
+from analysis.people import frontal, having, mesh, of_kind, rebuilt, samples, training_people, views
 from analysis.pictures import NO, YES, Line, Tile, contact_sheet, save_sheet, wrapped
 from analysis.prompts import prompt_rows
+from analysis.quality import OURS
 from analysis.rows import MissingRows, Row, again
 from rodin.store.reader import Shards
 
@@ -121,19 +122,24 @@ def prompts(run: Path, path: Path, mark: bool) -> None:
 
 
 def reconstruction(run: Path, path: Path, mark: bool) -> None:
-    """Held-out people beside what was made of one picture of them."""
-    store, known = samples(run), views(run)
-    made = [(sample, meta) for sample, meta in having(store, "reference") if str(meta["reference"]) in known]
+    """Held-out people, and under them what was made of their first picture, seen by the same cameras."""
+    store, known = rebuilt(run), views(run)
+    made = [(person, meta) for person, meta in having(store, "views") if person in known]
     if not made:
-        raise _none_of(run, "avatars from a picture")
+        raise MissingRows(f"{run}: nobody was rebuilt from a picture; {again(run, 'evaluate')}")
     lines = []
-    for sample, meta in made[:6]:
-        around = [
-            Tile(picture, ("made of it",) if place == 0 else ())
-            for place, picture in enumerate(store.read(sample, "rgba")[:6])
+    for person, meta in spaced(made, 4):
+        places = spaced(range(len(meta["views"])), 6)
+        truth = known.read(person, "rgba", [meta["views"][place] for place in places])
+        ours = store.read(person, "rgba", places)
+        quality = next((row["psnr"] for row in meta.get("rows", []) if row.get("method") == OURS), None)
+        told = "" if quality is None else f", {quality:.1f} dB over all views"
+        words = ["the picture given"] + [""] * (len(places) - 1)
+        tiles = [
+            Tile(picture, (word,) if meta["views"][0] == 0 else ()) for picture, word in zip(truth, words, strict=True)
         ]
-        given = Tile(frontal(known, str(meta["reference"])), ("given",))
-        lines.append(Line([given, *around], f"person {meta['reference']}, unseen in training", 150))
+        lines.append(Line(tiles, f"person {person}, unseen in training{told}", 130))
+        lines.append(Line([Tile(picture) for picture in ours], side=130))
     save_sheet(path, contact_sheet(lines, mark), "Reconstruction from one picture")
 
 

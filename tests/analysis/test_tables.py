@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.layout import DASH
+from analysis.paper import DASH
 from analysis.tables import TABLES, render_table, table, write_table
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder

@@ -1,0 +1,112 @@
+"""Stores of a finished run, written by the real writers; the people are drawn, not rendered."""
+
+import dataclasses
+import math
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import tomli_w
+from PIL import Image, ImageDraw
+
+from rodin.presets import preset
+from rodin.presets.toml import to_toml
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import ShardWriter
+
+HAIR = {"red": "#b03a2e", "black": "#222222", "blond": "#d9b36c", "brown": "#6e4a2f"}
+PEOPLE, HELD_OUT, VIEWS, SIZE = 12, 3, 6, 48
+WANTED = ["red", "black", "blond", "brown", "red", "black", "green", "blue"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Face:
+    """A drawn head with hair and a shirt."""
+
+    hair: str
+    shirt: str
+    turn: float = 0.0
+
+    def picture(self, size: int = SIZE) -> np.ndarray:
+        """[size, size, 4] uint8 with straight alpha."""
+        image = Image.new("RGBA", (size * 4, size * 4), (255, 255, 255, 0))
+        pen, unit = ImageDraw.Draw(image), size * 4 / 100
+        eye = 7 * math.cos(self.turn)
+        pen.ellipse([22 * unit, 74 * unit, 78 * unit, 130 * unit], fill=self.shirt)
+        pen.ellipse([26 * unit, 12 * unit, 74 * unit, 66 * unit], fill=self.hair)
+        if math.cos(self.turn) > 0:
+            pen.ellipse([32 * unit, 26 * unit, 68 * unit, 80 * unit], fill="#e0b090")
+            for side in (-1, 1):
+                middle = 50 + 14 * math.sin(self.turn) + side * eye
+                pen.ellipse([(middle - 2) * unit, 48 * unit, (middle + 2) * unit, 53 * unit], fill="#202830")
+        return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS), dtype=np.uint8).copy()
+
+
+def face(number: int, turn: float = 0.0) -> np.ndarray:
+    """The picture of person `number`."""
+    shirts = ["#2c5aa0", "#3a8f4d", "#b3372f", "#7a5aa8", "#e0a030"]
+    return Face(list(HAIR.values())[number % 4], shirts[number % 5], turn).picture()
+
+
+def around(number: int, count: int) -> np.ndarray:
+    """[count, SIZE, SIZE, 4] uint8 pictures from all around."""
+    return np.stack([face(number, 2 * math.pi * view / count) for view in range(count)])
+
+
+def write_config(path: Path) -> None:
+    changed = ["seed=3", f"data.subjects={PEOPLE}", f"data.held_out={HELD_OUT}"]
+    config = tomllib.loads(to_toml(preset("tiny", changed)))
+    record = {
+        "code": {"version": "0.1", "commit": "0123456789abcdef"},
+        "versions": {"torch": "2.13.0"},
+        "config": config,
+    }
+    (path / "run.toml").write_text(tomli_w.dumps(record), encoding="utf-8")
+
+
+def write_views(run: RunFolder) -> None:
+    ids = [f"{number:06d}" for number in range(PEOPLE + HELD_OUT)]
+    shapes = {"rgba": (VIEWS, SIZE, SIZE, 4), "camera_to_world": (VIEWS, 4, 4), "intrinsics": (VIEWS, 4)}
+    with ShardWriter(run.stage("render"), 0, "views", ids, shapes) as writer:
+        for number, person in enumerate(ids):
+            cameras = np.broadcast_to(np.eye(4, dtype=np.float32), (VIEWS, 4, 4))
+            intrinsics = np.ones((VIEWS, 4), np.float32)
+            meta = {"caption": f"a person with {list(HAIR)[number % 4]} hair", "captions": [], "attributes": {}}
+            writer.add(person, meta, rgba=around(number, VIEWS), camera_to_world=cameras, intrinsics=intrinsics)
+        writer.publish()
+
+
+def write_samples(run: RunFolder) -> None:
+    rows = {
+        f"unconditional-{number:05d}": ({"kind": "unconditional", "seed": number}, number + 1) for number in range(8)
+    }
+    for number, wanted in enumerate(WANTED):
+        rows[f"prompt-{number:05d}"] = (
+            {"kind": "prompt", "prompt": f"a person with {wanted} hair", "seed": number},
+            number,
+        )
+    for number in range(4):
+        rows[f"interpolation-{number:05d}"] = (
+            {"kind": "interpolation", "blend": number / 3, "pair": 0, "seed": 0},
+            number,
+        )
+        rows[f"trajectory-{number:05d}"] = (
+            {"kind": "trajectory", "step": number, "timestep": 900 - 300 * number, "seed": 0},
+            number,
+        )
+    shapes = {"rgba": (4, SIZE, SIZE, 4), "mesh": (SIZE, SIZE, 3)}
+    with ShardWriter(run.stage("sample"), 0, "samples", list(rows), shapes) as writer:
+        for sample, (meta, number) in rows.items():
+            grey = np.repeat(face(number).mean(axis=-1, keepdims=True).astype(np.uint8), 3, axis=-1)
+            writer.add(sample, meta, rgba=around(number, 4), mesh=grey)
+        writer.publish()
+
+
+def write_rebuilt(run: RunFolder) -> None:
+    people = [f"{PEOPLE + person:06d}" for person in range(HELD_OUT)]
+    with ShardWriter(run.stage("evaluate"), 0, "samples", people, {"rgba": (3, SIZE, SIZE, 4)}) as writer:
+        for person in people:
+            rows = [{"stage": "evaluate", "subject": person, "method": "rodin", "psnr": 21.0}]
+            meta = {"kind": "reconstruction", "reference": person, "views": [0, 2, 4], "rows": rows}
+            writer.add(person, meta, rgba=around(int(person) + 1, 3))
+        writer.publish()
