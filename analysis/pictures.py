@@ -122,10 +122,10 @@ def wrapped(text: str, width: int, size: int, most: int = 2) -> list[str]:
     return [_cut(line, width, size) for line in lines]
 
 
-def _cut(text: str, width: int, size: int) -> str:
-    if font(size).getlength(text) <= width:
+def _cut(text: str, width: int, size: int, bold: bool = False) -> str:
+    if font(size, bold).getlength(text) <= width:
         return text
-    while text and font(size).getlength(text + "…") > width:
+    while text and font(size, bold).getlength(text + "…") > width:
         text = text[:-1]
     return text.rstrip() + "…"
 
@@ -144,7 +144,7 @@ def _draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, line: Line, top: in
     if line.heading:
         pen.text(
             (MARGIN, top + 16),
-            _cut(line.heading, sheet.width - 2 * MARGIN, 15),
+            _cut(line.heading, sheet.width - 2 * MARGIN, 15, True),
             fill=INK,
             font=font(15, True),
             anchor="ls",

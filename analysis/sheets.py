@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from matplotlib.colors import is_color_like, to_hex
 
 from analysis.neighbours import neighbour_rows
@@ -133,13 +134,11 @@ def reconstruction(run: Path, path: Path, mark: bool) -> None:
         truth = known.read(person, "rgba", [meta["views"][place] for place in places])
         ours = store.read(person, "rgba", places)
         quality = next((row["psnr"] for row in meta.get("rows", []) if row.get("method") == OURS), None)
-        told = "" if quality is None else f", {quality:.1f} dB over all views"
-        words = ["the picture given"] + [""] * (len(places) - 1)
-        tiles = [
-            Tile(picture, (word,) if meta["views"][0] == 0 else ()) for picture, word in zip(truth, words, strict=True)
-        ]
-        lines.append(Line(tiles, f"person {person}, unseen in training{told}", 130))
-        lines.append(Line([Tile(picture) for picture in ours], side=130))
+        told = "" if quality is None else f": {quality:.1f} dB"
+        lines.append(
+            Line(_captioned(truth, "given" if meta["views"][0] == 0 else "real"), f"person {person}{told}", 130)
+        )
+        lines.append(Line(_captioned(ours, "made of it"), side=130))
     save_sheet(path, contact_sheet(lines, mark), "Reconstruction from one picture")
 
 
@@ -160,6 +159,11 @@ def swatch(name: str) -> str:
 
 def _grid(tiles: Sequence[Tile], side: int, wide: int = WIDE) -> list[Line]:
     return [Line(tiles[start : start + wide], side=side) for start in range(0, len(tiles), wide)]
+
+
+def _captioned(pictures: Sequence[np.ndarray], words: str) -> list[Tile]:
+    """Pictures of one line, words under the first of them."""
+    return [Tile(picture, (words if place == 0 else "",)) for place, picture in enumerate(pictures)]
 
 
 def _groups(chosen: list[tuple[str, dict[str, Any]]], key: str, group: str) -> list[list[tuple[str, dict[str, Any]]]]:
