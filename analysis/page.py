@@ -119,8 +119,11 @@ def picture(path: Path, title: str, caption: str) -> str:
 
 
 def missing(items: Mapping[str, str]) -> str:
-    """What could not be made, and why."""
-    inside = "".join(f"<li><b>{escape(name)}</b>: {escape(why)}</li>" for name, why in items.items())
+    """What could not be made, and why; what lacks for the same reason stands together."""
+    together: dict[str, list[str]] = {}
+    for name, why in items.items():
+        together.setdefault(why, []).append(name)
+    inside = "".join(f"<li><b>{escape(', '.join(names))}</b>: {escape(why)}</li>" for why, names in together.items())
     return f'<ul class="missing">{inside}</ul>' if items else ""
 
 

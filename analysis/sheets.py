@@ -16,18 +16,12 @@ from analysis.pictures import NO, YES, Line, Tile, contact_sheet, save_sheet, wr
 from analysis.prompts import prompt_rows
 from analysis.quality import OURS
 from analysis.rows import MissingRows, Row, again
+from rodin.avatars.person import HAIR_COLOURS, SHIRT_COLOURS
 from rodin.store.reader import Shards
 
 WIDE = 8
 T = TypeVar("T")
-NAMED = {
-    "blond": "#d9b36c",
-    "blonde": "#d9b36c",
-    "ginger": "#b5532a",
-    "auburn": "#7b3020",
-    "light brown": "#9a6b43",
-    "dark brown": "#3f2818",
-}
+PALETTES = {"hair": HAIR_COLOURS, "shirt": SHIRT_COLOURS}
 
 
 def people(run: Path, path: Path, mark: bool) -> None:
@@ -149,12 +143,12 @@ def spaced(items: Sequence[T], count: int) -> list[T]:
     return [items[place * len(items) // count] for place in range(count)]
 
 
-def swatch(name: str) -> str:
-    """The colour a colour word stands for, as hex; white for a word that is none."""
-    word = name.lower()
-    if word in NAMED:
-        return NAMED[word]
-    return to_hex(word) if is_color_like(word) else "#ffffff"
+def swatch(attribute: str, name: str) -> str:
+    """What a colour word means for hair or a shirt in our data, as hex; white for a word that means no colour."""
+    known = PALETTES.get(attribute, {})
+    if name in known:
+        return "#{:02x}{:02x}{:02x}".format(*known[name])
+    return to_hex(name) if is_color_like(name) else "#ffffff"
 
 
 def _grid(tiles: Sequence[Tile], side: int, wide: int = WIDE) -> list[Line]:
@@ -193,8 +187,8 @@ def _prompted(store: Shards, sample: str, rows: Sequence[Row], lines: int) -> Ti
     words = wrapped(rows[0]["prompt"], 176, 13)
     swatches = []
     for row in rows:
-        swatches.append((swatch(row["wanted"]), f"{row['attribute']} wanted {row['wanted']}"))
-        swatches.append((swatch(row["measured"]), f"measured {row['measured']}"))
+        swatches.append((swatch(row["attribute"], row["wanted"]), f"{row['attribute']} wanted {row['wanted']}"))
+        swatches.append((swatch(row["attribute"], row["measured"]), f"measured {row['measured']}"))
     hit = all(row["hit"] for row in rows)
     words += [""] * (lines - len(words))
     return Tile(frontal(store, sample), [*words, "✓ hit" if hit else "✗ miss"], YES if hit else NO, swatches)

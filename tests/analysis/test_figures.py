@@ -77,8 +77,10 @@ def test_spread_evenly():
 
 
 def test_swatches():
-    assert swatch("nonsense") == "#ffffff"
-    assert len({swatch(word) for word in ("red", "brown", "blond", "black", "orange")}) == 5
+    assert swatch("hair", "nonsense") == "#ffffff"
+    assert swatch("hair", "red") != swatch("shirt", "red")
+    assert swatch("shirt", "teal") == "#008080"
+    assert len({swatch("hair", word) for word in ("red", "brown", "blond", "black", "grey")}) == 5
 
 
 def test_unknown_and_missing_figures_say_so(empty_run: Path):
