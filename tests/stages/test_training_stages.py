@@ -1,0 +1,194 @@
+"""The training stages on a run of made-up people: what they write, that it loads, learns, stops and goes on."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from oracles.made_up_run import make_latents, make_planes
+
+from rodin.presets import preset
+from rodin.stages import base, latent, models, prior, upsample
+from rodin.stages.hooks import Hooks, Stopped
+from rodin.stages.training import Place
+from rodin.stages.training_data import Rows, latent_normaliser, plane_normaliser, training_people
+from rodin.store import manifest
+from rodin.store.errors import StoreError
+from rodin.store.results import read_rows
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards
+from rodin.train.draws import Draws
+
+STAGES = {"base": base, "upsample": upsample, "latent": latent, "prior": prior}
+LOADERS = {
+    "base": models.load_base,
+    "upsample": models.load_upsampler,
+    "latent": models.load_latent,
+    "prior": models.load_prior,
+}
+
+
+def config_of(*overrides):
+    longer = [f"{stage}.training.steps=40" for stage in STAGES] + [f"{stage}.training.ema=0.8" for stage in STAGES]
+    return preset("tiny", ["data.subjects=6", *longer, *overrides])
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    run = RunFolder(tmp_path_factory.mktemp("run"))
+    make_planes(config_of(), run)
+    make_latents(config_of(), run)
+    return run
+
+
+@pytest.fixture
+def run(stores, tmp_path):
+    for stage in ("fit", "index", "embed"):
+        (tmp_path / stores.stage(stage).name).symlink_to(stores.stage(stage))
+    return RunFolder(tmp_path)
+
+
+def inputs(stage, config, count=3):
+    torch.manual_seed(0)
+    plane, width, steps = config.triplane, config.clip.width, torch.randint(0, 100, (count,))
+    planes = torch.randn(count, 3, plane.channels, plane.resolution, plane.resolution)
+    small = torch.randn(count, 3, plane.channels, plane.base_resolution, plane.base_resolution)
+    vector = torch.randn(count, width)
+    return {
+        "base": (small, steps, vector),
+        "upsample": (planes, steps, small),
+        "latent": (vector, steps),
+        "prior": (vector, steps, vector, torch.randn(count, 8, 12), torch.ones(count, 8, dtype=torch.bool)),
+    }[stage]
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_a_stage_trains_publishes_and_loads(stage, run):
+    config, told = config_of(), []
+    STAGES[stage].run(config, run, 0, Hooks(progress=lambda *what: told.append(what)))
+    assert told[-1][:2] == (40, 40)
+    assert told[-1][2].startswith("loss ")
+
+    done = manifest.read(run.manifest(stage))
+    assert list(done["files"]) == ["model.pt"]
+    assert done["samples"] == 40 * getattr(config, stage).training.batch
+    rows = read_rows(run, stage)
+    assert rows[-1].keys() >= {"stage", "step", "samples", "loss", "grad_norm", "samples_per_second"}
+    losses = [row["loss"] for row in rows]
+    assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:10]) or stage == "upsample"
+    assert len(rows) == 40
+
+    loaded = LOADERS[stage](run, torch.device("cpu"))
+    first, second = loaded(*inputs(stage, config)), loaded(*inputs(stage, config))
+    assert torch.equal(first, second)
+    assert first.shape == inputs(stage, config)[0].shape
+    assert not loaded.network.training
+    assert loaded.diffusion["predicts"] == getattr(config, stage).diffusion.predicts
+    assert first.abs().max() > 0
+
+    told.clear()
+    STAGES[stage].run(config, run, 0, Hooks(progress=lambda *what: told.append(what)))
+    assert told == []
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_stopped_at_any_step_and_run_again_it_is_the_unbroken_stage(stage, stores, tmp_path):
+    config, states = config_of(f"{stage}.training.steps=9"), []
+    for name, stop_at in (("unbroken", 99), ("stopped", 4)):
+        run = RunFolder(tmp_path / name)
+        run.path.mkdir()
+        for other in ("fit", "index", "embed"):
+            (run.path / stores.stage(other).name).symlink_to(stores.stage(other))
+        calls = itertools.count(1)
+        hooks = Hooks(should_stop=lambda calls=calls, stop_at=stop_at: next(calls) == stop_at)
+        if stop_at < 9:
+            with pytest.raises(Stopped):
+                STAGES[stage].run(config, run, 0, hooks)
+            assert not manifest.complete(run.manifest(stage))
+        STAGES[stage].run(config, run, 0, Hooks())
+        states.append(LOADERS[stage](run).network.state_dict())
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+
+
+def test_held_out_people_enter_no_training(stores):
+    config = config_of()
+    fits, embeddings = Shards(stores.stage("fit"), "planes"), Shards(stores.stage("embed"), "latents")
+    assert set(config.held_out_subjects()) <= set(embeddings.subjects)
+    assert training_people(config, embeddings) == config.train_subjects()
+    assert training_people(config, fits, embeddings) == config.train_subjects()
+    with pytest.raises(StoreError, match="no training person"):
+        training_people(config, _Empty(fits.folder))
+
+
+class _Empty:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __contains__(self, subject):
+        return False
+
+
+def test_rows_read_as_they_come_are_rows_in_memory(stores):
+    embeddings = Shards(stores.stage("embed"), "latents")
+    people = config_of().train_subjects()
+    held = Rows(embeddings, people, "image", 3)
+    streamed = Rows(embeddings, people, "image", 3, held=0)
+    assert held.held is not None
+    assert streamed.held is None
+    items, entries = np.array([5, 0, 3, 3]), np.array([2, 0, 1, 2])
+    assert np.array_equal(held(items), streamed(items))
+    assert np.array_equal(held.entry(items, entries), streamed.entry(items, entries))
+    assert np.array_equal(held.entry(items, entries)[1], embeddings.read(people[0], "image")[0])
+
+
+def test_normalisers_bring_what_is_trained_on_to_scale(stores):
+    config = config_of()
+    embeddings, fits = Shards(stores.stage("embed"), "latents"), Shards(stores.stage("fit"), "planes")
+    people = config.train_subjects()
+    rows = Rows(embeddings, people, "image", 3)
+    latents = torch.from_numpy(rows(np.arange(6))).flatten(0, 1)
+    scaled = latent_normaliser(rows).to_model(latents)
+    torch.testing.assert_close(scaled.mean(dim=0), torch.zeros(16), atol=1e-4, rtol=0)
+    torch.testing.assert_close(scaled.std(dim=0, correction=0), torch.ones(16), atol=1e-4, rtol=0)
+    planes = torch.from_numpy(Rows(fits, people, "planes")(np.arange(6))).float()
+    scaled = plane_normaliser(stores, "planes").to_model(planes)
+    assert scaled.std(dim=(0, 1, 3, 4), correction=0).tolist() == pytest.approx([0.5] * 4, abs=1e-3)
+
+
+def test_an_upsampler_variant_goes_to_its_own_place(run):
+    config = config_of("upsample.training.steps=3", "upsample.roll_out=false", "upsample.aware=false")
+    place = Place(run, "sweep-convolution", 2, run.stage("sweep-convolution") / "00002")
+    upsample.train_upsampler(config, place, Hooks())
+    loaded = models.load_upsampler(run, into=place.into)
+    assert (loaded.settings["roll_out"], loaded.settings["aware"]) == (False, False)
+    assert {row["stage"] for row in read_rows(run, "sweep-convolution")} == {"sweep-convolution"}
+    with pytest.raises(FileNotFoundError, match="run stage upsample first"):
+        models.load_upsampler(run)
+
+
+def test_a_checkpoint_of_another_network_is_refused_by_the_stage(run):
+    config = config_of()
+    calls = itertools.count(1)
+    with pytest.raises(Stopped):
+        latent.run(config, run, 0, Hooks(should_stop=lambda: next(calls) == 2))
+    with pytest.raises(ValueError, match="hidden is 32 there, 64 here"):
+        latent.run(config_of("latent.hidden=64"), run, 0, Hooks())
+
+
+def test_no_pretrained_weights_is_a_line_that_says_what_to_do(run, monkeypatch):
+    monkeypatch.setenv("RODIN_WEIGHTS", str(run.path / "weights"))
+    with pytest.raises(FileNotFoundError, match="rodin weights fetch"):
+        models.load_clip(preset("paper"), run)
+    with pytest.raises(FileNotFoundError, match="run stage clip first"):
+        models.load_clip(config_of(), run)
+
+
+def test_spoiled_planes_belong_to_the_sample_and_stay_in_range(stores):
+    config = config_of()
+    planes = torch.rand(4, 3, 4, 16, 16) * 2 - 1
+    whole = upsample.spoiled(config, planes, Draws(0, range(4)))
+    assert whole.shape == (4, 3, 4, 8, 8)
+    assert whole.abs().max() <= 1
+    assert torch.equal(whole[2:3], upsample.spoiled(config, planes[2:3], Draws(0, [2])))
+    assert not torch.equal(whole[2:3], upsample.spoiled(config, planes[2:3], Draws(0, [3])))
