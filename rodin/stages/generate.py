@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,10 +98,13 @@ class Avatars:
         config: the run's config.
         folder: the run.
         device: where to compute; None: CUDA where there is one.
+        upsampler: folder of another upsampler than the run's own.
     """
 
-    def __init__(self, config: Config, folder: RunFolder, device: torch.device | None = None) -> None:
-        self.config, self.folder = config, folder
+    def __init__(
+        self, config: Config, folder: RunFolder, device: torch.device | None = None, upsampler: Path | None = None
+    ) -> None:
+        self.config, self.folder, self.upsampler = config, folder, upsampler
         self.device = device or default_device()
 
     @cached_property
@@ -117,7 +121,7 @@ class Avatars:
 
     @cached_property
     def _upsampler(self) -> Loaded:
-        return load_upsampler(self.folder, self.device)
+        return load_upsampler(self.folder, self.device, self.upsampler)
 
     @cached_property
     def _latent(self) -> Loaded:

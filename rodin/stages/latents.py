@@ -18,31 +18,28 @@ def unit(latents: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(latents, dim=-1)
 
 
-def interpolate(first: torch.Tensor, last: torch.Tensor, steps: int) -> torch.Tensor:
-    """Latents along the great circle from one to another.
+def interpolate(first: torch.Tensor, last: torch.Tensor, blend: float) -> torch.Tensor:
+    """A latent on the great circle from one to another.
 
-    z_k = (sin((1 - u) w) first + sin(u w) last) / sin w,  u = k / (steps - 1),  w the angle between them
+    z = (sin((1 - u) w) first + sin(u w) last) / sin w,  w the angle between them
 
     Args:
         first: [D] of unit length.
         last: [D] of unit length.
-        steps: how many, at least 2, both ends included and kept exactly.
+        blend: u, 0 gives `first` and 1 `last`, both exactly.
 
     Returns:
-        [steps, D] of unit length.
+        [D] of unit length.
 
     Source: R57. Ours: spherical, since CLIP's embeddings lie on a sphere; ends too near or opposite go straight.
     """
-    u = torch.linspace(0, 1, steps, dtype=torch.float64, device=first.device)[:, None]
+    if blend in (0, 1):
+        return last if blend else first
     a, b = first.double(), last.double()
     angle = torch.arccos((a @ b).clamp(-1, 1))
     if torch.sin(angle) < 1e-4:
-        path = (1 - u) * a + u * b
-    else:
-        path = (torch.sin((1 - u) * angle) * a + torch.sin(u * angle) * b) / torch.sin(angle)
-    path = path.to(first)
-    path[0], path[-1] = first, last
-    return path
+        return unit((1 - blend) * a + blend * b).to(first)
+    return ((torch.sin((1 - blend) * angle) * a + torch.sin(blend * angle) * b) / torch.sin(angle)).to(first)
 
 
 def edited(latent: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
