@@ -1,0 +1,111 @@
+"""The small CLIP: its loss where captions are shared, its augmentation, and that it learns to tell people apart."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from oracles.made_up_run import captions, make_views, person
+
+from rodin.nets.clip import Clip
+from rodin.presets import preset
+from rodin.stages import clip
+from rodin.stages.hooks import Hooks
+from rodin.stages.models import load_clip
+from rodin.stages.pictures import over_white
+from rodin.store import manifest
+from rodin.store.results import read_rows
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards
+from rodin.train.draws import Draws
+
+
+def unit(rows, width, seed):
+    drawn = torch.randn(rows, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return F.normalize(drawn, dim=1)
+
+
+def test_with_a_caption_to_each_picture_it_is_open_clips_loss():
+    small = Clip.small(width=8, image_size=16, patch=8, tower_width=32, image_layers=1, text_layers=1)
+    assert small.width == 8  # its door is open: open_clip can be imported now
+    from open_clip.loss import ClipLoss
+
+    image, text, scale = unit(6, 8, 0), unit(6, 8, 1), torch.tensor(7.0)
+    ours = clip.shared_caption_loss(image, text, scale, torch.eye(6, dtype=torch.bool))
+    assert ours.shape == (6,)
+    torch.testing.assert_close(ours.mean(), ClipLoss()(image, text, scale.double()))
+
+
+def test_shared_captions_are_shared_by_hand():
+    image, text, scale = unit(3, 4, 2), unit(2, 4, 3), torch.tensor(3.0, dtype=torch.float64)
+    true = torch.tensor([[True, False], [True, True], [False, True]])
+    logits = scale * image @ text.T
+    wanted = []
+    columns = 0.0
+    for m in range(2):
+        owners = [n for n in range(3) if true[n, m]]
+        columns += -sum(logits[n, m] - logits[:, m].exp().sum().log() for n in owners) / len(owners) / 2
+    for n in range(3):
+        owned = [m for m in range(2) if true[n, m]]
+        row = -sum(logits[n, m] - logits[n].exp().sum().log() for m in owned) / len(owned)
+        wanted.append((row + columns) / 2)
+    torch.testing.assert_close(clip.shared_caption_loss(image, text, scale, true), torch.stack(wanted))
+
+
+def test_a_caption_true_of_both_pulls_both_and_pushes_neither():
+    text = torch.tensor([[1.0, 0.0]])
+    image = F.normalize(torch.tensor([[0.6, 0.8], [0.6, 0.8]]), dim=1).requires_grad_()
+    wrong = F.normalize(torch.tensor([[-1.0, 0.2]]), dim=1)
+    true = torch.tensor([[True, False], [True, False], [False, True]])
+    texts = torch.cat([text, wrong])
+    clip.shared_caption_loss(torch.cat([image, wrong]), texts, torch.tensor(5.0), true).mean().backward()
+    assert (image.grad @ text[0] < 0).all()
+    torch.testing.assert_close(image.grad[0], image.grad[1])
+
+
+def test_shifted_pictures_keep_their_colours_and_are_filled_with_white():
+    pictures = torch.ones(8, 3, 32, 32)
+    pictures[:, :, 10:20, 12:22] = torch.tensor([0.2, 0.5, 0.8])[:, None, None]
+    moved = clip.shifted(pictures, Draws(0, range(8)))
+    assert moved.shape == pictures.shape
+    assert sorted(set(moved.unique().tolist())) == sorted(set(pictures.unique().tolist()))
+    torch.testing.assert_close(moved.sum(dim=(1, 2, 3)), pictures.sum(dim=(1, 2, 3)))
+    assert len({tuple(one.flatten().tolist()) for one in moved}) > 4
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = RunFolder(tmp_path_factory.mktemp("clip"))
+    make_views(config(), folder)
+    return folder
+
+
+def config():
+    return preset("tiny", ["data.subjects=8", "clip.steps=120", "clip.batch=24", "clip.lr=3e-3", "clip.width=16"])
+
+
+def test_a_trained_clip_tells_people_apart_and_knows_colours(run):
+    clip.run(config(), run, 0, Hooks())
+    assert set(manifest.read(run.manifest("clip"))["files"]) == {"clip.json", "clip.pt"}
+    rows = {(row["people"], row["views"]): row for row in read_rows(run, "clip-retrieval")}
+    assert set(rows) == {("training", "fitted"), ("training", "not fitted"), ("held-out", "not fitted")}
+    for views in ("fitted", "not fitted"):
+        row = rows["training", views]
+        assert row["chance"] == 1 / 8
+        assert row["image_to_text"] > 0.5
+        assert row["text_to_image"] > 0.5
+    losses = [row["loss"] for row in read_rows(run, "clip")]
+    assert losses[-1] < 0.8 * losses[0]
+
+    loaded = load_clip(config(), run)
+    views = Shards(run.stage("render"), "views")
+    image = torch.cat([loaded.image(over_white(views.read(f"{number:06d}", "rgba", [0]))) for number in range(8)])
+    hair = ["a person with red hair", "a person with blue hair"]
+    likeness = image @ loaded.text(hair)[0].T
+    red, blue = (next(n for n in range(8) if person(n)[0] == name) for name in ("red", "blue"))
+    assert likeness[red, 0] > likeness[red, 1]
+    assert likeness[blue, 1] > likeness[blue, 0]
+    assert captions(red)[1] == hair[0]
+
+
+def test_a_pretrained_clip_is_not_trained(run):
+    with pytest.raises(ValueError, match="nothing to train"):
+        clip.run(preset("tiny", ["clip.pretrained=ViT-B-32"]), run, 0, Hooks())
