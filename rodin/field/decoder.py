@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from torch import nn
 
 
+GAIN = 4.0
+
+
 class Decoder(nn.Module):
     """Fully connected layers, features -> density and colour; one for all people.
 
@@ -32,6 +35,8 @@ class Decoder(nn.Module):
         widths = [channels] + [width] * (layers - 2)
         self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.density_and_features = nn.Linear(widths[-1], 1 + width)
+        with torch.no_grad():
+            self.trunk[0].weight.mul_(GAIN)
         self.colour = nn.Linear(width + (3 if view_directions else 0), 3)
 
     def settings(self) -> dict[str, int | bool]:

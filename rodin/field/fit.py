@@ -18,7 +18,9 @@ HULL_LIMIT = 128
 OUTSIDE_SHARE = 0.1
 FREE_POINTS = 2048
 NEAR_POINTS = 1024
+FROM_HULL = 50
 REFRESH = 25
+APART = 1.0
 EMPTY = 0.05
 CUT = 1e-3
 
@@ -126,7 +128,7 @@ def step_loss(
     if weights.planes_tv:
         loss = loss + weights.planes_tv * total_variation(planes)
     if weights.planes_l2:
-        loss = loss + weights.planes_l2 * (planes if anchor is None else planes - anchor).square().mean()
+        loss = loss + weights.planes_l2 * (planes.square().mean() + (0 if anchor is None else APART * (planes - anchor).square().mean()))
     return loss
 
 
@@ -136,6 +138,24 @@ def _pixel_error(
     behind = torch.rand(colour.shape, generator=generator, device=colour.device)
     wanted = rays.colour * rays.alpha[:, None] + behind * (1 - rays.alpha[:, None])
     return F.mse_loss(colour + behind * (1 - opacity[:, None]), wanted)
+
+
+def next_guess(
+    guess: torch.Tensor, planes: torch.Tensor, decoder: Decoder, scene: Scene, settings: Settings, step: int
+) -> torch.Tensor:
+    """The guess for a step: the hull at first, later now and then renewed from the field inside the hull.
+
+    Args:
+        guess: [G, G, G], the last step's.
+        planes: [3, C, R, R].
+        decoder: the shared decoder.
+        scene: the person's pictures.
+        settings: how the fit goes.
+        step: steps done on this person.
+    """
+    if step < FROM_HULL or step % REFRESH:
+        return guess
+    return guess_density(planes, decoder, box=settings.box, threshold=EMPTY, within=scene.hull)
 
 
 def fit_planes(
@@ -173,8 +193,7 @@ def fit_planes(
     optimiser = torch.optim.Adam([planes], lr=lr, betas=(0.9, 0.99), fused=True)
     guess, done = guess_filled(scene.hull), 0
     for step in range(steps):
-        if step >= steps // 4 and step % REFRESH == 0:
-            guess = guess_density(planes.detach(), decoder, box=settings.box, threshold=EMPTY, within=scene.hull)
+        guess = next_guess(guess, planes.detach(), decoder, scene, settings, step)
         optimiser.param_groups[0]["lr"] = lr * (0.55 + 0.45 * math.cos(math.pi * step / steps))
         loss = step_loss(planes, decoder, scene, guess, settings, generator, anchor)
         (planes.grad,) = torch.autograd.grad(loss, [planes])

@@ -1,47 +1,66 @@
-"""A person made of coloured ellipsoids, drawn exactly by intersecting rays with them: ground truth for the fitter."""
+"""People made of coloured ellipsoids, drawn exactly by intersecting rays with them: ground truth for the fitter."""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from rodin.field import cameras
 
-# centre, half axes, colour: head, hair, left and right eye, shoulders
-PARTS = (
-    ((0.0, 0.15, 0.0), (0.36, 0.46, 0.40), (0.85, 0.62, 0.50)),
-    ((0.0, 0.33, -0.10), (0.41, 0.40, 0.40), (0.35, 0.16, 0.08)),
-    ((-0.14, 0.22, 0.36), (0.07, 0.05, 0.05), (0.10, 0.20, 0.60)),
-    ((0.14, 0.22, 0.36), (0.07, 0.05, 0.05), (0.10, 0.20, 0.60)),
-    ((0.0, -0.65, -0.05), (0.70, 0.28, 0.30), (0.10, 0.45, 0.20)),
-)
+
+class Part(NamedTuple):
+    """One ellipsoid: centre [3], half axes [3], colour [3]."""
+
+    centre: np.ndarray
+    axes: np.ndarray
+    colour: np.ndarray
 
 
-def nearest_hit(origins: np.ndarray, directions: np.ndarray, hair: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def person(seed: int) -> list[Part]:
+    """Head, hair, two eyes and shoulders; sizes and colours drawn from the seed."""
+    dice = np.random.default_rng(seed)
+    size, hair = dice.uniform(0.9, 1.1, 3), dice.uniform(0.9, 1.25)
+    skin, hair_colour, eye, shirt = dice.uniform([0.5, 0.35, 0.25], [0.95, 0.75, 0.65]), *dice.uniform(0, 0.9, (3, 3))
+    rows = [
+        ((0.0, 0.15, 0.0), (0.36, 0.46, 0.40) * size, skin),
+        ((0.0, 0.33, -0.10), np.array((0.41, 0.40, 0.40)) * hair, hair_colour),
+        ((-0.14, 0.20, 0.38), (0.07, 0.05, 0.06), eye),
+        ((0.14, 0.20, 0.38), (0.07, 0.05, 0.06), eye),
+        ((0.0, -0.65, -0.05), (0.70, 0.28, 0.30), shirt),
+    ]
+    return [Part(np.array(centre), np.array(axes), np.array(colour)) for centre, axes, colour in rows]
+
+
+def inside(parts: list[Part], points: np.ndarray) -> np.ndarray:
+    """Whether points [M, 3] lie in the person, [M] bool."""
+    return np.any([(((points - part.centre) / part.axes) ** 2).sum(-1) < 1 for part in parts], axis=0)
+
+
+def nearest_hit(parts: list[Part], origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Colour [M, 3] and whether anything is hit [M], of rays [M, 3], the nearest ellipsoid in front."""
     best = np.full(len(origins), np.inf)
     colour = np.zeros((len(origins), 3))
-    for number, (centre, axes, paint) in enumerate(PARTS):
-        half = np.array(axes) * (hair if number == 1 else 1.0)
-        o, d = (origins - np.array(centre)) / half, directions / half
+    for part in parts:
+        o, d = (origins - part.centre) / part.axes, directions / part.axes
         a, b, c = (d * d).sum(-1), (o * d).sum(-1), (o * o).sum(-1) - 1
         root = b * b - a * c
         t = np.where(root > 0, (-b - np.sqrt(np.maximum(root, 0))) / a, np.inf)
         closer = (t > 0) & (t < best)
         best = np.where(closer, t, best)
-        normal = (o + np.where(np.isfinite(t), t, 0.0)[:, None] * d) / half
+        normal = (o + np.where(np.isfinite(t), t, 0.0)[:, None] * d) / part.axes
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-        shaded = np.array(paint) * (0.75 + 0.25 * normal[:, 1:2])
-        colour = np.where(closer[:, None], shaded, colour)
+        colour = np.where(closer[:, None], part.colour * (0.75 + 0.25 * normal[:, 1:2]), colour)
     return colour, np.isfinite(best)
 
 
 def views(
-    count: int, size: int, *, seed: int = 0, hair: float = 1.0, supersample: int = 3
+    count: int, size: int, *, seed: int = 0, supersample: int = 3
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """rgba [V, H, W, 4] uint8, camera_to_world [V, 4, 4], intrinsics [V, 4] of the person from all sides."""
+    """rgba [V, H, W, 4] uint8, camera_to_world [V, 4, 4], intrinsics [V, 4] of person `seed` from all sides."""
     poses = cameras.sphere(count, reference_views=min(4, count - 1), radius=4.0, elevation=(-20.0, 40.0), seed=seed)
     lens, fine = cameras.pinhole(size, 30.0), cameras.pinhole(size * supersample, 30.0)
-    pictures = []
+    pictures, parts = [], person(seed)
     for pose in poses:
-        colour, hit = nearest_hit(*cameras.rays(pose, fine, size * supersample, size * supersample), hair=hair)
+        colour, hit = nearest_hit(parts, *cameras.rays(pose, fine, size * supersample, size * supersample))
         cut = (size, supersample, size, supersample)
         alpha = hit.reshape(*cut, 1).astype(float).mean((1, 3))
         mean = (colour * hit[:, None]).reshape(*cut, 3).mean((1, 3)) / np.maximum(alpha, 1e-9)

@@ -1,0 +1,294 @@
+"""Stage `decoder`: the MLP decoder all people share, learned together with the planes of the first of them (R29).
+
+People are dealt out to the ranks of torch.distributed; every step each rank draws some of its own anew, so that nobody
+is forgotten, and the decoder's gradients are averaged over all ranks. Everything random is a function of (seed, person,
+step), so the stage killed at any moment and run again ends with the same bits; the number of ranks may then change.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rodin.config import Config
+from rodin.field.decoder import Decoder
+from rodin.field.fit import HULL_LIMIT, Losses, Settings, next_guess, step_loss
+from rodin.field.occupancy import guess_filled
+from rodin.field.scene import Scene, make_scene
+from rodin.stages.hooks import Hooks, Stopped
+from rodin.store import manifest, results
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards
+from rodin.train import checkpoint
+from rodin.train.draws import generator
+from rodin.train.order import Order
+from rodin.train.ranks import Ranks
+
+FILE = "decoder.pt"
+SHOWN = 50
+CHECKPOINTS = 10
+
+
+def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
+    """Learn the decoder and publish it with the mean of its people's planes.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        shard: always 0; the ranks divide the work by themselves.
+        hooks: progress and the wish to stop.
+    """
+    if manifest.complete(folder.manifest("decoder", 0)):
+        return
+    with Ranks.from_environment() as ranks:
+        learning = Learning(config, folder, ranks)
+        steps = config.decoder.steps
+        every = max(1, steps // CHECKPOINTS)
+        while learning.step < steps:
+            learning.take_step()
+            hooks.progress(learning.step, steps, f"loss {learning.curve[-1]['loss']:.5f}")
+            stop = ranks.any(hooks.should_stop())
+            if stop or (learning.step % every == 0 and learning.step < steps):
+                learning.save()
+            if stop and learning.step < steps:
+                raise Stopped()
+        learning.publish()
+
+
+def load_decoder(folder: RunFolder, device: torch.device | str = "cpu") -> Decoder:
+    """The shared decoder of a run, frozen.
+
+    Args:
+        folder: the run.
+        device: where to put it.
+
+    Raises:
+        FileNotFoundError: stage `decoder` has not been run.
+    """
+    content = _published(folder)
+    decoder = Decoder(**{name: content[name] for name in ("channels", "width", "layers", "view_directions")})
+    decoder.load_state_dict(content["decoder"])
+    return decoder.to(device).eval().requires_grad_(False)
+
+
+def load_mean(folder: RunFolder, device: torch.device | str = "cpu") -> torch.Tensor:
+    """The mean planes [3, C, R, R] of the people the decoder was learned with; every fit starts from them."""
+    return _published(folder)["mean"].to(device)
+
+
+def fit_settings(config: Config, rays: int) -> Settings:
+    """The config's choices as the fitter wants them; `rays` of one step on one person."""
+    fit = config.fit
+    return Settings(
+        box=config.triplane.box,
+        rays=rays,
+        samples=fit.samples,
+        min_rescale=fit.min_rescale if fit.rescale else None,
+        losses=Losses(**fit.losses.model_dump()),
+    )
+
+
+def read_scene(
+    views: Shards, subject: str, config: Config, device: torch.device, fitted_views: int | None = None
+) -> Scene:
+    """One person's pictures but the held-out ones (or the first `fitted_views`), on the device, with their hull."""
+    fitted = slice(0, fitted_views or views.shape("rgba")[0] - config.fit.held_out_views)
+    return make_scene(
+        views.read(subject, "rgba", fitted),
+        views.read(subject, "camera_to_world")[fitted],
+        views.read(subject, "intrinsics")[fitted],
+        box=config.triplane.box,
+        hull_resolution=min(HULL_LIMIT, config.triplane.resolution),
+        device=device,
+    )
+
+
+def _published(folder: RunFolder) -> dict[str, Any]:
+    path = folder.stage("decoder") / FILE
+    if not manifest.complete(folder.manifest("decoder", 0)):
+        raise FileNotFoundError(f"{path}: the shared decoder is not there; run stage decoder first")
+    return checkpoint.read(path)
+
+
+@dataclass
+class Person:
+    """One person of this rank: pictures, what sets the planes [3, C, R, R] apart, the guess of where they are dense."""
+
+    subject: str
+    scene: Scene
+    apart: torch.Tensor
+    guess: torch.Tensor
+    visits: int = 0
+
+
+@dataclass
+class Learning:
+    """The state of the stage on one rank, and what a step, a checkpoint and the end do with it.
+
+    Source: R27, R29. Ours: a person's planes are shared planes plus what sets the person apart, so that every step
+    teaches what people have in common and the planes of all people stay alike.
+    """
+
+    config: Config
+    folder: RunFolder
+    ranks: Ranks
+    step: int = 0
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        config, device = self.config, self.ranks.device
+        plane = config.triplane
+        self.settings: Settings = fit_settings(config, config.decoder.rays)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.decoder = Decoder(plane.channels, plane.decoder_width, plane.decoder_layers, plane.view_directions).to(
+                device
+            )
+        shape = (3, plane.channels, plane.resolution, plane.resolution)
+        first = 0.1 * torch.randn(shape, generator=generator(config.seed, "first planes", 0))
+        self.shared = first.to(device).requires_grad_(True)
+        views = Shards(self.folder.stage("render"), "views")
+        wanted = [one for one in config.train_subjects()[: config.decoder.subjects] if one in views]
+        if len(wanted) < self.ranks.world:
+            raise ValueError(
+                f"decoder: got {len(wanted)} people with views for {self.ranks.world} ranks, "
+                "wanted at least one a rank; ask for fewer ranks or render more people"
+            )
+        self.people = []
+        for subject in wanted[self.ranks.rank :: self.ranks.world]:
+            scene = read_scene(views, subject, config, device)
+            apart = torch.zeros_like(self.shared).requires_grad_(True)
+            self.people.append(Person(subject, scene, apart, guess_filled(scene.hull)))
+        self.apart_adam = torch.optim.Adam([one.apart for one in self.people], betas=(0.9, 0.99))
+        self.common_adam = torch.optim.Adam(
+            [{"params": [self.shared]}, {"params": list(self.decoder.parameters())}], betas=(0.9, 0.99)
+        )
+        self.order = Order(len(self.people), config.seed + self.ranks.rank)
+        self._restore()
+
+    def take_step(self) -> None:
+        """One step of this rank's planes and of everybody's decoder."""
+        chosen = self._drawn()
+        mean = torch.zeros((), device=self.ranks.device)
+        self.apart_adam.zero_grad(set_to_none=True)
+        self.common_adam.zero_grad(set_to_none=True)
+        for person in chosen:
+            dice = generator(self.config.seed, f"decoder {person.subject}", self.step, self.ranks.device)
+            planes, settings = self.planes(person), self.settings
+            guess = next_guess(person.guess, planes.detach(), self.decoder, person.scene, settings, person.visits)
+            loss = step_loss(planes, self.decoder, person.scene, guess, settings, dice, self.shared.detach())
+            (loss / len(chosen)).backward()
+            mean += loss.detach() / len(chosen)
+            person.guess, person.visits = guess, person.visits + 1
+        common = [self.shared, *self.decoder.parameters()]
+        self.ranks.mean_([mean, *(parameter.grad for parameter in common if parameter.grad is not None)])
+        if not math.isfinite(float(mean)):
+            raise ValueError(
+                f"decoder: the loss is {float(mean)} at step {self.step}; lower decoder.planes_lr or decoder.decoder_lr"
+            )
+        self._move()
+        self.step += 1
+        if self.step % SHOWN == 0 or self.step in (1, self.config.decoder.steps):
+            drawn = self.step * self.config.decoder.subjects_per_step * self.ranks.world
+            self.curve.append({"stage": "decoder", "step": self.step, "samples": drawn, "loss": float(mean)})
+
+    def _drawn(self) -> list[Person]:
+        count = min(self.config.decoder.subjects_per_step, len(self.people))
+        places = self.order[range(self.step * count, (self.step + 1) * count)]
+        return [self.people[place] for place in dict.fromkeys(places.tolist())]
+
+    def _move(self) -> None:
+        fall = 0.55 + 0.45 * math.cos(math.pi * self.step / self.config.decoder.steps)
+        self.apart_adam.param_groups[0]["lr"] = self.config.decoder.planes_lr * fall
+        self.common_adam.param_groups[0]["lr"] = self.config.decoder.planes_lr * fall
+        self.common_adam.param_groups[1]["lr"] = self.config.decoder.decoder_lr * fall
+        self.apart_adam.step()
+        self.common_adam.step()
+
+    def planes(self, person: Person) -> torch.Tensor:
+        """A person's planes [3, C, R, R] in [-1, 1]."""
+        return (self.shared + person.apart).clamp(-1, 1)
+
+    def save(self) -> None:
+        """Save all ranks' state; it counts once rank 0 has published the list of its parts."""
+        name = f"step-{self.step:09d}"
+        content: dict[str, Any] = {"people": {one.subject: self._of(one) for one in self.people}}
+        if self.ranks.main:
+            content |= {"decoder": self.decoder.state_dict(), "shared": self.shared.detach()}
+            content |= {"adam": self.common_adam.state_dict()}
+        failure = None
+        try:
+            checkpoint.publish(self._states / name / f"rank-{self.ranks.rank:05d}.pt", content)
+        except OSError as error:
+            failure = error
+        if self.ranks.any(failure is not None):
+            raise failure or ValueError(f"rank {self.ranks.rank} stops because another could not save; see its message")
+        self.ranks.on_main(lambda: self._keep(name))
+
+    def publish(self) -> None:
+        """Write decoder.pt, the loss curve and the manifest; the saved state is then of no more use."""
+        mean = torch.stack([self.planes(one).detach() for one in self.people]).sum(0)
+        count = torch.tensor(float(len(self.people)), device=self.ranks.device)
+        self.ranks.sum_([mean, count])
+
+        def write() -> None:
+            home = self.folder.stage("decoder")
+            state = {name: value.cpu() for name, value in self.decoder.state_dict().items()}
+            content = {"decoder": state, **self.decoder.settings(), "mean": (mean / count).cpu(), "step": self.step}
+            checkpoint.publish(home / FILE, content)
+            results.write_rows(self.folder, "decoder", 0, self.curve)
+            people = self.config.train_subjects()[: self.config.decoder.subjects]
+            described = {"files": manifest.describe_files(home, [FILE]), "people": int(count), "of": len(people)}
+            manifest.publish(self.folder.manifest("decoder", 0), described)
+            shutil.rmtree(self._states, ignore_errors=True)
+
+        self.ranks.on_main(write)
+
+    @property
+    def _states(self) -> Path:
+        return self.folder.stage("decoder") / "state"
+
+    def _of(self, person: Person) -> dict[str, Any]:
+        adam = dict(self.apart_adam.state.get(person.apart, {}))
+        return {"apart": person.apart.detach(), "guess": person.guess, "visits": person.visits, "adam": adam}
+
+    def _keep(self, name: str) -> None:
+        parts = sorted(path.name for path in (self._states / name).glob("rank-*.pt"))[: self.ranks.world]
+        files = manifest.describe_files(self._states, [f"{name}/{part}" for part in parts])
+        manifest.publish(self._states / "last.json", {"step": self.step, "curve": self.curve, "files": files})
+        for old in self._states.glob("step-*"):
+            if old.name != name:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def _restore(self) -> None:
+        last = self._states / "last.json"
+        if not manifest.complete(last):
+            return
+        if problems := manifest.check_files(last):
+            raise ValueError(f"{problems[0].split(';')[0]}; delete {self._states} to learn the decoder from the start")
+        saved, mine = manifest.read(last), {one.subject: one for one in self.people}
+        for name in sorted(saved["files"]):
+            content = checkpoint.read(self._states / name)
+            if "decoder" in content:
+                self.decoder.load_state_dict(content["decoder"])
+                self.common_adam.load_state_dict(content["adam"])
+                with torch.no_grad():
+                    self.shared.copy_(content["shared"])
+            for subject in content["people"].keys() & mine.keys():
+                self._take(mine[subject], content["people"][subject])
+        self.step, self.curve = saved["step"], saved["curve"]
+
+    def _take(self, person: Person, content: dict[str, Any]) -> None:
+        with torch.no_grad():
+            person.apart.copy_(content["apart"])
+        person.guess, person.visits = content["guess"].to(self.ranks.device), content["visits"]
+        if content["adam"]:
+            device = self.ranks.device
+            self.apart_adam.state[person.apart] = {
+                name: value if name == "step" else value.to(device) for name, value in content["adam"].items()
+            }
