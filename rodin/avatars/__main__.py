@@ -1,0 +1,78 @@
+"""The process in which Blender lives: one JSON request a line on stdin, one JSON answer a line on stdout.
+
+A request is {"subject", "seed", "resolution", "samples", "device", "threads", "captions", "camera_to_world",
+"intrinsics", "output"}; the pictures go to the file `output` (npz, `rgba` [V, H, W, 4] uint8), the answer is
+{"subject", "output", "caption", "captions", "attributes", "seconds"}. Whatever Blender prints goes to stderr.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+
+def main() -> None:
+    """Answer requests until stdin ends."""
+    answers = _own_stdout()
+    for line in sys.stdin:
+        if line.strip():
+            answers.write(json.dumps(answer(json.loads(line))) + "\n")
+            answers.flush()
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Render one person as asked.
+
+    Args:
+        request: see the head of this module.
+
+    Returns:
+        The answer, when the file is in its place.
+    """
+    from rodin.avatars import blender, scene
+    from rodin.avatars.caption import captions
+    from rodin.avatars.person import draw
+
+    started = time.monotonic()
+    person = draw(request["seed"], request["subject"])
+    pictures = blender.render(
+        *scene.build(person),
+        np.array(request["camera_to_world"], dtype=np.float32),
+        np.array(request["intrinsics"], dtype=np.float32),
+        resolution=request["resolution"],
+        samples=request["samples"],
+        device=request.get("device", "CPU"),
+        threads=request.get("threads", 0),
+    )
+    _publish(Path(request["output"]), pictures)
+    texts = captions(person, request.get("captions", 1), request["seed"])
+    return {
+        "subject": request["subject"],
+        "output": request["output"],
+        "caption": texts[0],
+        "captions": texts,
+        "attributes": person.attributes(),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _publish(path: Path, pictures: np.ndarray) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as out:
+        np.savez(out, rgba=pictures)
+    temporary.replace(path)
+
+
+def _own_stdout() -> TextIO:
+    """The stdout of the process for answers alone; everyone else's writing to it goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+if __name__ == "__main__":
+    main()

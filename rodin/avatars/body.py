@@ -1,0 +1,181 @@
+"""The bust of a person: MakeHuman's base mesh under the person's shape, posed, scaled and rounded off below.
+
+A classical bust: arms down, cut under the chest, everything strictly inside the unit cube [-1, 1]^3.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from rodin.avatars import assets
+from rodin.avatars.geometry import triangulate
+from rodin.avatars.person import Person
+
+CHIN, CROWN, NECK_FRONT = 5225, 879, 1528
+"""vertex numbers of the base mesh"""
+HEAD_HEIGHT = 0.96
+"""chin to crown, world units"""
+CROWN_Y = 0.74
+FLOOR_Y = -0.93
+"""lowest point of the bust"""
+CUT_Y = -0.80
+"""below this the bust is rounded off"""
+ROUNDED = 0.42
+"""how far below the cut the surface is still used, world units before rounding"""
+ARM_TURN = np.radians(27.0)
+EYE_SCALE = 0.55
+"""eyes a little larger than life, so that they read in a small picture"""
+
+
+@dataclass(frozen=True)
+class Body:
+    """One person's shape.
+
+    Args:
+        rest: [N, 3] the base mesh in decimetres, where regions are told apart.
+        vertices: [N, 3] the person's, world units.
+        skin: triangles of the body's skin above the cut.
+        suit: triangles of the suit around it, what clothes are made of.
+        scale: world units a decimetre.
+    """
+
+    rest: np.ndarray
+    vertices: np.ndarray
+    skin: np.ndarray
+    suit: np.ndarray
+    scale: float
+
+    def group(self, name: str) -> np.ndarray:
+        """Triangles of one of the base mesh's groups."""
+        return triangulate(assets.template().groups[name])
+
+
+def build(person: Person) -> Body:
+    """The person's bust."""
+    base = assets.template()
+    rest = base.vertices
+    vertices = _round_off(_place(person, _squeeze(_lower_arms(_shaped(person)))))
+    low = CUT_Y - ROUNDED
+    scale, unrounded = vertices[1], vertices[2]
+    keep = unrounded[:, 1] > low
+    triangles = {name: triangulate(base.groups[name]) for name in ("body", "helper-tights")}
+    skin, suit = (faces[keep[faces].all(axis=1)] for faces in triangles.values())
+    return Body(rest, vertices[0], skin, suit, scale)
+
+
+def _shaped(person: Person) -> np.ndarray:
+    vertices = assets.template().vertices.copy()
+    for name, weight in _weights(person).items():
+        if abs(weight) > 1e-4:
+            numbers, offsets = assets.target(name)
+            vertices[numbers] += weight * offsets
+    return vertices
+
+
+def _weights(person: Person) -> dict[str, float]:
+    """Every shape change of a person and how much of it."""
+    gender = "female" if person.gender == "woman" else "male"
+    age = _between(person.age, ("child", "young", "old"))
+    muscle = _between(person.muscle, ("minmuscle", "averagemuscle", "maxmuscle"))
+    weight = _between(person.weight, ("minweight", "averageweight", "maxweight"))
+    weights: dict[str, float] = {}
+    for (years, a), (strength, m), (mass, w) in product(age.items(), muscle.items(), weight.items()):
+        weights[f"macrodetails/universal-{gender}-{years}-{strength}-{mass}"] = a * m * w
+    for (years, a), (origin, part) in product(age.items(), zip(("african", "asian", "caucasian"), person.origins)):
+        weights[f"macrodetails/{origin}-{gender}-{years}"] = a * part
+    for name, much in person.features.items():
+        weights |= _signed(name, much)
+    for side in "lr":
+        weights[f"eyes/{side}-eye-scale-incr"] = EYE_SCALE
+    for action, much in person.actions.items():
+        weights |= {f"face/{name}": much for name in _sides(action)}
+    return weights
+
+
+def _between(value: float, names: tuple[str, str, str]) -> dict[str, float]:
+    places = np.eye(3)
+    return {name: float(np.interp(value, (0, 0.5, 1), row)) for name, row in zip(names, places, strict=True)}
+
+
+def _signed(name: str, much: float) -> dict[str, float]:
+    """A feature of the draw as the assets' one-sided targets: "down|up" names both ends, else decr and incr."""
+    if name.startswith("head/head-") and name.rsplit("-", 1)[1] in ("oval", "round", "square", "triangular", "diamond"):
+        return {name: much}
+    low, high = f"{name}-decr", f"{name}-incr"
+    if "|" in name:
+        first, _, second = name.partition("|")
+        low, high = first, f"{first.rsplit('-', 1)[0]}-{second}"
+    whole = high if much > 0 else low
+    names = [whole.format(side=side) for side in "lr"] if "{side}" in whole else [whole]
+    return {each: abs(much) for each in names}
+
+
+def _sides(action: str) -> list[str]:
+    whole = ("jawOpen", "browInnerUp", "mouthFunnel")
+    return [action] if action in whole else [f"{action}Left", f"{action}Right"]
+
+
+def _lower_arms(vertices: np.ndarray) -> np.ndarray:
+    """Both arms turned down about the shoulder, each vertex as much as it follows the arm's bones."""
+    vertices, weights = vertices.copy(), assets.bone_weights()
+    for side, sign in ((".L", 1.0), (".R", -1.0)):
+        follows = sum(
+            values for bone, values in weights.items()
+            if bone.endswith(side) and bone.startswith(("upperarm", "lowerarm", "wrist", "metacarpal", "finger"))
+        )
+        joint = vertices[_joint(f"joint-{'l' if sign > 0 else 'r'}-shoulder")].mean(axis=0)
+        cosine, sine = np.cos(ARM_TURN), np.sin(ARM_TURN) * sign
+        turn = np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
+        arm = follows > 0.001
+        share = follows[arm, None]
+        vertices[arm] += share * ((vertices[arm] - joint) @ turn.T + joint - vertices[arm])
+    return vertices
+
+
+def _joint(name: str) -> np.ndarray:
+    return np.unique(assets.template().groups[name])
+
+
+def _squeeze(vertices: np.ndarray) -> np.ndarray:
+    """Shoulders and chest drawn in a little, as avatars have them, so that the head fills the picture."""
+    vertices = vertices.copy()
+    neck = vertices[_joint("joint-neck"), 1].mean()
+    below = np.clip((neck - vertices[:, 1]) / 0.9, 0, 1)
+    smooth = below * below * (3 - 2 * below)
+    vertices[:, 0] *= 1 - 0.14 * smooth
+    return vertices
+
+
+def _place(person: Person, vertices: np.ndarray) -> tuple[np.ndarray, float]:
+    height = vertices[CROWN, 1] - vertices[CHIN, 1]
+    scale = HEAD_HEIGHT / height
+    middle = np.array([0.0, vertices[CROWN, 1], 0.45])
+    placed = (vertices - middle) * scale + (0, CROWN_Y, 0)
+    wide = np.abs(placed[:, 0])
+    soft = 0.72 + 0.2 * np.tanh(np.maximum(wide - 0.72, 0) / 0.2)
+    placed[:, 0] = np.sign(placed[:, 0]) * np.where(wide > 0.72, soft, wide)
+    return placed, scale
+
+
+def _round_off(placed: tuple[np.ndarray, float]) -> tuple[np.ndarray, float, np.ndarray]:
+    """Below the cut, torso and arms close to rounded ends."""
+    vertices, scale = placed
+    arms = np.zeros(len(vertices))
+    for bone, values in assets.bone_weights().items():
+        if bone.startswith(("upperarm", "lowerarm", "wrist", "metacarpal", "finger")):
+            arms += values
+    low = vertices[:, 1] < CUT_Y
+    depth = np.clip((CUT_Y - vertices[:, 1]) / ROUNDED, 0, 1)
+    near = np.abs(vertices[:, 1] - CUT_Y) < 0.15
+    rounded = vertices.copy()
+    for region in (arms <= 0.5, (arms > 0.5) & (vertices[:, 0] > 0), (arms > 0.5) & (vertices[:, 0] < 0)):
+        ring = vertices[region & near]
+        middle = (ring.min(axis=0) + ring.max(axis=0)) / 2
+        chosen = region & low
+        for axis in (0, 2):
+            rounded[chosen, axis] = middle[axis] + (vertices[chosen, axis] - middle[axis]) * np.cos(
+                depth[chosen] * np.pi / 2
+            )
+        rounded[chosen, 1] = CUT_Y + (FLOOR_Y - CUT_Y) * np.sin(depth[chosen] * np.pi / 2)
+    return rounded, scale, vertices

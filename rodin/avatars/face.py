@@ -1,0 +1,225 @@
+"""The face's details: skin with lips and blush, eyes, lashes, brows, teeth and beards."""
+
+import numpy as np
+
+from rodin.avatars import assets
+from rodin.avatars.body import Body
+from rodin.avatars.geometry import (
+    Finish,
+    Mesh,
+    Obstacle,
+    Part,
+    Strands,
+    at,
+    compact,
+    extend,
+    clip,
+    normals,
+    scatter,
+    triangulate,
+)
+from rodin.avatars.person import Person, generator
+
+SKIN = Finish(roughness=0.5, specular=0.25)
+WET = Finish(roughness=0.08, specular=0.5)
+MATT = Finish(roughness=0.7, specular=0.1)
+PUPIL, IRIS = np.radians(15.0), np.radians(33.0)
+"""angles from the gaze, seen from the middle of the eyeball"""
+
+
+def parts(person: Person, body: Body) -> list[Part]:
+    """Everything of the face but the hair of the head."""
+    found: list[Part] = [skin(person, body), *eyes(person, body), *lashes(person, body), *teeth(body), brows(person, body)]
+    return found + beard(person, body)
+
+
+def skin(person: Person, body: Body) -> Mesh:
+    """The skin with the colour of its regions."""
+    colours = _skin_colours(person, body)
+    vertices, triangles, used = compact(body.vertices, body.skin)
+    return Mesh("skin", vertices, triangles, colours[used], SKIN)
+
+
+def eyes(person: Person, body: Body) -> list[Mesh]:
+    """Two balls with white, iris and pupil, looking ahead."""
+    balls = []
+    for side in "lr":
+        ball = body.vertices[np.unique(assets.template().groups[f"helper-{side}-eye"])]
+        centre = (ball.max(axis=0) + ball.min(axis=0)) / 2
+        balls.append(_eye(person, centre, 0.5 * float(np.ptp(ball[:, 1]))))
+    return balls
+
+
+def _eye(person: Person, centre: np.ndarray, radius: float) -> Mesh:
+    white, rim, iris = np.array((244, 242, 240)) / 255, np.array(person.eyes) / 255 * 0.4, np.array(person.eyes) / 255
+    edges = [(0, 0), (PUPIL * 0.97, 0), (PUPIL, 1), (IRIS * 0.85, 1), (IRIS * 0.9, 2), (IRIS * 0.99, 2), (IRIS * 1.06, 3)]
+    edges += [(angle, 3) for angle in np.linspace(IRIS * 1.3, np.pi, 9)]
+    tones = (np.array((12, 10, 12)) / 255, iris, rim, white)
+    sides, polar = 20, np.array([angle for angle, _ in edges])
+    around = 2 * np.pi * np.arange(sides) / sides
+    unit = np.stack(
+        [
+            np.sin(polar)[:, None] * np.cos(around),
+            np.sin(polar)[:, None] * np.sin(around),
+            np.broadcast_to(np.cos(polar)[:, None], (len(polar), sides)),
+        ],
+        axis=-1,
+    )
+    rows, column = np.arange(len(edges) - 1)[:, None] * sides, np.arange(sides)
+    beside = (column + 1) % sides
+    quads = np.stack([rows + column, rows + sides + column, rows + sides + beside, rows + beside], axis=-1)
+    colours = np.repeat(np.array([tones[tone] for _, tone in edges]), sides, axis=0)
+    return Mesh("eye", (centre + radius * unit).reshape(-1, 3), triangulate(quads.reshape(-1, 4)), colours, WET)
+
+
+def lashes(person: Person, body: Body) -> list[Mesh]:
+    """The dark rims of the lids."""
+    names = [name for name in assets.template().groups if "eyelashes" in name]
+    vertices, triangles, _ = compact(body.vertices, np.concatenate([body.group(name) for name in names]))
+    dark = np.array((22, 16, 14)) / 255
+    return [Mesh("lashes", vertices, triangles, np.tile(dark, (len(vertices), 1)), MATT)]
+
+
+def teeth(body: Body) -> list[Mesh]:
+    """Upper and lower teeth, seen when the mouth is open."""
+    vertices, triangles, _ = compact(
+        body.vertices, np.concatenate([body.group("helper-upper-teeth"), body.group("helper-lower-teeth")])
+    )
+    return [Mesh("teeth", vertices, triangles, np.tile(np.array((236, 232, 222)) / 255, (len(vertices), 1)), WET)]
+
+
+def brows(person: Person, body: Body) -> Strands:
+    """Two brows of short hairs on the ridge over the eyes."""
+    rng = generator(person.seed, "brows")
+    count, heavy = 150, 1.0 if person.gender == "man" else 0.72
+    along, across = rng.uniform(size=count), rng.uniform(-1, 1, count)
+    thin = heavy * 0.05 * np.clip(1.2 - along, 0.25, 0.9)
+    x = 0.11 + 0.42 * along
+    y = 7.47 + 0.13 * np.sin(np.pi * (0.1 + 0.72 * along)) + across * thin
+    sides = []
+    for sign in (1.0, -1.0):
+        roots = on_face(body, np.stack([sign * x, y], axis=1))
+        ends = on_face(body, np.stack([sign * (x + 0.07), y + 0.03 * (0.6 - along)], axis=1))
+        sides.append(np.stack([roots[0], (roots[0] + ends[0]) / 2 + 0.008 * roots[1], ends[0] + 0.004 * ends[1]], axis=1))
+    points = np.concatenate(sides)
+    colour = hair_tone(person) * 0.62 + (0.0 if person.hair_colour != "black" else 0.0)
+    return Strands("brows", points, np.broadcast_to([0.0065, 0.0065, 0.003], points.shape[:2]), _varied(rng, colour, len(points)))
+
+
+def hair_tone(person: Person) -> np.ndarray:
+    """The hair's colour, sRGB in 0..1; dyed hair keeps natural brows and beards."""
+    natural = {"blue": (70, 50, 40), "pink": (110, 76, 50)}.get(person.hair_colour, person.hair_rgb)
+    return np.array(natural) / 255
+
+
+def beard(person: Person, body: Body) -> list[Part]:
+    """Nothing, or hairs on the chin, the lip or both."""
+    if person.beard is None:
+        return []
+    rng = generator(person.seed, "beard")
+    rest, triangles = body.rest, body.skin
+    triangles = triangles[(body.rest[triangles][:, :, 1] < 7.3).all(axis=1)]
+    values = beard_region(rest, person.beard)
+    triangles, pairs, share = clip(values, triangles)
+    vertices = extend(body.vertices, pairs, share)
+    thick = person.beard != "stubble"
+    count = {"full beard": 2600, "goatee": 1100, "moustache": 500, "stubble": 1500}[person.beard]
+    chosen, weights = scatter(rng, vertices, triangles, count)
+    roots = at(vertices, triangles, chosen, weights)
+    out = at(normals(vertices, triangles), triangles, chosen, weights)
+    length = (0.05 if thick else 0.012) * rng.uniform(0.6, 1.2, (count, 1))
+    aim = out + rng.normal(0, 0.25, (count, 3)) + np.array((0, -1.1, 0.1))
+    aim /= np.linalg.norm(aim, axis=1, keepdims=True)
+    steps = np.linspace(0, 1, 4)[None, :, None]
+    points = roots[:, None] + length[:, None] * steps * (out[:, None] * (1 - steps) * 0.6 + aim[:, None] * (0.4 + 0.6 * steps))
+    radius = np.broadcast_to(np.array([0.007, 0.007, 0.006, 0.003]) * (1 if thick else 0.55), (count, 4))
+    return [Strands("beard", points, radius, _varied(rng, hair_tone(person) * 0.85, count))]
+
+
+def beard_region(rest: np.ndarray, kind: str) -> np.ndarray:
+    """Positive where a beard grows, on the base mesh in decimetres [N]."""
+    x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
+    lips = 0.09 - lip_distance(x, y)
+    above = np.minimum(np.minimum(y - 6.67, 6.83 - y), np.minimum(0.30 - x, z - 1.2))
+    front = np.minimum(np.minimum(6.66 - y, y - 6.02), np.minimum(0.29 - x, z - 0.9))
+    cheek = np.minimum(6.58 + 0.62 * np.clip((x - 0.25) / 0.4, 0, 1) - y, np.minimum(y - 5.98, z - 0.35))
+    region = {
+        "moustache": above,
+        "goatee": np.maximum(above, front),
+        "full beard": np.maximum(above, cheek),
+        "stubble": np.maximum(above, cheek),
+    }[kind]
+    return np.minimum(region, -lips)
+
+
+def lip_distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """How far outside the lips' oval a place of the face is, decimetres; negative on the lips."""
+    return (np.sqrt((x / 0.23) ** 2 + ((y - 6.61) / 0.1) ** 2) - 1) * 0.1
+
+
+def on_face(body: Body, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where points of the base mesh's frontal picture lie on the person.
+
+    Args:
+        body: the person's shape.
+        places: [M, 2] x, y in decimetres of the base mesh.
+
+    Returns:
+        points [M, 3] and normals [M, 3], world units.
+    """
+    flat = body.rest[body.skin]
+    front = (flat[:, :, 2].min(axis=1) > 0.6) & (flat[:, :, 1].min(axis=1) > 5.9)
+    triangles, flat = body.skin[front], flat[front]
+    edge1, edge2 = (flat[:, 1] - flat[:, 0])[:, :2], (flat[:, 2] - flat[:, 0])[:, :2]
+    area = edge1[:, 0] * edge2[:, 1] - edge1[:, 1] * edge2[:, 0]
+    keep = area > 1e-9
+    triangles, flat, edge1, edge2, area = triangles[keep], flat[keep], edge1[keep], edge2[keep], area[keep]
+    offset = places[:, None] - flat[None, :, 0, :2]
+    u = (offset[..., 0] * edge2[:, 1] - offset[..., 1] * edge2[:, 0]) / area
+    v = (edge1[:, 0] * offset[..., 1] - edge1[:, 1] * offset[..., 0]) / area
+    depth = flat[:, 0, 2] + u * (flat[:, 1, 2] - flat[:, 0, 2]) + v * (flat[:, 2, 2] - flat[:, 0, 2])
+    outside = np.maximum(np.maximum(-u, -v), u + v - 1)
+    chosen = np.where(outside < 1e-6, depth, -100 - outside).argmax(axis=1)
+    row = np.arange(len(places))
+    weights = np.stack([1 - u[row, chosen] - v[row, chosen], u[row, chosen], v[row, chosen]], axis=1)
+    direction = normals(body.vertices, body.skin)
+    return at(body.vertices, triangles, chosen, weights), at(direction, triangles, chosen, weights)
+
+
+def _skin_colours(person: Person, body: Body) -> np.ndarray:
+    """sRGB in 0..1 of every vertex of the base mesh."""
+    rest, tone = body.rest, np.array(person.skin) / 255
+    x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
+    colours = np.tile(tone, (len(rest), 1))
+    face = np.clip((z - 0.9) / 0.3, 0, 1)
+    blush = 0.5 * face * np.exp(-(((x - 0.42) / 0.2) ** 2) - ((y - 6.95) / 0.2) ** 2)
+    blush += 0.35 * face * np.exp(-((x / 0.13) ** 2) - ((y - 6.92) / 0.12) ** 2)
+    colours = _mix(colours, tone * np.array((1.02, 0.78, 0.76)), blush)
+    lids = 0.35 * face * np.exp(-(((x - 0.31) / 0.2) ** 2) - ((y - 7.33) / 0.12) ** 2)
+    colours = _mix(colours, tone * np.array((0.8, 0.66, 0.66)), lids)
+    colours = _mix(colours, np.array(person.lips) / 255, lip_mask(len(rest)))
+    inside = (z < 1.3) & (x < 0.28) & (y > 6.45) & (y < 6.85) & (z > 0.3)
+    colours[inside] = np.array((110, 40, 40)) / 255
+    if person.beard == "stubble":
+        shade = np.clip(beard_region(rest, "stubble") / 0.05, 0, 1) * 0.3
+        colours = _mix(colours, hair_tone(person), shade)
+    return colours
+
+
+def lip_mask(count: int) -> np.ndarray:
+    """How much each vertex of the base mesh belongs to the lips [count], from what the lips' own targets move."""
+    mask = np.zeros(count)
+    for name in ("mouth/mouth-upperlip-volume-incr", "mouth/mouth-lowerlip-volume-incr"):
+        numbers, offsets = assets.target(name)
+        size = np.linalg.norm(offsets, axis=1)
+        mask[numbers] = np.maximum(mask[numbers], size / size.max())
+    return np.clip((mask - 0.15) / 0.3, 0, 1)
+
+
+def _mix(colours: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
+    return colours + share[:, None] * (other - colours)
+
+
+def _varied(rng: np.random.Generator, colour: np.ndarray, count: int) -> np.ndarray:
+    """A colour for each hair, a little lighter or darker than the given one."""
+    return np.clip(colour * rng.uniform(0.8, 1.15, (count, 1)), 0, 1)

@@ -1,0 +1,43 @@
+"""Light on a person: a key lamp, a fill lamp and an even white from all around."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rodin.avatars.person import Person
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """A square lamp that shines at the origin: position [3], side length, watts and linear colour."""
+
+    position: tuple[float, float, float]
+    size: float
+    power: float
+    colour: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Light:
+    """The lamps and the even light from all around (linear)."""
+
+    lamps: tuple[Lamp, ...]
+    world: tuple[float, float, float]
+
+
+def light(person: Person) -> Light:
+    """The lamps of a person's draw."""
+    azimuth, elevation, strength, warmth = person.light
+    tint = (1 + 0.05 * warmth, 1.0, 1 - 0.05 * warmth)
+    key = Lamp(_place(azimuth, elevation, 4.0), 1.6, 170 * strength, tint)
+    fill = Lamp(_place(azimuth + (140 if azimuth < 0 else -140), 15, 4.5), 2.5, 60, (1.0, 1.0, 1.0))
+    return Light((key, fill), (0.5, 0.5, 0.5))
+
+
+def _place(azimuth: float, elevation: float, distance: float) -> tuple[float, float, float]:
+    a, e = np.radians(azimuth), np.radians(elevation)
+    return (
+        float(distance * np.sin(a) * np.cos(e)),
+        float(distance * np.sin(e)),
+        float(distance * np.cos(a) * np.cos(e)),
+    )
