@@ -85,7 +85,8 @@ def guidance(run: Path, path: Path, mark: bool) -> None:
             )
             axes.set_xticks(range(len(scales)), [scale_name(scale) for scale in scales])
             axes.set(title=METRICS[metric][0], xlabel="guidance scale")
-            axes.legend()
+            axes.margins(y=0.2)
+            axes.legend(loc="upper right", ncols=2)
 
 
 def resolutions(run: Path, path: Path, mark: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,6 @@ HEADINGS = {
     "ssim": "SSIM ↑",
     "lpips": "LPIPS ↓",
     "gain_psnr": "ours better by, dB",
-    "gain_ssim": "ours better by, SSIM",
     "peak_rss_mb": "peak memory, MB",
     "longest_seconds": "longest task, s",
     "hit_rate": "hit rate",
@@ -31,7 +31,8 @@ HEADINGS = {
     "expected_first": "expected at first",
     "expected_last": "expected at last",
 }
-HIDDEN = ("note", "key")
+NUMBER = re.compile(r"[+−]?[\d.,]+²?( \[[−\d.]+, [−\d.]+\])?")
+HIDDEN = ("note", "key", "gain_ssim")
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _shown(key: str, rows: Sequence[Row]) -> bool:
 
 
 def _numeric(texts: Sequence[str]) -> bool:
-    return all(text == DASH or text.lstrip("+−")[:1].isdigit() for text in texts)
+    return all(text == DASH or NUMBER.fullmatch(text) for text in texts)
 
 
 def _flat(value: Any) -> Any:

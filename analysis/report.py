@@ -12,7 +12,7 @@ from analysis.gather import Findings, gather
 from analysis.headlines import headlines
 from analysis.layout import Grid, grid
 from analysis.page import cards, code, document, folded, html_table, missing, paragraph, picture, section
-from analysis.paper import SCALE
+from analysis.paper import DASH, SCALE
 from analysis.provenance import about, config_of, flat_config, fresh_command, setting
 from rodin.store.atomic import publish_bytes
 from rodin.store.run_folder import RunFolder
@@ -164,16 +164,18 @@ def _verdict(found: Findings) -> str:
 
 def _why_different(config: dict[str, Any]) -> list[str]:
     """Why ours and the paper's numbers are not the same measurement, and the scales side by side."""
-    lines = [
-        [what, "—" if (value := setting(config, key)) is None else f"{value:,}", theirs]
-        for what, (key, theirs) in SCALE.items()
-    ]
+    lines = [[what, _scale(setting(config, key), theirs), theirs] for what, (key, theirs) in SCALE.items()]
     return [
         "<h3>Why the numbers differ</h3>",
         paragraph(WHY),
         html_table(Grid(["", "this run", "paper"], lines, []), "Scale of this run and of the paper"),
         paragraph("Not measured here: Table 2, the paper's user study, needs people's answers.", soft=True),
     ]
+
+
+def _scale(value: Any, theirs: str) -> str:
+    """A value of the config as the paper writes its own: a side as a square."""
+    return DASH if value is None else f"{value:,}" + ("²" if theirs.endswith("²") else "")
 
 
 def _reproduce(run: Path, config: dict[str, Any], facts: dict[str, str]) -> list[str]:
