@@ -9,6 +9,9 @@ from rodin.store.errors import StoreError, disk_error
 from rodin.store.reader import Shards, manifest_paths
 from rodin.store.run_folder import RunFolder
 
+FOLDERS = {kind: kind for kind in schema.KINDS}
+"""kind of shard -> its folder in a run"""
+
 
 def repair(run: RunFolder, progress: Callable[[int, int, str], None] | None = None) -> list[str]:
     """Check every shard of a run and withdraw the manifests of damaged ones.
@@ -23,8 +26,8 @@ def repair(run: RunFolder, progress: Callable[[int, int, str], None] | None = No
         one line a problem; empty if all is well.
     """
     problems = []
-    for kind in schema.KINDS:  # each lies in a folder of its own name
-        folder = run.path / kind
+    for kind, name in FOLDERS.items():
+        folder = run.path / name
         unread = [path for path in manifest_paths(folder) if not readable(path)]
         problems += [f"{path}: damaged manifest" for path in unread]
         withdraw(unread)
