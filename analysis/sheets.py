@@ -130,9 +130,9 @@ def reconstruction(run: Path, path: Path, mark: bool) -> None:
         quality = next((row["psnr"] for row in meta.get("rows", []) if row.get("method") == OURS), None)
         told = "" if quality is None else f": {quality:.1f} dB"
         lines.append(
-            Line(_captioned(truth, "given" if meta["views"][0] == 0 else "real"), f"person {person}{told}", 130)
+            Line(_captioned(list(truth), "given" if meta["views"][0] == 0 else "real"), f"person {person}{told}", 130)
         )
-        lines.append(Line(_captioned(ours, "made of it"), side=130))
+        lines.append(Line(_captioned(list(ours), "made of it"), side=130))
     save_sheet(path, contact_sheet(lines, mark), "Reconstruction from one picture")
 
 
