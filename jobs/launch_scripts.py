@@ -40,7 +40,7 @@ class Batch:
     throttle: int
 
 
-def batches(stage: Stage, ask: Ask, shards: list[int], total: int, site: Site) -> list[Batch]:
+def batches(stage: Stage, ask: Ask, shards: list[int], total: int, site: Site, more_time: float = 1.0) -> list[Batch]:
     """A stage's missing shards as few arrays, each under MaxArraySize, the throttle divided over them.
 
     Args:
@@ -49,12 +49,13 @@ def batches(stage: Stage, ask: Ask, shards: list[int], total: int, site: Site) -
         shards: missing.
         total: shards of the whole stage.
         site: the cluster.
+        more_time: factor on the wall time, after a try that ran out of it.
     """
     each = ask.minutes / max(total, 1)
     elements = deal(shards, element_count(len(shards), each, site))
     arrays = deal(range(len(elements)), math.ceil(len(elements) / site.max_array_size))
     longest = max(len(element) for element in elements)
-    minutes = min(site.max_minutes, whole_minutes(each * longest))
+    minutes = min(site.max_minutes, math.ceil(more_time * whole_minutes(each * longest)))
     throttle = max(1, site.throttle // len(arrays))
     return [Batch(stage, ask, tuple(elements[n] for n in numbers), minutes, throttle) for numbers in arrays]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import time
 import uuid
 from collections.abc import Callable
@@ -50,7 +52,8 @@ class SlurmLauncher:
             if not shards:
                 continue
             total = self.run.config.shards(stage.name)
-            for batch in batches(stage, self._ask(stage), shards, total, self.run.site):
+            more_time, _ = self.factor.get(stage.name, (1.0, 1.0))
+            for batch in batches(stage, self._ask(stage), shards, total, self.run.site, more_time):
                 before = [job for name in stage.after for job in jobs.get(name, [])]
                 submission = self._send(batch, before)
                 jobs.setdefault(stage.name, []).append(submission.job_id)
@@ -59,9 +62,9 @@ class SlurmLauncher:
 
     def _ask(self, stage: Stage) -> Ask:
         ask, site = self.run.ask(stage), self.run.site
-        time_factor, memory_factor = self.factor.get(stage.name, (1.0, 1.0))
+        _, memory_factor = self.factor.get(stage.name, (1.0, 1.0))
         memory = min(site.memory_gb_per_node, ask.memory_gb * memory_factor)
-        return dataclasses.replace(ask, minutes=(ask.minutes + 5) * time_factor, memory_gb=memory)
+        return dataclasses.replace(ask, memory_gb=memory)
 
     def _live(self) -> dict[str, tuple[set[str], set[int]]]:
         """Stage -> (job ids, shards) still in the queue."""
@@ -93,7 +96,8 @@ class SlurmLauncher:
         root = str(folder.path.resolve())
         elements = [Element(root, (Task(batch.stage.name, shards),), batch.ask.cpus) for shards in batch.elements]
         try:
-            jobs = executor.submit_array(elements)
+            with contextlib.redirect_stderr(io.StringIO()):  # submitit tells there what the exception tells again
+                jobs = executor.submit_array(elements)
         except Exception as error:
             slurm_client.cancel_named(job_name(batch.stage.name, uid))
             remove_orphans(folder, batch.stage.name)

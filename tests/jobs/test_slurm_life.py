@@ -1,0 +1,208 @@
+"""The life of a run under a Slurm with scripted faults: sent once, sent again, never sent twice."""
+
+import json
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from oracles.fake_slurm import install
+from oracles.obedient import ROOT, Rodin
+
+SITE = """
+name = "fake"
+partition = "main"
+account = "mine"
+cpus_per_node = 4
+throttle = 8
+max_array_size = 3
+poll_seconds = 0.01
+setup = ["export FROM_THE_SITE=yes"]
+[extra]
+reservation = "today"
+"""
+SHORT = "render,decoder,fit"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Path:
+    folder = tmp_path / "slurm"
+    install(folder)
+    (tmp_path / "site.toml").write_text(SITE)
+    return folder
+
+
+@pytest.fixture
+def slurm(rodin: Rodin, cluster: Path) -> Rodin:
+    path = f"{cluster / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return replace(rodin, environment={"FAKE_SLURM": str(cluster), "PATH": path})
+
+
+def run(slurm: Rodin, *arguments: str, **extra: str):
+    return slurm("run", "tiny", "--cluster", "slurm", "--site", "site.toml", *arguments, **extra)
+
+
+def jobs(cluster: Path) -> dict[str, dict]:
+    return json.loads((cluster / "jobs.json").read_text())
+
+
+def stages_sent(cluster: Path) -> list[str]:
+    """Stage of each sbatch, in order."""
+    found = {job.split("_")[0]: one["flags"]["job-name"] for job, one in jobs(cluster).items()}
+    return [name.split("-", 1)[1].rpartition("-")[0] for name in found.values()]
+
+
+def test_whole_run_in_dependency_order(slurm: Rodin, cluster: Path):
+    done = run(slurm)
+    assert done.returncode == 0, done.stderr
+    assert "report: runs/tiny/report.html" in done.stdout
+    sent = stages_sent(cluster)
+    assert sent[:2] == ["render", "clip"]
+    assert sent.count("sweep-cfg") == 2  # five elements, arrays of three at most
+    by_id = {number: stage for number, stage in enumerate(sent, start=1)}
+    for job in jobs(cluster).values():
+        stage = job["flags"]["job-name"].split("-", 1)[1].rpartition("-")[0]
+        wanted = [by_id[int(one)] for one in job["flags"].get("dependency", "").strip("'").split(":")[1:]]
+        assert (not wanted) == (stage == "render")
+        assert job["flags"]["kill-on-invalid-dep"] == "yes"
+        assert job["flags"]["partition"] == "main"
+        assert job["flags"]["reservation"] == "today"
+        assert "export FROM_THE_SITE=yes" in job["text"]
+        assert "--cpus-per-task" in job["text"].split("srun")[1]
+        assert int(job["flags"].get("array", "0-0").split("-")[1].split("%")[0]) < 3
+    ledger = [json.loads(path.read_text()) for path in (slurm.cwd / "runs/tiny/jobs/submissions").glob("*.json")]
+    assert sorted(one["stage"] for one in ledger) == sorted(sent)
+    assert sorted(shard for one in ledger if one["stage"] == "sweep-cfg" for e in one["elements"] for shard in e) == [
+        *range(5)
+    ]
+
+
+def test_dry_run_prints_the_very_scripts_and_writes_nothing(slurm: Rodin, cluster: Path, touched):
+    before = touched(slurm.cwd)
+    dry = run(slurm, "--dry-run", "--json")
+    assert dry.returncode == 0, dry.stderr
+    assert touched(slurm.cwd) == before
+    scripts = json.loads(dry.stdout)
+    assert run(slurm, "--no-wait", FAKE_SLURM_HOLD="yes").returncode == 0
+    sent = {}
+    for name, job in jobs(cluster).items():
+        sent.setdefault(name.split("_")[0], job["text"])
+    assert len(scripts) == len(sent)
+    ids = {one["name"]: number for one, number in zip(scripts, sent, strict=True)}
+    for one, text in zip(scripts, sent.values(), strict=True):
+        expected = one["script"]
+        for name, number in ids.items():
+            expected = expected.replace(name, number)
+        uid = next(line for line in text.splitlines() if "--job-name" in line).rpartition("-")[2]
+        assert text == expected.replace("-UID\n", f"-{uid}\n")
+
+
+def test_resume_sends_only_what_is_missing(slurm: Rodin, cluster: Path):
+    failed = run(slurm, "--stages", SHORT, RODIN_FAKE_FIT="@1:user:planes are bad")
+    assert failed.returncode == 2
+    assert failed.stderr.splitlines()[-1] == "rodin: error: fit: planes are bad"
+    count = len(stages_sent(cluster))
+    mended = run(slurm, "--stages", SHORT)
+    assert mended.returncode == 0, mended.stderr
+    assert stages_sent(cluster)[count:] == ["fit"]
+    assert sorted(shard for shard, *_ in slurm.starts("planes")) == ["0", "1", "1"]
+
+
+def test_nothing_is_sent_twice(slurm: Rodin, cluster: Path):
+    for _ in range(2):
+        sent = run(slurm, "--no-wait", FAKE_SLURM_HOLD="yes")
+        assert sent.returncode == 0, sent.stderr
+        assert "still to come: render (3)" in sent.stdout
+    assert len(stages_sent(cluster)) == len(set(stages_sent(cluster))) + 1  # sweep-cfg is two arrays
+    states = {
+        row["stage"]: row for row in json.loads(slurm("status", "runs/tiny", "--json", FAKE_SLURM_HOLD="y").stdout)
+    }
+    assert states["render"]["state"] == "queued"
+    assert states["render"]["jobs"] == ["1_0", "1_1", "1_2"]
+    cancelled = slurm("cancel", "runs/tiny", FAKE_SLURM_HOLD="yes")
+    assert "15 jobs" in cancelled.stdout
+    assert {job["state"] for job in jobs(cluster).values()} == {"CANCELLED"}
+    assert run(slurm, "--stages", "render").returncode == 0
+
+
+@pytest.mark.parametrize(("state", "accounting"), [("TIMEOUT", "on"), ("OUT_OF_MEMORY", "off"), ("NODE_FAIL", "on")])
+def test_death_of_its_surroundings_is_sent_again(slurm: Rodin, cluster: Path, state: str, accounting: str):
+    (cluster / "faults").write_text(f"end fit {state}\n" + ("sacct off\n" if accounting == "off" else ""))
+    done = run(slurm, "--stages", SHORT)
+    assert done.returncode == 0, done.stderr
+    assert f"fit: ended by {state}" in done.stderr
+    first, second = [job["flags"] for job in jobs(cluster).values() if "-fit-" in job["flags"]["job-name"]][0::2]
+    assert (int(second["time"]) > int(first["time"])) == (state == "TIMEOUT")
+    assert (int(second["mem"][:-1]) > int(first["mem"][:-1])) == (state == "OUT_OF_MEMORY")
+    assert "array" not in second  # one shard was missing
+
+
+def test_no_hope_after_the_retries(slurm: Rodin, cluster: Path):
+    (cluster / "faults").write_text("end fit TIMEOUT\nend fit TIMEOUT\nend fit TIMEOUT\nend fit TIMEOUT\n")
+    failed = run(slurm, "--stages", SHORT)
+    assert failed.returncode == 1
+    assert "ended as TIMEOUT" in failed.stderr.splitlines()[-1]
+
+
+def test_deterministic_error_is_not_tried_again(slurm: Rodin, cluster: Path):
+    failed = run(slurm, "--stages", SHORT, RODIN_FAKE_DECODER="crash:boom")
+    assert failed.returncode == 1
+    assert "RuntimeError: boom" in failed.stderr
+    assert stages_sent(cluster).count("decoder") == 1
+    assert {job["state"] for job in jobs(cluster).values() if "-fit-" in job["flags"]["job-name"]} == {"CANCELLED"}
+
+
+def test_refused_submission_is_one_line_and_leaves_no_pickle(slurm: Rodin, cluster: Path):
+    (cluster / "faults").write_text("refuse")
+    failed = run(slurm)
+    assert failed.returncode == 1
+    assert "render: sbatch refused" in failed.stderr
+    assert "Invalid account" in failed.stderr
+    assert len(failed.stderr.splitlines()) == 1
+    assert list((slurm.cwd / "runs" / "tiny").rglob("*.pkl")) == []
+    assert run(slurm, "--stages", "render").returncode == 0
+
+
+def test_submission_of_unknown_outcome_is_cancelled(slurm: Rodin, cluster: Path):
+    (cluster / "faults").write_text("lost")
+    assert run(slurm, "--stages", "render").returncode == 1
+    assert {job["state"] for job in jobs(cluster).values()} == {"CANCELLED"}
+    assert run(slurm, "--stages", "render").returncode == 0
+    assert len(slurm.starts("views")) == 3
+
+
+def test_deaf_slurm_is_waited_for(slurm: Rodin, cluster: Path):
+    assert run(slurm, "--stages", "render", "--no-wait", FAKE_SLURM_HOLD="yes").returncode == 0
+    (cluster / "faults").write_text("down 1")
+    failed = run(slurm, "--stages", "render")
+    assert failed.returncode == 1
+    assert "does not answer" in failed.stderr
+    assert slurm("status", "runs/tiny").returncode == 0
+    assert run(slurm, "--stages", "render").returncode == 0
+    assert stages_sent(cluster) == ["render"]
+
+
+def test_status_calls_slurm_at_most_once_each(slurm: Rodin, cluster: Path):
+    run(slurm, "--no-wait", FAKE_SLURM_HOLD="yes")
+    (cluster / "calls").write_text("")
+    slurm("status", "runs/tiny", FAKE_SLURM_HOLD="yes")
+    calls = [line.split()[0] for line in (cluster / "calls").read_text().splitlines()]
+    assert calls.count("squeue") == 1
+    assert calls.count("sacct") <= 1
+    assert len(calls) <= 2
+
+
+def test_pickles_hold_names_only(slurm: Rodin, cluster: Path):
+    run(slurm, "--stages", "render", "--no-wait", FAKE_SLURM_HOLD="yes")
+    pickles = list((slurm.cwd / "runs/tiny/jobs/logs/render").glob("*.pkl"))
+    assert len(pickles) == 3
+    assert all(path.stat().st_size < 1000 for path in pickles)
+
+
+def test_by_hand_script_is_bash():
+    script = ROOT / "slurm" / "stage.sbatch"
+    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+    done = subprocess.run(["bash", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "usage" in done.stderr
