@@ -1,0 +1,169 @@
+"""Stage `render`: pictures of synthetic people (R21-R24), a shard of people at a time.
+
+Blender lives in a process of its own (`python -m rodin.avatars`): its memory ends with it, its licence and its crashes
+stay on its side. A person is whole or missing; a shard that was stopped goes on with the people it lacks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rodin.config import Config
+from rodin.field import cameras
+from rodin.stages.hooks import Hooks, Stopped
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import ShardWriter
+
+QUIT_SECONDS = 10.0
+LAST_LINES = 4
+
+
+def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
+    """Render the people of one shard into a store of kind `views`.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        shard: which people, see `Config.subjects_of`.
+        hooks: progress and the wish to stop, heeded between people.
+    """
+    subjects = config.subjects_of("render", shard)
+    with ShardWriter(folder.stage("render"), shard, "views", subjects, _shapes(config), _attributes(config)) as writer:
+        missing = writer.missing()
+        if missing:
+            _render(config, writer, missing, hooks)
+        writer.publish()
+
+
+def views_of(config: Config, subject: str) -> tuple[np.ndarray, np.ndarray]:
+    """The cameras of one person: camera_to_world [V, 4, 4] and intrinsics [V, 4], float32."""
+    data = config.data
+    digest = hashlib.sha256(f"cameras {config.seed} {subject}".encode()).digest()
+    poses = cameras.sphere(
+        data.views,
+        reference_views=data.reference_views,
+        radius=data.camera_radius,
+        elevation=data.elevation,
+        seed=int.from_bytes(digest[:8], "little"),
+    )
+    return poses, np.tile(cameras.pinhole(data.resolution, data.fov_degrees), (data.views, 1))
+
+
+def _render(config: Config, writer: ShardWriter, missing: list[str], hooks: Hooks) -> None:
+    whole = len(writer.subjects)
+    hooks.progress(whole - len(missing), whole, "starting Blender")
+    with tempfile.TemporaryDirectory(prefix="rodin-render-") as scratch, _blender(Path(scratch)) as child:
+        for number, subject in enumerate(missing):
+            if hooks.should_stop():
+                raise Stopped(f"render: {len(missing) - number} people still to do; run the same command again")
+            poses, intrinsics = views_of(config, subject)
+            output = Path(scratch) / f"{number}.npz"
+            answer = child.ask(_request(config, subject, poses, intrinsics, output))
+            with np.load(output, allow_pickle=False) as arrays:
+                rgba = arrays["rgba"]
+            output.unlink()
+            meta = {name: answer[name] for name in ("caption", "captions", "attributes")}
+            writer.add(subject, meta=meta, rgba=rgba, camera_to_world=poses, intrinsics=intrinsics)
+            hooks.progress(whole - len(missing) + number + 1, whole, f"{subject} in {answer['seconds']:.1f} s")
+
+
+def _shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    views, size = config.data.views, config.data.resolution
+    return {"rgba": (views, size, size, 4), "camera_to_world": (views, 4, 4), "intrinsics": (views, 4)}
+
+
+def _attributes(config: Config) -> dict[str, Any]:
+    return {"source": "avatars", "seed": config.seed, "resolution": config.data.resolution}
+
+
+def _request(config: Config, subject: str, poses: np.ndarray, intrinsics: np.ndarray, output: Path) -> dict[str, Any]:
+    return {
+        "subject": subject,
+        "seed": config.seed,
+        "resolution": config.data.resolution,
+        "samples": config.data.samples,
+        "device": config.data.device,
+        "threads": len(os.sched_getaffinity(0)),
+        "captions": config.data.captions,
+        "camera_to_world": poses.tolist(),
+        "intrinsics": intrinsics.tolist(),
+        "output": str(output),
+    }
+
+
+class _Child:
+    """The process that renders, asked one person at a time."""
+
+    def __init__(self, process: subprocess.Popen[str], complaints: Path) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the rendering process was started without pipes")
+        self._process, self._complaints = process, complaints
+        self._questions, self._answers = process.stdin, process.stdout
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """One request and its answer; raises RuntimeError when the process died of it."""
+        try:
+            self._questions.write(json.dumps(request) + "\n")
+            self._questions.flush()
+            line = self._answers.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            code = self._process.wait()
+            lines = self._complaints.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
+            said = " | ".join(each.strip() for each in lines) or "nothing"
+            raise RuntimeError(
+                f"subject {request['subject']}: the rendering process ended with status {code}; it last said: {said}"
+            )
+        return json.loads(line)
+
+    def end(self) -> None:
+        """End the process; at once where we leave because of a fault."""
+        with suppress(BrokenPipeError):
+            self._questions.close()
+        try:
+            self._process.wait(timeout=QUIT_SECONDS if sys.exc_info()[0] is None else 0.5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._answers.close()
+
+
+@contextmanager
+def _blender(scratch: Path) -> Iterator[_Child]:
+    """The rendering process, ended on the way out."""
+    lacking = [name for name in ("bpy", "anny") if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise ValueError(
+            f"stage render needs {' and '.join(lacking)}, not installed here: pip install -e '.[demo]', "
+            "or bring in views of your own with `rodin import`"
+        )
+    complaints = scratch / "complaints"
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    with complaints.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rodin.avatars"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, "PYTHONPATH": path},
+            text=True,
+        )
+    child = _Child(process, complaints)
+    try:
+        yield child
+    finally:
+        child.end()
