@@ -31,6 +31,9 @@ def import_transforms(
     run: Annotated[Path, typer.Option("--run", help="run folder; made where it is not there")],
     name: Annotated[str, typer.Option("--preset", help="preset of a new run")] = "small",
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one key")] = None,
+    scale: Annotated[float, typer.Option("--scale", help="our units in one of the capture's")] = 1.0,
+    centre: Annotated[str, typer.Option("--centre", metavar="X,Y,Z", help="middle of the head there")] = "0,0,0",
+    up: Annotated[str, typer.Option("--up", help="upward axis of the capture: y or z")] = "y",
     as_json: JSON = False,
 ) -> None:
     """Bring in NeRF or nerfstudio data as the views of a run.
@@ -45,12 +48,27 @@ def import_transforms(
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such folder; wanted one with transforms.json")
     screen = Screen(quiet=as_json)
-    found = library("rodin.store.transforms", "plan_import")(source, config)
+    module = "rodin.stages.import_transforms"
+    world = library(module, "World")(config.triplane.box, three_numbers(centre), scale, up)
+    write = library(module, "plan_import")(source, config, world)
     with driving(folder):
         write_config(folder, config)
-        made = found(folder, screen.meter("import"))
+        made = write(folder, screen.meter("import"))
     screen.clear()
-    print(json.dumps(made) if as_json else f"{run}: {made}; go on with `rodin run {name}`")
+    if as_json:
+        print(json.dumps(made))
+    else:
+        told = f"{made['people']} people with {made['views']} views each"
+        print(f"{run}: {told}; go on with `rodin run {run}/run.toml --run {run}`")
+
+
+def three_numbers(text: str) -> tuple[float, float, float]:
+    """`X,Y,Z` as numbers."""
+    try:
+        x, y, z = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--centre got '{text}', wanted three numbers such as 0,1.6,0") from None
+    return x, y, z
 
 
 @store.command("verify")

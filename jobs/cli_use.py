@@ -10,11 +10,12 @@ import typer
 
 from jobs.late import library
 from jobs.record import read_config
+from jobs.screen import Screen
 from rodin.store.run_folder import RunFolder
 
 RUN = Annotated[Path, typer.Option("--run", help="run folder")]
 JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
-OUTPUT = Annotated[Path | None, typer.Option("--output", "-o", help="folder for the results; default RUN/one-off")]
+OUTPUT = Annotated[Path | None, typer.Option("--output", "-o", help="folder for the results; default RUN/made/...")]
 SCALE = Annotated[float | None, typer.Option("--guidance-scale", help="1: without guidance; default the run's")]
 SEED = Annotated[int, typer.Option("--seed", min=0, help="the same seed makes the same avatar")]
 
@@ -50,43 +51,65 @@ def sample(
     check_text("--text", text)
     check_image(image)
     check_scale(guidance_scale)
+    kind = "text" if text is not None else f"image-{image.stem}" if image is not None else "nothing"
+    screen = Screen(quiet=as_json)
     made = library("rodin.stages.one_off", "sample_command")(
-        run, text=text, image=image, seed=seed, output=output or run / "one-off", guidance_scale=guidance_scale
+        run,
+        text=text,
+        image=image,
+        seed=seed,
+        output=output or default_output(run, kind, seed),
+        guidance_scale=guidance_scale,
+        progress=screen.meter("sample"),
     )
+    screen.clear()
     show_made(made, as_json)
 
 
 def edit(
     run: RUN,
-    image: Annotated[Path, typer.Option("--image", help="the portrait to change")],
     target: Annotated[str, typer.Option("--to", help="what it shall become")],
+    image: Annotated[Path | None, typer.Option("--image", help="the portrait to change")] = None,
+    text: Annotated[str | None, typer.Option("--text", help="a text to start from instead")] = None,
     source: Annotated[str | None, typer.Option("--from", help="what it is; default: a general portrait")] = None,
     seed: SEED = 0,
     output: OUTPUT = None,
     guidance_scale: SCALE = None,
     as_json: JSON = False,
 ) -> None:
-    """Change an avatar by words.
+    """Change an avatar by words: that of a portrait, of a text, or one from nothing but a seed.
 
     \b
     Example:
       rodin edit --run runs/demo --image me.png --from "a man" --to "a man with blue hair"
     """
     read_config(RunFolder(run))
+    if text is not None and image is not None:
+        raise ValueError("got both --text and --image, wanted one of them, or neither for an avatar from nothing")
+    check_text("--text", text)
     check_text("--to", target)
     check_text("--from", source)
     check_image(image)
     check_scale(guidance_scale)
+    screen = Screen(quiet=as_json)
     made = library("rodin.stages.one_off", "edit_command")(
         run,
         image=image,
+        text=text,
         source=source,
         target=target,
         seed=seed,
-        output=output or run / "one-off",
+        output=output or default_output(run, "edit", seed),
         guidance_scale=guidance_scale,
+        progress=screen.meter("edit"),
     )
+    screen.clear()
     show_made(made, as_json)
+
+
+def default_output(run: Path, kind: str, seed: int) -> Path:
+    """Where a one-off result lies when the user does not say."""
+    return run / "made" / f"{kind}-{seed}"
 
 
 def check_text(option: str, text: str | None) -> None:
