@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-
 GAIN = 4.0
 
 
@@ -22,7 +21,8 @@ class Decoder(nn.Module):
         layers: fully connected layers, at least 2.
         view_directions: whether colour sees the direction it is seen from.
 
-    Source: paper B.2 (R26). Ours: softplus density, sigmoid colour.
+    Source: paper B.2 (R26). Ours: softplus density, sigmoid colour; the first layer starts GAIN times wider
+    than usual, so that features well inside [-1, 1] suffice (the mean of three planes is small).
     """
 
     def __init__(self, channels: int, width: int = 64, layers: int = 4, view_directions: bool = False) -> None:
@@ -35,9 +35,9 @@ class Decoder(nn.Module):
         widths = [channels] + [width] * (layers - 2)
         self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.density_and_features = nn.Linear(widths[-1], 1 + width)
-        with torch.no_grad():
-            self.trunk[0].weight.mul_(GAIN)
         self.colour = nn.Linear(width + (3 if view_directions else 0), 3)
+        with torch.no_grad():
+            [*self.trunk, self.density_and_features][0].weight.mul_(GAIN)
 
     def settings(self) -> dict[str, int | bool]:
         """The arguments that make a decoder of this shape again."""

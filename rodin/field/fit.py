@@ -128,7 +128,9 @@ def step_loss(
     if weights.planes_tv:
         loss = loss + weights.planes_tv * total_variation(planes)
     if weights.planes_l2:
-        loss = loss + weights.planes_l2 * (planes.square().mean() + (0 if anchor is None else APART * (planes - anchor).square().mean()))
+        loss = loss + weights.planes_l2 * (
+            planes.square().mean() + (0 if anchor is None else APART * (planes - anchor).square().mean())
+        )
     return loss
 
 

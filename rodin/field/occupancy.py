@@ -74,7 +74,9 @@ def densities(planes: torch.Tensor, decoder: Decoder, points: torch.Tensor, box:
     Returns:
         [M], >= 0, per world unit.
     """
-    return torch.cat([decoder.density(look_up(planes[None], part[None], box)[0]) for part in points.to(planes).split(CHUNK)])
+    return torch.cat(
+        [decoder.density(look_up(planes[None], part[None], box)[0]) for part in points.to(planes).split(CHUNK)]
+    )
 
 
 def guess_density(

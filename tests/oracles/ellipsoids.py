@@ -52,9 +52,7 @@ def nearest_hit(parts: list[Part], origins: np.ndarray, directions: np.ndarray) 
     return colour, np.isfinite(best)
 
 
-def views(
-    count: int, size: int, *, seed: int = 0, supersample: int = 3
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def views(count: int, size: int, *, seed: int = 0, supersample: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """rgba [V, H, W, 4] uint8, camera_to_world [V, 4, 4], intrinsics [V, 4] of person `seed` from all sides."""
     poses = cameras.sphere(count, reference_views=min(4, count - 1), radius=4.0, elevation=(-20.0, 40.0), seed=seed)
     lens, fine = cameras.pinhole(size, 30.0), cameras.pinhole(size * supersample, 30.0)

@@ -1,0 +1,69 @@
+"""Cameras look where they say, and pixels and rays agree."""
+
+import numpy as np
+import pytest
+
+from rodin.field import cameras
+
+
+def test_frontal_camera_sees_x_to_the_right_and_y_up() -> None:
+    pose, lens = cameras.look_at(np.array([0.0, 0.0, 4.0])), cameras.pinhole(64, 30.0)
+    pixels, depth = cameras.project(np.array([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.5, 0.0]]), pose, lens)
+    np.testing.assert_allclose(pixels[0], [32, 32], atol=1e-5)
+    assert pixels[1][0] > 40
+    assert abs(pixels[1][1] - 32) < 1e-5
+    assert pixels[2][1] < 24
+    assert abs(pixels[2][0] - 32) < 1e-5
+    np.testing.assert_allclose(depth, 4.0)
+
+
+def test_rays_pass_through_the_pixels_they_belong_to() -> None:
+    pose, lens = cameras.sphere(5, reference_views=2, radius=3.0, elevation=(-10, 30), seed=1)[4], [50, 55, 7, 6]
+    origins, directions = cameras.rays(pose, np.array(lens), 12, 14)
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=-1), 1, atol=1e-6)
+    pixels, depth = cameras.project(origins + 2.5 * directions, pose, np.array(lens))
+    wanted = [(j + 0.5, i + 0.5) for i in range(12) for j in range(14)]
+    np.testing.assert_allclose(pixels, wanted, atol=1e-3)
+    assert (depth > 0).all()
+
+
+def test_sphere_keeps_its_promises() -> None:
+    poses = cameras.sphere(24, reference_views=6, radius=4.0, elevation=(-20.0, 40.0), seed=3)
+    positions = poses[:, :3, 3].astype(float)
+    azimuth = np.degrees(np.arctan2(positions[:, 0], positions[:, 2]))
+    height = np.degrees(np.arcsin(positions[:, 1] / 4))
+    np.testing.assert_allclose(np.linalg.norm(positions, axis=-1), 4, rtol=1e-6)
+    np.testing.assert_allclose(positions[0], [0, 0, 4], atol=1e-6)
+    np.testing.assert_allclose(positions[6], [0, 0, -4], atol=1e-6)
+    assert (np.abs(azimuth[:6]) <= 45).all()
+    assert height.min() >= -20
+    assert height.max() <= 40
+    assert height.std() > 5
+    around = np.sort(azimuth[6:] % 360)
+    assert np.diff(np.append(around, around[0] + 360)).max() < 60
+    last = np.sort(azimuth[-3:] % 360)
+    assert np.diff(np.append(last, last[0] + 360)).max() < 200
+    np.testing.assert_allclose(
+        np.einsum("vij,vkj->vik", poses[:, :3, :3], poses[:, :3, :3]), np.eye(3)[None].repeat(24, 0), atol=1e-5
+    )
+    assert (np.linalg.det(poses[:, :3, :3]) > 0.99).all()
+
+
+def test_ring_turns_once_and_starts_in_front() -> None:
+    poses = cameras.ring(8, radius=2.0)
+    np.testing.assert_allclose(poses[0][:3, 3], [0, 0, 2], atol=1e-6)
+    np.testing.assert_allclose(poses[2][:3, 3], [2, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(poses[4][:3, 3], [0, 0, -2], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: cameras.look_at(np.array([0.0, 2.0, 0.0])), "off the y axis"),
+        (lambda: cameras.pinhole(64, 180.0), "fov_degrees"),
+        (lambda: cameras.sphere(4, reference_views=5, radius=1, elevation=(0, 0), seed=0), "reference_views"),
+    ],
+)
+def test_mistakes_are_named(make, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make()

@@ -1,0 +1,167 @@
+"""Stages `decoder` and `fit` on a small store: killed and resumed to the same bits, on any number of ranks, and honest."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from oracles import ellipsoids
+
+from rodin.config import Config
+from rodin.presets.tiny import TINY
+from rodin.stages import decoder as stage
+from rodin.stages import fit
+from rodin.stages.hooks import Hooks, Stopped
+from rodin.store import manifest
+from rodin.store.results import read_rows
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards, ShardWriter
+
+SIZE, VIEWS = 24, 10
+
+
+def config(**fit_changes) -> Config:
+    fields = {
+        "decoder": TINY.decoder.model_copy(update={"steps": 30, "planes_lr": 3e-2, "decoder_lr": 1e-2, "rays": 128})
+    }
+    return TINY.model_copy(update=fields | {"fit": TINY.fit.model_copy(update={"floor_psnr": 5.0} | fit_changes)})
+
+
+def run_folder(path: Path) -> RunFolder:
+    folder = RunFolder(path)
+    people = config().train_subjects()
+    shapes = {"rgba": (VIEWS, SIZE, SIZE, 4), "camera_to_world": (VIEWS, 4, 4), "intrinsics": (VIEWS, 4)}
+    with ShardWriter(folder.stage("render"), 0, "views", people, shapes) as writer:
+        for number, subject in enumerate(people):
+            rgba, poses, lenses = ellipsoids.views(VIEWS, SIZE, seed=number, supersample=2)
+            writer.add(subject, {"caption": "a person"}, rgba=rgba, camera_to_world=poses, intrinsics=lenses)
+        writer.publish()
+    return folder
+
+
+def asked_after(calls: int) -> Hooks:
+    count = iter(range(10**6))
+    return Hooks(should_stop=lambda: next(count) >= calls)
+
+
+def content(folder: RunFolder) -> dict:
+    return torch.load(folder.stage("decoder") / "decoder.pt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> RunFolder:
+    folder = run_folder(tmp_path_factory.mktemp("undisturbed"))
+    stage.run(config(), folder, 0, Hooks())
+    return folder
+
+
+def test_the_decoder_is_published_with_its_curve(undisturbed: RunFolder) -> None:
+    assert manifest.check_files(undisturbed.manifest("decoder", 0)) == []
+    decoder, mean = stage.load_decoder(undisturbed), stage.load_mean(undisturbed)
+    assert not any(parameter.requires_grad for parameter in decoder.parameters())
+    assert mean.shape == (3, 4, 16, 16)
+    assert mean.abs().max() <= 1
+    curve = read_rows(undisturbed, "decoder")
+    assert curve[-1]["step"] == 30
+    assert curve[-1]["loss"] < curve[0]["loss"]
+    before = (undisturbed.stage("decoder") / "decoder.pt").stat().st_mtime_ns
+    stage.run(config(), undisturbed, 0, Hooks())
+    assert (undisturbed.stage("decoder") / "decoder.pt").stat().st_mtime_ns == before
+
+
+def test_stopped_and_run_again_gives_the_same_bits(undisturbed: RunFolder, tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    for calls in (0, 12):
+        with pytest.raises(Stopped):
+            stage.run(config(), folder, 0, asked_after(calls))
+        assert not manifest.complete(folder.manifest("decoder", 0))
+    stage.run(config(), folder, 0, Hooks())
+    ours, theirs = content(folder), content(undisturbed)
+    assert torch.equal(ours["mean"], theirs["mean"])
+    for name, value in theirs["decoder"].items():
+        assert torch.equal(ours["decoder"][name], value), name
+
+
+def start(folder: Path, die_at: int, rank: int = 0, world: int = 1, port: int = 29611) -> subprocess.Popen:
+    words = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    environment = os.environ | ({} if world == 1 else {name: str(value) for name, value in words.items()})
+    root = Path(__file__).parents[2]
+    paths = os.pathsep.join([str(root), str(root / "tests"), str(Path(__file__).parent)])
+    code = f"from test_decoder_stage import worker; worker({str(folder)!r}, {die_at})"
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=environment | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    )
+
+
+def worker(folder: str, die_at: int) -> None:
+    """What a rank of its own process does: the stage, killed by SIGKILL once `die_at` steps are done."""
+    torch.set_num_threads(1)
+
+    def progress(done: int, total: int, note: str) -> None:
+        if done == die_at:
+            os.kill(os.getpid(), 9)
+
+    stage.run(config(), RunFolder(Path(folder)), 0, Hooks(progress=progress))
+
+
+def test_killed_without_warning_and_run_again_gives_the_same_bits(undisturbed: RunFolder, tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    assert start(tmp_path, die_at=17).wait(100) == -9
+    assert json.loads((folder.stage("decoder") / "state" / "last.json").read_text())["step"] == 15
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    stage.run(config(), folder, 0, Hooks())
+    torch.set_num_threads(threads)
+    assert torch.equal(content(folder)["mean"], content(undisturbed)["mean"])
+    assert not (folder.stage("decoder") / "state").exists()
+
+
+def test_two_ranks_share_the_people_and_agree(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    with __import__("socket").socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [start(tmp_path, -1, rank, 2, port) for rank in range(2)]
+    assert [one.wait(100) for one in ranks] == [0, 0]
+    assert manifest.read(folder.manifest("decoder", 0))["people"] == 3
+    assert content(folder)["mean"].isfinite().all()
+
+
+def test_people_are_fitted_and_measured_on_views_not_fitted(undisturbed: RunFolder) -> None:
+    fit.run(config(), undisturbed, 0, Hooks())
+    fit.run(config(), undisturbed, 1, Hooks())
+    planes = Shards(undisturbed.stage("fit"), "planes")
+    assert planes.subjects == config().train_subjects()
+    for subject in planes:
+        meta = planes.meta(subject)
+        assert meta["psnr"] > 13
+        assert 0 < meta["ssim"] <= 1
+        assert meta["steps"] == 20
+        assert np.abs(planes.read(subject, "planes")).max() <= 1
+        assert planes.read(subject, "base").shape == (3, 4, 8, 8)
+
+
+def test_a_fit_does_not_depend_on_its_shard(undisturbed: RunFolder) -> None:
+    views, made = Shards(undisturbed.stage("render"), "views"), stage.load_decoder(undisturbed)
+    alone = fit.fit_person(config(), views, "000003", made, stage.load_mean(undisturbed))
+    stored = Shards(undisturbed.stage("fit"), "planes").read("000003", "planes")
+    np.testing.assert_array_equal(alone.planes.numpy(), stored)
+
+
+def test_a_fit_under_the_floor_is_retried_then_failed_with_its_reason(undisturbed: RunFolder, tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    (folder.path / "decoder").symlink_to(undisturbed.stage("decoder"))
+    fit.run(config(floor_psnr=60.0, steps=2), folder, 0, Hooks())
+    written = manifest.read(folder.manifest("fit", 0))
+    assert written["subjects"] == []
+    assert written["failed"]["000000"].startswith("2 tries: ")
+    assert "under fit.floor_psnr 60.0" in written["failed"]["000000"]
+
+
+def test_without_a_decoder_the_next_step_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run stage decoder first"):
+        stage.load_decoder(RunFolder(tmp_path))

@@ -1,0 +1,96 @@
+"""A fit of a known person gets good quickly, without the hull too, the same each time; what diverges says so."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from oracles import ellipsoids
+
+from rodin.field.decoder import Decoder
+from rodin.field.fit import Diverged, Losses, Settings, fit_planes, quality, rescaled, step_loss
+from rodin.field.occupancy import guess_filled
+from rodin.field.planes import look_up
+from rodin.field.scene import Scene, make_scene
+
+SETTINGS = Settings(box=1.0, rays=384, samples=32, min_rescale=16, losses=Losses(sparse=1e-2, planes_l2=1e-3))
+
+
+@pytest.fixture(scope="module")
+def taught() -> tuple[Scene, Decoder, torch.Tensor, tuple[torch.Tensor, ...]]:
+    """A scene of person 1, and a decoder with planes learned on person 0."""
+    torch.manual_seed(0)
+    decoder, planes = Decoder(6, 32), (0.1 * torch.randn(3, 6, 32, 32)).requires_grad_(True)
+    scene = make_scene(*(array[:10] for array in ellipsoids.views(10, 32, seed=0)), box=1.0, hull_resolution=32)
+    groups = [{"params": [planes], "lr": 3e-2}, {"params": list(decoder.parameters()), "lr": 1e-2}]
+    adam, dice = torch.optim.Adam(groups, betas=(0.9, 0.99)), torch.Generator().manual_seed(0)
+    for _ in range(120):
+        adam.zero_grad()
+        step_loss(planes, decoder, scene, guess_filled(scene.hull), SETTINGS, dice).backward()
+        adam.step()
+        with torch.no_grad():
+            planes.clamp_(-1, 1)
+    rgba, poses, lenses = ellipsoids.views(14, 32, seed=1)
+    other = make_scene(rgba[:11], poses[:11], lenses[:11], box=1.0, hull_resolution=32)
+    held_out = tuple(torch.from_numpy(array[11:]) for array in (rgba, poses, lenses))
+    return other, decoder.eval().requires_grad_(False), planes.detach(), held_out
+
+
+def test_a_fit_reaches_its_quality_on_views_not_fitted_without_the_hull(taught) -> None:
+    scene, decoder, start, held_out = taught
+    before, _ = quality(start, decoder, *held_out, box=1.0, samples=32)
+    planes, steps = fit_planes(scene, decoder, start, SETTINGS, steps=80, lr=2e-2, seed=3, anchor=start)
+    after, pictures = quality(planes, decoder, *held_out, box=1.0, samples=32)
+    assert steps == 80
+    assert after > 23
+    assert after > before + 5
+    assert pictures.shape == (3, 32, 32, 3)
+    assert planes.abs().max() <= 1
+    corners = torch.tensor([[x, y, z] for x in (-0.9, 0.9) for y in (-0.9, 0.9) for z in (-0.9, 0.9)])
+    assert decoder.density(look_up(planes[None], corners[None], 1.0)[0]).max() < 0.1
+
+
+def test_same_seed_same_bits_other_seed_other_bits(taught) -> None:
+    scene, decoder, start, _ = taught
+    one, again, other = (fit_planes(scene, decoder, start, SETTINGS, steps=4, lr=2e-2, seed=s)[0] for s in (7, 7, 8))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_a_fit_stops_when_told_it_is_good_enough(taught) -> None:
+    scene, decoder, start, _ = taught
+    asked = []
+    fit_planes(
+        scene, decoder, start, SETTINGS, steps=80, lr=1e-2, seed=0, stop=lambda done, _: asked.append(done) or done > 30
+    )
+    assert asked == [25, 50]
+
+
+def test_a_fit_that_diverges_says_so(taught) -> None:
+    scene, _decoder, start, _ = taught
+    broken = Decoder(6, 32).requires_grad_(False)
+    broken.colour.bias.fill_(float("nan"))
+    with pytest.raises(Diverged, match="loss was nan"):
+        fit_planes(scene, broken, start, SETTINGS, steps=30, lr=1e-2, seed=0)
+
+
+@pytest.mark.parametrize("name", ["opacity", "sparse", "smooth", "distortion", "planes_tv", "planes_l2"])
+def test_each_loss_counts_and_can_be_switched_off(taught, name: str) -> None:
+    scene, decoder, start, _ = taught
+    none = Losses(**dict.fromkeys(("opacity", "sparse", "smooth", "distortion", "planes_tv", "planes_l2"), 0.0))
+    guess = guess_filled(scene.hull)
+
+    def loss(losses: Losses) -> float:
+        settings = replace(SETTINGS, losses=losses, min_rescale=None)
+        return step_loss(start, decoder, scene, guess, settings, torch.Generator().manual_seed(0)).item()
+
+    assert loss(replace(none, **{name: 1.0})) > loss(none) > 0
+
+
+def test_rescaling_draws_every_resolution_and_keeps_the_shape() -> None:
+    planes, dice, seen = torch.randn(3, 2, 16, 16), torch.Generator().manual_seed(0), set()
+    for _ in range(60):
+        made = rescaled(planes, 12, dice)
+        assert made.shape == planes.shape
+        seen.add(round(float((made - planes).square().mean()), 5))
+    assert len(seen) == 5
+    assert 0.0 in seen

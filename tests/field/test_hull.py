@@ -1,0 +1,76 @@
+"""The hull holds the person, and rays are drawn where they teach."""
+
+import numpy as np
+import pytest
+import torch
+from oracles import ellipsoids
+
+from rodin.field import cameras
+from rodin.field.hull import carve
+from rodin.field.occupancy import cell_centres, cell_index, dilate
+from rodin.field.scene import Scene, draw_rays, make_scene, rays_at
+
+
+def scene(resolution: int = 24) -> Scene:
+    rgba, poses, lenses = ellipsoids.views(9, 32, seed=4)
+    return make_scene(rgba, poses, lenses, box=1.0, hull_resolution=resolution)
+
+
+@pytest.mark.parametrize("resolution", [7, 24, 40])
+def test_hull_contains_the_person_and_little_else(resolution: int) -> None:
+    hull = scene(resolution).hull
+    points = np.random.default_rng(0).uniform(-1, 1, (20000, 3))
+    body = ellipsoids.inside(ellipsoids.person(4), points)
+    inside = hull.flatten()[cell_index(torch.from_numpy(points), resolution, 1.0)].numpy()
+    assert body.sum() > 1000
+    assert inside[body].all()
+    if resolution >= 24:
+        assert inside.mean() < 3 * body.mean()
+
+
+def test_what_no_picture_shows_is_kept() -> None:
+    poses = torch.from_numpy(cameras.ring(4, radius=4.0))
+    lenses = torch.from_numpy(cameras.pinhole(16, 8.0)).expand(4, 4)  # sees only the middle of the box
+    hull = carve(torch.zeros(4, 16, 16, dtype=torch.uint8), poses, lenses, box=1.0, resolution=16)
+    assert not hull[8, 8, 8]
+    assert hull[8, 0, 8]
+    assert hull[8, 15, 8]
+    full = carve(torch.full((4, 16, 16), 255, dtype=torch.uint8), poses, lenses, box=1.0, resolution=16)
+    assert full.all()
+
+
+def test_cells_and_points_agree() -> None:
+    centres = cell_centres(5, 1.4)
+    assert torch.equal(cell_index(centres, 5, 1.4), torch.arange(125))
+    assert cell_index(torch.tensor([9.0, -9.0, 9.0]), 5, 1.4) == 4 * 25 + 4
+    one = torch.zeros(7, 7, 7, dtype=torch.bool)
+    one[3, 3, 0] = True
+    assert int(dilate(one).sum()) == 18
+    assert dilate(one)[2, 4, 1]
+
+
+def test_rays_show_the_pixels_they_go_through() -> None:
+    here = scene()
+    rays = rays_at(here, torch.arange(32 * 32) + 3 * 32 * 32)
+    origins, directions = cameras.rays(here.poses[3].numpy(), here.lenses[3].numpy(), 32, 32)
+    np.testing.assert_allclose(rays.origins, origins, atol=1e-6)
+    np.testing.assert_allclose(rays.directions, directions, atol=1e-5)
+    np.testing.assert_allclose(rays.alpha.view(32, 32) * 255, here.rgba[3, ..., 3], atol=1e-3)
+    np.testing.assert_allclose(rays.colour.view(32, 32, 3) * 255, here.rgba[3, ..., :3], atol=1e-3)
+
+
+def test_most_rays_go_where_the_person_is() -> None:
+    here = scene()
+    opaque = float((here.rgba[..., 3] > 0).float().mean())
+    drawn = draw_rays(here, 1000, 0.1, torch.Generator().manual_seed(0))
+    assert drawn.origins.shape == (1000, 3)
+    assert float((drawn.alpha[900:] == 0).float().mean()) == 1.0
+    assert float((drawn.alpha[:900] > 0).float().mean()) > max(0.6, opaque + 0.2)
+
+
+def test_pictures_of_nobody_are_refused() -> None:
+    rgba, poses, lenses = ellipsoids.views(3, 16)
+    with pytest.raises(ValueError, match="without one opaque pixel"):
+        make_scene(rgba * 0, poses, lenses, box=1.0, hull_resolution=8)
+    with pytest.raises(ValueError, match="camera_to_world"):
+        make_scene(rgba, poses[:2], lenses, box=1.0, hull_resolution=8)

@@ -1,0 +1,42 @@
+"""The fast distortion against its double sum; smoothness and total variation where the answer is known."""
+
+import torch
+from oracles import distortion as oracle
+
+from rodin.field.decoder import Decoder
+from rodin.field.losses import distortion, smoothness, total_variation
+from rodin.field.planes import look_up
+
+
+def test_distortion_is_the_double_sum_forward_and_gradient() -> None:
+    dice = torch.Generator().manual_seed(1)
+    weights = torch.rand(5, 17, generator=dice, dtype=torch.float64).requires_grad_(True)
+    s = torch.rand(5, 17, generator=dice, dtype=torch.float64).sort(dim=-1).values
+    widths = torch.rand(5, 17, generator=dice, dtype=torch.float64)
+    fast = distortion(weights, s, widths)
+    slow = torch.stack([oracle.distortion(w, t, d) for w, t, d in zip(weights, s, widths, strict=True)])
+    torch.testing.assert_close(fast, slow, atol=1e-12, rtol=1e-10)
+    gradients = [torch.autograd.grad(loss.sum(), weights)[0] for loss in (fast, slow)]
+    torch.testing.assert_close(*gradients, atol=1e-12, rtol=1e-10)
+
+
+def test_a_compact_ray_is_less_distorted() -> None:
+    s, width = (torch.arange(8.0) + 0.5)[None] / 8, torch.tensor(1 / 8)
+    compact, spread = torch.zeros(1, 8), torch.full((1, 8), 1 / 8)
+    compact[0, 3] = 1.0
+    assert distortion(compact, s, width) < distortion(spread, s, width)
+    torch.testing.assert_close(distortion(compact, s, width), torch.tensor([1 / 24]))
+
+
+def test_smoothness_is_nothing_only_for_an_even_field() -> None:
+    torch.manual_seed(0)
+    decoder, points = Decoder(4, 8), torch.rand(64, 3) - 0.5
+    for planes, even in ((torch.full((3, 4, 8, 8), 0.3), True), (torch.randn(3, 4, 8, 8), False)):
+        density = decoder.density(look_up(planes[None], points[None], 1.0)[0])
+        loss = smoothness(planes, decoder, points, density, box=1.0, distance=0.05, generator=None)
+        assert (loss.item() < 1e-6) == even
+
+
+def test_total_variation_of_a_ramp() -> None:
+    ramp = torch.arange(6.0).expand(3, 2, 6, 6) * 0.5
+    torch.testing.assert_close(total_variation(ramp), torch.tensor(0.25))

@@ -1,0 +1,84 @@
+"""The mesh of a known shape is that shape, closed, without floaters; its picture shows it."""
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from rodin.field import cameras
+from rodin.field.decoder import Decoder
+from rodin.field.mesh import density_grid, mesh, shade, surface, write_glb
+
+
+def balls(resolution: int, *rows: tuple[tuple[float, float, float], float]) -> np.ndarray:
+    axis = np.linspace(-1, 1, resolution)
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+    distances = [radius - np.linalg.norm(points - np.array(centre), axis=-1) for centre, radius in rows]
+    return np.clip(np.max(distances, axis=0) * 40 + 10, 0, None).astype(np.float32)
+
+
+def test_a_sphere_has_its_radius_and_is_closed() -> None:
+    vertices, faces = surface(balls(48, ((0.1, -0.2, 0.0), 0.5)), box=1.0, level=10.0)
+    radius = np.linalg.norm(vertices - [0.1, -0.2, 0.0], axis=-1)
+    np.testing.assert_allclose(radius, 0.5, atol=0.01)
+    shape = trimesh.Trimesh(vertices, faces, process=False)
+    assert shape.is_watertight
+    assert shape.is_winding_consistent
+    assert shape.volume == pytest.approx(4 / 3 * np.pi * 0.5**3, rel=0.02)
+
+
+def test_floaters_and_hollows_are_gone_and_what_touches_the_box_is_closed() -> None:
+    solid = balls(48, ((0.0, 0.0, 0.0), 0.5), ((0.8, 0.8, 0.8), 0.08))
+    axis = np.linspace(-1, 1, 48)
+    hollow = np.linalg.norm(np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1), axis=-1) < 0.2
+    shape = trimesh.Trimesh(*surface(np.where(hollow, 0, solid), box=1.0, level=10.0), process=False)
+    assert shape.body_count == 1
+    assert np.linalg.norm(shape.vertices, axis=-1).min() > 0.48
+    cut = trimesh.Trimesh(*surface(balls(48, ((0.0, -1.0, 0.0), 0.5)), box=1.0, level=10.0), process=False)
+    assert cut.is_watertight
+
+
+def test_nothing_dense_is_no_mesh() -> None:
+    vertices, faces = surface(np.zeros((8, 8, 8), np.float32), box=1.0, level=10.0)
+    assert vertices.shape == (0, 3)
+    assert faces.shape == (0, 3)
+    lens = cameras.pinhole(16, 30)
+    assert (shade(vertices, faces, cameras.look_at(np.array([0, 0, 4.0])), lens, 16) == 255).all()
+    with pytest.raises(ValueError, match="no faces"):
+        write_glb(__import__("pathlib").Path("never.glb"), vertices, faces, np.zeros((0, 3), np.uint8))
+
+
+def test_the_picture_is_lit_in_front_and_hides_what_is_behind() -> None:
+    near = surface(balls(32, ((0.0, 0.0, 0.5), 0.2)), box=1.0, level=10.0)
+    far = surface(balls(32, ((0.0, 0.0, -0.4), 0.45)), box=1.0, level=10.0)
+    vertices = np.concatenate([near[0], far[0]])
+    faces = np.concatenate([far[1] + len(near[0]), near[1]])
+    colours = np.concatenate([np.full((len(near[0]), 3), (255, 0, 0)), np.full((len(far[0]), 3), (0, 0, 255))])
+    lens = cameras.pinhole(64, 30)
+    front = shade(vertices, faces, cameras.look_at(np.array([0, 0, 4.0])), lens, 64, colours.astype(np.uint8))
+    back = shade(vertices, faces, cameras.look_at(np.array([0, 0, -4.0])), lens, 64, colours.astype(np.uint8))
+    assert front[32, 32, 0] > 60
+    assert front[32, 32, 2] == 0
+    assert back[32, 32, 2] > 60
+    assert back[32, 32, 0] == 0
+    assert (front[0] == 255).all()
+    lens32 = cameras.pinhole(64, 30)
+    pixels, _ = cameras.project(far[0], cameras.look_at(np.array([0, 0, 4.0])), lens32)
+    drawn = np.argwhere((front != 255).any(-1))
+    np.testing.assert_allclose(drawn.min(0), pixels.min(0)[::-1], atol=1.5)
+    np.testing.assert_allclose(drawn.max(0) + 1, pixels.max(0)[::-1], atol=1.5)
+
+
+def test_a_field_becomes_a_coloured_glb(tmp_path) -> None:
+    torch.manual_seed(0)
+    planes, decoder = 2 * torch.randn(3, 4, 12, 12), Decoder(4, 16)
+    grid = density_grid(planes, decoder, box=1.0, resolution=20)
+    level = float(np.quantile(grid, 0.8))
+    vertices, faces, colours = mesh(planes, decoder, box=1.0, resolution=20, level=level)
+    assert len(vertices) == len(colours) > 100
+    assert colours.dtype == np.uint8
+    assert np.abs(vertices).max() < 1.2
+    write_glb(tmp_path / "one.glb", vertices, faces, colours)
+    loaded = trimesh.load(tmp_path / "one.glb", force="mesh")
+    assert len(loaded.faces) == len(faces)
+    np.testing.assert_array_equal(loaded.visual.vertex_colors[:, :3], colours)

@@ -1,0 +1,72 @@
+"""Look-up against a loop, and what must hold when axes turn or planes change shape."""
+
+import pytest
+import torch
+from oracles import triplane
+
+from rodin.field.planes import look_up, resize
+from rodin.field.rollout import roll_in, roll_out
+
+BOX = 1.3
+
+
+def draw(resolution: int = 7, channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    dice = torch.Generator().manual_seed(0)
+    planes = torch.randn(2, 3, channels, resolution, resolution, generator=dice, dtype=torch.float64)
+    points = (torch.rand(2, 40, 3, generator=dice, dtype=torch.float64) * 2.4 - 1.2) * BOX
+    return planes, points
+
+
+def test_look_up_is_the_loop_forward_and_gradient() -> None:
+    planes, points = draw()
+    planes.requires_grad_(True)
+    fast = look_up(planes, points, BOX)
+    slow = torch.stack(
+        [
+            torch.stack([triplane.feature(one, point.tolist(), BOX) for point in places])
+            for one, places in zip(planes, points, strict=True)
+        ]
+    )
+    torch.testing.assert_close(fast, slow, atol=1e-12, rtol=1e-10)
+    weight = torch.randn(fast.shape, dtype=torch.float64)
+    gradients = [torch.autograd.grad((features * weight).sum(), planes)[0] for features in (fast, slow)]
+    torch.testing.assert_close(*gradients, atol=1e-12, rtol=1e-10)
+
+
+def test_turning_the_axes_turns_the_planes() -> None:
+    planes, points = draw()
+    xy, xz, yz = planes.unbind(1)
+    # x -> y -> z -> x: the new plane xy holds what the old zx held, and so on
+    turned = torch.stack([xz.transpose(-1, -2), yz.transpose(-1, -2), xy], dim=1)
+    torch.testing.assert_close(look_up(turned, points[..., [2, 0, 1]], BOX), look_up(planes, points, BOX))
+
+
+def test_each_plane_ignores_the_axis_it_does_not_share() -> None:
+    planes, points = draw()
+    for missing, keep in ((2, 0), (1, 1), (0, 2)):
+        alone = torch.zeros_like(planes)
+        alone[:, keep] = planes[:, keep]
+        moved = points.clone()
+        moved[..., missing] += 0.3
+        torch.testing.assert_close(look_up(alone, points, BOX), look_up(alone, moved, BOX))
+
+
+def test_roll_in_undoes_roll_out() -> None:
+    planes, _ = draw()
+    wide = roll_out(planes)
+    assert wide.shape == (2, 3, 7, 21)
+    assert torch.equal(wide[..., 7:14], planes[:, 1])
+    assert torch.equal(roll_in(wide), planes)
+    with pytest.raises(ValueError, match="three square planes"):
+        roll_in(wide[..., :20])
+
+
+def test_resize_keeps_what_is_smooth() -> None:
+    row = torch.linspace(-1, 1, 32)
+    smooth = (row[:, None] + row[None]).expand(1, 3, 2, 32, 32) / 2
+    small = resize(smooth, 16)
+    assert small.shape == (1, 3, 2, 16, 16)
+    torch.testing.assert_close(resize(small, 32)[..., 3:-3, 3:-3], smooth[..., 3:-3, 3:-3], atol=1e-5, rtol=0)
+    assert resize(smooth, 32) is smooth
+    constant = torch.full((1, 3, 2, 30, 30), 0.7)
+    torch.testing.assert_close(resize(constant, 13), torch.full((1, 3, 2, 13, 13), 0.7))

@@ -1,0 +1,152 @@
+"""The renderer against a loop over samples, and what must hold whatever it renders."""
+
+import numpy as np
+import pytest
+import torch
+from oracles import volume
+
+from rodin.field import cameras
+from rodin.field.decoder import Decoder
+from rodin.field.occupancy import guess_density, guess_filled, visible
+from rodin.field.planes import look_up
+from rodin.field.render import box_interval, render, render_image, render_views, stratify, trace, weigh
+
+BOX = 1.1
+
+
+def draw(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, Decoder, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    planes = 3 * torch.randn(3, 4, 9, 9, dtype=dtype)
+    pose, lens = cameras.look_at(cameras.position(30, 15, 3.0)), cameras.pinhole(4, 30)
+    origins, directions = (torch.from_numpy(array).to(dtype) for array in cameras.rays(pose, lens, 4, 4))
+    return planes, Decoder(4, 16).to(dtype), origins, directions
+
+
+def test_rendering_is_the_loop_forward_and_gradient() -> None:
+    planes, decoder, origins, directions = draw()
+    planes.requires_grad_(True)
+    colour, opacity, depth = render(planes[None], decoder, origins, directions, box=BOX, samples=11)
+    slow = [
+        volume.trace(planes, decoder, o.tolist(), d.tolist(), BOX, 11) for o, d in zip(origins, directions, strict=True)
+    ]
+    torch.testing.assert_close(colour, torch.stack([one[0] for one in slow]), atol=1e-10, rtol=1e-8)
+    torch.testing.assert_close(opacity, torch.stack([1 - one[1] for one in slow]), atol=1e-10, rtol=1e-8)
+    assert (depth > 1.5).all()
+    assert (depth < 4.5).all()
+    weight = torch.randn(colour.shape, dtype=colour.dtype)
+    wanted = [planes, *decoder.parameters()]
+    fast = torch.autograd.grad((colour * weight).sum() + opacity.sum(), wanted)
+    loops = torch.autograd.grad(
+        sum((one[0] * row).sum() + 1 - one[1] for one, row in zip(slow, weight, strict=True)), wanted
+    )
+    for ours, theirs in zip(fast, loops, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-7)
+
+
+def test_weights_and_what_passes_make_one() -> None:
+    planes, decoder, origins, directions = draw()
+    dice = torch.Generator().manual_seed(2)
+    seen = trace(planes, decoder, origins, directions, box=BOX, samples=20, generator=dice)
+    near, far = box_interval(origins, directions, BOX)
+    t, delta = stratify(near, far, 20, torch.Generator().manual_seed(2))
+    density = decoder.density(
+        look_up(planes[None], (origins[:, None] + t[..., None] * directions[:, None]).flatten(0, 1)[None], BOX)[0]
+    )
+    weights, passed = weigh(density.view_as(t), delta)
+    torch.testing.assert_close(weights.sum(-1) + passed, torch.ones_like(passed))
+    torch.testing.assert_close(seen.weights, weights)
+    assert (t.diff(dim=-1) > 0).all()
+    assert (t[:, 0] >= near).all()
+    assert (t[:, -1] <= far).all()
+
+
+def test_a_fog_of_known_density_has_beers_opacity() -> None:
+    class Fog(Decoder):
+        def forward(self, features, directions=None):
+            return torch.full(features.shape[:-1], 0.8), torch.full((*features.shape[:-1], 3), 0.25)
+
+    origins, directions = torch.tensor([[0.0, 0.0, 5.0], [9.0, 0.0, 5.0]]), torch.tensor([[0.0, 0.0, -1.0]] * 2)
+    colour, opacity, depth = render(torch.zeros(1, 3, 4, 8, 8), Fog(4), origins, directions, box=1.0, samples=64)
+    expected = 1 - np.exp(-1.6)
+    torch.testing.assert_close(opacity, torch.tensor([expected, 0.0], dtype=torch.float32))
+    torch.testing.assert_close(colour[0], torch.full((3,), 0.25 * expected, dtype=torch.float32))
+    assert 4 < depth[0] < 5
+
+
+def test_several_people_are_each_their_own() -> None:
+    planes, decoder, origins, directions = draw()
+    both = torch.stack([planes, -planes])
+    many = render(both, decoder, origins.expand(2, -1, -1), directions.expand(2, -1, -1), box=BOX, samples=9)
+    for number in range(2):
+        alone = render(both[number][None], decoder, origins, directions, box=BOX, samples=9)
+        for ours, theirs in zip(many, alone, strict=True):
+            assert torch.equal(ours[number], theirs)
+    with pytest.raises(ValueError, match=r"wanted \[N M 3\]"):
+        render(both, decoder, origins, directions, box=BOX, samples=9)
+
+
+def test_a_full_guess_changes_nothing_and_an_empty_one_shows_nothing() -> None:
+    planes, decoder, origins, directions = draw(torch.float32)
+    plain = render(planes[None], decoder, origins, directions, box=BOX, samples=13)
+    full = render(
+        planes[None], decoder, origins, directions, box=BOX, samples=13, guess=guess_filled(torch.ones(8, 8, 8) > 0)
+    )
+    for ours, theirs in zip(full, plain, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    nothing = render(planes[None], decoder, origins, directions, box=BOX, samples=13, guess=torch.zeros(8, 8, 8))
+    assert not nothing[0].any()
+    assert not nothing[1].any()
+
+
+def test_samples_behind_what_is_dense_are_skipped() -> None:
+    guess = torch.full((4, 4, 4), 20.0)
+    guess[:, :, 3] = 0.0  # empty in front
+    points = torch.stack([torch.zeros(8), torch.zeros(8), torch.linspace(0.9, -0.9, 8)], dim=-1)[None]
+    kept = visible(guess, points, torch.tensor([[0.25]]), 1.0, cut=1e-3)[0]
+    assert kept.tolist() == [False, False, True, True, False, False, False, False]
+
+
+def test_skipping_what_is_empty_gives_the_same_pictures() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(4, 16)
+    axis = torch.linspace(-1, 1, 64)
+    ball = 2.5 * (0.45 - (axis[:, None] ** 2 + axis[None] ** 2))
+    planes = torch.cat([ball.expand(3, 1, 64, 64), 0.3 * torch.randn(3, 3, 64, 64)], dim=1)
+    with torch.no_grad():
+        decoder.trunk[0].weight[0] = torch.tensor([5.0, 0.2, -0.2, 0.1])
+        decoder.trunk[1].weight[0, 0] = 5.0
+        decoder.density_and_features.weight[0, 0], decoder.density_and_features.bias[0] = 5.0, -12.0
+    poses, lens = torch.from_numpy(cameras.ring(3, radius=4.0, elevation=10)), torch.from_numpy(cameras.pinhole(32, 30))
+    fast, plain = (
+        render_views(planes, decoder, poses, lens, 32, 32, box=1.0, samples=64, skip_empty=skip)
+        for skip in (True, False)
+    )
+    assert 0.1 < float(plain[..., 3].mean()) < 0.6
+    assert 0.02 < float((guess_density(planes, decoder, box=1.0) > 0).float().mean()) < 0.6
+    assert float((fast[..., 3] - plain[..., 3]).abs().max()) < 2 / 255
+    white = [picture[..., :3] * picture[..., 3:] + 1 - picture[..., 3:] for picture in (fast, plain)]
+    assert float((white[0] - white[1]).abs().max()) < 2 / 255
+    one = render_image(planes, decoder, poses[1], lens, 32, 32, box=1.0, samples=64)
+    assert torch.equal(one, fast[1])
+
+
+def test_a_decoder_that_sees_directions_needs_them() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(4, 16, view_directions=True)
+    with pytest.raises(ValueError, match="directions"):
+        decoder(torch.zeros(2, 4))
+    seen = [decoder(torch.ones(1, 4), torch.tensor([d])) for d in ([0.0, 0.0, 1.0], [0.0, 0.0, -1.0])]
+    assert torch.equal(seen[0][0], seen[1][0])
+    assert not torch.allclose(seen[0][1], seen[1][1])
+
+
+@pytest.mark.parametrize("layers", [2, 3, 4, 6])
+def test_the_decoder_has_the_layers_it_says(layers: int) -> None:
+    decoder = Decoder(8, 16, layers)
+    assert sum(isinstance(module, torch.nn.Linear) for module in decoder.modules()) == layers
+    features = torch.randn(5, 8)
+    density, colour = decoder(features)
+    assert density.shape == (5,)
+    assert colour.shape == (5, 3)
+    assert (density >= 0).all()
+    torch.testing.assert_close(decoder.density(features), density)
