@@ -1,7 +1,8 @@
 """Text prompts that name one colour, and the measure that tells from an avatar's pictures whether it has that colour.
 
-The measure knows no network: it is the colour of the upper (hair) or lowest (shirt) part of the silhouette, named after
-the nearest colour of real people measured in the same way. How often it is right on real people is its ceiling.
+The measure knows no network: it is the median colour of a part of the silhouette, named after the nearest colour of
+real people measured in the same way. How often it is right on real people is its ceiling. Hair is looked for from
+behind, where there is no face, under a hat's rim; the shirt from the front, where long hair leaves it free.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ TEMPLATES = {
     "hair": ("a person with {} hair", "a woman with {} hair", "a man with {} hair"),
     "shirt": ("a person in {} shirt", "a woman in {} shirt", "a man in {} shirt"),
 }
+PLACES = {"hair": ("back", 0.20, 0.50, 0.6), "shirt": ("front", 0.80, 0.97, 0.5)}
 OPAQUE = 200
 FEWEST = 8
 
@@ -84,32 +86,46 @@ def looks(front: np.ndarray, back: np.ndarray) -> dict[str, np.ndarray]:
 
     Args:
         front: [H, W, 4] uint8, the frontal picture, straight alpha.
-        back: [H, W, 4] uint8, the exact back: no face is in it, so its upper part is hair.
+        back: [H, W, 4] uint8, the picture from exactly behind.
 
     Returns:
         attribute -> [3] CIE Lab, the median over the attribute's pixels; NaN where there are none.
     """
     return {
-        "hair": lab_median([band(back, 0.08, 0.30)]),
-        "shirt": lab_median([band(back, 0.86, 1.0), band(front, 0.86, 1.0)]),
+        name: lab_median(region({"front": front, "back": back}[seen], *where))
+        for name, (seen, *where) in PLACES.items()
     }
 
 
-def band(rgba: np.ndarray, top: float, bottom: float) -> np.ndarray:
-    """Colours of the opaque pixels between two heights of the silhouette, 0 its top and 1 its bottom: [M, 3] uint8."""
+def region(rgba: np.ndarray, top: float, bottom: float, width: float) -> np.ndarray:
+    """Colours of the opaque pixels in the middle of a part of the silhouette.
+
+    Args:
+        rgba: [H, W, 4] uint8.
+        top: where the part starts, 0 the silhouette's top and 1 its bottom.
+        bottom: where it ends.
+        width: share of the part's width that counts as its middle.
+
+    Returns:
+        [M, 3] uint8.
+    """
     opaque = rgba[..., 3] > OPAQUE
     rows = np.flatnonzero(opaque.any(axis=1))
     if not len(rows):
         return np.zeros((0, 3), np.uint8)
     height = rows[-1] + 1 - rows[0]
     part = slice(rows[0] + round(top * height), rows[0] + round(bottom * height))
-    return rgba[part][opaque[part]][:, :3]
+    columns = np.flatnonzero(opaque[part].any(axis=0))
+    if not len(columns):
+        return np.zeros((0, 3), np.uint8)
+    inset = round((1 - width) / 2 * (columns[-1] + 1 - columns[0]))
+    middle = slice(columns[0] + inset, columns[-1] + 1 - inset)
+    return rgba[part, middle][opaque[part, middle]][:, :3]
 
 
-def lab_median(colours: Sequence[np.ndarray]) -> np.ndarray:
+def lab_median(colours: np.ndarray) -> np.ndarray:
     """Median of colours [M, 3] uint8 sRGB, as [3] CIE Lab; NaN where there are too few."""
-    together = np.concatenate(list(colours))
-    return np.median(rgb2lab(together / 255.0), axis=0) if len(together) >= FEWEST else np.full(3, np.nan)
+    return np.median(rgb2lab(colours / 255.0), axis=0) if len(colours) >= FEWEST else np.full(3, np.nan)
 
 
 @dataclass(frozen=True)

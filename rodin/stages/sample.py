@@ -1,4 +1,4 @@
-"""Stage `sample`: avatars from nothing, on the way between two, from text, out of the noise, and from a picture.
+"""Stage `sample`: avatars from nothing, on the way between two, from text, and one as it comes out of the noise.
 
 An array over items (`config.sample_count()`); a shard is a store of kind `samples`, and beside it `meshes/<name>.glb`
 of the avatars from nothing. Which avatars a run draws follows from its config and data alone: nobody curates them.
@@ -26,8 +26,7 @@ from rodin.store.atomic import publishing
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards, ShardWriter
 
-FROM_NOTHING, FROM_TEXT, FROM_PICTURE = 1, 2, 3
-RECONSTRUCTIONS = 4
+FROM_NOTHING, FROM_TEXT = 1, 2
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Row:
 
     Args:
         name: its id in the store.
-        kind: unconditional, interpolation, prompt, trajectory or reconstruction.
+        kind: unconditional, interpolation, prompt or trajectory.
         seed: of its noise.
         meta: what else is kept with it.
     """
@@ -75,7 +74,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             if hooks.should_stop():
                 raise Stopped()
             hooks.progress(len(rows) - len(writer.missing()), len(rows), batch[0].name)
-            latents = latents_of(avatars, batch, folder)
+            latents = latents_of(avatars, batch)
             for row, planes, latent in zip(batch, planes_of(avatars, batch, latents), latents, strict=True):
                 writer.add(
                     row.name, known(config, row), latent=latent.cpu().numpy(), **shown(avatars, folder, row, planes)
@@ -91,7 +90,7 @@ def items(config: Config, prompts: Sequence[Prompt]) -> list[list[Row]]:
         prompts: `config.sample.prompts` of them.
 
     Returns:
-        `config.sample_count()` lists; the last holds the reverse process and the avatars made from pictures.
+        `config.sample_count()` lists; the last holds the reverse process of the first avatar from nothing.
     """
     sample, seed = config.sample, config.seed
     drawn = [
@@ -116,9 +115,6 @@ def items(config: Config, prompts: Sequence[Prompt]) -> list[list[Row]]:
     last = [
         Row(f"trajectory-{number:04d}", "trajectory", first.seed, {"step": step}) for number, step in enumerate(steps)
     ]
-    for number, subject in enumerate(config.held_out_subjects()[:RECONSTRUCTIONS]):
-        about = {"reference": subject}
-        last.append(Row(f"reconstruction-{number:04d}", "reconstruction", seed_for(seed, FROM_PICTURE, number), about))
     return [*drawn, last]
 
 
@@ -130,22 +126,19 @@ def batches(rows: Sequence[Row], missing: set[str], size: int) -> list[list[Row]
     return [others[at : at + size] for at in range(0, len(others), size)] + ([steps] if steps else [])
 
 
-def latents_of(avatars: Avatars, rows: Sequence[Row], folder: RunFolder) -> torch.Tensor:
+def latents_of(avatars: Avatars, rows: Sequence[Row]) -> torch.Tensor:
     """The latent of each row, [N, D] of unit length."""
     latents = {}
     texts = [row for row in rows if row.kind == "prompt"]
     if texts:
         found = avatars.latents_from_text([row.meta["prompt"] for row in texts], [row.seed for row in texts])
         latents |= dict(zip((row.name for row in texts), found, strict=True))
-    seeds = sorted({seed for row in rows if row.kind not in ("prompt", "reconstruction") for seed in ends_of(row)})
+    seeds = sorted({seed for row in rows if row.kind != "prompt" for seed in ends_of(row)})
     nothing = dict(zip(seeds, avatars.latents_unconditional(seeds), strict=True)) if seeds else {}
     for row in rows:
         if row.kind == "interpolation":
             first, last = (nothing[seed] for seed in ends_of(row))
             latents[row.name] = interpolate(first, last, row.meta["blend"])
-        elif row.kind == "reconstruction":
-            image = Shards(folder.stage("embed"), "latents").read(row.meta["reference"], "image", 0)
-            latents[row.name] = torch.from_numpy(image).to(avatars.device)
         elif row.kind != "prompt":
             latents[row.name] = nothing[row.seed]
     return torch.stack([latents[row.name] for row in rows])
