@@ -107,15 +107,17 @@ def expected_losses(stage: str, config: Mapping[str, Any]) -> tuple[str, str]:
     """
     if stage == "clip":
         batch = config.get("clip", {}).get("batch", 64)
-        return f"about ln {batch} = {math.log(batch):.2f}: a guess", "under half of that"
+        return f"about ln {batch} = {math.log(batch):.2f} or more: a guess", "well under that"
     if stage in ("decoder", "refine"):
         return "0.05 to 0.3: grey pictures", "under 0.02: more than 17 dB"
     predicts = (
         config.get(stage, {}).get("diffusion", {}).get("predicts", "eps" if stage in ("base", "latent") else "x0")
     )
+    if stage == "upsample" and predicts == "x0":
+        return "under 1: the low planes enlarged", "clearly under the first"
     if predicts == "eps":
-        return "about 1: it predicts no noise at all", "0.02 to 0.5; stuck near 1 means a fault"
-    return "the data's own mean square", "a small part of the start"
+        return "about 1: it predicts no noise at all", "0.02 to 0.7; stuck near 1 means a fault"
+    return "about 1: it predicts the mean", "0.02 to 0.7; stuck near 1 means a fault"
 
 
 def by_value(run: Path, name: str) -> list[Row]:

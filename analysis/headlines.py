@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.layout import number
+from analysis.paper import number
 from analysis.provenance import setting
 from analysis.quality import OURS
 from analysis.rows import Row

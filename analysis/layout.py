@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.paper import DASH, METRICS
+from analysis.paper import DASH, METRICS, number
 from analysis.rows import Row
 
 DECIMALS = {
@@ -75,11 +75,6 @@ def cell(row: Row, key: str) -> str:
     if low is None or high is None:
         return text
     return f"{text} [{number(low, digits)}, {number(high, digits)}]"
-
-
-def number(value: float, decimals: int, signed: bool = False) -> str:
-    """A number with fixed decimals and a true minus sign."""
-    return f"{value:{'+' if signed else ''}.{decimals}f}".replace("-", "−")
 
 
 def plain(table: Grid) -> str:

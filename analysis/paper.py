@@ -38,3 +38,8 @@ SCALE: dict[str, tuple[str, str]] = {
 def scale_name(scale: float) -> str:
     """The heading of a guidance scale: "w/o CFG" for 1."""
     return "w/o CFG" if scale == 1 else f"{scale:g}" if scale != int(scale) else f"{scale:.1f}"
+
+
+def number(value: float, decimals: int, signed: bool = False) -> str:
+    """A number with fixed decimals and a true minus sign."""
+    return f"{value:{'+' if signed else ''}.{decimals}f}".replace("-", "−")

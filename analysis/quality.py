@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from analysis.paper import DASH, METRICS, TABLE_1, scale_name
+from analysis.paper import DASH, METRICS, TABLE_1, number, scale_name
 from analysis.rows import MissingRows, Row, results
 from analysis.statistics import Interval, mean_interval
 
@@ -167,5 +167,6 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _signed(row: Row) -> str:
-    inside = "" if row["gain_psnr_low"] is None else f" [{row['gain_psnr_low']:+.2f}, {row['gain_psnr_high']:+.2f}]"
-    return f"{row['gain_psnr']:+.2f} dB{inside}"
+    low, high = row["gain_psnr_low"], row["gain_psnr_high"]
+    inside = "" if low is None else f" [{number(low, 2, signed=True)}, {number(high, 2, signed=True)}]"
+    return f"{number(row['gain_psnr'], 2, signed=True)} dB{inside}"
