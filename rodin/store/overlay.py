@@ -19,13 +19,13 @@ class Overlay(io.RawIOBase):
     """A seekable file: untouched pages are the file's on disk, touched ones are kept in memory until `commit`.
 
     Args:
-        path: the file; made if missing.
-        fresh: begin with an empty file.
+        path: the file.
+        fresh: begin with an empty file, made if missing.
     """
 
     def __init__(self, path: Path, fresh: bool) -> None:
         super().__init__()
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if fresh else 0), 0o666)
+        self._handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_TRUNC if fresh else 0), 0o666)
         self._pages: dict[int, bytearray] = {}
         self._size = os.fstat(self._handle).st_size
         self._at = 0

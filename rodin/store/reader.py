@@ -29,20 +29,22 @@ class Shards:
         folder: a stage's folder.
         kind: kind of shard wanted, a key of `schema.KINDS`.
         handles: files kept open.
+        only: take this shard alone, as if the others were not there.
 
     Raises:
         StoreError: no shard is published there, a manifest is damaged, of another kind or of another version, or a
             subject is in two shards.
     """
 
-    def __init__(self, folder: Path, kind: str, handles: int = HANDLES) -> None:
+    def __init__(self, folder: Path, kind: str, handles: int = HANDLES, only: int | None = None) -> None:
         schema.fields_of(kind)
         self.folder, self.kind, self.handles = Path(folder), kind, max(handles, 1)
         self._manifests: dict[int, dict[str, Any]] = {}
         self._place: dict[str, tuple[int, int]] = {}
         self.failed: dict[str, str] = {}
         for path in manifest_paths(self.folder):
-            self._take(int(path.stem), path)
+            if only is None or int(path.stem) == only:
+                self._take(int(path.stem), path)
         if not self._manifests:
             raise StoreError(f"{self.folder}: no finished shard of kind {kind}; run the stage that makes it first")
         self._content: dict[int, Content] = {}

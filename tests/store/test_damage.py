@@ -9,7 +9,7 @@ import pytest
 from oracles.shards import SHAPES, fill, ids, person, publish
 
 from rodin.store import layout, manifest
-from rodin.store.repair import repair
+from rodin.store.repair import repair, verify
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards, ShardWriter, StoreError
 
@@ -37,7 +37,7 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
     wanted = {subject: person(subject, SMALL) for subject in ids(4)}
     assert Shards(folder, "planes").verify() == []
     told: set[str] = set()
-    for byte in sorted(chance.sample(range(size), 300)):
+    for byte in sorted(chance.sample(range(size), 220)):
         bits = 1 << chance.randrange(8)
         flip(path, byte, bits)
         shards = Shards(folder, "planes")
@@ -123,9 +123,9 @@ def test_repair_sets_damaged_shards_aside(tmp_path: Path) -> None:
     folder = publish(run.stage("fit"), shards=3)
     flip(folder / "00001.h5", offset_of(folder / "00001.h5", "planes", 3))
     flip(folder / "00002.json", 30)
-    repaired = repair(run)
-    assert len(repaired) == 2
-    assert "00001.h5, subject 000007, field 'planes'" in repaired[0] + repaired[1]
+    said = []
+    assert verify(run, lambda *words: said.append(words)) == repair(run)
+    assert said == [(0, 3, "planes/00000"), (1, 3, "planes/00001"), (2, 3, "planes/00002")]
     assert [path.name for path in sorted(folder.glob("*.json"))] == ["00000.json"]
     for shard, missing in ((1, ["000007"]), (2, [])):
         with ShardWriter(folder, shard, "planes", ids(4, 4 * shard), SHAPES) as writer:
@@ -134,3 +134,37 @@ def test_repair_sets_damaged_shards_aside(tmp_path: Path) -> None:
             writer.publish()
     assert Shards(folder, "planes").verify() == []
     assert repair(run) == []
+
+
+def test_repair_knows_what_else_a_manifest_stands_for(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for stage in ("base", "prior"):
+        run.stage(stage).mkdir()
+        (run.stage(stage) / "model.pt").write_bytes(stage.encode())
+        manifest.publish(run.manifest(stage), {"files": manifest.describe_files(run.stage(stage), ["model.pt"])})
+    publish(run.stage("embed"), shards=2)
+    publish(run.stage("sweep-cfg"))
+    (run.jobs / "x").mkdir(parents=True)
+    (run.jobs / "00000.json").write_text("{}")
+    assert verify(run) == []
+    flip(run.stage("base") / "model.pt", 0)
+    flip(run.shard("embed", 1), 4000)
+    os.truncate(run.shard("sweep-cfg", 0), 5000)
+    problems = verify(run)
+    assert {Path(problem.split(":")[0].split(",")[0]).parent.name for problem in problems} == {
+        "base",
+        "latents",
+        "sweep-cfg",
+    }
+    assert repair(run) == problems
+    assert not any(manifest.complete(run.manifest(stage)) for stage in ("base", "embed", "sweep-cfg"))
+    assert manifest.complete(run.manifest("prior"))
+
+
+def test_repair_leaves_another_versions_run_alone(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    path = publish(run.stage("fit")) / "00000.json"
+    manifest.publish(path, manifest.read(path) | {"version": 9})
+    with pytest.raises(StoreError, match="a newer rodin"):
+        repair(run)
+    assert path.exists()

@@ -149,6 +149,23 @@ def test_attempts_do_not_pile_up(tmp_path: Path) -> None:
         assert writer.missing() == ids(2, 6)
 
 
+def test_an_orphan_that_was_overtaken_twice_gives_way(tmp_path: Path) -> None:
+    attempts = []
+    for _ in range(3):
+        attempts.append(ShardWriter(tmp_path, 0, "planes", ids(4), SHAPES))
+        fill(attempts[-1], 1)
+    orphan, _, newest = attempts
+    fill(orphan)
+    with pytest.raises(StoreError, match="another attempt has taken this shard over"):
+        orphan.publish()
+    fill(newest)
+    newest.publish()
+    assert Shards(tmp_path, "planes").verify() == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000.h5", "00000.json"]
+    for writer in attempts:
+        writer.close()
+
+
 def test_rows_of_another_shape_are_not_adopted(tmp_path: Path) -> None:
     with ShardWriter(tmp_path, 0, "planes", ids(2), {"planes": (3, 4, 16, 16), "base": (3, 4, 4, 4)}) as writer:
         fill(writer, 1)
