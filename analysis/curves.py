@@ -35,8 +35,8 @@ def losses(run: Path, path: Path, mark: bool) -> None:
 
 
 def smoothed(values: list[float]) -> list[float]:
-    """A running mean over about a fifteenth of the curve, shorter at its ends."""
-    half = max(1, len(values) // 30)
+    """A running mean over about a fifteenth of the curve, shorter at its ends; a short curve stays as it is."""
+    half = len(values) // 30
     return [float(np.mean(values[max(0, place - half) : place + half + 1])) for place in range(len(values))]
 
 
