@@ -9,8 +9,8 @@ axis with one of them runs along its columns, with the other along its rows:
 | xz | x, from xy | z, from yz |
 | yz | y, from xy | z, from xz |
 
-Letters: N samples, C channels in, O out, H = W the side of a plane, P = 3 planes; `profile` is a map before it is
-replicated: `along_columns` [N, C, 3, W], `along_rows` [N, C, H, 3].
+Letters: N samples, C channels in, O out, H = W the side of a plane; a `profile` is a map before it is replicated,
+`along_columns` [N, C, 3, W] and `along_rows` [N, C, 3, H].
 """
 
 from typing import Any
@@ -66,15 +66,19 @@ def aware_conv(
 
     Source: paper B.1 (R6, R7). Ours: the factored form.
     """
-    planes = x.unflatten(3, (3, -1)) if roll_out else x.unflatten(0, (-1, 3)).permute(0, 2, 3, 1, 4)
+    planes = _taken_apart(x, roll_out)
     if planes.shape[2] != planes.shape[4] or planes.shape[2] < 2:
         raise ValueError(f"x: got shape {list(x.shape)}, wanted three square planes of side 2 or more")
     along_columns, along_rows = profiles(planes)
-    inside_c, top, bottom = _columns_term(along_columns, weight_columns, roll_out)
-    inside_r, left, right = _rows_term(along_rows, weight_rows, roll_out)
-    own = F.conv2d(x, weight, bias, padding=1)
-    own = own.unflatten(3, (3, -1)) if roll_out else own.unflatten(0, (-1, 3)).permute(0, 2, 3, 1, 4)
-    both: torch.Tensor = _Spread.apply(own, inside_c, top, bottom, inside_r, left, right)  # type: ignore[assignment]
+    # T_c[:, i] is what kernel row i sees of the map along columns; T_r[:, j] kernel column j, of the map along rows
+    kernel_rows, kernel_columns = weight_columns.permute(2, 0, 1, 3), weight_rows.permute(3, 0, 1, 2)
+    if roll_out:
+        T_c = _lines(along_columns.flatten(2)[:, :, None], kernel_rows).unflatten(4, (3, -1)).squeeze(3)
+    else:
+        T_c = _lines(along_columns, kernel_rows)
+    T_r = _lines(along_rows, kernel_columns)
+    own = _taken_apart(F.conv2d(x, weight, bias, padding=1), roll_out)
+    both: torch.Tensor = _Spread.apply(own, T_c, T_r, roll_out)  # type: ignore[assignment]
     return both.flatten(3) if roll_out else both.permute(0, 3, 1, 2, 4).flatten(0, 1)
 
 
@@ -85,67 +89,80 @@ def profiles(planes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         planes: [N, C, H, 3, W].
 
     Returns:
-        along_columns [N, C, 3, W], along_rows [N, C, H, 3].
+        along_columns [N, C, 3, W], along_rows [N, C, 3, H].
     """
-    over_rows, over_columns = planes.mean(dim=2), planes.mean(dim=4)
+    over_rows, over_columns = _Means.apply(planes)  # type: ignore[misc]
     along_columns = torch.stack([over_rows[:, :, 1], over_rows[:, :, 0], over_columns[..., 0]], dim=2)
-    along_rows = torch.stack([over_rows[:, :, 2], over_columns[..., 2], over_columns[..., 1]], dim=3)
+    along_rows = torch.stack([over_rows[:, :, 2], over_columns[..., 2], over_columns[..., 1]], dim=2)
     return along_columns, along_rows
 
 
-def _columns_term(profile: torch.Tensor, weight: torch.Tensor, roll_out: bool) -> tuple[torch.Tensor, ...]:
-    """[N, O, 3, W]: in every row; to add in the first row; to add in the last row."""
-    kernels = torch.cat([weight.sum(dim=2), -weight[:, :, 0], -weight[:, :, 2]])
+def _taken_apart(picture: torch.Tensor, roll_out: bool) -> torch.Tensor:
+    """A picture -> [N, C, H, 3, W], a view."""
     if roll_out:
-        return F.conv1d(profile.flatten(2), kernels, padding=1).unflatten(2, (3, -1)).chunk(3, dim=1)
-    apart = F.conv1d(profile.transpose(1, 2).flatten(0, 1), kernels, padding=1)
-    return apart.unflatten(0, (-1, 3)).transpose(1, 2).chunk(3, dim=1)
+        return picture.unflatten(3, (3, -1))
+    return picture.unflatten(0, (-1, 3)).permute(0, 2, 3, 1, 4)
 
 
-def _rows_term(profile: torch.Tensor, weight: torch.Tensor, roll_out: bool) -> tuple[torch.Tensor, ...]:
-    """[N, O, H, 3]: in every column; to add in each plane's first column; to add in its last."""
-    kernels = torch.cat([weight.sum(dim=3), weight[..., 0], weight[..., 2]])
-    apart = F.conv1d(profile.permute(0, 3, 1, 2).flatten(0, 1), kernels, padding=1)
-    inside, left, right = apart.unflatten(0, (-1, 3)).permute(0, 2, 3, 1).chunk(3, dim=1)
-    if not roll_out:
-        return inside, -left, -right
-    # over a seam the kernel sees the neighbour's profile instead of this plane's
-    return inside, F.pad(left[..., :-1], (1, 0)) - left, F.pad(right[..., 1:], (0, 1)) - right
+def _lines(profile: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+    """profile [N, C, P, L] with three 1-D kernels, [3, O, C, 3] -> [N, 3, O, P, L]."""
+    lines = F.conv2d(profile, kernels.flatten(0, 1)[:, :, None], padding=(0, 1))
+    return lines.unflatten(1, (3, -1))
 
 
-class _Spread(torch.autograd.Function):
-    """own + all terms broadcast; by hand, because autograd would copy the whole gradient for each border line."""
+class _Means(torch.autograd.Function):
+    """planes [N, C, H, 3, W] -> mean over rows, mean over columns; by hand, to give both gradients in one pass."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        own: torch.Tensor,
-        inside_c: torch.Tensor,
-        top: torch.Tensor,
-        bottom: torch.Tensor,
-        inside_r: torch.Tensor,
-        left: torch.Tensor,
-        right: torch.Tensor,
-    ) -> torch.Tensor:
-        out = own + inside_c[:, :, None]
-        out += inside_r[..., None]
-        out[:, :, 0] += top
-        out[:, :, -1] += bottom
-        out[..., 0] += left
-        out[..., -1] += right
-        return out
+    def forward(planes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        return planes.mean(dim=2), planes.mean(dim=4)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         pass
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, ...]:  # type: ignore[override]
-        return (
-            grad,
-            grad.sum(dim=2),
-            grad[:, :, 0],
-            grad[:, :, -1],
-            grad.sum(dim=4),
-            grad[..., 0],
-            grad[..., -1],
-        )
+    def backward(ctx: Any, of_rows: torch.Tensor, of_columns: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        side = of_columns.shape[2]
+        return (of_rows / side)[:, :, None] + (of_columns / side)[..., None]
+
+
+class _Spread(torch.autograd.Function):
+    """own + both terms broadcast, each line of the kernel where it lies inside the plane or the picture.
+
+    By hand, because autograd would copy the whole gradient for each border line.
+
+    Args:
+        own: [N, O, H, 3, W]. T_c: [N, 3, O, 3, W], to every row: but line 0 not to the first, line 2 not to the last.
+        T_r: [N, 3, O, 3, H], to every column of its plane: but line 0 not to the first, line 2 not to the last; over a
+            seam these see the neighbour's.
+    """
+
+    @staticmethod
+    def forward(own: torch.Tensor, T_c: torch.Tensor, T_r: torch.Tensor, roll_out: bool) -> torch.Tensor:  # type: ignore[override]
+        out = own + T_c.sum(dim=1)[:, :, None]
+        out[:, :, 0] -= T_c[:, 0]
+        out[:, :, -1] -= T_c[:, 2]
+        T_r = T_r.transpose(3, 4)
+        out += T_r.sum(dim=1)[..., None]
+        out[..., 0] -= T_r[:, 0]
+        out[..., -1] -= T_r[:, 2]
+        if roll_out:
+            out[..., 1:, 0] += T_r[:, 0, ..., :-1]
+            out[..., :-1, -1] += T_r[:, 2, ..., 1:]
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.roll_out = inputs[3]
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+        to_rows = grad.sum(dim=2)
+        of_c = torch.stack([to_rows - grad[:, :, 0], to_rows, to_rows - grad[:, :, -1]], dim=1)
+        to_columns, first, last = grad.sum(dim=4), grad[..., 0], grad[..., -1]
+        of_r = torch.stack([to_columns - first, to_columns, to_columns - last], dim=1)
+        if ctx.roll_out:
+            of_r[:, 0, ..., :-1] += first[..., 1:]
+            of_r[:, 2, ..., 1:] += last[..., :-1]
+        return grad, of_c, of_r.transpose(3, 4), None

@@ -22,7 +22,8 @@ class BaseUNet(nn.Module):
         aware: 3D-aware convolutions.
 
     Source: paper B.1 (R5-R8), ADM. Ours: the latent, a unit vector, is scaled to entries of order one before it is
-    projected; the null latent is learned; where planes are not rolled out the embedding says which plane it is.
+    projected; the null latent is learned; where planes are not rolled out the embedding says which plane it is; a block
+    that doubles the side goes to the next level's channels at once, which saves a fifth of the work.
     """
 
     def __init__(
@@ -81,9 +82,10 @@ class BaseUNet(nn.Module):
                 self.up.append(level(here + skips.pop(), channels * multiplier, side))
                 here = channels * multiplier
                 if depth and number == blocks:
-                    double = ResBlock(here, here, width, dropout=dropout, resample="up", **kind)
+                    to = channels * multipliers[depth - 1]
+                    double = ResBlock(here, to, width, dropout=dropout, resample="up", **kind)
                     self.up[-1].append(double)  # type: ignore[operator]
-                    side *= 2
+                    here, side = to, side * 2
         self.last_norm = norm(here)
         self.last = zeroed(conv(here, plane_channels, **kind))
 

@@ -62,7 +62,7 @@ def test_a_slab_is_seen_at_its_place(axis):
         assert torch.equal((carried > 0.9), marked[0, p, 0].bool())
     columns, rows = profiles(marked.permute(0, 2, 3, 1, 4))
     for p in holding:
-        ours = (columns[0, 0, p][None, :] + rows[0, 0, :, p][:, None]) > 0.9
+        ours = (columns[0, 0, p][None, :] + rows[0, 0, p][:, None]) > 0.9
         assert torch.equal(ours, marked[0, p, 0].bool())
 
 
