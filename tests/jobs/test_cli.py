@@ -1,0 +1,151 @@
+"""What users type wrongly: one clear line, exit 2, nothing written. And what `--help` promises."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+from oracles.obedient import ROOT, Rodin
+
+from jobs.cli import app, status_of
+
+COMMANDS = [
+    *("run", "plan", "sweep", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
+    *("presets", "import transforms", "store verify", "store info", "store repair", "weights fetch"),
+]
+
+
+@pytest.fixture(scope="module")
+def started(fake_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Rodin:
+    """A run with its views only."""
+    rodin = Rodin(fake_tree, tmp_path_factory.mktemp("started"))
+    assert rodin("run", "tiny", "--stages", "render").returncode == 0
+    (rodin.cwd / "site.toml").write_text("name = 'x'\npartion = 'y'\n")
+    (rodin.cwd / "text.png").write_text("this is no picture")
+    (rodin.cwd / "file").write_text("")
+    return rodin
+
+
+MISTAKES = {
+    "unknown preset": (["run", "dmeo"], "unknown preset 'dmeo' (did you mean 'demo'?)"),
+    "unknown stage": (["run", "tiny", "--stages", "fitt"], "unknown stage 'fitt'"),
+    "unknown key": (["run", "tiny", "--set", "fit.step=3"], "unknown key 'fit.step' (did you mean 'fit.steps'?)"),
+    "no key": (["run", "tiny", "--set", "fit.steps"], "wanted key=value"),
+    "wrong type": (["run", "tiny", "--set", "fit.steps=many"], "fit.steps: got 'many'"),
+    "out of range": (["run", "tiny", "--set", "fit.steps=0"], "fit.steps: got 0"),
+    "other config": (["run", "tiny", "--set", "seed=5"], "seed is 0 there, asked for 5"),
+    "not writable": (["run", "tiny", "--run", "file/run"], "cannot write"),
+    "unknown cluster": (["run", "tiny", "--cluster", "slrum"], "wanted local or slurm"),
+    "no site": (["run", "tiny", "--cluster", "slurm"], "needs --site"),
+    "site not there": (["run", "tiny", "--cluster", "slurm", "--site", "none.toml"], "no such site file"),
+    "site with unknown key": (["run", "tiny", "--cluster", "slurm", "--site", "site.toml"], "'partion' (did you mean"),
+    "no wait locally": (["run", "tiny", "--no-wait"], "--no-wait needs --cluster slurm"),
+    "stage before its time": (["run", "tiny", "--stages", "fit"], "reads 'decoder', which is not done"),
+    "missing weights": (["run", "paper", "--run", "runs/p"], "rodin weights fetch"),
+    "unknown option": (["run", "tiny", "--sets", "x"], "No such option: --sets"),
+    "unknown command": (["runn"], "No such command 'runn'"),
+    "config file not there": (["run", "mine.toml"], "mine.toml: no such file"),
+    "config file not TOML": (["run", "site.toml"], "site.toml: "),
+    "no run": (["status", "runs/none"], "no run there"),
+    "unknown stage of logs": (["logs", "runs/tiny", "fitt"], "unknown stage 'fitt'"),
+    "no log": (["logs", "runs/tiny", "fit"], "no log yet"),
+    "empty text": (["sample", "--run", "runs/tiny", "--text", " "], "--text is empty"),
+    "empty target": (["edit", "--run", "runs/tiny", "--to", ""], "--to is empty"),
+    "text and image": (["sample", "--run", "runs/tiny", "--text", "a", "--image", "b"], "wanted one of them"),
+    "image not a picture": (["sample", "--run", "runs/tiny", "--image", "text.png"], "text.png: not a picture"),
+    "image not there": (["sample", "--run", "runs/tiny", "--image", "no.png"], "no.png: no such file"),
+    "scale": (["sample", "--run", "runs/tiny", "--guidance-scale", "-1"], "wanted a number over 0"),
+    "seed": (["sample", "--run", "runs/tiny", "--seed", "-1"], "--seed"),
+    "unknown bench": (["bench", "fits"], "unknown bench 'fits'; there are fit, conv, sample, train, store"),
+    "unknown sweep": (["sweep", "cgf", "--run", "runs/tiny"], "unknown sweep 'cgf'"),
+    "sweep too early": (["sweep", "views", "--run", "runs/tiny"], "reads 'decoder', which is not done"),
+    "unknown weights": (["weights", "fetch", "clipp"], "unknown weights 'clipp'; there are clip, lpips"),
+    "import from nowhere": (["import", "transforms", "nowhere", "--run", "runs/i"], "nowhere: no such folder"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake_is_one_line_exit_2_and_nothing_written(
+    name: str, started: Rodin, touched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    arguments, words = MISTAKES[name]
+    monkeypatch.chdir(started.cwd)
+    monkeypatch.setenv("RODIN_WEIGHTS", str(started.cwd / "weights"))
+    before = touched(started.cwd)
+    status = status_of(arguments)
+    out, err = capsys.readouterr()
+    assert status == 2, err
+    assert err.startswith("rodin: error: ")
+    assert words in err
+    assert len(err.splitlines()) == 1
+    assert out == ""
+    assert touched(started.cwd) == before
+
+
+def test_sbatch_absent(started: Rodin, touched):
+    before = touched(started.cwd)
+    site = str(ROOT / "slurm" / "sites" / "cluster.toml")
+    empty = str(started.cwd / "empty")
+    done = started("run", "tiny", "--cluster", "slurm", "--site", site, PATH=empty)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "rodin: error: sbatch is not on PATH; run this on a login node of the cluster, or use --cluster local\n"
+    )
+    assert touched(started.cwd) == before
+    assert started("run", "tiny", "--cluster", "slurm", "--site", site, "--dry-run", PATH=empty).returncode == 0
+
+
+def test_disk_full(started: Rodin):
+    """A limit on the size of files stands in for a full disk: the system refuses the same write."""
+    command = f"ulimit -f 1; exec {sys.executable} -m jobs run small --run runs/full"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=started.cwd, env=started.env(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "no space left" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    left = [path for path in (started.cwd / "runs" / "full").rglob("*") if path.is_file() and path.name != "lock"]
+    assert left == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str):
+    found = typer.main.get_command(app)
+    for word in command.split():
+        found = found.commands[word]  # pyright: ignore[reportAttributeAccessIssue]
+    assert f"  rodin {command}" in (found.help or "")
+
+
+def test_every_command_is_listed_above():
+    found = set()
+    for name, command in typer.main.get_command(app).commands.items():  # pyright: ignore[reportAttributeAccessIssue]
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {word}" for word in inner} if inner else {name}
+    assert found - set(COMMANDS) == {"weights list"}
+
+
+def test_the_command_line_loads_no_torch_and_starts_at_once():
+    code = "import sys, jobs.cli; print([m for m in ('torch', 'submitit', 'h5py', 'matplotlib') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_plan_writes_nothing(started: Rodin, touched):
+    before = touched(started.cwd)
+    plan = started("plan", "paper", "--run", "runs/none", "--json")
+    rows = json.loads(plan.stdout)
+    assert rows[0]["stage"] == "render"
+    assert started("plan", "tiny").stdout.splitlines()[1].split()[:3] == ["render", "-", "3/3"]
+    assert started("run", "demo", "--dry-run").returncode == 0
+    assert touched(started.cwd) == before
+
+
+def test_presets_as_toml_run_again(started: Rodin):
+    text = started("presets", "tiny").stdout
+    (started.cwd / "mine.toml").write_text(text)
+    done = started("plan", "mine.toml", "--run", "runs/tiny")
+    assert done.returncode == 0, done.stderr
+    assert started("plan", str(Path("runs/tiny/run.toml")), "--run", "runs/tiny").returncode == 0
+    assert "fit.steps: " in started("presets", "--keys").stdout
