@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.costs import by_value, loss_curves
 from analysis.paper import METRICS, TABLE_1, scale_name
@@ -61,6 +61,7 @@ def fits(run: Path, path: Path, mark: bool) -> None:
                 color=SOFT,
             )
             axes.set(title=label, xlabel="people, from least to most")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             if field == "seconds":
                 axes.set_ylim(bottom=0)
 

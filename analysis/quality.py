@@ -108,8 +108,8 @@ def verdict(table: Sequence[Row]) -> str:
         1: f"Rodin beats only the {beaten[0] if beaten else ''}",
         0: "Rodin beats neither",
     }
-    sure = all(row["gain_psnr_low"] is not None and row["gain_psnr_low"] > 0 for row in gains.values())
-    doubt = "" if sure or len(beaten) < 2 else "; an interval reaches 0 or lacks, so more people are needed to be sure"
+    sure = all(_excludes_zero(row) for row in gains.values())
+    doubt = "" if sure else "; an interval reaches 0 or lacks, so more people are needed to be sure"
     people = gains[MEAN_PERSON]["gain_psnr_people"]
     return f"{opening[len(beaten)]} in PSNR: {', '.join(parts)}, person by person, {people} people{doubt}"
 
@@ -164,6 +164,11 @@ def _people(rows: Sequence[Row]) -> int:
 def _median(values: Sequence[float]) -> float:
     middle = len(values) // 2
     return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
+
+
+def _excludes_zero(row: Row) -> bool:
+    low, high = row["gain_psnr_low"], row["gain_psnr_high"]
+    return low is not None and (low > 0 or high < 0)
 
 
 def _signed(row: Row) -> str:

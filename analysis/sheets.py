@@ -86,7 +86,7 @@ def uncurated(run: Path, path: Path, mark: bool) -> None:
     lines = _grid([Tile(frontal(store, sample)) for sample, _ in drawn[:48]], 120)
     for sample, _ in drawn[:2]:
         around = store.read(sample, "rgba")
-        lines.append(Line([Tile(picture) for picture in around[:WIDE]], f"{sample} from all around", 120))
+        lines.append(Line([Tile(picture) for picture in around[:WIDE]], f"{sample}, turned", 120))
     save_sheet(path, contact_sheet(lines, mark), "Figure 11: uncurated samples")
 
 
