@@ -135,6 +135,11 @@ class Avatars:
     def _refiner(self) -> Loaded | None:
         return load_refiner(self.folder, self.device) if self.config.refine.enabled else None
 
+    @property
+    def latent_width(self) -> int:
+        """D."""
+        return self._base.settings["latent_width"]
+
     @torch.no_grad()
     def latents_unconditional(self, seeds: Sequence[int]) -> torch.Tensor:
         """Latents drawn from nothing, by latent diffusion: [N, D] of unit length.

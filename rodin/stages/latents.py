@@ -10,7 +10,7 @@ SMALLEST_EDIT = 1e-4
 
 def seed_for(*numbers: int) -> int:
     """One seed out of several numbers, each set of them its own; [0, 2^32)."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    return int(np.random.SeedSequence([len(numbers), *numbers]).generate_state(1)[0])
 
 
 def unit(latents: torch.Tensor) -> torch.Tensor:

@@ -65,7 +65,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     avatars, plane, picture = Avatars(config, folder), config.triplane, config.sample.resolution
     shapes = {
         "planes": (3, plane.channels, plane.resolution, plane.resolution),
-        "latent": (avatars.clip.width,),
+        "latent": (avatars.latent_width,),
         "rgba": (config.sample.views, picture, picture, 4),
         "mesh": (picture, picture, 3),
     }

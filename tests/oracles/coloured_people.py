@@ -1,4 +1,4 @@
-"""People of ellipsoids with named hair and shirt colours, as a store of views: what a run starts from, without Blender."""
+"""People of ellipsoids with named hair and shirt colours, as a store of views: a run without Blender."""
 
 import numpy as np
 from oracles.ellipsoids import Part, nearest_hit
