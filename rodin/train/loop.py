@@ -119,7 +119,7 @@ def train(
             if stop:
                 break
     average = flat.state(state.average) if ranks.main else {}
-    return Trained(state.step == plan.steps, average, state.curve, state.step * plan.batch)
+    return Trained(state.step >= plan.steps, average, state.curve, state.step * plan.batch)
 
 
 @dataclass

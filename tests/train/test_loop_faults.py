@@ -76,6 +76,7 @@ def test_a_checkpoint_of_another_network_or_plan_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match=r"lr is 0.1 there, 0.2 here"):
         training(tmp_path, lr=0.2)
     assert training(tmp_path, steps=10).samples == 40
+    assert training(tmp_path, steps=3).finished  # fewer than were done already
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_the_one_before_used(tmp_path):

@@ -1,0 +1,48 @@
+"""On a GPU, in bf16 autocast: the weights stay float32, it learns, and stopped and gone on it is the unbroken run."""
+
+import pytest
+import torch
+from torch import nn
+
+from rodin.train.loop import train
+from rodin.train.plan import Plan
+from rodin.train.ranks import Ranks
+
+pytestmark = pytest.mark.gpu
+
+
+def trained(folder, stop_at=None):
+    device, done = torch.device("cuda", 0), [0]
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Linear(8, 64), nn.SiLU(), nn.Dropout(0.1), nn.Linear(64, 8)).to(device)
+    data = torch.randn(32, 8, generator=torch.Generator().manual_seed(2))
+    seen = []
+
+    def loss_of(batch, draws):
+        out = network(batch["x"] + 0.1 * draws.normal("eps", 8))
+        seen.append(out.dtype)
+        return (out.float() - batch["x"]).square().mean(dim=1)
+
+    result = train(
+        network,
+        loss_of,
+        lambda items, draws: {"x": data[items]},
+        32,
+        Plan(batch=8, steps=60, lr=1e-2, precision="bfloat16", ema=0.9, accumulate=2),
+        ranks=Ranks(device=device),
+        folder=folder,
+        settings={},
+        progress=lambda step, total, note: done.__setitem__(0, step),
+        should_stop=lambda: done[0] + 1 == stop_at,
+    )
+    assert set(seen) == {torch.bfloat16}
+    assert {value.dtype for value in result.average.values()} == {torch.float32}
+    return result
+
+
+def test_a_training_in_bf16_learns_and_resumes_to_the_same_bits(tmp_path):
+    unbroken = trained(tmp_path / "unbroken")
+    assert unbroken.curve[-1]["loss"] < 0.7 * unbroken.curve[0]["loss"]
+    assert not trained(tmp_path / "stopped", stop_at=23).finished
+    again = trained(tmp_path / "stopped")
+    assert all(torch.equal(again.average[name], value) for name, value in unbroken.average.items())
