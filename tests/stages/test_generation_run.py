@@ -1,0 +1,343 @@
+"""A whole small run on people of ellipsoids: embedding, sampling, evaluation, sweeps and avatars on request."""
+
+import importlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from oracles.coloured_people import make_views
+from oracles.made_up_run import make_planes
+from PIL import Image
+
+from rodin.presets import preset
+from rodin.presets.toml import to_toml
+from rodin.stages import embed, evaluate, generate, one_off, sample, sweep_cfg
+from rodin.stages.generate import Avatars
+from rodin.stages.hooks import Hooks, Stopped
+from rodin.stages.latents import unit
+from rodin.store import manifest
+from rodin.store.mpi import World
+from rodin.store.results import read_rows
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards
+
+SHORT = [f"{stage}.training.steps=2" for stage in ("base", "upsample", "latent", "prior")]
+CONFIG = preset(
+    "tiny",
+    [
+        "data.subjects=5",
+        "clip.steps=2",
+        "decoder.steps=4",
+        "sample.prompts=3",
+        "sample.shard_samples=5",
+        "sweeps.guidance_scales=[1.0, 3.0]",
+        "sweeps.shard_subjects=1",
+        *SHORT,
+    ],
+)
+PEOPLE = CONFIG.all_subjects()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run as far as its models."""
+    torch.set_num_threads(1)
+    run = RunFolder(tmp_path_factory.mktemp("run"))
+    run.config_file.write_text(to_toml(CONFIG))
+    make_views(CONFIG, run)
+    make_planes(CONFIG, run)
+    for stage in ("clip", "embed", "decoder", "base", "upsample", "latent", "prior"):
+        importlib.import_module(f"rodin.stages.{stage}").run(CONFIG, run, 0, Hooks())
+    return run
+
+
+@pytest.fixture(scope="module")
+def sampled(trained):
+    for shard in range(CONFIG.shards("sample")):
+        sample.run(CONFIG, trained, shard, Hooks())
+    return trained
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A run of its own with the same models."""
+    for path in trained.path.iterdir():
+        if path.is_dir() and path.name not in ("results", "samples", "evaluate"):
+            (tmp_path / path.name).symlink_to(path)
+    shutil.copy(trained.config_file, tmp_path)
+    return RunFolder(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def avatars(trained):
+    return Avatars(CONFIG, trained)
+
+
+def bytes_of(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in (".h5", ".json")}
+
+
+def test_everybody_is_embedded_held_out_people_too(trained):
+    latents, views = Shards(trained.stage("embed"), "latents"), Shards(trained.stage("render"), "views")
+    assert latents.subjects == PEOPLE
+    for subject in PEOPLE[:2]:
+        assert latents.meta(subject)["captions"] == [views.meta(subject)["captions"][number % 2] for number in range(4)]
+        assert np.allclose(np.linalg.norm(latents.read(subject, "image"), axis=-1), 1, atol=1e-5)
+        assert np.allclose(np.linalg.norm(latents.read(subject, "text"), axis=-1), 1, atol=1e-5)
+        assert latents.read(subject, "token_mask").any(axis=1).all()
+    one = latents.read(PEOPLE[0], "image", 0)
+    assert not np.allclose(one, latents.read(PEOPLE[1], "image", 0), atol=1e-3)
+
+
+class Ranks:
+    """A communicator of ranks that run one after the other, the last first; none fails."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def gather(self, value, root):
+        return [(None, None)] * self.size
+
+    def bcast(self, value, root):
+        return []
+
+
+def test_embeddings_do_not_depend_on_the_number_of_ranks(trained, copy, monkeypatch):
+    copy.stage("embed").unlink()
+    for rank in (2, 1, 0):
+        assert not manifest.complete(copy.manifest("embed"))
+        monkeypatch.setattr(embed, "world", lambda rank=rank: World(rank, 3, Ranks(3)))
+        embed.run(CONFIG, copy, 0, Hooks())
+    assert manifest.complete(copy.manifest("embed"))
+    assert bytes_of(copy.stage("embed")) == bytes_of(trained.stage("embed"))
+
+
+def test_embedding_stopped_goes_on_to_the_same_bytes(trained, copy):
+    copy.stage("embed").unlink()
+    asked = iter([False, False, False, True])
+    with pytest.raises(Stopped):
+        embed.run(CONFIG, copy, 0, Hooks(should_stop=lambda: next(asked)))
+    assert not manifest.complete(copy.manifest("embed"))
+    embed.run(CONFIG, copy, 0, Hooks())
+    assert bytes_of(copy.stage("embed")) == bytes_of(trained.stage("embed"))
+
+
+def test_an_avatar_does_not_depend_on_its_batch(avatars):
+    seeds = [11, 12, 13]
+    latents = avatars.latents_unconditional(seeds)
+    assert torch.allclose(latents.norm(dim=1), torch.ones(3), atol=1e-5)
+    assert torch.allclose(latents[1:2], avatars.latents_unconditional([12]), atol=1e-5)
+    texts = ["a person with red hair", "a person in a green shirt"]
+    assert torch.allclose(
+        avatars.latents_from_text(texts, [1, 2])[1:], avatars.latents_from_text(texts[1:], [2]), atol=1e-5
+    )
+    together = avatars.planes(latents, seeds, 2.0)
+    assert together.abs().max() <= 1
+    assert torch.allclose(together[2:], avatars.planes(latents[2:], [13], 2.0), atol=1e-4)
+    assert not torch.allclose(together[1], together[2], atol=1e-2)
+
+
+def test_guidance_of_one_is_the_conditional_model_alone(avatars, monkeypatch):
+    batches = []
+    base = avatars._base
+
+    def spy(x_t, timestep, latent, drop=None):
+        batches.append((len(x_t), drop))
+        return base.network(x_t, timestep, latent, drop)
+
+    latents = avatars.latents_unconditional([5])
+    monkeypatch.setitem(avatars.__dict__, "_base", type("Spy", (), {**vars(base), "__call__": staticmethod(spy)})())
+    alone = avatars.low_planes(latents, [5], 1.0)
+    assert batches == [(1, None)] * CONFIG.base.diffusion.sampling_steps
+    batches.clear()
+    almost, strong = avatars.low_planes(latents, [5], 1.0 + 1e-7), avatars.low_planes(latents, [5], 6.0)
+    assert [count for count, _ in batches] == [2] * 2 * CONFIG.base.diffusion.sampling_steps
+    assert torch.allclose(alone, almost, atol=1e-4)
+    assert not torch.allclose(alone, strong, atol=1e-4)
+
+
+def test_the_prior_keeps_the_latent_nearest_to_the_text(avatars):
+    text = "a person with blond hair"
+    (wanted,), *_ = avatars.clip.text([text])
+    best = avatars.latents_from_text([text], [3])[0]
+    one = Avatars(CONFIG.model_copy(update={"prior": CONFIG.prior.model_copy(update={"best_of": 1})}), avatars.folder)
+    first = one.latents_from_text([text], [3])[0]
+    assert float(best @ wanted) >= float(first @ wanted) - 1e-6
+
+
+def test_refined_pictures_keep_their_opacity():
+    rgba = torch.rand(2, 8, 8, 4)
+    rgba[:, :4, :, 3] = 0
+    same = generate.refined(lambda image: image, rgba)
+    assert torch.allclose(same[..., 3], rgba[..., 3])
+    assert torch.allclose(same[:, 4:], rgba[:, 4:], atol=1e-3)
+    darker = generate.refined(lambda image: image * 0.5, rgba)
+    assert (darker[:, 4:, :, :3] <= rgba[:, 4:, :, :3] + 1e-6).all()
+
+
+def test_a_run_draws_all_its_samples(sampled):
+    store = Shards(sampled.stage("sample"), "samples")
+    wanted = {"unconditional": 2, "interpolation": 3, "prompt": 3, "trajectory": 2}
+    assert len(store) == sum(wanted.values())
+    for kind, count in wanted.items():
+        assert sum(store.meta(one)["kind"] == kind for one in store.subjects) == count
+    meta = store.meta("prompt-0000")
+    assert meta["prompt"] == "a person with blond hair"
+    assert meta["guidance_scale"] == CONFIG.sample.guidance_scale
+    assert meta["generated"] is True
+    assert [store.meta(f"trajectory-000{number}")["timestep"] for number in range(2)] == [999, 0]
+    size = CONFIG.sample.resolution
+    assert store.shape("rgba") == (2, size, size, 4)
+    assert np.allclose(np.linalg.norm(store.read("unconditional-0001", "latent")), 1, atol=1e-5)
+
+
+def test_interpolation_starts_at_one_avatar_and_ends_at_the_other_latent(sampled):
+    store = Shards(sampled.stage("sample"), "samples")
+    first, middle, last = (f"interpolation-0-0{step}" for step in range(3))
+    assert np.allclose(store.read(first, "latent"), store.read("unconditional-0000", "latent"), atol=1e-5)
+    assert np.allclose(store.read(last, "latent"), store.read("unconditional-0001", "latent"), atol=1e-5)
+    assert np.allclose(store.read(first, "planes"), store.read("unconditional-0000", "planes"), atol=2e-3)
+    a, b = (store.read(name, "latent") for name in (first, last))
+    between = store.read(middle, "latent")
+    assert float(a @ between) == pytest.approx(float(b @ between), abs=1e-4)
+    assert [store.meta(name)["blend"] for name in (first, middle, last)] == [0, 0.5, 1]
+
+
+def test_samples_stopped_go_on_where_they_were(sampled, copy):
+    asked = iter([False, True])
+    with pytest.raises(Stopped):
+        sample.run(CONFIG, copy, 0, Hooks(should_stop=lambda: next(asked)))
+    seen = []
+    sample.run(CONFIG, copy, 0, Hooks(progress=lambda done, total, note: seen.append(done)))
+    assert seen[0] == CONFIG.sample.batch
+    ours, theirs = Shards(copy.stage("sample"), "samples"), Shards(sampled.stage("sample"), "samples")
+    for name in ours.subjects:
+        assert np.allclose(ours.read(name, "planes"), theirs.read(name, "planes"), atol=2e-3), name
+
+
+def test_evaluation_measures_people_samples_and_prompts(sampled):
+    evaluate.run(CONFIG, sampled, 0, Hooks())
+    rows = read_rows(sampled, "evaluate")
+    people = [row for row in rows if row["stage"] == "evaluate"]
+    assert [(row["subject"], row["method"]) for row in people] == [
+        (subject, method)
+        for subject in CONFIG.held_out_subjects()
+        for method in ("rodin", "mean person", "nearest person")
+    ]
+    assert all(np.isfinite([row["psnr"], row["ssim"]]).all() for row in people)
+    assert all(row["lpips"] is None and "LPIPS" in row["lpips_reason"] for row in people)
+    near = [row for row in rows if row["stage"] == "neighbours"]
+    assert [row["sample"] for row in near] == ["unconditional-0000", "unconditional-0001"]
+    for row in near:
+        assert set(row["neighbours"]) < set(CONFIG.train_subjects())
+        assert row["similarity"] == sorted(row["similarity"], reverse=True)
+        assert len(row["similarity"]) == CONFIG.evaluate.neighbours
+    checks = {row["attribute"]: row for row in rows if row["stage"] == "prompts-check"}
+    assert checks["hair"]["accuracy"] == 1.0
+    assert checks["hair"]["chance"] == pytest.approx(1 / 3)
+    assert "grey" in checks["hair"]["left_out"]
+    asked = [row for row in rows if row["stage"] == "prompts"]
+    assert [row["sample"] for row in asked] == ["prompt-0000", "prompt-0001", "prompt-0002"]
+    assert all(row["hit"] == (row["measured"] == row["wanted"]) for row in asked)
+    assert next(row["people"] for row in rows if row["stage"] == "frechet") == CONFIG.data.subjects
+
+
+def test_the_mean_person_is_measured_as_the_mean_of_all_training_planes(sampled):
+    evaluate.run(CONFIG, sampled, 0, Hooks())
+    planes, views = Shards(sampled.stage("fit"), "planes"), Shards(sampled.stage("render"), "views")
+    stack = np.stack([planes.read(subject, "planes").astype(np.float64) for subject in CONFIG.train_subjects()])
+    subject = CONFIG.held_out_subjects()[0]
+    judge = evaluate_judge(sampled, views)
+    values, _ = judge(subject, torch.from_numpy(stack.mean(axis=0)).float())
+    rows = read_rows(sampled, "evaluate")
+    row = next(row for row in rows if row.get("method") == "mean person" and row["subject"] == subject)
+    assert row["psnr"] == pytest.approx(values["psnr"], abs=1e-3)
+
+
+def evaluate_judge(run, views):
+    from rodin.stages.reconstruction import Judge
+
+    return Judge(Avatars(CONFIG, run), views, CONFIG.evaluate.views)
+
+
+def test_guidance_scales_are_measured_on_the_same_people_and_noise(sampled):
+    evaluate.run(CONFIG, sampled, 0, Hooks())
+    for shard in range(CONFIG.shards("sweep-cfg")):
+        sweep_cfg.run(CONFIG, sampled, shard, Hooks())
+        assert manifest.complete(sampled.manifest("sweep-cfg", shard))
+    rows = read_rows(sampled, "sweep-cfg")
+    found = [(row["guidance_scale"], row["subject"]) for row in rows]
+    assert found == [(scale, subject) for scale in (1.0, 3.0) for subject in CONFIG.held_out_subjects()]
+    assert len({row["psnr"] for row in rows}) == len(rows)
+
+
+def test_an_avatar_from_a_text_is_a_folder_that_says_what_it_is(trained, tmp_path):
+    out = tmp_path / "me"
+    told = []
+    made = one_off.sample_command(
+        trained.path, text="a person with red hair", seed=4, output=out, progress=lambda *what: told.append(what)
+    )
+    about = json.loads((out / "metadata.json").read_text())
+    assert about["generated"] is True
+    assert about["prompt"] == "a person with red hair"
+    assert about["seed"] == 4
+    assert set(about["models"]) == {"clip", "decoder", "base", "upsample", "latent", "prior"}
+    assert len(about["models"]["base"]["model.pt"]) == 64
+    with Image.open(made["views"][0]) as picture:
+        assert picture.size == (CONFIG.sample.resolution,) * 2
+        assert json.loads(picture.text["generated"])["generated"] is True
+    with Image.open(made["turntable"]) as frames:
+        assert frames.n_frames > 1
+        assert b"generated" in frames.info["comment"]
+    if made["mesh"] is not None:
+        assert len(trimesh.load(made["mesh"], force="mesh").faces)
+    assert told[-1][:2] == (CONFIG.base.diffusion.sampling_steps,) * 2
+    again = one_off.sample_command(trained.path, text="a person with red hair", seed=4, output=out)
+    assert again["views"][0].read_bytes() == made["views"][0].read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["me"]
+
+
+def test_an_edit_moves_the_avatar_and_keeps_what_was_before(trained, tmp_path):
+    Image.new("RGB", (50, 40), (90, 30, 30)).save(tmp_path / "me.png")
+    out = tmp_path / "out"
+    made = one_off.edit_command(trained.path, image=tmp_path / "me.png", target="a person with blue hair", output=out)
+    names = [path.name for path in made["views"]]
+    assert names == ["avatar-00.png", "avatar-01.png", "before-00.png", "before-01.png"]
+    about = json.loads((out / "metadata.json").read_text())
+    assert (about["from"], about["image"], about["target"]) == ("image", "me.png", "a person with blue hair")
+    assert about["source"] == list(one_off.GENERAL_TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        (one_off.sample_command, {"text": "  "}, "text: got an empty one"),
+        (one_off.sample_command, {"guidance_scale": 0.0}, "guidance scale: got 0.0"),
+        (one_off.edit_command, {"target": "x", "source": "x"}, "nothing would change"),
+        (one_off.edit_command, {"target": ""}, "target text: got an empty one"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_leaves_nothing(trained, tmp_path, command, arguments, message):
+    with pytest.raises(ValueError, match=message) as told:
+        command(trained.path, output=tmp_path / "out", **arguments)
+    assert "\n" not in str(told.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_there_and_what_is_not_ours_is_left_alone(trained, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such picture"):
+        one_off.sample_command(trained.path, image=tmp_path / "none.png", output=tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match="not a run folder"):
+        one_off.sample_command(tmp_path, output=tmp_path / "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="holds other files"):
+        one_off.sample_command(trained.path, output=tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+
+
+def test_unit_brings_latents_to_the_sphere():
+    assert torch.allclose(unit(torch.tensor([[3.0, 4.0]])), torch.tensor([[0.6, 0.8]]))
