@@ -14,10 +14,13 @@ from PIL import Image
 
 from rodin.presets import preset
 from rodin.presets.toml import to_toml
-from rodin.stages import embed, evaluate, generate, one_off, sample, sweep_cfg
+from rodin.stages import embed, evaluate, generate, one_off, sample, sweep_cfg, sweep_convolution
 from rodin.stages.generate import Avatars
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.stages.latents import unit
+from rodin.stages.models import load_upsampler
+from rodin.stages.reconstruction import Judge
+from rodin.stages.sweep_fits import spread
 from rodin.store import manifest
 from rodin.store.mpi import World
 from rodin.store.results import read_rows
@@ -35,6 +38,7 @@ CONFIG = preset(
         "sample.shard_samples=5",
         "sweeps.guidance_scales=[1.0, 3.0]",
         "sweeps.shard_subjects=1",
+        "fit.steps=4",
         *SHORT,
     ],
 )
@@ -250,17 +254,11 @@ def test_the_mean_person_is_measured_as_the_mean_of_all_training_planes(sampled)
     planes, views = Shards(sampled.stage("fit"), "planes"), Shards(sampled.stage("render"), "views")
     stack = np.stack([planes.read(subject, "planes").astype(np.float64) for subject in CONFIG.train_subjects()])
     subject = CONFIG.held_out_subjects()[0]
-    judge = evaluate_judge(sampled, views)
+    judge = Judge(Avatars(CONFIG, sampled), views, CONFIG.evaluate.views)
     values, _ = judge(subject, torch.from_numpy(stack.mean(axis=0)).float())
     rows = read_rows(sampled, "evaluate")
     row = next(row for row in rows if row.get("method") == "mean person" and row["subject"] == subject)
     assert row["psnr"] == pytest.approx(values["psnr"], abs=1e-3)
-
-
-def evaluate_judge(run, views):
-    from rodin.stages.reconstruction import Judge
-
-    return Judge(Avatars(CONFIG, run), views, CONFIG.evaluate.views)
 
 
 def test_guidance_scales_are_measured_on_the_same_people_and_noise(sampled):
@@ -272,6 +270,36 @@ def test_guidance_scales_are_measured_on_the_same_people_and_noise(sampled):
     found = [(row["guidance_scale"], row["subject"]) for row in rows]
     assert found == [(scale, subject) for scale in (1.0, 3.0) for subject in CONFIG.held_out_subjects()]
     assert len({row["psnr"] for row in rows}) == len(rows)
+
+
+@pytest.mark.parametrize(("stage", "values"), [("sweep-resolution", [8, 16]), ("sweep-views", [4, 8])])
+def test_fitting_sweeps_write_a_row_a_point(trained, stage, values):
+    module = importlib.import_module(f"rodin.stages.{stage.replace('-', '_')}")
+    for shard in range(CONFIG.shards(stage)):
+        module.run(CONFIG, trained, shard, Hooks())
+        assert manifest.complete(trained.manifest(stage, shard))
+    rows = read_rows(trained, stage)
+    assert [row["value"] for row in rows] == values
+    assert {row["subject"] for row in rows} == {PEOPLE[0]}
+    assert all(row["psnr"] > 5 and row["seconds"] > 0 for row in rows)
+    size = [row["megabytes"] for row in rows]
+    assert size == ([pytest.approx(3 * 4 * side**2 * 2 / 1e6) for side in values] if values[0] == 8 else [size[0]] * 2)
+
+
+def test_few_views_are_spread_over_all_sides():
+    assert spread(21, 3) == [0, 10, 20]
+    assert spread(21, 300) == list(range(21))
+
+
+def test_the_convolution_sweep_trains_its_own_upsampler(trained):
+    sweep_convolution.run(CONFIG, trained, 3, Hooks())
+    rows = read_rows(trained, "sweep-convolution")
+    assert [(row["roll_out"], row["aware"], row["subject"]) for row in rows] == [
+        (False, False, CONFIG.held_out_subjects()[0])
+    ]
+    own = load_upsampler(trained, None, trained.stage("sweep-convolution") / "upsampler-3")
+    assert (own.settings["roll_out"], own.settings["aware"]) == (False, False)
+    assert Shards(trained.stage("sweep-convolution"), "samples").subjects == [CONFIG.held_out_subjects()[0]]
 
 
 def test_an_avatar_from_a_text_is_a_folder_that_says_what_it_is(trained, tmp_path):
