@@ -41,7 +41,7 @@ class Element:
             self._listen(stop)
         except Stopped as stopped:
             print(f"stopped: {stopped}", flush=True)
-            if os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and callable(requeue):
+            if stop.again and os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and callable(requeue):
                 requeue(signal.SIGUSR2, None)
                 time.sleep(60)  # rank 0 requeues; the others are ended with it
             raise

@@ -15,6 +15,8 @@ from jobs.record import read_config
 from jobs.work import missing, shard_count
 from rodin.store.run_folder import RunFolder
 
+FRESH_SECONDS = 60.0
+
 
 @dataclass(frozen=True)
 class StageStatus:
@@ -70,11 +72,20 @@ class _Facts:
     ) -> None:
         self.sent, self.queued, self.ended = sent, queued, ended
         self.wrong = {failure.stage: failure for failure in reversed(failures(folder))}
-        self.fresh = [state for state in read_progress(folder) if _alive(folder, state, bool(queued))]
+        self.fresh = [state for state in read_progress(folder) if self._alive(folder, state)]
 
     def jobs(self, stage: str) -> list[str]:
         """Ids of a stage's jobs in the queue."""
         return [job for one in self.sent if one.stage == stage for job in one.job_ids() if job in self.queued]
+
+    def _alive(self, folder: RunFolder, state: dict) -> bool:
+        """A progress file is news while its writer lives; one that died leaves it behind."""
+        if any(one.stage == state["stage"] for one in self.sent):
+            return bool(self.jobs(state["stage"]))
+        holder = driver(folder)
+        if holder is not None:
+            return born(holder["pid"]) == holder["born"]
+        return time.time() - state["time"] < FRESH_SECONDS  # started by hand
 
     def of(self, stage: str, shards: int, left: int) -> tuple[str, str]:
         """A stage's state and a note."""
@@ -114,13 +125,6 @@ def _queue(job_ids: list[str]) -> dict[str, slurm_client.Queued]:
         return slurm_client.queue(job_ids)
     except slurm_client.Unreachable:
         return {}
-
-
-def _alive(folder: RunFolder, state: dict, on_cluster: bool) -> bool:
-    """A progress file is news while its writer lives: the local driver does, or it was written just now."""
-    holder = driver(folder)
-    local = holder is not None and born(holder["pid"]) == holder["born"]
-    return local or on_cluster or time.time() - state["time"] < 60
 
 
 def as_rows(found: list[StageStatus]) -> list[dict]:

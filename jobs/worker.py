@@ -61,6 +61,7 @@ class StopFlag:
 
     def __init__(self) -> None:
         self.raised = False
+        self.again = False  # by USR2: the job shall be requeued; TERM and INT mean that somebody wants it gone
 
     def __call__(self) -> bool:
         return self.raised
@@ -72,6 +73,7 @@ class StopFlag:
 
     def _raise(self, number: int, frame: object) -> None:
         self.raised = True
+        self.again = self.again or number == signal.SIGUSR2
 
 
 def die_with_driver() -> None:

@@ -123,7 +123,7 @@ def test_killed_driver_leaves_no_one_writing_and_resumes(rodin: Rodin):
         assert second.returncode == 2
         assert f"is being run by process {held(run)}" in second.stderr
         assert json.loads(rodin("status", "runs/tiny", "--json").stdout)[1]["state"] == "running"
-        worker = int(rodin.starts("clip")[0][1])
+        worker = int(rodin.starts("clip")[0][1].split(":")[1])
         driver.kill()
         driver.communicate()
     time.sleep(1.5)

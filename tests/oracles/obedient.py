@@ -3,6 +3,7 @@
 What a stage shall do is told by RODIN_FAKE_<STAGE> (`-` as `_`), read anew for every shard:
 `sleep:S`, `user:MESSAGE`, `crash:MESSAGE`, `kill`, `wait` (until told to stop), `memory:MB`, several joined by `;`;
 `@N:` before one limits it to shard N, `once:` to its first start.
+`mpi` alone: gather all ranks into ranks.json.
 """
 
 from __future__ import annotations
@@ -36,19 +37,27 @@ NAMES = [
 ]
 
 FAKE = """
-import os, signal, time
+import json, os, signal, socket, time
 from rodin.stages.hooks import Stopped
 from rodin.store import manifest
+from rodin.store.mpi import world
 
 def make(stage):
     def run(config, folder, shard, hooks):
         out = folder.stage(stage)
         out.mkdir(parents=True, exist_ok=True)
         with (out / "starts.txt").open("a") as file:
-            file.write(f"{shard} {os.getpid()} {os.environ.get('RANK', '-')}/{os.environ.get('WORLD_SIZE', '-')}\\n")
+            rank = os.environ.get("RANK", "-") + "/" + os.environ.get("WORLD_SIZE", "-")
+            file.write(f"{shard} {socket.gethostname()}:{os.getpid()} {rank}\\n")
+        orders = os.environ.get("RODIN_FAKE_" + stage.upper().replace("-", "_"), "")
+        if orders == "mpi":
+            here = world()
+            told = here.gather((here.rank, socket.gethostname()))
+            if told is not None:
+                (out / "ranks.json").write_text(json.dumps(told))
         if os.environ.get("RANK", "0") != "0" or os.environ.get("PMI_RANK", "0") != "0":
             return
-        for order in filter(None, os.environ.get("RODIN_FAKE_" + stage.upper().replace("-", "_"), "").split(";")):
+        for order in filter(None, orders.split(";")):
             if order.startswith("@"):
                 number, _, order = order[1:].partition(":")
                 if int(number) != shard:
