@@ -63,7 +63,8 @@ def make(stage):
                 if int(number) != shard:
                     continue
             if order.startswith("once:"):
-                if len((out / "starts.txt").read_text().splitlines()) > 1:
+                starts = (out / "starts.txt").read_text().splitlines()
+                if len([line for line in starts if line.startswith(f"{shard} ")]) > 1:
                     continue
                 order = order[5:]
             verb, _, text = order.partition(":")
@@ -121,9 +122,9 @@ class Rodin:
             stderr=subprocess.PIPE,
         )
 
-    def __call__(self, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, seconds: float = 120, **extra: str) -> subprocess.CompletedProcess[str]:
         with self.start(*arguments, **extra) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=seconds)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def starts(self, stage_folder: str, run: str = "runs/tiny") -> list[list[str]]:
