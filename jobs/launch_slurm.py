@@ -36,6 +36,7 @@ class SlurmLauncher:
         self.run, self.tell, self.watch = run, tell, watch
         self.factor: dict[str, tuple[float, float]] = {}  # stage -> more time, more memory
         self.tries: dict[str, int] = {}
+        self.held: set[str] = set()
 
     def submit(self) -> list[Submission]:
         """Send every missing shard that is not in the queue already.
@@ -137,15 +138,23 @@ class SlurmLauncher:
             if self.run.done():
                 return
             quiet = quiet + 1 if not live else 0
+            self._tell_held(live)
             self.watch()
             time.sleep(self.run.site.poll_seconds)
 
-    def _patiently(self) -> bool:
-        """Whether something of ours is in the queue; an unreachable Slurm is waited for."""
+    def _tell_held(self, live: dict[str, slurm_client.Queued]) -> None:
+        """A held job waits for a person: say so, once."""
+        for job_id, job in live.items():
+            if "held" in job.reason.lower() and job_id not in self.held:
+                self.held.add(job_id)
+                self.tell(f"job {job_id} is held ({job.reason}); `scontrol release {job_id}` lets it go on")
+
+    def _patiently(self) -> dict[str, slurm_client.Queued]:
+        """What of ours is in the queue; an unreachable Slurm is waited for."""
         known = [one.job_id for one in submissions(self.run.folder)]
         for _ in range(10):
             try:
-                return bool(slurm_client.queue(known))
+                return slurm_client.queue(known)
             except slurm_client.Unreachable as error:
                 self.tell(f"waiting for Slurm: {error}")
                 time.sleep(self.run.site.poll_seconds)

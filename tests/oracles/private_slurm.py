@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -43,3 +44,19 @@ def stop(folder: Path) -> None:
     down = subprocess.run([SCRIPTS / "down.sh", folder], capture_output=True, text=True, check=False)
     assert down.returncode == 0, down.stderr
     shutil.rmtree(folder)
+
+
+def lose_node(folder: Path, node: str) -> None:
+    """Kill a node's slurmd and its stepds, as a power cut would: they are what shares its host name's namespace."""
+    pid_file = folder / "pids" / f"5-slurmd-{node}"
+    slurmd = int(pid_file.read_text())
+    host = Path(f"/proc/{slurmd}/ns/uts").readlink()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            stepd = (process / "comm").read_text().strip() == "slurmstepd"
+            if stepd and (process / "ns" / "uts").readlink() == host:
+                os.kill(int(process.name), signal.SIGKILL)
+        except OSError:
+            continue
+    os.kill(slurmd, signal.SIGKILL)
+    pid_file.unlink()
