@@ -9,8 +9,7 @@ axis with one of them runs along its columns, with the other along its rows:
 | xz | x, from xy | z, from yz |
 | yz | y, from xy | z, from xz |
 
-Letters: N samples, C channels in, O out, H = W the side of a plane; a `profile` is a map before it is replicated,
-`along_columns` [N, C, 3, W] and `along_rows` [N, C, 3, H].
+Letters: N samples, C channels in, O out, H = W = L the side of a plane; a `profile` is a map before it is replicated.
 """
 
 from typing import Any
@@ -69,32 +68,130 @@ def aware_conv(
     planes = _taken_apart(x, roll_out)
     if planes.shape[2] != planes.shape[4] or planes.shape[2] < 2:
         raise ValueError(f"x: got shape {list(x.shape)}, wanted three square planes of side 2 or more")
-    along_columns, along_rows = profiles(planes)
-    # T_c[:, i] is what kernel row i sees of the map along columns; T_r[:, j] kernel column j, of the map along rows
-    kernel_rows, kernel_columns = weight_columns.permute(2, 0, 1, 3), weight_rows.permute(3, 0, 1, 2)
-    if roll_out:
-        T_c = _lines(along_columns.flatten(2)[:, :, None], kernel_rows).unflatten(4, (3, -1)).squeeze(3)
-    else:
-        T_c = _lines(along_columns, kernel_rows)
-    T_r = _lines(along_rows, kernel_columns)
-    own = _taken_apart(F.conv2d(x, weight, bias, padding=1), roll_out)
-    both: torch.Tensor = _Spread.apply(own, T_c, T_r, roll_out)  # type: ignore[assignment]
-    return both.flatten(3) if roll_out else both.permute(0, 3, 1, 2, 4).flatten(0, 1)
+    kernels = line_kernels(weight_columns, weight_rows)
+    tensors = [x, weight, bias, kernels]
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        tensors = [None if tensor is None else tensor.to(dtype) for tensor in tensors]
+    with torch.autocast(x.device.type, enabled=False):
+        return _AwareConv.apply(*tensors, roll_out)  # type: ignore[return-value]
 
 
-def profiles(planes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What each plane learns of the other two, before it is replicated.
+def profiles(planes: torch.Tensor, roll_out: bool) -> torch.Tensor:
+    """What each plane learns of the other two, before it is replicated, with what lies beyond its ends.
 
     Args:
         planes: [N, C, H, 3, W].
 
     Returns:
-        along_columns [N, C, 3, W], along_rows [N, C, 3, H].
+        [N, 2, C, 3, 1 + L + 1]: along columns, along rows. The ends are zero, but along columns of a roll-out they
+        are the neighbours' over the seam.
     """
-    over_rows, over_columns = _Means.apply(planes)  # type: ignore[misc]
-    along_columns = torch.stack([over_rows[:, :, 1], over_rows[:, :, 0], over_columns[..., 0]], dim=2)
-    along_rows = torch.stack([over_rows[:, :, 2], over_columns[..., 2], over_columns[..., 1]], dim=2)
-    return along_columns, along_rows
+    r, c = planes.mean(dim=2), planes.mean(dim=4).transpose(2, 3)
+    xy, xz, yz = (slice(p, p + 1) for p in range(3))
+    six = torch.cat([r[:, :, xz], r[:, :, xy], c[:, :, xy], r[:, :, yz], c[:, :, yz], c[:, :, xz]], dim=2)
+    padded = F.pad(six.unflatten(2, (2, 3)).transpose(1, 2), (1, 1))
+    if roll_out:
+        columns = padded[:, 0]
+        columns[:, :, 1:, 0] = columns[:, :, :-1, -2]
+        columns[:, :, :-1, -1] = columns[:, :, 1:, 1]
+    return padded
+
+
+def _of_profiles(grad: torch.Tensor, roll_out: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """The transpose of `profiles`, but for replicating: gradients of the means over rows and over columns."""
+    inner = grad[..., 1:-1]
+    if roll_out:
+        columns = grad[:, 0]
+        columns[:, :, :-1, -2] += columns[:, :, 1:, 0]
+        columns[:, :, 1:, 1] += columns[:, :, :-1, -1]
+    inner = inner / inner.shape[-1]
+    columns, rows = inner[:, 0], inner[:, 1]
+    xy, xz, yz = (slice(p, p + 1) for p in range(3))
+    of_r = torch.cat([columns[:, :, xz], columns[:, :, xy], rows[:, :, xy]], dim=2)
+    of_c = torch.cat([columns[:, :, yz], rows[:, :, yz], rows[:, :, xz]], dim=2)
+    return of_r, of_c.transpose(2, 3)
+
+
+def line_kernels(weight_columns: torch.Tensor, weight_rows: torch.Tensor) -> torch.Tensor:
+    """The lines of both kernels as 1-D kernels: [O, C, 3, 3] twice -> [2 · 3 · O, C, 1, 3].
+
+    The map along columns meets the three rows of its kernel, the map along rows the three columns of its own.
+    """
+    lines = torch.stack([weight_columns.permute(2, 0, 1, 3), weight_rows.permute(3, 0, 1, 2)])
+    return lines.flatten(0, 2).unsqueeze(2)
+
+
+class _AwareConv(torch.autograd.Function):
+    """The convolution over what is replicated and what is not; gradients by hand.
+
+    Autograd would copy the whole gradient for each border line, and pass over it once for every mean.
+    `lines` [N, 2, 3, O, 3, L] is what each 1-D kernel makes of its profile: line i of the first is broadcast to every
+    row where kernel row i is inside the picture, so line 0 not to the first row and line 2 not to the last; the second
+    to columns in the same way, but over a seam the kernel sees the neighbour's line.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        kernels: torch.Tensor,
+        roll_out: bool,
+    ) -> torch.Tensor:
+        profile = profiles(_taken_apart(x, roll_out), roll_out).flatten(1, 2)
+        lines = F.conv2d(profile, kernels, groups=2).unflatten(1, (2, 3, -1))
+        picture = F.conv2d(x, weight, bias, padding=1)
+        ctx.save_for_backward(x, weight, kernels, profile)
+        ctx.roll_out, ctx.biased = roll_out, bias is not None
+        out = _taken_apart(picture, roll_out)  # [N, O, H, 3, W], a view
+        inside, rows = lines.sum(dim=2), lines[:, 1].transpose(3, 4)
+        out += inside[:, 0, :, None]
+        out += inside[:, 1].transpose(2, 3).contiguous()[..., None]
+        out[:, :, 0] -= lines[:, 0, 0]
+        out[:, :, -1] -= lines[:, 0, 2]
+        out[..., 0] -= rows[:, 0]
+        out[..., -1] -= rows[:, 2]
+        if roll_out:
+            out[..., 1:, 0] += rows[:, 0, ..., :-1]
+            out[..., :-1, -1] += rows[:, 2, ..., 1:]
+        return picture
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+        x, weight, kernels, profile = ctx.saved_tensors
+        of_out = _taken_apart(grad, ctx.roll_out)
+        over_rows, over_columns = of_out.sum(dim=2), of_out.sum(dim=4)
+        of_lines = torch.stack([over_rows, over_columns.transpose(2, 3)], dim=1)[:, :, None].repeat(1, 1, 3, 1, 1, 1)
+        rows = of_lines[:, 1].transpose(3, 4)
+        of_lines[:, 0, 0] -= of_out[:, :, 0]
+        of_lines[:, 0, 2] -= of_out[:, :, -1]
+        rows[:, 0] -= of_out[..., 0]
+        rows[:, 2] -= of_out[..., -1]
+        if ctx.roll_out:
+            rows[:, 0, ..., :-1] += of_out[..., 1:, 0]
+            rows[:, 2, ..., 1:] += of_out[..., :-1, -1]
+        of_profile, of_kernels, _ = _conv2d_backward(
+            of_lines.flatten(1, 3), profile, kernels, 0, 2, [True, True, False]
+        )
+        needs = [ctx.needs_input_grad[0], True, ctx.biased]
+        of_x, of_weight, of_bias = _conv2d_backward(grad, x, weight, 1, 1, needs)
+        if of_x is not None:
+            of_r, of_c = _of_profiles(of_profile.unflatten(1, (2, -1)), ctx.roll_out)
+            of_planes = _taken_apart(of_x, ctx.roll_out)
+            of_planes += of_r[:, :, None]
+            of_planes += of_c.contiguous()[..., None]
+        return of_x, of_weight, of_bias, of_kernels, None
+
+
+def _conv2d_backward(
+    grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, padding: int, groups: int, needs: list[bool]
+) -> tuple[Any, Any, Any]:
+    sizes, pad = [weight.shape[0]], [padding, padding]
+    return torch.ops.aten.convolution_backward(
+        grad, x, weight, sizes, [1, 1], pad, [1, 1], False, [0, 0], groups, needs
+    )
 
 
 def _taken_apart(picture: torch.Tensor, roll_out: bool) -> torch.Tensor:
@@ -102,67 +199,3 @@ def _taken_apart(picture: torch.Tensor, roll_out: bool) -> torch.Tensor:
     if roll_out:
         return picture.unflatten(3, (3, -1))
     return picture.unflatten(0, (-1, 3)).permute(0, 2, 3, 1, 4)
-
-
-def _lines(profile: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
-    """profile [N, C, P, L] with three 1-D kernels, [3, O, C, 3] -> [N, 3, O, P, L]."""
-    lines = F.conv2d(profile, kernels.flatten(0, 1)[:, :, None], padding=(0, 1))
-    return lines.unflatten(1, (3, -1))
-
-
-class _Means(torch.autograd.Function):
-    """planes [N, C, H, 3, W] -> mean over rows, mean over columns; by hand, to give both gradients in one pass."""
-
-    @staticmethod
-    def forward(planes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
-        return planes.mean(dim=2), planes.mean(dim=4)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, of_rows: torch.Tensor, of_columns: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        side = of_columns.shape[2]
-        return (of_rows / side)[:, :, None] + (of_columns / side)[..., None]
-
-
-class _Spread(torch.autograd.Function):
-    """own + both terms broadcast, each line of the kernel where it lies inside the plane or the picture.
-
-    By hand, because autograd would copy the whole gradient for each border line.
-
-    Args:
-        own: [N, O, H, 3, W]. T_c: [N, 3, O, 3, W], to every row: but line 0 not to the first, line 2 not to the last.
-        T_r: [N, 3, O, 3, H], to every column of its plane: but line 0 not to the first, line 2 not to the last; over a
-            seam these see the neighbour's.
-    """
-
-    @staticmethod
-    def forward(own: torch.Tensor, T_c: torch.Tensor, T_r: torch.Tensor, roll_out: bool) -> torch.Tensor:  # type: ignore[override]
-        out = own + T_c.sum(dim=1)[:, :, None]
-        out[:, :, 0] -= T_c[:, 0]
-        out[:, :, -1] -= T_c[:, 2]
-        T_r = T_r.transpose(3, 4)
-        out += T_r.sum(dim=1)[..., None]
-        out[..., 0] -= T_r[:, 0]
-        out[..., -1] -= T_r[:, 2]
-        if roll_out:
-            out[..., 1:, 0] += T_r[:, 0, ..., :-1]
-            out[..., :-1, -1] += T_r[:, 2, ..., 1:]
-        return out
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.roll_out = inputs[3]
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
-        to_rows = grad.sum(dim=2)
-        of_c = torch.stack([to_rows - grad[:, :, 0], to_rows, to_rows - grad[:, :, -1]], dim=1)
-        to_columns, first, last = grad.sum(dim=4), grad[..., 0], grad[..., -1]
-        of_r = torch.stack([to_columns - first, to_columns, to_columns - last], dim=1)
-        if ctx.roll_out:
-            of_r[:, 0, ..., :-1] += first[..., 1:]
-            of_r[:, 2, ..., 1:] += last[..., :-1]
-        return grad, of_c, of_r.transpose(3, 4), None

@@ -28,6 +28,28 @@ def test_factored_is_the_concatenation_forward_and_backward(roll_out, side):
         torch.testing.assert_close(mine, wanted, rtol=1e-12, atol=1e-12)
 
 
+def test_parts_that_need_no_gradient_get_none():
+    planes, layer = drawn(1, 3, 2, 4, 4).detach(), AwareConv(2, 2).double()
+    layer(to_picture(planes, True)).sum().backward()
+    assert all(parameter.grad is not None for parameter in layer.parameters())
+    assert aware_conv(to_picture(planes, True), layer.weight, layer.weight_columns, layer.weight_rows).grad_fn
+
+
+def test_autocast_computes_in_its_precision_and_keeps_the_gradients():
+    layer, picture = AwareConv(4, 4), torch.randn(1, 4, 4, 12)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = layer(picture)
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.float(), layer(picture), rtol=0.05, atol=0.05)
+    out.float().square().sum().backward()
+    mine = {name: p.grad.clone() for name, p in layer.named_parameters()}
+    layer.zero_grad()
+    layer(picture).square().sum().backward()
+    for name, parameter in layer.named_parameters():
+        assert mine[name].dtype == torch.float32
+        assert (mine[name] - parameter.grad).norm() < 0.05 * parameter.grad.norm()
+
+
 def test_channels_last_changes_nothing():
     picture = to_picture(drawn(2, 3, 5, 4, 4).detach(), True)
     layer = AwareConv(5, 6).double()
@@ -60,7 +82,7 @@ def test_a_slab_is_seen_at_its_place(axis):
         carried = (along_columns + along_rows)[0, p, 0]
         # the other holder's line is 1 at the mark after pooling; its twin map adds an even 1/side at most
         assert torch.equal((carried > 0.9), marked[0, p, 0].bool())
-    columns, rows = profiles(marked.permute(0, 2, 3, 1, 4))
+    columns, rows = profiles(marked.permute(0, 2, 3, 1, 4), False)[..., 1:-1].unbind(1)
     for p in holding:
         ours = (columns[0, 0, p][None, :] + rows[0, 0, p][:, None]) > 0.9
         assert torch.equal(ours, marked[0, p, 0].bool())

@@ -1,0 +1,42 @@
+import pytest
+import torch
+from oracles.aware_conv import naive
+
+from rodin.diffusion.guidance import guided
+from rodin.diffusion.samplers import ddim
+from rodin.diffusion.schedule import Schedule
+from rodin.field.rollout import roll_in, roll_out
+from rodin.nets.aware import AwareConv
+from rodin.nets.bench import bench_conv, bench_sample, concatenated
+
+
+def test_the_baseline_computes_the_same():
+    layer, planes = AwareConv(3, 4).double(), torch.randn(2, 3, 3, 6, 6, dtype=torch.float64)
+    ours = roll_in(concatenated(roll_out(planes), layer))
+    wanted = naive(planes, layer.weight, layer.weight_columns, layer.weight_rows, layer.bias, roll_out=True)
+    torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-12)
+
+
+def test_rows_add_up():
+    rows = bench_conv(4, 8, 2)
+    assert len(rows) == 2
+    rows += bench_sample(
+        ddim,
+        Schedule.linear(10),
+        guided,
+        plane_channels=2,
+        resolution=8,
+        channels=8,
+        multipliers=(1, 1),
+        blocks=1,
+        attention=(),
+        head_channels=8,
+        latent_width=4,
+        steps=2,
+        repeats=1,
+    )
+    for row in rows:
+        ours, theirs = row["value"], row["baseline_value"]
+        assert ours > 0
+        assert row["ratio"] == (theirs / ours if row["unit"] == "s" else ours / theirs)
+    assert rows[0]["over_naive"] == pytest.approx(1 / rows[0]["ratio"])
