@@ -2,7 +2,7 @@
 
 A request is {"subject", "seed", "resolution", "samples", "device", "threads", "captions", "camera_to_world",
 "intrinsics", "output"}; the pictures go to the file `output` (npz, `rgba` [V, H, W, 4] uint8), the answer is
-{"subject", "output", "caption", "captions", "attributes", "seconds"}. Whatever Blender prints goes to stderr.
+{"subject", "output", "caption", "captions", "attributes", "seconds"}. What Blender prints on stdout is dropped.
 """
 
 import json
@@ -68,9 +68,11 @@ def _publish(path: Path, pictures: np.ndarray) -> None:
 
 
 def _own_stdout() -> TextIO:
-    """The stdout of the process for answers alone; everyone else's writing to it goes to stderr."""
+    """The stdout of the process for answers alone; what Blender writes to it on every sample goes nowhere."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
     return answers
 
 

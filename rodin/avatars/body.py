@@ -12,19 +12,24 @@ from rodin.avatars import assets
 from rodin.avatars.geometry import triangulate
 from rodin.avatars.person import Person
 
-CHIN, CROWN, NECK_FRONT = 5225, 879, 1528
+CHIN, CROWN, BROW = 5225, 879, 134
 """vertex numbers of the base mesh"""
-HEAD_HEIGHT = 0.96
+HEAD_HEIGHT = 0.97
 """chin to crown, world units"""
-CROWN_Y = 0.74
-FLOOR_Y = -0.93
+CROWN_Y = 0.75
+FLOOR_Y = -0.74
 """lowest point of the bust"""
-CUT_Y = -0.80
+CUT_Y = -0.63
 """below this the bust is rounded off"""
 ROUNDED = 0.42
 """how far below the cut the surface is still used, world units before rounding"""
+ORIGINS = ("african", "asian", "caucasian")
 ARM_TURN = np.radians(27.0)
-EYE_SCALE = 0.55
+SQUEEZE = 0.26
+"""by how much shoulders are drawn in"""
+WIDE, SLACK = 0.62, 0.2
+"""the bust narrows softly from this half width on, and never passes their sum"""
+EYE_SCALE = 0.7
 """eyes a little larger than life, so that they read in a small picture"""
 
 
@@ -38,6 +43,7 @@ class Body:
         skin: triangles of the body's skin above the cut.
         suit: triangles of the suit around it, what clothes are made of.
         scale: world units a decimetre.
+        middle: [3] the middle of the head, world units.
     """
 
     rest: np.ndarray
@@ -45,6 +51,15 @@ class Body:
     skin: np.ndarray
     suit: np.ndarray
     scale: float
+    middle: np.ndarray
+
+    @property
+    def brow_height(self) -> float:
+        return float(self.vertices[BROW, 1])
+
+    @property
+    def chin_height(self) -> float:
+        return float(self.vertices[CHIN, 1])
 
     def group(self, name: str) -> np.ndarray:
         """Triangles of one of the base mesh's groups."""
@@ -61,7 +76,10 @@ def build(person: Person) -> Body:
     keep = unrounded[:, 1] > low
     triangles = {name: triangulate(base.groups[name]) for name in ("body", "helper-tights")}
     skin, suit = (faces[keep[faces].all(axis=1)] for faces in triangles.values())
-    return Body(rest, vertices[0], skin, suit, scale)
+    head = np.unique(skin[(rest[skin][:, :, 1] > 6.9).all(axis=1)])
+    placed = vertices[0][head]
+    middle = np.array((0.0, placed[:, 1].min() + 0.17, placed[:, 2].min() + 0.42))
+    return Body(rest, vertices[0], skin, suit, scale, middle)
 
 
 def _shaped(person: Person) -> np.ndarray:
@@ -82,7 +100,7 @@ def _weights(person: Person) -> dict[str, float]:
     weights: dict[str, float] = {}
     for (years, a), (strength, m), (mass, w) in product(age.items(), muscle.items(), weight.items()):
         weights[f"macrodetails/universal-{gender}-{years}-{strength}-{mass}"] = a * m * w
-    for (years, a), (origin, part) in product(age.items(), zip(("african", "asian", "caucasian"), person.origins)):
+    for (years, a), (origin, part) in product(age.items(), zip(ORIGINS, person.origins, strict=True)):
         weights[f"macrodetails/{origin}-{gender}-{years}"] = a * part
     for name, much in person.features.items():
         weights |= _signed(name, much)
@@ -121,7 +139,8 @@ def _lower_arms(vertices: np.ndarray) -> np.ndarray:
     vertices, weights = vertices.copy(), assets.bone_weights()
     for side, sign in ((".L", 1.0), (".R", -1.0)):
         follows = sum(
-            values for bone, values in weights.items()
+            values
+            for bone, values in weights.items()
             if bone.endswith(side) and bone.startswith(("upperarm", "lowerarm", "wrist", "metacarpal", "finger"))
         )
         joint = vertices[_joint(f"joint-{'l' if sign > 0 else 'r'}-shoulder")].mean(axis=0)
@@ -143,7 +162,7 @@ def _squeeze(vertices: np.ndarray) -> np.ndarray:
     neck = vertices[_joint("joint-neck"), 1].mean()
     below = np.clip((neck - vertices[:, 1]) / 0.9, 0, 1)
     smooth = below * below * (3 - 2 * below)
-    vertices[:, 0] *= 1 - 0.14 * smooth
+    vertices[:, 0] *= 1 - SQUEEZE * smooth
     return vertices
 
 
@@ -153,8 +172,8 @@ def _place(person: Person, vertices: np.ndarray) -> tuple[np.ndarray, float]:
     middle = np.array([0.0, vertices[CROWN, 1], 0.45])
     placed = (vertices - middle) * scale + (0, CROWN_Y, 0)
     wide = np.abs(placed[:, 0])
-    soft = 0.72 + 0.2 * np.tanh(np.maximum(wide - 0.72, 0) / 0.2)
-    placed[:, 0] = np.sign(placed[:, 0]) * np.where(wide > 0.72, soft, wide)
+    soft = WIDE + SLACK * np.tanh(np.maximum(wide - WIDE, 0) / SLACK)
+    placed[:, 0] = np.sign(placed[:, 0]) * np.where(wide > WIDE, soft, wide)
     return placed, scale
 
 

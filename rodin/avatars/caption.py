@@ -48,7 +48,7 @@ def extras(person: Person) -> list[str]:
 
 
 def caption(person: Person) -> str:
-    """All that is to be said: "a smiling young woman with short blond hair, round glasses and a striped green shirt"."""
+    """All that is to be said: "a smiling woman with short blond hair, round glasses and a striped green shirt"."""
     face = "" if person.expression == "neutral" else f"{person.expression} "
     return f"{_with_article(face + noun(person))} with {_listed([hair(person), *extras(person), top(person)])}"
 

@@ -7,13 +7,12 @@ from rodin.avatars.body import Body
 from rodin.avatars.geometry import (
     Finish,
     Mesh,
-    Obstacle,
     Part,
     Strands,
     at,
+    clip,
     compact,
     extend,
-    clip,
     normals,
     scatter,
     triangulate,
@@ -23,20 +22,25 @@ from rodin.avatars.person import Person, generator
 SKIN = Finish(roughness=0.5, specular=0.25)
 WET = Finish(roughness=0.08, specular=0.5)
 MATT = Finish(roughness=0.7, specular=0.1)
+BROW, BEARD = np.array((0.7, 0.6, 0.52)), np.array((0.92, 0.84, 0.76))
+"""how much darker brows and beards are than the hair, by channel"""
 PUPIL, IRIS = np.radians(15.0), np.radians(33.0)
 """angles from the gaze, seen from the middle of the eyeball"""
 
 
 def parts(person: Person, body: Body) -> list[Part]:
     """Everything of the face but the hair of the head."""
-    found: list[Part] = [skin(person, body), *eyes(person, body), *lashes(person, body), *teeth(body), brows(person, body)]
+    found: list[Part] = [skin(person, body), *eyes(person, body), lashes(body), teeth(body), brows(person, body)]
     return found + beard(person, body)
 
 
 def skin(person: Person, body: Body) -> Mesh:
     """The skin with the colour of its regions."""
     colours = _skin_colours(person, body)
-    vertices, triangles, used = compact(body.vertices, body.skin)
+    corners = body.rest[body.skin]
+    away = np.linalg.norm(corners[..., [0, 2]] - (0.0, 0.3), axis=-1)
+    bare = ((corners[..., 1] > 4.5) & ((away < 1.05) | (corners[..., 1] > 6.1))).all(axis=1)
+    vertices, triangles, used = compact(body.vertices, body.skin[bare])
     return Mesh("skin", vertices, triangles, colours[used], SKIN)
 
 
@@ -52,7 +56,15 @@ def eyes(person: Person, body: Body) -> list[Mesh]:
 
 def _eye(person: Person, centre: np.ndarray, radius: float) -> Mesh:
     white, rim, iris = np.array((244, 242, 240)) / 255, np.array(person.eyes) / 255 * 0.4, np.array(person.eyes) / 255
-    edges = [(0, 0), (PUPIL * 0.97, 0), (PUPIL, 1), (IRIS * 0.85, 1), (IRIS * 0.9, 2), (IRIS * 0.99, 2), (IRIS * 1.06, 3)]
+    edges = [
+        (0, 0),
+        (PUPIL * 0.97, 0),
+        (PUPIL, 1),
+        (IRIS * 0.85, 1),
+        (IRIS * 0.9, 2),
+        (IRIS * 0.99, 2),
+        (IRIS * 1.06, 3),
+    ]
     edges += [(angle, 3) for angle in np.linspace(IRIS * 1.3, np.pi, 9)]
     tones = (np.array((12, 10, 12)) / 255, iris, rim, white)
     sides, polar = 20, np.array([angle for angle, _ in edges])
@@ -72,38 +84,39 @@ def _eye(person: Person, centre: np.ndarray, radius: float) -> Mesh:
     return Mesh("eye", (centre + radius * unit).reshape(-1, 3), triangulate(quads.reshape(-1, 4)), colours, WET)
 
 
-def lashes(person: Person, body: Body) -> list[Mesh]:
+def lashes(body: Body) -> Mesh:
     """The dark rims of the lids."""
     names = [name for name in assets.template().groups if "eyelashes" in name]
     vertices, triangles, _ = compact(body.vertices, np.concatenate([body.group(name) for name in names]))
     dark = np.array((22, 16, 14)) / 255
-    return [Mesh("lashes", vertices, triangles, np.tile(dark, (len(vertices), 1)), MATT)]
+    return Mesh("lashes", vertices, triangles, np.tile(dark, (len(vertices), 1)), MATT)
 
 
-def teeth(body: Body) -> list[Mesh]:
+def teeth(body: Body) -> Mesh:
     """Upper and lower teeth, seen when the mouth is open."""
     vertices, triangles, _ = compact(
         body.vertices, np.concatenate([body.group("helper-upper-teeth"), body.group("helper-lower-teeth")])
     )
-    return [Mesh("teeth", vertices, triangles, np.tile(np.array((236, 232, 222)) / 255, (len(vertices), 1)), WET)]
+    white = np.array((236, 232, 222)) / 255
+    return Mesh("teeth", vertices, triangles, np.tile(white, (len(vertices), 1)), WET)
 
 
 def brows(person: Person, body: Body) -> Strands:
     """Two brows of short hairs on the ridge over the eyes."""
     rng = generator(person.seed, "brows")
-    count, heavy = 150, 1.0 if person.gender == "man" else 0.72
+    count, heavy = 160, 0.85 if person.gender == "man" else 0.65
     along, across = rng.uniform(size=count), rng.uniform(-1, 1, count)
-    thin = heavy * 0.05 * np.clip(1.2 - along, 0.25, 0.9)
-    x = 0.11 + 0.42 * along
-    y = 7.47 + 0.13 * np.sin(np.pi * (0.1 + 0.72 * along)) + across * thin
+    thin = heavy * 0.042 * np.interp(along, (0, 0.15, 0.5, 1), (0.7, 1, 0.9, 0.35))
+    x = 0.12 + 0.4 * along
+    y = 7.53 + 0.055 * np.sin(np.pi * (0.2 + 0.7 * along)) + across * thin
     sides = []
     for sign in (1.0, -1.0):
-        roots = on_face(body, np.stack([sign * x, y], axis=1))
-        ends = on_face(body, np.stack([sign * (x + 0.07), y + 0.03 * (0.6 - along)], axis=1))
-        sides.append(np.stack([roots[0], (roots[0] + ends[0]) / 2 + 0.008 * roots[1], ends[0] + 0.004 * ends[1]], axis=1))
+        roots, out = on_face(body, np.stack([sign * x, y], axis=1))
+        tips, _ = on_face(body, np.stack([sign * (x + 0.06), y + 0.03 * (0.5 - along)], axis=1))
+        sides.append(np.stack([roots, (roots + tips) / 2 + 0.008 * out, tips + 0.004 * out], axis=1))
     points = np.concatenate(sides)
-    colour = hair_tone(person) * 0.62 + (0.0 if person.hair_colour != "black" else 0.0)
-    return Strands("brows", points, np.broadcast_to([0.0065, 0.0065, 0.003], points.shape[:2]), _varied(rng, colour, len(points)))
+    radii = np.broadcast_to([0.0065, 0.0065, 0.003], points.shape[:2])
+    return Strands("brows", points, radii, _varied(rng, hair_tone(person) * BROW, len(points)))
 
 
 def hair_tone(person: Person) -> np.ndarray:
@@ -123,7 +136,7 @@ def beard(person: Person, body: Body) -> list[Part]:
     triangles, pairs, share = clip(values, triangles)
     vertices = extend(body.vertices, pairs, share)
     thick = person.beard != "stubble"
-    count = {"full beard": 2600, "goatee": 1100, "moustache": 500, "stubble": 1500}[person.beard]
+    count = {"full beard": 3600, "goatee": 1100, "moustache": 500, "stubble": 2200}[person.beard]
     chosen, weights = scatter(rng, vertices, triangles, count)
     roots = at(vertices, triangles, chosen, weights)
     out = at(normals(vertices, triangles), triangles, chosen, weights)
@@ -131,9 +144,10 @@ def beard(person: Person, body: Body) -> list[Part]:
     aim = out + rng.normal(0, 0.25, (count, 3)) + np.array((0, -1.1, 0.1))
     aim /= np.linalg.norm(aim, axis=1, keepdims=True)
     steps = np.linspace(0, 1, 4)[None, :, None]
-    points = roots[:, None] + length[:, None] * steps * (out[:, None] * (1 - steps) * 0.6 + aim[:, None] * (0.4 + 0.6 * steps))
-    radius = np.broadcast_to(np.array([0.007, 0.007, 0.006, 0.003]) * (1 if thick else 0.55), (count, 4))
-    return [Strands("beard", points, radius, _varied(rng, hair_tone(person) * 0.85, count))]
+    bent = out[:, None] * (1 - steps) * 0.4 + aim[:, None] * (0.4 + 0.6 * steps)
+    points = roots[:, None] + length[:, None] * steps * bent
+    radius = np.broadcast_to(np.array([0.006, 0.006, 0.005, 0.003]) * (1 if thick else 0.38), (count, 4))
+    return [Strands("beard", points, radius, _varied(rng, hair_tone(person) * BEARD, count))]
 
 
 def beard_region(rest: np.ndarray, kind: str) -> np.ndarray:
@@ -142,7 +156,7 @@ def beard_region(rest: np.ndarray, kind: str) -> np.ndarray:
     lips = 0.09 - lip_distance(x, y)
     above = np.minimum(np.minimum(y - 6.67, 6.83 - y), np.minimum(0.30 - x, z - 1.2))
     front = np.minimum(np.minimum(6.66 - y, y - 6.02), np.minimum(0.29 - x, z - 0.9))
-    cheek = np.minimum(6.58 + 0.62 * np.clip((x - 0.25) / 0.4, 0, 1) - y, np.minimum(y - 5.98, z - 0.35))
+    cheek = np.minimum(6.56 + 0.5 * np.clip((x - 0.25) / 0.4, 0, 1) - y, np.minimum(y - 5.98, z - 0.35))
     region = {
         "moustache": above,
         "goatee": np.maximum(above, front),
@@ -201,7 +215,7 @@ def _skin_colours(person: Person, body: Body) -> np.ndarray:
     inside = (z < 1.3) & (x < 0.28) & (y > 6.45) & (y < 6.85) & (z > 0.3)
     colours[inside] = np.array((110, 40, 40)) / 255
     if person.beard == "stubble":
-        shade = np.clip(beard_region(rest, "stubble") / 0.05, 0, 1) * 0.3
+        shade = np.clip(beard_region(rest, "stubble") / 0.05, 0, 1) * 0.38
         colours = _mix(colours, hair_tone(person), shade)
     return colours
 

@@ -142,19 +142,17 @@ class Obstacle:
         self._normals = np.concatenate([normals(vertices, triangles)[used], faces])
         self._tree = cKDTree(self._points)
 
-    def push(self, points: np.ndarray, margin: np.ndarray | float) -> np.ndarray:
-        """Points [M, 3] moved out along the normal until they are `margin` off the surface."""
+    def push(self, points: np.ndarray, margin: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+        """Points [M, 3] moved out along the nearest normal until they are `margin` off, and those normals [M, 3]."""
         _, nearest = self._tree.query(points)
         normal = self._normals[nearest]
         height = np.einsum("pd,pd->p", points - self._points[nearest], normal)
-        return points + np.maximum(margin - height, 0)[:, None] * normal
-
-    def normal(self, points: np.ndarray) -> np.ndarray:
-        """The surface's normal nearest to each point [M, 3]."""
-        return self._normals[self._tree.query(points)[1]]
+        return points + np.maximum(margin - height, 0)[:, None] * normal, normal
 
 
-def tube(path: np.ndarray, radius: np.ndarray | float, *, sides: int = 8, closed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def tube(
+    path: np.ndarray, radius: np.ndarray | float, *, sides: int = 8, closed: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """A round tube along a path.
 
     Args:
@@ -181,7 +179,9 @@ def tube(path: np.ndarray, radius: np.ndarray | float, *, sides: int = 8, closed
     return vertices.reshape(-1, 3), triangulate(_grid(rows, (rows + 1) % count, sides))
 
 
-def ellipsoid(centre: np.ndarray, radii: np.ndarray, *, rings: int = 16, sides: int = 24) -> tuple[np.ndarray, np.ndarray]:
+def ellipsoid(
+    centre: np.ndarray, radii: np.ndarray, *, rings: int = 16, sides: int = 24
+) -> tuple[np.ndarray, np.ndarray]:
     """A closed ellipsoid: vertices and triangles."""
     polar, around = np.linspace(0, np.pi, rings + 1), 2 * np.pi * np.arange(sides) / sides
     unit = np.stack(

@@ -1,206 +1,151 @@
-"""Hair of the head: strands that grow from the scalp, combed by style, kept off head, neck and clothes."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+"""Hair of the head: strands that grow from the scalp, combed by style, kept off head, neck, clothes and face."""
 
 import numpy as np
 
-from rodin.avatars import assets
+from rodin.avatars import scalp as scalps
 from rodin.avatars.body import Body
-from rodin.avatars.geometry import Finish, Mesh, Obstacle, Part, Strands, at, clip, compact, extend, normals, scatter
+from rodin.avatars.geometry import Finish, Mesh, Obstacle, Part, Strands, ellipsoid, normals
 from rodin.avatars.person import Person, generator
+from rodin.avatars.scalp import Roots, Scalp, Skull
+from rodin.avatars.styles import STYLES, Style, unit
 
-MIDDLE = np.array((0.0, 7.35, 0.35))
-"""middle of the base mesh's head, decimetres"""
-HAIRLINE = (
-    (0, 8.0), (30, 7.98), (45, 7.9), (58, 7.62), (68, 7.35), (80, 7.0), (92, 7.42), (112, 7.35), (130, 6.85), (155, 6.5), (180, 6.42),
-)  # fmt: skip
-"""degrees from the front around the head -> lowest height of the hair, decimetres"""
 KNOTS = 10
-LOWEST = -0.72
+LOWEST = -0.46
 """hair ends over this height, world units"""
+EDGE = 0.95
+"""hair stays inside the cube of this half side"""
+DOWN = np.array((0.0, -1.0, 0.0))
+HAIR = Finish(roughness=0.55, specular=0.15)
+CAP = Finish(roughness=0.7, specular=0.1)
 
 
-@dataclass(frozen=True)
-class Roots:
-    """Where the hairs start: points and normals [S, 3] in world units; `across`, `height`, `around` of the base mesh.
-
-    `across` is -1..1 from ear to ear, `height` 0..1 from hairline to crown, `around` 0 front .. 1 back.
-    """
-
-    points: np.ndarray
-    normals: np.ndarray
-    across: np.ndarray
-    height: np.ndarray
-    around: np.ndarray
-
-
-@dataclass(frozen=True)
-class Style:
-    """How hair falls.
-
-    Args:
-        count: number of strands.
-        length: world units, of the roots.
-        flow: direction in which it is combed at the roots [S, 3].
-        lift: how far over the skin the outermost hair lies.
-        rise: how much it starts along the normal, 0 flat .. 1 upright.
-        gravity: how soon it turns down, 0..1.
-        curl: amplitude and turns a unit length of the curls.
-        radius: of a strand.
-        to: a place all strands gather at, or None.
-    """
-
-    count: int
-    length: Callable[[Roots], np.ndarray]
-    flow: Callable[[Roots], np.ndarray]
-    lift: float = 0.06
-    rise: float = 0.3
-    gravity: float = 0.5
-    curl: tuple[float, float] = (0.0, 0.0)
-    radius: float = 0.008
-
-
-def _even(length: float) -> Callable[[Roots], np.ndarray]:
-    return lambda roots: np.full(len(roots.points), length)
-
-
-def _top_longer(top: float, sides: float) -> Callable[[Roots], np.ndarray]:
-    return lambda roots: sides + (top - sides) * np.clip((roots.height - 0.25) / 0.4, 0, 1)
-
-
-def _forward(roots: Roots) -> np.ndarray:
-    """From the crown to all sides, the top towards the forehead."""
-    out = roots.points - np.array((0, 0.6, -0.12))
-    out[:, 1] *= 0.3
-    return _unit(out)
-
-
-def _parted(place: float) -> Callable[[Roots], np.ndarray]:
-    """Away from a parting at `place` (-1..1 across), to both sides and back."""
-
-    def flow(roots: Roots) -> np.ndarray:
-        side = np.tanh((roots.across - place) * 8)
-        return _unit(np.stack([side, -0.35 * np.ones(len(side)), -0.45 + 0.25 * roots.around], axis=1))
-
-    return flow
-
-
-def _back(roots: Roots) -> np.ndarray:
-    return _unit(np.stack([0.5 * roots.across, 0.15 * np.ones(len(roots.across)), -np.ones(len(roots.across))], axis=1))
-
-
-def _upward(roots: Roots) -> np.ndarray:
-    return _unit(roots.normals + np.array((0, 1.1, 0.25)))
-
-
-STYLES: dict[str, Style] = {
-    "short": Style(3000, _top_longer(0.2, 0.1), _forward, lift=0.05, rise=0.3, gravity=0.3, radius=0.009),
-    "cropped": Style(4000, _top_longer(0.055, 0.035), _forward, lift=0.03, rise=0.8, gravity=0.1, radius=0.009),
-    "side-parted": Style(3000, _top_longer(0.3, 0.1), _parted(0.4), lift=0.07, rise=0.45, gravity=0.35, radius=0.009),
-    "spiky": Style(2200, _top_longer(0.2, 0.06), _upward, lift=0.2, rise=0.9, gravity=0.0, radius=0.012),
-    "curly": Style(2600, _top_longer(0.34, 0.3), _forward, lift=0.16, rise=0.9, gravity=0.35, curl=(0.035, 9), radius=0.011),
-    "bob": Style(3600, _even(0.62), _parted(0.0), lift=0.09, rise=0.3, gravity=0.75, radius=0.009),
-    "long": Style(4200, _even(1.25), _parted(0.05), lift=0.08, rise=0.25, gravity=0.8, radius=0.009),
-    "wavy": Style(4200, _even(1.15), _parted(0.25), lift=0.11, rise=0.3, gravity=0.75, curl=(0.03, 3.5), radius=0.01),
-    "ponytail": Style(2600, _even(0.55), _back, lift=0.03, rise=0.05, gravity=0.0, radius=0.009),
-    "bun": Style(2600, _even(0.5), _back, lift=0.03, rise=0.05, gravity=0.0, radius=0.009),
-}
-
-
-def parts(person: Person, body: Body, obstacle: Obstacle) -> list[Part]:
-    """The hair of the head: a cap in its colour on the scalp, and the strands over it."""
+def parts(person: Person, body: Body, skull: Skull, obstacle: Obstacle) -> list[Part]:
+    """The hair of the head: a cap in its colour on the scalp, the strands over it, a tail or a bun."""
     rng = generator(person.seed, "hair")
     style = STYLES[person.hair_style]
-    vertices, triangles, rest = scalp(body)
+    scalp = scalps.cut(body, style.lower)
     colour = np.array(person.hair_rgb) / 255
-    found: list[Part] = [_cap(vertices, triangles, colour * 0.8)]
-    roots = _roots(rng, vertices, triangles, rest, style.count)
-    points = _grow(rng, style, roots, obstacle)
-    shade = colour * rng.uniform(0.75, 1.12, (len(points), 1))
-    found.append(Strands("hair", points, _taper(style.radius, points.shape[:2]), np.clip(shade, 0, 1)))
-    return found
+    roots = scalps.roots(rng, scalp, style.count)
+    if style.gathered:
+        points, more = _gathered(rng, style, roots, body, skull, obstacle)
+    else:
+        points, more = _grow(rng, style, roots, body, obstacle), []
+    found: list[Part] = [_cap(scalp, colour * 0.8), _strands(rng, points, style.radius, colour)]
+    return found + [_coloured(rng, part, style.radius, colour) for part in more]
 
 
-def scalp(body: Body) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The scalp cut out along the hairline: vertices in world units, triangles, vertices of the base mesh."""
-    rest = body.rest
-    line = np.interp(_around(rest) * 180, *zip(*HAIRLINE, strict=True))
-    inside = rest[:, 1] - line
-    ears = np.zeros(len(rest))
-    for side in "lr":
-        numbers, offsets = assets.target(f"ears/{side}-ear-scale-incr")
-        ears[numbers] = np.linalg.norm(offsets, axis=1)
-    inside[ears > 0.008] = -0.1
-    top = body.skin[(rest[body.skin][:, :, 1] > 6.2).all(axis=1)]
-    triangles, pairs, share = clip(inside, top)
-    vertices, rested = extend(body.vertices, pairs, share), extend(rest, pairs, share)
-    vertices, triangles, used = compact(vertices, triangles)
-    return vertices, triangles, rested[used]
+def _cap(scalp: Scalp, colour: np.ndarray) -> Mesh:
+    raised = scalp.vertices + 0.012 * normals(scalp.vertices, scalp.triangles)
+    return Mesh("scalp", raised, scalp.triangles, np.tile(colour, (len(raised), 1)), CAP)
 
 
-def _around(rest: np.ndarray) -> np.ndarray:
-    """0 in front of the head's middle, 1 behind it."""
-    offset = rest - MIDDLE
-    return np.abs(np.arctan2(offset[:, 0], offset[:, 2])) / np.pi
+def _strands(rng: np.random.Generator, points: np.ndarray, radius: float, colour: np.ndarray) -> Strands:
+    along = np.linspace(0, 1, points.shape[1])
+    radii = np.broadcast_to(radius * (1 - 0.7 * np.clip((along - 0.6) / 0.4, 0, 1)), points.shape[:2])
+    shade = np.clip(colour * rng.uniform(0.82, 1.12, (len(points), 1)), 0, 1)
+    return Strands("hair", points, radii, shade, HAIR)
 
 
-def _cap(vertices: np.ndarray, triangles: np.ndarray, colour: np.ndarray) -> Mesh:
-    raised = vertices + 0.012 * normals(vertices, triangles)
-    return Mesh("scalp", raised, triangles, np.tile(colour, (len(raised), 1)), Finish(roughness=0.7, specular=0.1))
+def _coloured(rng: np.random.Generator, part: np.ndarray | tuple, radius: float, colour: np.ndarray) -> Part:
+    if isinstance(part, np.ndarray):
+        return _strands(rng, part, radius, colour)
+    vertices, triangles = part
+    return Mesh("bun", vertices, triangles, np.tile(colour * 0.8, (len(vertices), 1)), CAP)
 
 
-def _roots(rng: np.random.Generator, vertices: np.ndarray, triangles: np.ndarray, rest: np.ndarray, count: int) -> Roots:
-    chosen, weights = scatter(rng, vertices, triangles, count)
-    place = at(rest, triangles, chosen, weights)
-    around = _around(place)
-    line = np.interp(around * 180, *zip(*HAIRLINE, strict=True))
-    return Roots(
-        points=at(vertices, triangles, chosen, weights),
-        normals=at(normals(vertices, triangles), triangles, chosen, weights),
-        across=place[:, 0] / 0.75,
-        height=np.clip((place[:, 1] - line) / (8.48 - line), 0, 1),
-        around=around,
-    )
-
-
-def _grow(rng: np.random.Generator, style: Style, roots: Roots, obstacle: Obstacle) -> np.ndarray:
+def _grow(rng: np.random.Generator, style: Style, roots: Roots, body: Body, obstacle: Obstacle) -> np.ndarray:
     """Strands [S, K, 3], one knot at a time, each pushed off whatever is under it."""
     count = len(roots.points)
-    step = (style.length(roots) * rng.uniform(0.8, 1.08, count) / (KNOTS - 1))[:, None]
-    layer = style.lift * rng.uniform(0.15, 1.0, count)
-    aim = style.flow(roots) + rng.normal(0, 0.12, (count, 3))
-    points = [roots.points]
+    lengths = style.length(roots) * rng.uniform(0.82, 1.06, count)
+    step = (lengths / (KNOTS - 1))[:, None]
+    layer = style.lift * rng.uniform(0.2, 1.0, count)
+    aim = style.flow(roots) + rng.normal(0, 0.1, (count, 3))
+    side = np.sign(aim[:, 0])
+    ends = LOWEST + rng.normal(0, 0.03, (count, 1))
+    points, surface = [roots.points], roots.normals
     for knot in range(1, KNOTS):
         progress = knot / (KNOTS - 1)
         upright = style.rise * max(0.0, 1 - 2.2 * progress)
-        surface = obstacle.normal(points[-1])
         combed = aim - (aim * surface).sum(axis=1, keepdims=True) * surface
-        down = np.array((0.0, -1.0, 0.0))
         fall = style.gravity * min(1.0, 1.6 * progress)
-        heading = _unit((1 - fall) * _unit(combed) + fall * down + upright * 2 * surface)
-        margin = layer * min(1.0, 2.5 * progress)
-        moved = np.clip(obstacle.push(points[-1] + step * heading, margin), -0.96, 0.96)
-        points.append(np.where(points[-1][:, 1:2] < LOWEST, points[-1], moved))
-    return _curled(rng, np.stack(points, axis=1), style.curl, style.length(roots))
+        heading = unit((1 - fall) * unit(combed) + fall * DOWN + upright * 2 * surface)
+        moved, surface = obstacle.push(points[-1] + step * heading, layer * min(1.0, 2.5 * progress))
+        moved = np.clip(_off_face(body, moved, side, lengths), -EDGE, EDGE)
+        points.append(np.where(points[-1][:, 1:2] < ends, points[-1], moved))
+    return np.clip(_curled(rng, np.stack(points, axis=1), style.curl, lengths), -EDGE, EDGE)
+
+
+def _off_face(body: Body, points: np.ndarray, side: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Long hair drawn aside where it would hang before the face."""
+    x, y, z = points.T
+    brow, chin = body.brow_height, body.chin_height
+    wide = 0.25 - 0.07 * np.clip((brow - y) / (brow - chin), 0, 1)
+    before = (lengths > 0.35) & (z > 0.12) & (y < brow + 0.12) & (y > chin - 0.1) & (np.abs(x) < wide)
+    drawn = np.where(before, side * wide, x)
+    return np.stack([drawn, y, np.where(before, np.minimum(z, 0.34), z)], axis=1)
 
 
 def _curled(rng: np.random.Generator, points: np.ndarray, curl: tuple[float, float], length: np.ndarray) -> np.ndarray:
     amplitude, turns = curl
     if not amplitude:
         return points
-    ahead = _unit(np.gradient(points, axis=1))
-    side = _unit(np.cross(ahead, rng.normal(size=(len(points), 1, 3))))
+    along = np.linspace(0, 1, points.shape[1])
+    ahead = unit(np.gradient(points, axis=1))
+    side = unit(np.cross(ahead, rng.normal(size=(len(points), 1, 3))))
     other = np.cross(ahead, side)
-    phase = rng.uniform(0, 2 * np.pi, (len(points), 1)) + 2 * np.pi * turns * length[:, None] * np.linspace(0, 1, points.shape[1])
-    grown = amplitude * np.minimum(1, 3 * np.linspace(0, 1, points.shape[1]))[None, :, None]
+    phase = rng.uniform(0, 2 * np.pi, (len(points), 1)) + 2 * np.pi * turns * length[:, None] * along
+    grown = amplitude * np.minimum(1, 3 * along)[None, :, None]
     return points + grown * (np.cos(phase)[..., None] * side + np.sin(phase)[..., None] * other)
 
 
-def _taper(radius: float, shape: tuple[int, ...]) -> np.ndarray:
-    along = np.linspace(0, 1, shape[1])
-    return np.broadcast_to(radius * (1 - 0.7 * np.clip((along - 0.6) / 0.4, 0, 1)), shape)
+def _gathered(
+    rng: np.random.Generator, style: Style, roots: Roots, body: Body, skull: Skull, obstacle: Obstacle
+) -> tuple[np.ndarray, list]:
+    """Strands drawn over the head to one place behind it, and what hangs or is wound there."""
+    bun = style.gathered == "bun"
+    direction = unit(np.array((0.0, 1.0 if bun else 0.3, -0.8)))
+    knot = skull.centre + direction * (float(skull.radius(direction[None])[0]) + 0.02)
+    along = np.linspace(0, 1, KNOTS)[None, :, None]
+    straight = roots.points[:, None] * (1 - along) + (knot + rng.normal(0, 0.02, (len(roots.points), 1, 3))) * along
+    offsets = straight - skull.centre
+    reach = np.linalg.norm(offsets, axis=-1, keepdims=True)
+    unit_offsets = offsets / np.maximum(reach, 1e-9)
+    bare = skull.radius(unit_offsets.reshape(-1, 3)).reshape(*reach.shape)
+    over = (
+        style.lift * rng.uniform(0.3, 1, (len(roots.points), 1, 1)) * np.sin(np.pi * np.clip(along, 0.03, 0.97)) ** 0.5
+    )
+    low = unit_offsets[..., 1:2] < -0.35
+    height = np.where(low, np.maximum(reach, np.linalg.norm(roots.points - skull.centre, axis=1)[:, None, None]), bare)
+    points = skull.centre + unit_offsets * (height + over)
+    points[:, 0] = roots.points
+    if bun:
+        return points, _bun(rng, knot + 0.06 * direction)
+    return points, [_tail(rng, knot, obstacle)]
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+def _tail(rng: np.random.Generator, knot: np.ndarray, obstacle: Obstacle) -> np.ndarray:
+    """A ponytail: a bundle that leaves the knot backwards and falls."""
+    count, knots = 700, 12
+    disc = unit(rng.normal(size=(count, 3))) * 0.1 * rng.uniform(0, 1, (count, 1)) ** 0.5
+    length = 0.85 * rng.uniform(0.8, 1.0, (count, 1))
+    points = [knot + 0.3 * disc]
+    for number in range(1, knots):
+        progress = number / (knots - 1)
+        fall = min(1.0, 0.1 + 2.2 * progress)
+        spread = disc * (2.2 if progress < 0.35 else -0.4 * progress)
+        heading = unit(np.array((0, 0.25, -1.0)) * (1 - fall) + DOWN * fall + spread)
+        moved, _ = obstacle.push(points[-1] + length / (knots - 1) * heading, 0.02)
+        points.append(np.where(points[-1][:, 1:2] < LOWEST, points[-1], np.clip(moved, -EDGE, EDGE)))
+    return np.stack(points, axis=1)
+
+
+def _bun(rng: np.random.Generator, centre: np.ndarray) -> list:
+    """A ball of wound hair: a core and arcs around it."""
+    radius, count, knots = 0.135, 420, 12
+    axis = unit(rng.normal(size=(count, 3)) * (0.5, 0.5, 1.0) + np.array((0.0, 0.3, 0.0)))
+    side = unit(np.cross(axis, rng.normal(size=(count, 3))))
+    other = np.cross(axis, side)
+    turn = np.linspace(0, 1.5 * np.pi, knots)[None, :, None]
+    arcs = np.cos(turn) * side[:, None] + np.sin(turn) * other[:, None]
+    shell = radius * rng.uniform(0.93, 1.05, (count, 1, 1))
+    return [centre + shell * arcs, ellipsoid(centre, np.full(3, 0.92 * radius))]

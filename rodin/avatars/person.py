@@ -24,7 +24,7 @@ SHIRT_COLOURS: dict[str, Colour] = {
     "green": (40, 148, 62),
     "blue": (36, 78, 198),
     "yellow": (246, 206, 40),
-    "white": (240, 240, 240),
+    "white": (228, 229, 232),
     "black": (30, 30, 34),
     "purple": (122, 48, 166),
     "orange": (244, 124, 26),
@@ -179,7 +179,7 @@ def draw(seed: int, subject: str) -> Person:
     shirt_colour = _pick(rng, tuple(SHIRT_COLOURS))
     second = _pick(rng, [name for name in SECOND_COLOURS if _apart(SECOND_COLOURS[name], SHIRT_COLOURS[shirt_colour])])
     expression, actions = _expression(rng)
-    hat_colour = _pick(rng, [name for name in SHIRT_COLOURS if name not in (hair_colour, shirt_colour)])
+    hat_colour = _pick(rng, [name for name in SHIRT_COLOURS if name not in (hair_colour, shirt_colour, "white")])
     eye_colour = _eye_colour(rng, tone)
     return Person(
         seed=int(rng.integers(2**31)),
@@ -278,7 +278,7 @@ def _features(rng: np.random.Generator) -> dict[str, float]:
     features = {}
     for table in (PAIRED, SINGLE):
         for name, spread in table.items():
-            features[name] = float(np.clip(rng.normal(0, spread), -1, 1))
+            features[name] = float(np.clip(rng.normal(0, 0.7 * spread), -1, 1))
     features[_pick(rng, SHAPES)] = float(rng.uniform(0, 0.7))
     return features
 
@@ -289,7 +289,7 @@ def _expression(rng: np.random.Generator) -> tuple[str, dict[str, float]]:
     recipe: Mapping[str, float] = {
         "neutral": {"mouthSmile": 0.08},
         "smiling": {"mouthSmile": 0.75, "cheekSquint": 0.4, "mouthDimple": 0.3},
-        "laughing": {"mouthSmile": 0.9, "jawOpen": 0.22, "mouthUpperUp": 0.35, "cheekSquint": 0.6, "eyeSquint": 0.25},
+        "laughing": {"mouthSmile": 0.9, "jawOpen": 0.3, "mouthUpperUp": 0.35, "cheekSquint": 0.6, "eyeSquint": 0.25},
         "surprised": {"jawOpen": 0.32, "browInnerUp": 0.9, "browOuterUp": 0.9, "eyeWide": 0.7, "mouthFunnel": 0.3},
         "serious": {"browDown": 0.7, "mouthFrown": 0.5, "mouthPress": 0.4},
     }[name]
