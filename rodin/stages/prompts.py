@@ -23,8 +23,9 @@ TEMPLATES = {
     "hair": ("a person with {} hair", "a woman with {} hair", "a man with {} hair"),
     "shirt": ("a person in {} shirt", "a woman in {} shirt", "a man in {} shirt"),
 }
-PLACES = {"hair": ("back", 0.20, 0.50, 0.6), "shirt": ("front", 0.80, 0.97, 0.5)}
+PLACES = {"hair": ("back", 0.20, 0.50, 0.6), "shirt": ("front", 0.85, 1.0, 0.5)}
 OPAQUE = 200
+BODY = 0.25  # of the widest row: narrower rows are strands and strings, and do not say where somebody ends
 FEWEST = 8
 
 
@@ -110,9 +111,10 @@ def region(rgba: np.ndarray, top: float, bottom: float, width: float) -> np.ndar
         [M, 3] uint8.
     """
     opaque = rgba[..., 3] > OPAQUE
-    rows = np.flatnonzero(opaque.any(axis=1))
-    if not len(rows):
+    widths = opaque.sum(axis=1)
+    if not widths.any():
         return np.zeros((0, 3), np.uint8)
+    rows = np.flatnonzero(widths >= BODY * widths.max())
     height = rows[-1] + 1 - rows[0]
     part = slice(rows[0] + round(top * height), rows[0] + round(bottom * height))
     columns = np.flatnonzero(opaque[part].any(axis=0))

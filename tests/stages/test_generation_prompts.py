@@ -50,6 +50,14 @@ def test_translucent_haze_does_not_count():
     assert np.array_equal(prompts.looks(rgba, rgba)["hair"], prompts.looks(hazy, hazy)["hair"])
 
 
+def test_a_string_that_hangs_below_does_not_move_the_shirt():
+    front = picture(1, FRONT, LENS, 64)
+    last = np.flatnonzero(front[..., 3].any(axis=1))[-1]
+    longer = front.copy()
+    longer[last + 1 : last + 6, 30:32] = (255, 255, 255, 255)
+    assert np.array_equal(prompts.looks(front, front)["shirt"], prompts.looks(longer, longer)["shirt"])
+
+
 def test_leaving_one_out_uses_nothing_of_the_one_left_out():
     colours = np.array([[0.0, 0, 0], [8, 0, 0], [12, 0, 0], [13, 0, 0]])
     kinds = ["black", "black", "grey", "grey"]
