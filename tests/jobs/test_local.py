@@ -71,23 +71,23 @@ def test_whole_run_then_nothing_to_do(rodin: Rodin):
 
 
 def test_failing_shard_sinks_no_other_and_is_one_line(rodin: Rodin):
-    failed = rodin("run", "tiny", RODIN_FAKE_SWEEP_CFG="@1:user:scale 1.2 is bad", RODIN_FAKE_EVALUATE="sleep:0.1")
+    arguments = ("run", "tiny", "--stages", "render,decoder,fit,index")
+    failed = rodin(*arguments, RODIN_FAKE_FIT="@0:user:planes are bad")
     assert failed.returncode == 2
-    assert failed.stderr.splitlines()[-1] == "rodin: error: sweep-cfg: scale 1.2 is bad"
+    assert failed.stderr.splitlines()[-1] == "rodin: error: fit: planes are bad"
     assert "Traceback" not in failed.stderr + failed.stdout
-    assert sorted({shard for shard, *_ in rodin.starts("sweep-cfg")}) == list("01234")
     run = rodin.cwd / "runs" / "tiny"
-    assert sorted(path.name for path in (run / "sweep-cfg").glob("*.json")) == [f"0000{n}.json" for n in (0, 2, 3, 4)]
-    assert not (run / "report" / "00000.json").exists()
+    assert [path.name for path in (run / "planes").glob("*.json")] == ["00001.json"]
+    assert not (run / "index").exists()
     states = {row["stage"]: row for row in json.loads(rodin("status", "runs/tiny", "--json").stdout)}
-    assert states["sweep-cfg"]["state"] == "failed"
-    assert states["sweep-cfg"]["note"] == "scale 1.2 is bad"
-    assert states["report"]["state"] == "waiting"
+    assert states["fit"]["state"] == "failed"
+    assert states["fit"]["note"] == "planes are bad"
+    assert states["index"]["state"] == "waiting"
 
-    mended = rodin("run", "tiny")
+    mended = rodin(*arguments)
     assert mended.returncode == 0, mended.stderr
-    assert len(rodin.starts("sweep-cfg")) == 6
-    assert len(rodin.starts("base")) == 1
+    assert sorted(shard for shard, *_ in rodin.starts("planes")) == ["0", "0", "1"]
+    assert len(rodin.starts("decoder")) == 1
 
 
 @pytest.mark.parametrize(
