@@ -30,7 +30,7 @@ def on_meta(build: Callable[..., nn.Module], **settings: Any) -> nn.Module:
     Example:
         >>> from rodin.nets.latent import LatentMLP
         >>> parameters(on_meta(LatentMLP, latent_width=512, hidden=2048, layers=20))
-        118100992
+        117106176
     """
     with torch.device("meta"):
         return build(**settings)

@@ -2,9 +2,6 @@ import pytest
 import torch
 from oracles.aware_conv import naive
 
-from rodin.diffusion.guidance import guided
-from rodin.diffusion.samplers import ddim
-from rodin.diffusion.schedule import Schedule
 from rodin.field.rollout import roll_in, roll_out
 from rodin.nets.aware import AwareConv
 from rodin.nets.bench import bench_conv, bench_sample, concatenated
@@ -20,21 +17,7 @@ def test_the_baseline_computes_the_same():
 def test_rows_add_up():
     rows = bench_conv(4, 8, 2)
     assert len(rows) == 2
-    rows += bench_sample(
-        ddim,
-        Schedule.linear(10),
-        guided,
-        plane_channels=2,
-        resolution=8,
-        channels=8,
-        multipliers=(1, 1),
-        blocks=1,
-        attention=(),
-        head_channels=8,
-        latent_width=4,
-        steps=2,
-        repeats=1,
-    )
+    rows += bench_sample(8, 8, 1, batch=1)
     for row in rows:
         ours, theirs = row["value"], row["baseline_value"]
         assert ours > 0
