@@ -47,6 +47,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         samples=request["samples"],
         device=request.get("device", "CPU"),
         threads=request.get("threads", 0),
+        at_once=request.get("device", "CPU") != "CUDA",
     )
     _publish(Path(request["output"]), pictures)
     texts = captions(person, request.get("captions", 1), request["seed"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Vector
 from PIL import Image
 
 from rodin.avatars import atlas
@@ -26,6 +27,7 @@ def render(
     samples: int,
     device: str = "CPU",
     threads: int = 0,
+    at_once: bool = True,
 ) -> np.ndarray:
     """Pictures of a scene, built from nothing.
 
@@ -38,6 +40,7 @@ def render(
         samples: rays a pixel.
         device: CPU, CUDA or OPTIX.
         threads: CPU threads, 0 for all.
+        at_once: all views in one picture; needs a device with OSL cameras, which CUDA is not.
 
     Returns:
         [V, H, W, 4] uint8, sRGB, straight alpha.
@@ -51,12 +54,15 @@ def render(
         kind = (type(part).__name__, part.finish)
         if kind not in materials:
             materials[kind] = _material(part.finish)
-        add = _add_mesh if isinstance(part, Mesh) else _add_strands
-        add(scene, part, materials[kind])
+        if isinstance(part, Mesh):
+            _add_mesh(scene, part, materials[kind])
+        else:
+            _add_strands(scene, part, materials[kind])
     camera = bpy.data.cameras.new("atlas")
-    camera.type = "CUSTOM"
     scene.camera = bpy.data.objects.new("atlas", camera)
     scene.collection.objects.link(scene.camera)
+    if not at_once:
+        return _one_by_one(scene, camera, camera_to_world, intrinsics, resolution)
     with tempfile.TemporaryDirectory(prefix="rodin-avatars-") as folder:
         batches = [
             _picture(scene, camera, camera_to_world[views], intrinsics[views], resolution, Path(folder))
@@ -73,7 +79,7 @@ def _picture(
     source.write_text(atlas.shader(camera_to_world, intrinsics, resolution))
     if not importlib.import_module("_cycles").osl_compile(str(source), str(binary)):
         raise RuntimeError("Cycles could not compile the camera; this Blender was built without OSL")
-    code = binary.read_text()
+    camera.type, code = "CUSTOM", binary.read_text()
     camera.custom_bytecode = code
     camera.custom_bytecode_hash = hashlib.sha256(code.encode()).hexdigest()[:32]
     columns, rows = atlas.layout(views)
@@ -82,6 +88,28 @@ def _picture(
     bpy.ops.render.render(write_still=True)
     with Image.open(picture) as opened:
         return atlas.tiles(np.asarray(opened.convert("RGBA")), views, resolution)
+
+
+def _one_by_one(
+    scene: Any, camera: Any, camera_to_world: np.ndarray, intrinsics: np.ndarray, resolution: int
+) -> np.ndarray:
+    """A picture a view through Blender's own pinhole, for devices on which Cycles has no OSL cameras."""
+    flip = np.diag([1.0, -1.0, -1.0, 1.0])
+    camera.sensor_fit, camera.sensor_width, camera.sensor_height = "HORIZONTAL", 1.0, 1.0
+    scene.render.resolution_x = scene.render.resolution_y = resolution
+    pictures = []
+    with tempfile.TemporaryDirectory(prefix="rodin-avatars-") as folder:
+        scene.render.filepath = str(Path(folder) / "view.png")
+        for pose, (fx, fy, cx, cy) in zip(camera_to_world, intrinsics.tolist(), strict=True):
+            camera.lens = fx / resolution
+            scene.render.pixel_aspect_y = max(1.0, fx / fy)
+            scene.render.pixel_aspect_x = max(1.0, fy / fx)
+            camera.shift_x, camera.shift_y = 0.5 - cx / resolution, (cy / resolution - 0.5) * fx / fy
+            scene.camera.matrix_world = (pose.astype(np.float64) @ flip).T.tolist()
+            bpy.ops.render.render(write_still=True)
+            with Image.open(scene.render.filepath) as opened:
+                pictures.append(np.asarray(opened.convert("RGBA")))
+    return np.stack(pictures)
 
 
 def _settings(scene: Any, samples: int, device: str, threads: int) -> None:
@@ -139,7 +167,7 @@ def _lights(scene: Any, light: Light) -> None:
         thing = bpy.data.objects.new(data.name, data)
         thing.location = lamp.position
         thing.rotation_mode = "QUATERNION"
-        thing.rotation_quaternion = (-thing.location).to_track_quat("-Z", "Y")
+        thing.rotation_quaternion = Vector(lamp.position).to_track_quat("Z", "Y")
         scene.collection.objects.link(thing)
 
 

@@ -69,17 +69,14 @@ class Body:
 def build(person: Person) -> Body:
     """The person's bust."""
     base = assets.template()
-    rest = base.vertices
-    vertices = _round_off(_place(person, _squeeze(_lower_arms(_shaped(person)))))
-    low = CUT_Y - ROUNDED
-    scale, unrounded = vertices[1], vertices[2]
-    keep = unrounded[:, 1] > low
-    triangles = {name: triangulate(base.groups[name]) for name in ("body", "helper-tights")}
-    skin, suit = (faces[keep[faces].all(axis=1)] for faces in triangles.values())
-    head = np.unique(skin[(rest[skin][:, :, 1] > 6.9).all(axis=1)])
-    placed = vertices[0][head]
-    middle = np.array((0.0, placed[:, 1].min() + 0.17, placed[:, 2].min() + 0.42))
-    return Body(rest, vertices[0], skin, suit, scale, middle)
+    placed, scale = _place(_squeeze(_lower_arms(_shaped(person))))
+    vertices = _round_off(placed)
+    keep = placed[:, 1] > CUT_Y - ROUNDED
+    skin, suit = (triangulate(base.groups[name]) for name in ("body", "helper-tights"))
+    skin, suit = skin[keep[skin].all(axis=1)], suit[keep[suit].all(axis=1)]
+    head = vertices[np.unique(skin[(base.vertices[skin][:, :, 1] > 6.9).all(axis=1)])]
+    middle = np.array((0.0, head[:, 1].min() + 0.17, head[:, 2].min() + 0.42))
+    return Body(base.vertices, vertices, skin, suit, scale, middle)
 
 
 def _shaped(person: Person) -> np.ndarray:
@@ -136,13 +133,9 @@ def _sides(action: str) -> list[str]:
 
 def _lower_arms(vertices: np.ndarray) -> np.ndarray:
     """Both arms turned down about the shoulder, each vertex as much as it follows the arm's bones."""
-    vertices, weights = vertices.copy(), assets.bone_weights()
+    vertices = vertices.copy()
     for side, sign in ((".L", 1.0), (".R", -1.0)):
-        follows = sum(
-            values
-            for bone, values in weights.items()
-            if bone.endswith(side) and bone.startswith(("upperarm", "lowerarm", "wrist", "metacarpal", "finger"))
-        )
+        follows = _arm(side)
         joint = vertices[_joint(f"joint-{'l' if sign > 0 else 'r'}-shoulder")].mean(axis=0)
         cosine, sine = np.cos(ARM_TURN), np.sin(ARM_TURN) * sign
         turn = np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
@@ -150,6 +143,13 @@ def _lower_arms(vertices: np.ndarray) -> np.ndarray:
         share = follows[arm, None]
         vertices[arm] += share * ((vertices[arm] - joint) @ turn.T + joint - vertices[arm])
     return vertices
+
+
+def _arm(side: str) -> np.ndarray:
+    """How much each vertex follows the bones of an arm, ".L" or ".R" [N]."""
+    bones = ("upperarm", "lowerarm", "wrist", "metacarpal", "finger")
+    weights = assets.bone_weights()
+    return np.sum([weights[bone] for bone in weights if bone.startswith(bones) and bone.endswith(side)], axis=0)
 
 
 def _joint(name: str) -> np.ndarray:
@@ -166,7 +166,8 @@ def _squeeze(vertices: np.ndarray) -> np.ndarray:
     return vertices
 
 
-def _place(person: Person, vertices: np.ndarray) -> tuple[np.ndarray, float]:
+def _place(vertices: np.ndarray) -> tuple[np.ndarray, float]:
+    """In world units, and how many of them a decimetre is."""
     height = vertices[CROWN, 1] - vertices[CHIN, 1]
     scale = HEAD_HEIGHT / height
     middle = np.array([0.0, vertices[CROWN, 1], 0.45])
@@ -177,18 +178,14 @@ def _place(person: Person, vertices: np.ndarray) -> tuple[np.ndarray, float]:
     return placed, scale
 
 
-def _round_off(placed: tuple[np.ndarray, float]) -> tuple[np.ndarray, float, np.ndarray]:
+def _round_off(vertices: np.ndarray) -> np.ndarray:
     """Below the cut, torso and arms close to rounded ends."""
-    vertices, scale = placed
-    arms = np.zeros(len(vertices))
-    for bone, values in assets.bone_weights().items():
-        if bone.startswith(("upperarm", "lowerarm", "wrist", "metacarpal", "finger")):
-            arms += values
+    left, right = _arm(".L") > 0.5, _arm(".R") > 0.5
     low = vertices[:, 1] < CUT_Y
     depth = np.clip((CUT_Y - vertices[:, 1]) / ROUNDED, 0, 1)
     near = np.abs(vertices[:, 1] - CUT_Y) < 0.15
     rounded = vertices.copy()
-    for region in (arms <= 0.5, (arms > 0.5) & (vertices[:, 0] > 0), (arms > 0.5) & (vertices[:, 0] < 0)):
+    for region in (~left & ~right, left, right):
         ring = vertices[region & near]
         middle = (ring.min(axis=0) + ring.max(axis=0)) / 2
         chosen = region & low
@@ -197,4 +194,4 @@ def _round_off(placed: tuple[np.ndarray, float]) -> tuple[np.ndarray, float, np.
                 depth[chosen] * np.pi / 2
             )
         rounded[chosen, 1] = CUT_Y + (FLOOR_Y - CUT_Y) * np.sin(depth[chosen] * np.pi / 2)
-    return rounded, scale, vertices
+    return rounded

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Obstacle:
         used = np.unique(triangles)
         self._points = np.concatenate([vertices[used], middles])
         self._normals = np.concatenate([normals(vertices, triangles)[used], faces])
-        self._tree = cKDTree(self._points)
+        self._tree = KDTree(self._points)
 
     def push(self, points: np.ndarray, margin: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
         """Points [M, 3] moved out along the nearest normal until they are `margin` off, and those normals [M, 3]."""

@@ -65,7 +65,7 @@ def _grow(rng: np.random.Generator, style: Style, roots: Roots, body: Body, obst
     points, surface = [roots.points], roots.normals
     for knot in range(1, KNOTS):
         progress = knot / (KNOTS - 1)
-        upright = style.rise * max(0.0, 1 - 2.2 * progress)
+        upright = style.rise * (max(0.0, 1 - 2.2 * progress) if style.gravity else 1.0)
         combed = aim - (aim * surface).sum(axis=1, keepdims=True) * surface
         fall = style.gravity * min(1.0, 1.6 * progress)
         heading = unit((1 - fall) * unit(combed) + fall * DOWN + upright * 2 * surface)

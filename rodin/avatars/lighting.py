@@ -30,7 +30,7 @@ def light(person: Person) -> Light:
     azimuth, elevation, strength, warmth = person.light
     tint = (1 + 0.05 * warmth, 1.0, 1 - 0.05 * warmth)
     other = -1.0 if azimuth > 0 else 1.0
-    key = Lamp(_place(azimuth, elevation, 4.0), 1.2, 125 * strength, tint)
+    key = Lamp(_place(azimuth, elevation, 4.0), 1.2, 112 * strength, tint)
     fill = Lamp(_place(other * 50, 10, 4.5), 1.6, 42, (1.0, 1.0, 1.0))
     back = Lamp(_place(180 + other * 40, 35, 4.5), 1.6, 90, (1.0, 1.0, 1.0))
     return Light((key, fill, back), (0.45, 0.45, 0.45))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from rodin.avatars import assets
 from rodin.avatars.body import Body
@@ -60,7 +60,7 @@ class Skull:
         self.centre = body.middle
         offsets = body.vertices[chosen] - self.centre
         self._radii = np.linalg.norm(offsets, axis=1)
-        self._tree = cKDTree(offsets / self._radii[:, None])
+        self._tree = KDTree(offsets / self._radii[:, None])
 
     def radius(self, directions: np.ndarray) -> np.ndarray:
         """How far the skull reaches along unit directions [M, 3]."""

@@ -119,7 +119,7 @@ STYLES: dict[str, Style] = {
     "short": Style(3400, top_longer(0.17, 0.09), forward, lift=0.055, rise=0.35, gravity=0.25),
     "cropped": Style(4200, top_longer(0.05, 0.035), from_crown, lift=0.03, rise=0.8, gravity=0.1),
     "side-parted": Style(3400, top_longer(0.28, 0.1), swept(0.4), lift=0.075, rise=0.45, gravity=0.25),
-    "spiky": Style(2600, top_longer(0.2, 0.06), upward, lift=0.17, rise=0.9, gravity=0.0, radius=0.012),
+    "spiky": Style(2200, top_longer(0.2, 0.06), upward, lift=0.05, rise=0.5, gravity=0.0, radius=0.012),
     "curly": Style(2800, even(0.3), from_crown, lift=0.15, rise=0.9, gravity=0.3, curl=(0.035, 9), radius=0.011),
     "bob": Style(3800, fringed(0.58, 0.2), parted(0.0, True), lift=0.085, rise=0.3, gravity=0.8),
     "long": Style(4400, even(1.25), parted(0.05), lift=0.08, rise=0.3, gravity=0.85),

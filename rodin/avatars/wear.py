@@ -74,7 +74,7 @@ def under_hat(points: np.ndarray, body: Body, skull: Skull) -> np.ndarray:
     offset = points - skull.centre
     reach = np.linalg.norm(offset, axis=-1, keepdims=True)
     direction = offset / np.maximum(reach, 1e-9)
-    most = skull.radius(direction.reshape(-1, 3)).reshape(reach.shape) + 0.3 * HAT
+    most = skull.radius(direction.reshape(-1, 3)).reshape(reach.shape) + 0.1 * HAT
     covered = points[..., 1:2] > _edge_height(body, direction)[..., None] - 0.03
     return np.where(covered, skull.centre + direction * np.minimum(reach, most), points)
 
