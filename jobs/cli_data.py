@@ -12,10 +12,11 @@ from jobs.late import library
 from jobs.lock import driving
 from jobs.record import check_config, read_config, write_config
 from jobs.screen import Screen
-from jobs.weights import KNOWN, default_folder, fetch, find, rows
+from jobs.weights import KNOWN, fetch, find, rows
 from rodin.presets import PRESETS, describe, preset
 from rodin.presets.toml import to_toml
 from rodin.store.run_folder import RunFolder
+from rodin.store.weights import weights_folder
 
 JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 RUN = Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]
@@ -169,7 +170,7 @@ def fetch_weights(
     screen = Screen(quiet=as_json)
     made = []
     for one in chosen:
-        path, fresh = fetch(one, folder or default_folder(), screen.meter(one.name), url)
+        path, fresh = fetch(one, folder or weights_folder(), screen.meter(one.name), url)
         screen.clear()
         made.append({"name": one.name, "path": str(path), "fetched": fresh})
         if not as_json:
@@ -181,7 +182,7 @@ def fetch_weights(
 @weights.command("list")
 def list_weights(as_json: JSON = False) -> None:
     """Which weights there are, what for, and whether they are here."""
-    found = rows(default_folder())
+    found = rows(weights_folder())
     if as_json:
         print(json.dumps(found, indent=1))
     else:

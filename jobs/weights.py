@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from urllib.parse import urlparse
 
 from jobs.work import Run
 from rodin.store.atomic import make_folder, publishing
+from rodin.store.weights import CLIP_FILE, LPIPS_FILE, weights_folder
 
 CHUNK = 1 << 20
 TIMEOUT = 60.0
@@ -41,7 +41,7 @@ class Weights:
 KNOWN = (
     Weights(
         "clip",
-        "ViT-B-32-openai.safetensors",  # OpenAI's own .pt is a TorchScript archive, which weights_only refuses
+        CLIP_FILE,
         "https://huggingface.co/timm/vit_base_patch32_clip_224.openai/resolve/"
         "a6f597a30f7b82c51704746581f9a4e41421e878/open_clip_model.safetensors",
         "e6d1bd7789aa45192b3bf90570a789b478bae1b74ebcce7eddd908e83a2b7c31",
@@ -49,7 +49,7 @@ KNOWN = (
     ),
     Weights(
         "lpips",
-        "alexnet-owt-7be5be79.pth",
+        LPIPS_FILE,
         "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
         "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
         "LPIPS columns of the tables",
@@ -139,14 +139,9 @@ def check_weights(run: Run) -> None:
     wanted = {stage.name for stage in run.stages if run.missing(stage)}
     if run.config.clip.pretrained is None or not wanted & {"embed", "sample", "evaluate"}:
         return
-    target = default_folder() / find("clip").file
+    target = weights_folder() / find("clip").file
     if not target.is_file():
         raise FileNotFoundError(
             f"{target}: no weights for clip.pretrained '{run.config.clip.pretrained}'; run `rodin weights fetch` on a "
             "login node, or train a small CLIP with --set clip.pretrained=none"
         )
-
-
-def default_folder() -> Path:
-    """Where weights lie: $RODIN_WEIGHTS, else ~/.cache/rodin/weights."""
-    return Path(os.environ.get("RODIN_WEIGHTS") or Path.home() / ".cache" / "rodin" / "weights")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,9 @@ from rodin.nets.refine import Refiner
 from rodin.nets.upsample import Upsampler
 from rodin.store import manifest
 from rodin.store.run_folder import RunFolder
+from rodin.store.weights import CLIP_FILE, weights_folder
 from rodin.train import checkpoint
 from rodin.train.normaliser import Normaliser
-
-CLIP_FILE = "ViT-B-32.pt"
 
 
 @dataclass(frozen=True)
@@ -95,11 +93,6 @@ def load_clip(config: Config, folder: RunFolder, device: torch.device | None = N
         clip = Clip.load_pretrained(config.clip.pretrained, path)
     clip.model.eval().requires_grad_(False)
     return clip.to(device or default_device())
-
-
-def weights_folder() -> Path:
-    """Where pretrained weights lie: $RODIN_WEIGHTS, else ~/.cache/rodin/weights."""
-    return Path(os.environ.get("RODIN_WEIGHTS") or Path.home() / ".cache" / "rodin" / "weights")
 
 
 def _load(into: Path, make: Callable[..., nn.Module], device: torch.device | None) -> Loaded:

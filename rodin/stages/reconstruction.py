@@ -16,13 +16,12 @@ from rodin.metrics.ssim import ssim
 from rodin.stages.generate import Avatars
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.stages.latents import seed_for
-from rodin.stages.models import weights_folder
 from rodin.stages.pictures import over_white
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards, ShardWriter
+from rodin.store.weights import LPIPS_FILE, weights_folder
 
-LPIPS_FILE = "alexnet-owt-7be5be79.pth"
 REBUILD = 4
 
 Baselines = Mapping[str, Callable[[str], tuple[torch.Tensor, dict[str, Any]]]]

@@ -94,6 +94,6 @@ def test_bad_weights_are_not_kept(
 
 def test_stages_and_fetch_agree_on_the_file():
     pytest.importorskip("torch")
-    from rodin.stages.models import CLIP_FILE
+    from rodin.store.weights import CLIP_FILE
 
     assert weights.find("clip").file == CLIP_FILE
