@@ -24,9 +24,8 @@ def install(folder: Path) -> Path:
     tools.mkdir(parents=True)
     for tool in TOOLS:
         path = tools / tool
-        path.write_text(
-            f"#!{sys.executable} -IS\nimport runpy\nrunpy.run_path({str(Path(__file__).resolve())!r}, run_name={tool!r})\n"
-        )
+        call = f"runpy.run_path({str(Path(__file__).resolve())!r}, run_name={tool!r})"
+        path.write_text(f"#!{sys.executable} -IS\nimport runpy\n{call}\n")
         path.chmod(0o755)
     (folder / "jobs.json").write_text("{}")
     (folder / "faults").write_text("")
