@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 from rodin.field.decoder import Decoder
 from rodin.field.losses import distortion, smoothness, total_variation
-from rodin.field.occupancy import guess_density, guess_filled
+from rodin.field.occupancy import guess_density, guess_filled, occupied
 from rodin.field.planes import look_up, resize
+from rodin.field.pyramid import total, zero_levels
 from rodin.field.render import render_views, trace
 from rodin.field.scene import Rays, Scene, draw_rays
 
@@ -21,6 +22,7 @@ NEAR_POINTS = 1024
 FROM_HULL = 50
 REFRESH = 25
 APART = 1.0
+RESCALE = 0.5
 EMPTY = 0.05
 CUT = 1e-3
 
@@ -90,12 +92,14 @@ def step_loss(
     Returns:
         scalar.
 
-    Source: R28, R31-R34. Ours: a random background behind each ray, so that opacity follows from colour; opacity is
-    also held against alpha; L_sparse acts on points all over the box, so that what the hull lets the rays skip is
-    empty without the hull too.
+    Source: R28, R31-R34. Ours: half the steps rescale, the others teach the full resolution; a random background
+    behind each ray, so that opacity follows from colour; opacity is also held against alpha; L_sparse acts outside the
+    hull, where emptiness is known and the rays skip, so that it is empty without the hull too.
     """
     weights, box = settings.losses, settings.box
-    used = planes if settings.min_rescale is None else rescaled(planes, settings.min_rescale, generator)
+    lowest = settings.min_rescale
+    chance = torch.rand((), generator=generator, device=planes.device)
+    used = planes if lowest is None or chance >= RESCALE else rescaled(planes, lowest, generator)
     rays = draw_rays(scene, settings.rays, OUTSIDE_SHARE, generator)
     seen = trace(
         used,
@@ -119,7 +123,8 @@ def step_loss(
         loss = loss + weights.distortion * spread.mean()
     if weights.sparse:
         free = (torch.rand(FREE_POINTS, 3, generator=generator, device=planes.device) * 2 - 1) * box
-        loss = loss + weights.sparse * decoder.density(look_up(used[None], free[None], box)[0]).mean()
+        free = free[~occupied(scene.hull, free, box)]
+        loss = loss + weights.sparse * decoder.density(look_up(used[None], free[None], box)[0]).sum() / FREE_POINTS
     if weights.smooth and len(seen.points):
         pick = torch.randint(len(seen.points), (NEAR_POINTS,), generator=generator, device=planes.device)
         loss = loss + weights.smooth * smoothness(
@@ -188,27 +193,29 @@ def fit_planes(
     Returns:
         planes [3, C, R, R] in [-1, 1], steps done.
 
-    Source: R25-R34.
+    Source: R25-R34. Ours: what is learned is the difference to the start, over several resolutions (see `pyramid`).
     """
-    planes = start.detach().clone().clamp_(-1, 1).requires_grad_(True)
-    generator = torch.Generator(device=planes.device).manual_seed(seed)
-    optimiser = torch.optim.Adam([planes], lr=lr, betas=(0.9, 0.99), fused=True)
+    start = start.detach().clamp(-1, 1)
+    generator = torch.Generator(device=start.device).manual_seed(seed)
+    levels = zero_levels(start.shape, start.device)
+    optimiser = torch.optim.Adam(levels, lr=lr, betas=(0.9, 0.99), fused=True)
     guess, done = guess_filled(scene.hull), 0
+
     for step in range(steps):
+        planes = (start + total(levels)).clamp(-1, 1)
         guess = next_guess(guess, planes.detach(), decoder, scene, settings, step)
         optimiser.param_groups[0]["lr"] = lr * (0.55 + 0.45 * math.cos(math.pi * step / steps))
         loss = step_loss(planes, decoder, scene, guess, settings, generator, anchor)
-        (planes.grad,) = torch.autograd.grad(loss, [planes])
+        for level, gradient in zip(levels, torch.autograd.grad(loss, levels), strict=True):
+            level.grad = gradient
         optimiser.step()
-        with torch.no_grad():
-            planes.clamp_(-1, 1)
         done = step + 1
         if done % REFRESH == 0:
             if not math.isfinite(float(loss.detach())):
                 raise Diverged(f"the loss was {float(loss.detach())} at step {step}")
-            if stop is not None and stop(done, planes.detach()):
+            if stop is not None and stop(done, (start + total(levels)).detach().clamp(-1, 1)):
                 break
-    return planes.detach(), done
+    return (start + total(levels)).detach().clamp(-1, 1), done
 
 
 def over_white(rgba: torch.Tensor) -> torch.Tensor:

@@ -37,6 +37,11 @@ def cell_index(points: torch.Tensor, resolution: int, box: float) -> torch.Tenso
     return (cell[..., 0] * resolution + cell[..., 1]) * resolution + cell[..., 2]
 
 
+def occupied(cells: torch.Tensor, points: torch.Tensor, box: float) -> torch.Tensor:
+    """Whether each point [..., 3] lies in a cell that is set in [G, G, G] bool; [...] bool."""
+    return cells.flatten()[cell_index(points, cells.shape[0], box)]
+
+
 def visible(guess: torch.Tensor, points: torch.Tensor, delta: torch.Tensor, box: float, cut: float) -> torch.Tensor:
     """Which samples along rays lie in cells that are not empty and that light still reaches.
 

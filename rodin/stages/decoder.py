@@ -19,6 +19,7 @@ from rodin.config import Config
 from rodin.field.decoder import Decoder
 from rodin.field.fit import HULL_LIMIT, Losses, Settings, next_guess, step_loss
 from rodin.field.occupancy import guess_filled
+from rodin.field.pyramid import total, zero_levels
 from rodin.field.scene import Scene, make_scene
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.store import manifest, results
@@ -117,11 +118,11 @@ def _published(folder: RunFolder) -> dict[str, Any]:
 
 @dataclass
 class Person:
-    """One person of this rank: pictures, what sets the planes [3, C, R, R] apart, the guess of where they are dense."""
+    """One person of this rank: pictures, levels of what sets the planes apart, the guess of where they are dense."""
 
     subject: str
     scene: Scene
-    apart: torch.Tensor
+    apart: list[torch.Tensor]
     guess: torch.Tensor
     visits: int = 0
 
@@ -151,7 +152,9 @@ class Learning:
             )
         shape = (3, plane.channels, plane.resolution, plane.resolution)
         first = 0.1 * torch.randn(shape, generator=generator(config.seed, "first planes", 0))
-        self.shared = first.to(device).requires_grad_(True)
+        self.shared = zero_levels(shape, device)
+        with torch.no_grad():
+            self.shared[0].copy_(first)
         views = Shards(self.folder.stage("render"), "views")
         wanted = [one for one in config.train_subjects()[: config.decoder.subjects] if one in views]
         if len(wanted) < self.ranks.world:
@@ -162,11 +165,10 @@ class Learning:
         self.people = []
         for subject in wanted[self.ranks.rank :: self.ranks.world]:
             scene = read_scene(views, subject, config, device)
-            apart = torch.zeros_like(self.shared).requires_grad_(True)
-            self.people.append(Person(subject, scene, apart, guess_filled(scene.hull)))
-        self.apart_adam = torch.optim.Adam([one.apart for one in self.people], betas=(0.9, 0.99))
+            self.people.append(Person(subject, scene, zero_levels(shape, device), guess_filled(scene.hull)))
+        self.apart_adam = torch.optim.Adam([level for one in self.people for level in one.apart], betas=(0.9, 0.99))
         self.common_adam = torch.optim.Adam(
-            [{"params": [self.shared]}, {"params": list(self.decoder.parameters())}], betas=(0.9, 0.99)
+            [{"params": self.shared}, {"params": list(self.decoder.parameters())}], betas=(0.9, 0.99)
         )
         self.order = Order(len(self.people), config.seed + self.ranks.rank)
         self._restore()
@@ -181,11 +183,11 @@ class Learning:
             dice = generator(self.config.seed, f"decoder {person.subject}", self.step, self.ranks.device)
             planes, settings = self.planes(person), self.settings
             guess = next_guess(person.guess, planes.detach(), self.decoder, person.scene, settings, person.visits)
-            loss = step_loss(planes, self.decoder, person.scene, guess, settings, dice, self.shared.detach())
+            loss = step_loss(planes, self.decoder, person.scene, guess, settings, dice, total(self.shared).detach())
             (loss / len(chosen)).backward()
             mean += loss.detach() / len(chosen)
             person.guess, person.visits = guess, person.visits + 1
-        common = [self.shared, *self.decoder.parameters()]
+        common = [*self.shared, *self.decoder.parameters()]
         self.ranks.mean_([mean, *(parameter.grad for parameter in common if parameter.grad is not None)])
         if not math.isfinite(float(mean)):
             raise ValueError(
@@ -212,14 +214,14 @@ class Learning:
 
     def planes(self, person: Person) -> torch.Tensor:
         """A person's planes [3, C, R, R] in [-1, 1]."""
-        return (self.shared + person.apart).clamp(-1, 1)
+        return (total(self.shared) + total(person.apart)).clamp(-1, 1)
 
     def save(self) -> None:
         """Save all ranks' state; it counts once rank 0 has published the list of its parts."""
         name = f"step-{self.step:09d}"
         content: dict[str, Any] = {"people": {one.subject: self._of(one) for one in self.people}}
         if self.ranks.main:
-            content |= {"decoder": self.decoder.state_dict(), "shared": self.shared.detach()}
+            content |= {"decoder": self.decoder.state_dict(), "shared": [level.detach() for level in self.shared]}
             content |= {"adam": self.common_adam.state_dict()}
         failure = None
         try:
@@ -254,8 +256,9 @@ class Learning:
         return self.folder.stage("decoder") / "state"
 
     def _of(self, person: Person) -> dict[str, Any]:
-        adam = dict(self.apart_adam.state.get(person.apart, {}))
-        return {"apart": person.apart.detach(), "guess": person.guess, "visits": person.visits, "adam": adam}
+        adam = [dict(self.apart_adam.state.get(level, {})) for level in person.apart]
+        apart = [level.detach() for level in person.apart]
+        return {"apart": apart, "guess": person.guess, "visits": person.visits, "adam": adam}
 
     def _keep(self, name: str) -> None:
         parts = sorted(path.name for path in (self._states / name).glob("rank-*.pt"))[: self.ranks.world]
@@ -278,17 +281,19 @@ class Learning:
                 self.decoder.load_state_dict(content["decoder"])
                 self.common_adam.load_state_dict(content["adam"])
                 with torch.no_grad():
-                    self.shared.copy_(content["shared"])
+                    for level, value in zip(self.shared, content["shared"], strict=True):
+                        level.copy_(value)
             for subject in content["people"].keys() & mine.keys():
                 self._take(mine[subject], content["people"][subject])
         self.step, self.curve = saved["step"], saved["curve"]
 
     def _take(self, person: Person, content: dict[str, Any]) -> None:
-        with torch.no_grad():
-            person.apart.copy_(content["apart"])
-        person.guess, person.visits = content["guess"].to(self.ranks.device), content["visits"]
-        if content["adam"]:
-            device = self.ranks.device
-            self.apart_adam.state[person.apart] = {
-                name: value if name == "step" else value.to(device) for name, value in content["adam"].items()
-            }
+        device = self.ranks.device
+        person.guess, person.visits = content["guess"].to(device), content["visits"]
+        for level, value, adam in zip(person.apart, content["apart"], content["adam"], strict=True):
+            with torch.no_grad():
+                level.copy_(value)
+            if adam:
+                self.apart_adam.state[level] = {
+                    name: kept if name == "step" else kept.to(device) for name, kept in adam.items()
+                }
