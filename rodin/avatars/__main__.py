@@ -1,6 +1,6 @@
 """The process in which Blender lives: one JSON request a line on stdin, one JSON answer a line on stdout.
 
-A request is {"subject", "seed", "resolution", "samples", "device", "threads", "captions", "camera_to_world",
+A request is {"subject", "seed", "resolution", "samples", "denoise", "device", "threads", "captions", "camera_to_world",
 "intrinsics", "output"}; the pictures go to the file `output` (npz, `rgba` [V, H, W, 4] uint8), the answer is
 {"subject", "output", "caption", "captions", "attributes", "seconds"}. What Blender prints on stdout is dropped.
 """
@@ -45,6 +45,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         np.array(request["intrinsics"], dtype=np.float32),
         resolution=request["resolution"],
         samples=request["samples"],
+        denoise=request["denoise"],
         device=request.get("device", "CPU"),
         threads=request.get("threads", 0),
         at_once=request.get("device", "CPU") != "CUDA",

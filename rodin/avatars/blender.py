@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import bpy
+import bpy as untyped
 import numpy as np
-from mathutils import Vector
 from PIL import Image
 
 from rodin.avatars import atlas
 from rodin.avatars.geometry import Finish, Mesh, Part, Strands
 from rodin.avatars.lighting import Light
+
+bpy: Any = untyped
+"""Blender fills this module at run time, out of sight of type checkers"""
 
 
 def render(
@@ -25,6 +27,7 @@ def render(
     *,
     resolution: int,
     samples: int,
+    denoise: bool = False,
     device: str = "CPU",
     threads: int = 0,
     at_once: bool = True,
@@ -38,6 +41,7 @@ def render(
         intrinsics: [V, 4] fx, fy, cx, cy in pixels.
         resolution: height and width, pixels.
         samples: rays a pixel.
+        denoise: clean the pictures with Open Image Denoise, which few samples need.
         device: CPU, CUDA or OPTIX.
         threads: CPU threads, 0 for all.
         at_once: all views in one picture; needs a device with OSL cameras, which CUDA is not.
@@ -47,7 +51,7 @@ def render(
     """
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
-    _settings(scene, samples, device, threads)
+    _settings(scene, samples, denoise, device, threads)
     _lights(scene, light)
     materials: dict[tuple[str, Finish], Any] = {}
     for part in parts:
@@ -112,7 +116,7 @@ def _one_by_one(
     return np.stack(pictures)
 
 
-def _settings(scene: Any, samples: int, device: str, threads: int) -> None:
+def _settings(scene: Any, samples: int, denoise: bool, device: str, threads: int) -> None:
     scene.render.engine = "CYCLES"
     scene.render.film_transparent = True
     scene.render.resolution_percentage = 100
@@ -129,7 +133,8 @@ def _settings(scene: Any, samples: int, device: str, threads: int) -> None:
     cycles.seed = 0
     cycles.samples = samples
     cycles.use_adaptive_sampling = False
-    cycles.use_denoising = False
+    cycles.use_denoising = denoise
+    cycles.denoiser = "OPENIMAGEDENOISE"
     cycles.pixel_filter_type = "BOX"
     cycles.filter_width = 1.0
     cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 3, 2, 1
@@ -164,10 +169,10 @@ def _lights(scene: Any, light: Light) -> None:
     for number, lamp in enumerate(light.lamps):
         data = bpy.data.lights.new(f"lamp{number}", "AREA")
         data.size, data.energy, data.color = lamp.size, lamp.power, lamp.colour
-        thing = bpy.data.objects.new(data.name, data)
-        thing.location = lamp.position
+        thing: Any = bpy.data.objects.new(data.name, data)
+        thing.location.xyz = lamp.position
         thing.rotation_mode = "QUATERNION"
-        thing.rotation_quaternion = Vector(lamp.position).to_track_quat("Z", "Y")
+        thing.rotation_quaternion = thing.location.to_track_quat("Z", "Y")
         scene.collection.objects.link(thing)
 
 

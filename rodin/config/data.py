@@ -24,6 +24,8 @@ class Data(Section):
     """height and width of a picture in pixels (R23: 256)"""
     samples: Positive = 32
     """Cycles samples a pixel (ours)"""
+    denoise: bool = True
+    """clean the pictures with Open Image Denoise (ours)"""
     camera_radius: Real = 4.0
     """distance of the cameras from the origin, world units (ours)"""
     fov_degrees: Annotated[float, Field(gt=1, lt=120)] = 30.0

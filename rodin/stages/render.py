@@ -94,6 +94,7 @@ def _request(config: Config, subject: str, poses: np.ndarray, intrinsics: np.nda
         "seed": config.seed,
         "resolution": config.data.resolution,
         "samples": config.data.samples,
+        "denoise": config.data.denoise,
         "device": config.data.device,
         "threads": len(os.sched_getaffinity(0)),
         "captions": config.data.captions,
