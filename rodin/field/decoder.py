@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import nn
 
 GAIN = 4.0
-SHARP = 1.0
 
 
 class Decoder(nn.Module):
@@ -59,7 +58,7 @@ class Decoder(nn.Module):
             density [...], >= 0, per world unit.
         """
         last = self.density_and_features
-        return F.softplus(SHARP * F.linear(self._hidden(features), last.weight[:1], last.bias[:1])[..., 0])
+        return F.softplus(F.linear(self._hidden(features), last.weight[:1], last.bias[:1])[..., 0])
 
     def forward(
         self, features: torch.Tensor, directions: torch.Tensor | None = None
@@ -79,7 +78,7 @@ class Decoder(nn.Module):
             if directions is None:
                 raise ValueError("directions: got none, wanted [..., 3], since this decoder's colour sees them")
             hidden = torch.cat([hidden, directions], dim=-1)
-        return F.softplus(SHARP * out[..., 0]), torch.sigmoid(self.colour(hidden))
+        return F.softplus(out[..., 0]), torch.sigmoid(self.colour(hidden))
 
     def _hidden(self, features: torch.Tensor) -> torch.Tensor:
         for layer in self.trunk:

@@ -12,16 +12,18 @@ from rodin.field.losses import distortion, smoothness, total_variation
 from rodin.field.occupancy import guess_density, guess_filled, occupied
 from rodin.field.planes import look_up, resize
 from rodin.field.pyramid import total, zero_levels
-from rodin.field.render import render_views, trace
+from rodin.field.render import Traced, render_views, trace
 from rodin.field.scene import Rays, Scene, draw_rays
 
+StepLoss = Callable[
+    [torch.Tensor, Decoder, Scene, torch.Tensor, "Settings", torch.Generator | None, torch.Tensor | None], torch.Tensor
+]
 HULL_LIMIT = 128
 OUTSIDE_SHARE = 0.1
 FREE_POINTS = 2048
 NEAR_POINTS = 1024
 FROM_HULL = 50
 REFRESH = 25
-APART = 1.0
 RESCALE = 0.5
 EMPTY = 0.05
 CUT = 1e-3
@@ -96,9 +98,9 @@ def step_loss(
     behind each ray, so that opacity follows from colour; opacity is also held against alpha; L_sparse acts outside the
     hull, where emptiness is known and the rays skip, so that it is empty without the hull too.
     """
-    weights, box = settings.losses, settings.box
+    box, device = settings.box, planes.device
     lowest = settings.min_rescale
-    chance = torch.rand((), generator=generator, device=planes.device)
+    chance = torch.rand((), generator=generator, device=device)
     used = planes if lowest is None or chance >= RESCALE else rescaled(planes, lowest, generator)
     rays = draw_rays(scene, settings.rays, OUTSIDE_SHARE, generator)
     seen = trace(
@@ -112,31 +114,45 @@ def step_loss(
         guess=guess,
         cut=CUT,
     )
+    free = (torch.rand(FREE_POINTS, 3, generator=generator, device=device) * 2 - 1) * box
+    free = free[~occupied(scene.hull, free, box)]
+    return weighted_losses(seen, rays, used, decoder, free, settings, generator) + plane_losses(
+        planes, settings.losses, anchor
+    )
+
+
+def weighted_losses(
+    seen: Traced,
+    rays: Rays,
+    planes: torch.Tensor,
+    decoder: Decoder,
+    free: torch.Tensor,
+    settings: Settings,
+    generator: torch.Generator | None,
+) -> torch.Tensor:
+    """The losses of rendered rays: pixels, opacity, L_dist, L_sparse at `free` points [K, 3], L_smooth; scalar."""
+    weights, box = settings.losses, settings.box
     loss = weights.mse * _pixel_error(seen.colour, seen.opacity, rays, generator)
     if weights.opacity:
         loss = loss + weights.opacity * F.mse_loss(seen.opacity, rays.alpha)
     if weights.distortion:
         length = (seen.far - seen.near).clamp_min(1e-6)[:, None]
-        spread = distortion(
-            seen.weights, (seen.t - seen.near[:, None]) / length, length.new_tensor(1 / settings.samples)
-        )
+        spread = distortion(seen.weights, (seen.t - seen.near[:, None]) / length, seen.delta / length)
         loss = loss + weights.distortion * spread.mean()
-    if weights.sparse:
-        free = (torch.rand(FREE_POINTS, 3, generator=generator, device=planes.device) * 2 - 1) * box
-        free = free[~occupied(scene.hull, free, box)]
-        loss = loss + weights.sparse * decoder.density(look_up(used[None], free[None], box)[0]).sum() / FREE_POINTS
+    if weights.sparse and len(free):
+        loss = loss + weights.sparse * decoder.density(look_up(planes[None], free[None], box)[0]).sum() / FREE_POINTS
     if weights.smooth and len(seen.points):
         pick = torch.randint(len(seen.points), (NEAR_POINTS,), generator=generator, device=planes.device)
         loss = loss + weights.smooth * smoothness(
-            used, decoder, seen.points[pick], seen.density[pick], box=box, distance=0.01 * box, generator=generator
-        )
-    if weights.planes_tv:
-        loss = loss + weights.planes_tv * total_variation(planes)
-    if weights.planes_l2:
-        loss = loss + weights.planes_l2 * (
-            planes.square().mean() + (0 if anchor is None else APART * (planes - anchor).square().mean())
+            planes, decoder, seen.points[pick], seen.density[pick], box=box, distance=0.01 * box, generator=generator
         )
     return loss
+
+
+def plane_losses(planes: torch.Tensor, weights: Losses, anchor: torch.Tensor | None) -> torch.Tensor:
+    """Total variation of planes [3, C, R, R] and their size, from zero and from the anchor; scalar."""
+    loss = weights.planes_tv * total_variation(planes) + weights.planes_l2 * planes.square().mean()
+    return loss if anchor is None else loss + weights.planes_l2 * (planes - anchor).square().mean()
 
 
 def _pixel_error(
@@ -176,6 +192,7 @@ def fit_planes(
     seed: int,
     anchor: torch.Tensor | None = None,
     stop: Callable[[int, torch.Tensor], bool] | None = None,
+    loss_of: StepLoss = step_loss,
 ) -> tuple[torch.Tensor, int]:
     """Fit one person with the decoder frozen.
 
@@ -189,6 +206,7 @@ def fit_planes(
         seed: everything random follows from it.
         anchor: planes that `planes_l2` pulls to; none: zero.
         stop: asked now and then with (steps done, planes) whether that is good enough.
+        loss_of: the loss of one step; another one only to compare with.
 
     Returns:
         planes [3, C, R, R] in [-1, 1], steps done.
@@ -205,7 +223,7 @@ def fit_planes(
         planes = (start + total(levels)).clamp(-1, 1)
         guess = next_guess(guess, planes.detach(), decoder, scene, settings, step)
         optimiser.param_groups[0]["lr"] = lr * (0.55 + 0.45 * math.cos(math.pi * step / steps))
-        loss = step_loss(planes, decoder, scene, guess, settings, generator, anchor)
+        loss = loss_of(planes, decoder, scene, guess, settings, generator, anchor)
         for level, gradient in zip(levels, torch.autograd.grad(loss, levels), strict=True):
             level.grad = gradient
         optimiser.step()

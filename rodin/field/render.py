@@ -23,8 +23,9 @@ CHUNK_SAMPLES = 1 << 19
 class Traced(NamedTuple):
     """What one person's rays met.
 
-    colour [M, 3] premultiplied; opacity [M]; depth [M] (mean distance, world units); weights [M, S]; t [M, S];
-    near [M], far [M]: where a ray enters and leaves the box; points [K, 3] and density [K] of the samples kept.
+    colour [M, 3] premultiplied; opacity [M]; depth [M] (mean distance, world units); weights [M, S]; t [M, S]; delta
+    [M, 1 or S]; near [M], far [M]: where a ray enters and leaves the box; points [K, 3] and density [K] of the samples
+    kept.
     """
 
     colour: torch.Tensor
@@ -32,6 +33,7 @@ class Traced(NamedTuple):
     depth: torch.Tensor
     weights: torch.Tensor
     t: torch.Tensor
+    delta: torch.Tensor
     near: torch.Tensor
     far: torch.Tensor
     points: torch.Tensor
@@ -119,7 +121,7 @@ def trace(
     seen = colour.new_zeros(t.shape[0], 3).index_add(0, ray, weight[:, None] * colour)
     opacity = 1.0 - transmittance
     depth = (weights * t).sum(-1) / opacity.clamp_min(1e-6)
-    return Traced(seen, opacity, depth, weights, t, near, far, points, density)
+    return Traced(seen, opacity, depth, weights, t, delta, near, far, points, density)
 
 
 def render(
