@@ -134,7 +134,7 @@ def _settings(scene: Any, samples: int, denoise: bool, device: str, threads: int
     cycles.samples = samples
     cycles.use_adaptive_sampling = False
     cycles.use_denoising = denoise
-    cycles.denoiser = "OPENIMAGEDENOISE"
+    cycles.denoiser, cycles.denoising_prefilter = "OPENIMAGEDENOISE", "FAST"
     cycles.pixel_filter_type = "BOX"
     cycles.filter_width = 1.0
     cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 3, 2, 1

@@ -14,12 +14,12 @@ from rodin.avatars.person import Person
 
 CHIN, CROWN, BROW = 5225, 879, 134
 """vertex numbers of the base mesh"""
-HEAD_HEIGHT = 0.97
+HEAD_HEIGHT = 0.95
 """chin to crown, world units"""
-CROWN_Y = 0.75
-FLOOR_Y = -0.74
+CROWN_Y = 0.77
+FLOOR_Y = -0.71
 """lowest point of the bust"""
-CUT_Y = -0.63
+CUT_Y = -0.60
 """below this the bust is rounded off"""
 ROUNDED = 0.42
 """how far below the cut the surface is still used, world units before rounding"""
@@ -138,10 +138,9 @@ def _lower_arms(vertices: np.ndarray) -> np.ndarray:
         follows = _arm(side)
         joint = vertices[_joint(f"joint-{'l' if sign > 0 else 'r'}-shoulder")].mean(axis=0)
         cosine, sine = np.cos(ARM_TURN), np.sin(ARM_TURN) * sign
-        turn = np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
-        arm = follows > 0.001
-        share = follows[arm, None]
-        vertices[arm] += share * ((vertices[arm] - joint) @ turn.T + joint - vertices[arm])
+        x, y = (vertices - joint)[:, :2].T
+        vertices[:, 0] += follows * (cosine * x + sine * y - x)
+        vertices[:, 1] += follows * (cosine * y - sine * x - y)
     return vertices
 
 

@@ -67,7 +67,7 @@ def captions(person: Person, count: int, seed: int) -> list[str]:
     if count < 1:
         raise ValueError(f"captions: got {count}, wanted at least 1")
     rng = generator(seed, "captions", str(person.seed))
-    partial = _partial(person)
+    partial = [text for text in dict.fromkeys(_partial(person)) if text != caption(person)]
     order = rng.permutation(len(partial))
     chosen = [partial[number] for number in order[: count - 1]]
     while len(chosen) < count - 1:

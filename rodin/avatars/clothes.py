@@ -3,7 +3,7 @@
 import numpy as np
 
 from rodin.avatars.body import CUT_Y, Body
-from rodin.avatars.geometry import Finish, Mesh, Part, clip, compact, extend, triangulate, tube
+from rodin.avatars.geometry import Finish, Mesh, Part, azimuth, clip, compact, extend, triangulate, tube
 from rodin.avatars.person import Person
 from rodin.avatars.styles import unit
 
@@ -70,7 +70,7 @@ def _part(name: str, shape: tuple[np.ndarray, np.ndarray], colour: np.ndarray, f
 
 def _around(rest: np.ndarray) -> np.ndarray:
     """Degrees around the neck, 0 in front, positive to the right of the frontal picture."""
-    return np.degrees(np.arctan2(rest[:, 0] - NECK[0], rest[:, 2] - NECK[2]))
+    return np.degrees(azimuth(rest[:, 0] - NECK[0], rest[:, 2] - NECK[2]))
 
 
 def _loop(around: np.ndarray, edge: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Meshes and strands as plain arrays, and what is done to them before Blender sees them. World units unless said."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,6 +71,14 @@ def normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     for corner in range(3):
         np.add.at(sums, triangles[:, corner], faces)
     return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+
+
+def azimuth(x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The angle of (x, z) from +z towards +x, radians, the same bits every time.
+
+    numpy's arctan2 takes one of two routines by how its arrays lie in memory, and they differ in the last bit.
+    """
+    return np.array([math.atan2(*pair) for pair in zip(x.tolist(), z.tolist(), strict=True)])
 
 
 def clip(values: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from rodin.avatars.scalp import Roots, Scalp, Skull
 from rodin.avatars.styles import STYLES, Style, unit
 
 KNOTS = 10
-LOWEST = -0.46
+LOWEST = -0.40
 """hair ends over this height, world units"""
 EDGE = 0.95
 """hair stays inside the cube of this half side"""

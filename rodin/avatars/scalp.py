@@ -7,7 +7,7 @@ from scipy.spatial import KDTree
 
 from rodin.avatars import assets
 from rodin.avatars.body import Body
-from rodin.avatars.geometry import at, clip, compact, extend, normals, scatter
+from rodin.avatars.geometry import at, azimuth, clip, compact, extend, normals, scatter
 
 MIDDLE = np.array((0.0, 7.35, 0.35))
 """middle of the base mesh's head, decimetres"""
@@ -112,4 +112,4 @@ def roots(rng: np.random.Generator, scalp: Scalp, count: int) -> Roots:
 
 def _around(rest: np.ndarray) -> np.ndarray:
     offset = rest - MIDDLE
-    return np.abs(np.arctan2(offset[:, 0], offset[:, 2])) / np.pi
+    return np.abs(azimuth(offset[:, 0], offset[:, 2])) / np.pi

@@ -4,7 +4,7 @@ import numpy as np
 
 from rodin.avatars import assets
 from rodin.avatars.body import Body
-from rodin.avatars.geometry import Finish, Mesh, Part, ellipsoid, triangulate, tube
+from rodin.avatars.geometry import Finish, Mesh, Part, azimuth, ellipsoid, triangulate, tube
 from rodin.avatars.person import Person, generator
 from rodin.avatars.scalp import NO_EAR, Skull, ears
 from rodin.avatars.styles import unit
@@ -92,7 +92,7 @@ def _dome(
     sides, rings = 36, 10
     around = 2 * np.pi * np.arange(sides) / sides
     level = np.stack([np.sin(around), np.zeros(sides), np.cos(around)], axis=1)
-    low = np.arctan2(_edge_height(body, level) - skull.centre[1], 0.4)
+    low = azimuth(_edge_height(body, level) - skull.centre[1], np.full(sides, 0.4))
     rows = []
     for share in np.linspace(*span, rings):
         polar = low + (np.pi / 2 - low) * share

@@ -1,0 +1,117 @@
+"""A person is a pure function of (seed, id), and the captions say what was drawn. Without Blender or assets."""
+
+import json
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from rodin.avatars import atlas
+from rodin.avatars.caption import caption, captions
+from rodin.avatars.person import HAIR_COLOURS, RARE_HAIR, SHIRT_COLOURS, Person, draw
+
+MANY = [draw(3, f"{number:06d}") for number in range(1500)]
+
+
+def test_a_person_does_not_depend_on_who_was_drawn_before() -> None:
+    alone = draw(7, "000123")
+    for number in range(20):
+        draw(7, f"{number:06d}")
+    assert draw(7, "000123") == alone
+    assert draw(8, "000123") != alone
+    assert draw(7, "000124") != alone
+
+
+def test_attributes_survive_json() -> None:
+    attributes = MANY[0].attributes()
+    assert json.loads(json.dumps(attributes)) == json.loads(json.dumps(attributes, allow_nan=False))
+    assert attributes["hair_colour"] in HAIR_COLOURS
+
+
+def test_named_colours_come_out_even() -> None:
+    shirts = Counter(person.shirt_colour for person in MANY)
+    assert set(shirts) == set(SHIRT_COLOURS)
+    assert max(shirts.values()) < 1.5 * min(shirts.values())
+    hair = Counter(person.hair_colour for person in MANY)
+    common = [hair[name] for name in HAIR_COLOURS if name not in RARE_HAIR]
+    assert max(common) < 1.5 * min(common)
+    assert all(0 < hair[name] < min(common) for name in RARE_HAIR)
+
+
+def test_hats_are_rare_and_beards_belong_to_grown_men() -> None:
+    hats = sum(person.hat is not None for person in MANY)
+    assert 0 < hats < 0.1 * len(MANY)
+    assert all(person.gender == "man" and person.age > 0.3 for person in MANY if person.beard)
+
+
+@pytest.mark.parametrize("table", [HAIR_COLOURS, SHIRT_COLOURS])
+def test_drawn_colours_are_nearest_to_their_names(table: dict[str, tuple[int, int, int]]) -> None:
+    names, colours = list(table), np.array(list(table.values()))
+    for person in MANY[:400]:
+        drawn, named = (
+            (person.hair_rgb, person.hair_colour) if table is HAIR_COLOURS else (person.shirt_rgb, person.shirt_colour)
+        )
+        assert names[int(np.linalg.norm(colours - drawn, axis=1).argmin())] == named
+
+
+def _words(person: Person) -> set[str]:
+    return set(caption(person).replace(",", " ").split())
+
+
+def test_the_full_caption_names_what_was_drawn() -> None:
+    for person in MANY[:300]:
+        words = _words(person)
+        assert {person.hair_colour, person.shirt_colour, "hair"} <= words
+        assert (person.glasses is not None) == ("glasses" in words)
+        assert (person.hat is not None) == bool({"cap", "beanie"} & words)
+        assert ("striped" in words) == (person.pattern == "striped")
+        assert bool({"woman", "girl"} & words) == (person.gender == "woman")
+
+
+def test_partial_captions_say_nothing_untrue() -> None:
+    for person in MANY[:300]:
+        texts = captions(person, 6, 0)
+        assert texts[0] == caption(person)
+        assert texts == captions(person, 6, 0)
+        assert len(texts) == len(set(texts)) == 6
+        for text in texts[1:]:
+            words = set(text.replace(",", " ").split())
+            assert not words & (set(HAIR_COLOURS) | set(SHIRT_COLOURS)) - {person.hair_colour, person.shirt_colour}
+            assert "glasses" not in words or person.glasses
+    assert len(captions(MANY[0], 40, 0)) == 40
+    with pytest.raises(ValueError, match="captions: got 0"):
+        captions(MANY[0], 0, 0)
+
+
+def test_articles_fit_their_words() -> None:
+    texts = [text for person in MANY[:300] for text in captions(person, 8, 1)]
+    assert any(" an " in text for text in texts)
+    for text in texts:
+        words = text.split()
+        for article, word in pairwise(words):
+            if article in ("a", "an"):
+                assert (article == "an") == (word[0] in "aeiou"), text
+
+
+def test_an_atlas_comes_apart_into_its_views() -> None:
+    views, size = 7, 4
+    columns, rows = atlas.layout(views)
+    whole = np.zeros((rows * size, columns * size, 4), dtype=np.uint8)
+    for view in range(views):
+        row, column = divmod(view, columns)
+        for i in range(size):
+            for j in range(size):
+                whole[row * size + i, column * size + j] = (view + 1, i, j, 255)
+    parts = atlas.tiles(whole, views, size)
+    assert parts.shape == (views, size, size, 4)
+    for view in range(views):
+        assert (parts[view, :, :, 0] == view + 1).all()
+        assert parts[view, 2, 1].tolist() == [view + 1, 2, 1, 255]
+
+
+def test_atlases_hold_every_view_once() -> None:
+    batches = atlas.batches(300, 256)
+    assert [view for batch in batches for view in batch] == list(range(300))
+    assert max(len(batch) for batch in batches) * 256**2 <= atlas.MOST_PIXELS
+    assert [len(batch) for batch in atlas.batches(2, 4096)] == [1, 1]
