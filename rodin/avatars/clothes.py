@@ -105,6 +105,7 @@ def _collar(loop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     stand = path + 0.005 * out + up * 0.075 * (1 - 0.6 * tip)
     fold = path + 0.035 * out + up * 0.085 * (1 - 0.6 * tip)
     fall = path + out * (0.10 + 0.05 * tip) - up * (0.035 + 0.10 * tip)
+    fall[:, 1] = np.maximum(fall[:, 1], CUT_Y)
     rows = np.stack([path, stand, fold, fall], axis=1)
     count, sides = rows.shape[:2]
     corner = np.arange(count - 1)[:, None] * sides + np.arange(sides - 1)
