@@ -28,7 +28,7 @@ class Data(Section):
     """clean the pictures with Open Image Denoise (ours)"""
     camera_radius: Real = 4.0
     """distance of the cameras from the origin, world units (ours)"""
-    fov_degrees: Annotated[float, Field(gt=1, lt=120)] = 30.0
+    fov_degrees: Annotated[float, Field(gt=1, lt=120)] = 31.0
     """full field of view of a camera, degrees (ours)"""
     elevation: tuple[float, float] = (-20.0, 40.0)
     """lowest and highest camera, degrees over the horizon (ours)"""
