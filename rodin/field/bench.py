@@ -12,7 +12,7 @@ import torch
 
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
-from rodin.field.fit import Losses, Settings, fit_planes, plane_losses, quality, step_loss, weighted_losses
+from rodin.field.fit import FREE_POINTS, Losses, Settings, fit_planes, plane_losses, quality, step_loss, weighted_losses
 from rodin.field.occupancy import guess_filled
 from rodin.field.planes import look_up
 from rodin.field.pyramid import total, zero_levels
@@ -85,7 +85,7 @@ def reference_loss(
     drawn = torch.randint(pixels, (settings.rays,), generator=generator, device=planes.device)
     rays = rays_at(scene, drawn)
     seen = _coarse_to_fine(planes, decoder, rays, settings.box, generator)
-    free = (torch.rand(2048, 3, generator=generator, device=planes.device) * 2 - 1) * settings.box
+    free = (torch.rand(FREE_POINTS, 3, generator=generator, device=planes.device) * 2 - 1) * settings.box
     loss = weighted_losses(seen, rays, planes, decoder, free, settings, generator)
     return loss + plane_losses(planes, settings.losses, anchor)
 

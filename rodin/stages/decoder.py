@@ -94,11 +94,9 @@ def fit_settings(config: Config, rays: int) -> Settings:
     )
 
 
-def read_scene(
-    views: Shards, subject: str, config: Config, device: torch.device, fitted_views: int | None = None
-) -> Scene:
-    """One person's pictures but the held-out ones (or the first `fitted_views`), on the device, with their hull."""
-    fitted = slice(0, fitted_views or views.shape("rgba")[0] - config.fit.held_out_views)
+def read_scene(views: Shards, subject: str, config: Config, device: torch.device) -> Scene:
+    """One person's pictures but the held-out ones, on the device, with their hull."""
+    fitted = slice(0, views.shape("rgba")[0] - config.fit.held_out_views)
     return make_scene(
         views.read(subject, "rgba", fitted),
         views.read(subject, "camera_to_world")[fitted],

@@ -79,9 +79,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         writer.publish()
 
 
-def fit_person(
-    config: Config, views: Shards, subject: str, decoder: Decoder, start: torch.Tensor, fitted_views: int | None = None
-) -> Fitted:
+def fit_person(config: Config, views: Shards, subject: str, decoder: Decoder, start: torch.Tensor) -> Fitted:
     """Fit one person, with another seed where a try comes to nothing.
 
     Args:
@@ -90,7 +88,6 @@ def fit_person(
         subject: id.
         decoder: the shared decoder, frozen.
         start: planes the fit starts from, [3, C, R, R] on the device; the mean of the decoder's people.
-        fitted_views: how many of the pictures to fit; none: all but the held-out ones.
 
     Returns:
         planes float16 and their quality on pictures not fitted, rendered without the hull.
@@ -102,7 +99,7 @@ def fit_person(
     """
     fit, reasons = config.fit, []
     began = time.perf_counter()
-    scene = read_scene(views, subject, config, start.device, fitted_views)
+    scene = read_scene(views, subject, config, start.device)
     held_out = _held_out(views, subject, fit.held_out_views, start.device)
     for attempt in range(1 + fit.retries):
         seed = int(bits(config.seed, f"fit {subject}", [attempt])[0] >> np.uint64(1))

@@ -1,5 +1,7 @@
 """The mesh of a known shape is that shape, closed, without floaters; its picture shows it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -45,7 +47,7 @@ def test_nothing_dense_is_no_mesh() -> None:
     lens = cameras.pinhole(16, 30)
     assert (shade(vertices, faces, cameras.look_at(np.array([0, 0, 4.0])), lens, 16) == 255).all()
     with pytest.raises(ValueError, match="no faces"):
-        write_glb(__import__("pathlib").Path("never.glb"), vertices, faces, np.zeros((0, 3), np.uint8))
+        write_glb(Path("never.glb"), vertices, faces, np.zeros((0, 3), np.uint8))
 
 
 def test_the_picture_is_lit_in_front_and_hides_what_is_behind() -> None:
