@@ -19,11 +19,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from rodin.config import Config
-from rodin.field.mesh import mesh, write_glb
+from rodin.field import cameras
+from rodin.field.mesh import write_glb
 from rodin.presets.toml import from_toml
 from rodin.stages.generate import Avatars
 from rodin.stages.latents import edited
 from rodin.stages.pictures import read_picture
+from rodin.stages.solid import solid
 from rodin.store import manifest
 from rodin.store.atomic import fsync_folder, make_folder
 from rodin.store.run_folder import RunFolder
@@ -193,7 +195,10 @@ def _write(avatars: Avatars, output: Path, made: dict[str, torch.Tensor], told: 
                 save_png(temporary / names[-1], picture, about)
         frames = avatars.turn(made["avatar"], TURNTABLE, config.sample.resolution)
         save_turntable(temporary / "turntable.gif", frames, about)
-        found = mesh(made["avatar"], avatars.decoder, box=config.triplane.box, resolution=config.sample.mesh_resolution)
+        camera = cameras.ring(1, radius=config.data.camera_radius)[0]
+        lens, grid = cameras.pinhole(config.sample.resolution, config.data.fov_degrees), config.sample.mesh_resolution
+        box = config.triplane.box
+        found = solid(made["avatar"], avatars.decoder, frames[0], camera, lens, box=box, resolution=grid)
         if len(found[1]):
             write_glb(temporary / "avatar.glb", *found)
         about["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))

@@ -15,12 +15,13 @@ import torch
 
 from rodin.config import Config
 from rodin.field import cameras
-from rodin.field.mesh import mesh, shade, write_glb
+from rodin.field.mesh import shade, write_glb
 from rodin.field.planes import resize
 from rodin.stages.generate import Avatars
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.stages.latents import interpolate, seed_for
 from rodin.stages.prompts import Prompt, prompts_of
+from rodin.stages.solid import solid
 from rodin.store import manifest
 from rodin.store.atomic import publishing
 from rodin.store.run_folder import RunFolder
@@ -177,16 +178,13 @@ def shown(avatars: Avatars, folder: RunFolder, row: Row, planes: torch.Tensor) -
         planes [3, C, R, R], rgba [V, S, S, 4] from a ring of cameras, mesh [S, S, 3] from the front.
     """
     config, size = avatars.config, avatars.config.sample.resolution
-    found = mesh(planes, avatars.decoder, box=config.triplane.box, resolution=config.sample.mesh_resolution)
+    rgba, box = avatars.turn(planes, config.sample.views, size), config.triplane.box
+    camera = cameras.ring(1, radius=config.data.camera_radius)[0], cameras.pinhole(size, config.data.fov_degrees)
+    found = solid(planes, avatars.decoder, rgba[0], *camera, box=box, resolution=config.sample.mesh_resolution)
     if row.kind == "unconditional" and len(found[1]):
         with publishing(folder.stage("sample") / "meshes" / f"{row.name}.glb") as path:
             write_glb(path, *found)
-    front = cameras.ring(1, radius=config.data.camera_radius)[0]
-    return {
-        "planes": planes.cpu().numpy(),
-        "rgba": avatars.turn(planes, config.sample.views, size),
-        "mesh": shade(found[0], found[1], front, cameras.pinhole(size, config.data.fov_degrees), size),
-    }
+    return {"planes": planes.cpu().numpy(), "rgba": rgba, "mesh": shade(found[0], found[1], *camera, size)}
 
 
 def known(config: Config, row: Row) -> Mapping[str, Any]:
