@@ -149,7 +149,7 @@ def local_site() -> Site:
         cpus_per_node=cpus,
         memory_gb_per_node=memory,
         gpus_per_node=gpus,
-        ranks_per_node=max(1, gpus),
+        ranks_per_node=gpus or min(2, cpus),
         train_cpus=max(1, cpus // 2),
         mpi_ranks=min(4, cpus),
         throttle=cpus,

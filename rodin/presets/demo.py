@@ -43,7 +43,7 @@ DEMO = Config(
         steps=200,
         batch=48,
     ),
-    decoder=SharedDecoder(subjects=12, steps=300, subjects_per_step=2, rays=1024, planes_lr=7e-3, decoder_lr=1e-2),
+    decoder=SharedDecoder(subjects=12, steps=300, subjects_per_step=1, rays=1024, planes_lr=7e-3, decoder_lr=1e-2),
     fit=Fit(
         steps=120,
         rays=1024,
