@@ -42,6 +42,11 @@ def held(run: Path) -> int:
     return json.loads((run / "jobs" / "lock").read_text())["pid"]
 
 
+def begun(rodin: Rodin, stage: str) -> int:
+    """How often a stage was started, whatever its ranks."""
+    return sum(rank.partition("/")[0] in ("-", "0") for _, _, rank in rodin.starts(stage))
+
+
 def test_whole_run_then_nothing_to_do(rodin: Rodin):
     first = rodin("run", "tiny", "--json")
     assert first.returncode == 0, first.stderr
@@ -61,7 +66,7 @@ def test_whole_run_then_nothing_to_do(rodin: Rodin):
     again = rodin("run", "tiny")
     assert again.returncode == 0
     assert "report: runs/tiny/report.html" in again.stdout
-    assert [len(rodin.starts(stage)) for stage in ("clip", "base", "planes")] == [1, 1, 2]
+    assert [begun(rodin, stage) for stage in ("clip", "base", "planes")] == [1, 1, 2]
 
     status = json.loads(rodin("status", "runs/tiny", "--json").stdout)
     assert {row["state"] for row in status} == {"done"}
@@ -87,7 +92,7 @@ def test_failing_shard_sinks_no_other_and_is_one_line(rodin: Rodin):
     mended = rodin(*arguments)
     assert mended.returncode == 0, mended.stderr
     assert sorted(shard for shard, *_ in rodin.starts("planes")) == ["0", "0", "1"]
-    assert len(rodin.starts("decoder")) == 1
+    assert begun(rodin, "decoder") == 1
 
 
 @pytest.mark.parametrize(
