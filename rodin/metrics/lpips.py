@@ -58,7 +58,7 @@ def load(weights: Path | None, device: str | torch.device = "cpu") -> tuple[Lpip
         ValueError: the file is there but is not that trunk.
     """
     if weights is None or not Path(weights).is_file():
-        place = "no weights are configured" if weights is None else f"{weights} is missing"
+        place = "no weights are configured" if weights is None else f"{Path(weights).name} is missing"
         return None, f"LPIPS: {place}; `rodin weights fetch lpips` on a machine with network brings the AlexNet trunk"
     digest = sha256_of(Path(weights))
     if not digest.startswith(SHA256_PREFIX):
