@@ -74,7 +74,7 @@ def three_numbers(text: str) -> tuple[float, float, float]:
 
 @store.command("verify")
 def verify(run: RUN, as_json: JSON = False) -> None:
-    """Read every row of every shard and check it against its manifest; exit 2 on damage.
+    """Hold every shard, checkpoint and table of a run against its manifest; exit 2 on damage.
 
     \b
     Example:
@@ -83,18 +83,15 @@ def verify(run: RUN, as_json: JSON = False) -> None:
     folder = RunFolder(run)
     read_config(folder)
     screen = Screen(quiet=as_json)
-    problems: list[str] = []
-    for kind, place in library("rodin.store.repair", "FOLDERS").items():  # pyright: ignore[reportFunctionMemberAccess]
-        if any((folder.path / place).glob("[0-9]*.json")):
-            problems += library("rodin.store.reader", "Shards")(folder.path / place, kind).verify(screen.meter(place))
+    problems: list[str] = library("rodin.store.repair", "verify")(folder, screen.meter("verify"))
     screen.clear()
     if as_json:
         print(json.dumps({"run": str(run), "problems": problems}, indent=1))
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ValueError(f"{problems[0]}{more}; `rodin store repair {run}` sets damaged shards aside")
+        raise ValueError(f"{problems[0]}{more}; `rodin store repair {run}` sets what is damaged aside")
     if not as_json:
-        print(f"{run}: all shards are whole")
+        print(f"{run}: everything is whole")
 
 
 @store.command("repair")

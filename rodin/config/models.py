@@ -45,8 +45,8 @@ class Diffusion(Section):
     """ancestral steps of equation 3, or DDIM (R4)"""
     sampling_steps: Positive = 100
     """steps of a sample (R19: 100)"""
-    clip: float | None = 1.0
-    """clip x0_hat to [-clip, clip] while sampling; none: do not (ours)"""
+    clip: bool = True
+    """clip x0_hat to the data's range, [-1, 1] for planes, while sampling; latents have none (ours)"""
     noise_scale: Real = 1.0
     """scale of the noise added while sampling (ours)"""
 
@@ -138,7 +138,7 @@ class Latent(Section):
     """layers of the MLP (R39: 20)"""
     hidden: Positive = 2048
     """hidden width (R39: 2048)"""
-    diffusion: Diffusion = Diffusion(clip=None)
+    diffusion: Diffusion = Diffusion(clip=False)
     """noising and sampling"""
     training: Training = Training(batch=96, lr=4e-5)
     """how it is trained"""
@@ -157,7 +157,7 @@ class Prior(Section):
     """share of training samples whose text is dropped (ours)"""
     best_of: Positive = 2
     """samples drawn, the best kept by dot product with the text (R41: 2)"""
-    diffusion: Diffusion = Diffusion(predicts="x0", clip=None)
+    diffusion: Diffusion = Diffusion(predicts="x0", clip=False)
     """noising and sampling"""
     training: Training = Training(batch=96, lr=4e-5)
     """how it is trained"""

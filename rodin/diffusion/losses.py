@@ -1,7 +1,6 @@
 """What a denoiser is trained on."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 
@@ -10,29 +9,29 @@ from rodin.diffusion.schedule import Schedule
 
 
 def diffusion_loss(
-    model_fn: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    denoise: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     schedule: Schedule,
     x0: torch.Tensor,
+    timestep: torch.Tensor,
+    eps: torch.Tensor,
     *,
-    target: Literal["eps", "x0"],
-    generator: torch.Generator,
+    predicts: str,
 ) -> torch.Tensor:
-    """Squared error of the prediction at a random timestep: ||eps_theta(x_t, t) − eps||², or the same of x0.
+    """Squared error of the prediction at a timestep: ||eps_theta(x_t, t) − eps||², or the same of x0.
 
     Args:
-        model_fn: (x_t [N, ...], timestep [N]) -> prediction; the condition is the caller's to close over.
-        x0: [N, ...] clean samples.
-        target: what the model predicts.
-        generator: draws timesteps and noise, on its own device; a CPU generator gives the same on every device.
+        denoise: (x_t [N, ...], timestep [N] of the whole schedule) -> prediction; the condition is closed over.
+        schedule: on the device of x0.
+        x0: [N, ...] clean samples in the model's units.
+        timestep: [N] int64, entries of `schedule`.
+        eps: [N, ...] standard normal.
+        predicts: "eps" or "x0".
 
     Returns:
         [N] mean over everything but the samples.
 
     Source: paper A, equation 2 (R3). Ours: x0 as the other target, for the upsampler and the prior.
     """
-    draw = generator.device
-    timestep = torch.randint(len(schedule), (len(x0),), generator=generator, device=draw).to(x0.device)
-    eps = torch.randn(x0.shape, generator=generator, device=draw, dtype=torch.float32).to(x0)
-    prediction = model_fn(noise_to(schedule, x0, timestep, eps), schedule.timesteps.to(x0.device)[timestep])
-    wanted = eps if target == "eps" else x0
+    prediction = denoise(noise_to(schedule, x0, timestep, eps), schedule.timesteps.to(x0.device)[timestep])
+    wanted = eps if predicts == "eps" else x0
     return (prediction.to(x0) - wanted).square().flatten(1).mean(dim=1)

@@ -58,12 +58,12 @@ TINY = Config(
         diffusion=Diffusion(timesteps=100, predicts="x0", sampler="ddim", sampling_steps=3),
         training=_training(2, 10),
     ),
-    latent=Latent(layers=2, hidden=32, diffusion=Diffusion(clip=None, sampling_steps=4), training=_training(8, 10)),
+    latent=Latent(layers=2, hidden=32, diffusion=Diffusion(clip=False, sampling_steps=4), training=_training(8, 10)),
     prior=Prior(
         layers=1,
         width=32,
         heads=2,
-        diffusion=Diffusion(predicts="x0", clip=None, sampling_steps=4),
+        diffusion=Diffusion(predicts="x0", clip=False, sampling_steps=4),
         training=_training(8, 10),
     ),
     sample=Sample(

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from skimage.metrics import structural_similarity
 
 from rodin.config import Config
 from rodin.field.decoder import Decoder
 from rodin.field.fit import Diverged, fit_planes, over_white, quality
 from rodin.field.planes import resize
 from rodin.field.scene import Scene
+from rodin.metrics.ssim import ssim
 from rodin.stages.decoder import fit_settings, load_decoder, load_mean, read_scene
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.store.run_folder import RunFolder
@@ -105,12 +105,12 @@ def fit_person(config: Config, views: Shards, subject: str, decoder: Decoder, st
         seed = int(bits(config.seed, f"fit {subject}", [attempt])[0] >> np.uint64(1))
         try:
             planes, steps = _once(config, scene, held_out, decoder, start, seed)
-            psnr, ssim = _measure(config, planes, decoder, held_out)
+            psnr, similarity = _measure(config, planes, decoder, held_out)
         except Diverged as reason:
             reasons.append(str(reason))
             continue
         if math.isfinite(psnr) and psnr >= fit.floor_psnr:
-            meta = {"psnr": psnr, "ssim": ssim, "seconds": time.perf_counter() - began, "steps": steps}
+            meta = {"psnr": psnr, "ssim": similarity, "seconds": time.perf_counter() - began, "steps": steps}
             return Fitted(planes, meta)
         reasons.append(f"{psnr:.1f} dB on views not fitted, under fit.floor_psnr {fit.floor_psnr}")
     raise Diverged(f"{len(reasons)} tries: {'; '.join(reasons)}")
@@ -144,10 +144,9 @@ def _measure(config: Config, planes: torch.Tensor, decoder: Decoder, held_out: H
     psnr, made = quality(
         planes.float(), decoder, held_out.rgba, held_out.poses, held_out.lenses, box=box, samples=samples
     )
-    truth = over_white(held_out.rgba.float() / 255).cpu().numpy()
-    pairs = zip(made.cpu().numpy(), truth, strict=True)
-    ssim = [structural_similarity(one, other, channel_axis=-1, data_range=1.0) for one, other in pairs]
-    return psnr, float(np.mean(ssim))
+    truth = over_white(held_out.rgba.float() / 255)
+    alike = ssim(made.permute(0, 3, 1, 2), truth.permute(0, 3, 1, 2))
+    return psnr, float(alike.mean())
 
 
 def _held_out(views: Shards, subject: str, count: int, device: torch.device) -> HeldOut:

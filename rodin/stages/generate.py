@@ -69,7 +69,7 @@ def draw(
     def clean(x_t: torch.Tensor, timestep: torch.Tensor, latent: Any) -> torch.Tensor:
         prediction = model(x_t, timestep, latent).to(x_t)
         x0 = prediction if settings.predicts == "x0" else x0_from_eps(schedule, x_t, timestep, prediction)
-        return x0 if settings.clip is None else normaliser.clip(x0)
+        return normaliser.clip(x0) if settings.clip else x0
 
     def told(step: int, timestep: int, x0: torch.Tensor) -> None:
         if on_step is not None:
@@ -239,7 +239,7 @@ class Avatars:
             _sampling(self.config.upsample.diffusion, loaded),
             shape,
             [seed_for(seed, UPSAMPLE) for seed in seeds],
-            latent=loaded.normaliser.to_model(low.clamp(-1, 1)),
+            latent=loaded.normaliser.resized(plane.base_resolution).to_model(low.clamp(-1, 1)),
             device=self.device,
         )
         return planes.clamp(-1, 1)

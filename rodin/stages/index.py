@@ -1,11 +1,12 @@
-"""Stage `index`: checks every shard of fitted planes and measures their channels' mean and spread.
+"""Stage `index`: checks every shard of fitted planes and measures them: the mean person, channels' mean and spread.
 
-MPI ranks share the shards. A shard's people are merged in row order and the shards in shard order, so the numbers are
-the same to the last bit whatever the number of ranks.
+MPI ranks share the shards. A shard's people are merged in row order and the shards in shard order, and sums of planes
+are exact, so the numbers are the same to the last bit whatever the number of ranks.
 """
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -16,12 +17,15 @@ from rodin.config import Config
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.stages.together import together
 from rodin.store import manifest, results
+from rodin.store.atomic import publish_bytes
 from rodin.store.errors import StoreError
 from rodin.store.mpi import world
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
 
 FIELDS = {"planes": "", "base": "base_"}
+MEANS = "means.npz"
+Sums = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -102,23 +106,28 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             "run the same command again until `fit` is done"
         )
 
-    def part() -> list[ShardReport]:
+    def part() -> tuple[list[ShardReport], Sums]:
         mine = range(here.rank, count, here.size)
-        reports = []
+        reports: list[ShardReport] = []
+        sums: Sums = {}
         for done, number in enumerate(mine):
             hooks.progress(done, len(mine), f"shard {number:05d}")
             if hooks.should_stop():
                 raise Stopped()
-            reports.append(report(planes, number))
-        return reports
+            reports.append(report(planes, number, sums))
+        return reports, sums
 
     parts = together(here, part)
     if here.rank == 0:
-        publish(folder, sorted((each for reports in parts for each in reports), key=lambda each: each.shard))
+        reports = sorted((each for reports, _ in parts for each in reports), key=lambda each: each.shard)
+        publish(folder, reports, {field: sum(sums[field] for _, sums in parts if sums) for field in FIELDS})
 
 
-def report(planes: Shards, shard: int) -> ShardReport:
-    """Check one shard and measure its people, in row order."""
+def report(planes: Shards, shard: int, sums: Sums) -> ShardReport:
+    """Check one shard and measure its people, in row order; adds their planes to `sums`.
+
+    Sums of float16 values in [-1, 1] are exact in float64 up to 2^28 people: each is a multiple of 2^-24.
+    """
     if problems := planes.verify_shard(shard):
         more = f" (and {len(problems) - 1} more problems in this shard)" if len(problems) > 1 else ""
         raise StoreError(f"{problems[0]}{more}")
@@ -126,19 +135,22 @@ def report(planes: Shards, shard: int) -> ShardReport:
     measured: dict[str, list[Moments]] = {field: [] for field in FIELDS}
     for subject in subjects:
         for field in FIELDS:
-            measured[field].append(moments_of(planes.read(subject, field)))
+            read = planes.read(subject, field)
+            measured[field].append(moments_of(read))
+            sums[field] = sums.get(field, 0.0) + read.astype(np.float64)
     moments = {field: reduce(merge, each) for field, each in measured.items() if each}
     return ShardReport(
         shard, subjects, planes.failed_of(shard), [planes.meta(subject) for subject in subjects], moments
     )
 
 
-def publish(folder: RunFolder, reports: list[ShardReport]) -> None:
-    """Publish the rows of fit quality, then the index itself.
+def publish(folder: RunFolder, reports: list[ShardReport], sums: Sums) -> None:
+    """Publish the rows of fit quality and the mean person, then the index itself.
 
     Args:
         folder: the run.
         reports: of all shards, in shard order.
+        sums: all people's planes added up, [3, C, R, R] float64 of each field.
     """
     content: dict[str, Any] = {
         "subjects": {subject: [each.shard, row] for each in reports for row, subject in enumerate(each.subjects)},
@@ -146,14 +158,35 @@ def publish(folder: RunFolder, reports: list[ShardReport]) -> None:
     }
     if not content["subjects"]:
         raise StoreError(f"{folder.stage('fit')}: not one person was fitted; see why in the manifests' 'failed'")
+    means: Sums = {}
     for field, prefix in FIELDS.items():
         whole = reduce(merge, (each.moments[field] for each in reports if each.moments))
         content[f"{prefix}mean"], content[f"{prefix}std"] = whole.mean.tolist(), whole.std.tolist()
         content[f"{prefix}min"], content[f"{prefix}max"] = whole.least.tolist(), whole.greatest.tolist()
+        means[field] = sums[field] / len(content["subjects"])
+        content[f"{prefix}spread"] = around(whole, means[field]).tolist()
     rows = [
         {"stage": "fit", "subject": subject} | {name: meta.get(name) for name in ("psnr", "ssim", "seconds", "steps")}
         for each in reports
         for subject, meta in zip(each.subjects, each.meta, strict=True)
     ]
     results.write_rows(folder, "fit", 0, rows)
+    file = io.BytesIO()
+    np.savez(file, **{field: mean.astype(np.float32) for field, mean in means.items()})
+    publish_bytes(folder.stage("index") / MEANS, file.getvalue())
+    content["files"] = manifest.describe_files(folder.stage("index"), [MEANS])
     manifest.publish(folder.manifest("index", 0), content)
+
+
+def around(whole: Moments, mean: np.ndarray) -> np.ndarray:
+    """Standard deviation of people around the mean person, by channel.
+
+    Args:
+        whole: moments of all their planes.
+        mean: the mean person, [3, C, R, R].
+
+    Returns:
+        [C]; by the law of total variance, what is left of `whole`'s when the mean person's own is taken away.
+    """
+    own = np.square(mean - whole.mean[:, None, None]).mean(axis=(0, 2, 3))
+    return np.sqrt(np.maximum(whole.squares / whole.count - own, 0))

@@ -9,6 +9,7 @@ import torch
 
 from rodin.config import Config, Diffusion
 from rodin.diffusion.schedule import Schedule
+from rodin.stages.index import MEANS
 from rodin.store import manifest
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
@@ -84,14 +85,18 @@ def training_people(config: Config, *stores: Shards) -> list[str]:
 
 
 def plane_normaliser(folder: RunFolder, field: str) -> Normaliser:
-    """What brings planes to a standard deviation of 0.5 a channel.
+    """What takes the mean person away from planes and brings each channel to a standard deviation of 0.5.
 
     Args:
         folder: the run.
-        field: "base" or "planes", of the stage `index`'s statistics.
+        field: "base" or "planes", of what stage `index` measured.
     """
     index, prefix = manifest.read(folder.manifest("index")), {"base": "base_", "planes": ""}[field]
-    return Normaliser(index[f"{prefix}mean"], index[f"{prefix}std"], 0.5, axis=2, low=-1.0, high=1.0)
+    if problems := manifest.check_files(folder.manifest("index")):
+        raise StoreError(problems[0])
+    with np.load(folder.stage("index") / MEANS, allow_pickle=False) as means:
+        mean = torch.from_numpy(means[field])
+    return Normaliser(mean, index[f"{prefix}spread"], 0.5, axis=2, low=-1.0, high=1.0)
 
 
 def latent_normaliser(latents: Rows, most: int = 20_000) -> Normaliser:

@@ -77,6 +77,7 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
     people = training_people(config, fits)
     planes = Rows(fits, people, "planes")
     normaliser = plane_normaliser(folder, "planes").to(ranks.device)
+    low_normaliser = normaliser.resized(config.triplane.base_resolution)
     schedule = schedule_of(config.upsample.diffusion, ranks.device)
     settings = settings_of(config)
     network = Upsampler(**settings).to(ranks.device).train()
@@ -86,7 +87,7 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         whole = batch["planes"].float()
-        low = normaliser.to_model(spoiled(config, whole, draws))
+        low = low_normaliser.to_model(spoiled(config, whole, draws))
         return denoising_loss(
             lambda x_t, timestep: network(x_t, timestep, low),
             schedule,

@@ -7,34 +7,39 @@ from typing import Any
 
 import torch
 
+from rodin.field.planes import resize
+
 
 class Normaliser:
-    """Shifts and scales each channel so that its mean is 0 and its standard deviation `target`.
+    """Takes the mean away and scales each channel to a standard deviation of `target`.
 
     Args:
-        mean, std: [C] of the data's channels; a channel that never varies is only shifted.
+        mean: of the data: [C] of its channels, or of one whole sample, such as the mean person [3, C, R, R].
+        std: [C] of the channels around that mean; a channel that never varies is only shifted.
         target: standard deviation in the model's units.
         axis: which axis of a batch holds the channels: 2 for tri-planes [N, 3, C, R, R], 1 for latents [N, D].
         low, high: the data's own bounds, which a sampler may clip to; None where it has none.
 
-    Ours: ADM's images have a standard deviation near 0.5 in [-1, 1]; clamped tri-plane features mostly much less, and
-    noise would drown them early.
+    Ours: ADM's images have a standard deviation near 0.5 in [-1, 1]; people's tri-planes differ by much less, and noise
+    would drown them early. All have a head, shoulders and a face in the same places: what the models learn is how
+    people differ.
     """
 
     def __init__(
         self,
-        mean: Sequence[float],
+        mean: Sequence[float] | torch.Tensor,
         std: Sequence[float],
         target: float = 0.5,
         axis: int = 2,
         low: float | None = None,
         high: float | None = None,
     ) -> None:
-        if len(mean) != len(std) or min(std, default=-1.0) < 0:
-            raise ValueError(f"normaliser: got {len(mean)} means, {len(std)} stds; wanted as many, no std under 0")
-        self.mean = torch.tensor(list(mean), dtype=torch.float32)
+        self.mean = torch.as_tensor(mean, dtype=torch.float32).clone()
         self.std = torch.tensor([one if one > 1e-6 else target for one in std], dtype=torch.float32)
         self.target, self.axis, self.low, self.high = target, axis, low, high
+        channels = self.mean.shape[0 if self.mean.ndim == 1 else axis - 1]
+        if channels != len(std) or min(std, default=-1.0) < 0:
+            raise ValueError(f"normaliser: got {channels} means, {len(std)} stds; wanted as many, no std under 0")
 
     def to(self, device: torch.device | str) -> Normaliser:
         """Moves what it keeps to where the data is; returns itself."""
@@ -43,29 +48,37 @@ class Normaliser:
 
     def to_model(self, data: torch.Tensor) -> torch.Tensor:
         """Data in its own units -> the model's."""
-        return (data - self._along(self.mean, data)) * self._along(self.target / self.std, data)
+        return (data - self._mean(data)) * self._along(self.target / self.std, data)
 
     def from_model(self, data: torch.Tensor) -> torch.Tensor:
         """Data in the model's units -> its own."""
-        return data * self._along(self.std / self.target, data) + self._along(self.mean, data)
+        return data * self._along(self.std / self.target, data) + self._mean(data)
 
     def clip(self, data: torch.Tensor) -> torch.Tensor:
         """Clip data in the model's units to where it can be: what a sampler does to x0_hat."""
         if self.low is None or self.high is None:
             return data
-        low, high = ((bound - self.mean) * (self.target / self.std) for bound in (self.low, self.high))
-        return data.clamp(self._along(low, data), self._along(high, data))
+        low, high = (self.to_model(torch.full_like(data[:1], bound)) for bound in (self.low, self.high))
+        return data.clamp(low, high)
+
+    def resized(self, resolution: int) -> Normaliser:
+        """The same for tri-planes [N, 3, C, r, r] of another resolution."""
+        mean = self.mean if self.mean.ndim == 1 else resize(self.mean[None], resolution)[0]
+        return Normaliser(mean, self.std.tolist(), self.target, self.axis, self.low, self.high).to(self.mean.device)
 
     def state(self) -> dict[str, Any]:
-        """Plain values that make it again: ``Normaliser(**state)``."""
+        """Plain values and a tensor that make it again: ``Normaliser(**state)``."""
         return {
-            "mean": self.mean.tolist(),
+            "mean": self.mean.cpu(),
             "std": self.std.tolist(),
             "target": self.target,
             "axis": self.axis,
             "low": self.low,
             "high": self.high,
         }
+
+    def _mean(self, data: torch.Tensor) -> torch.Tensor:
+        return self._along(self.mean, data) if self.mean.ndim == 1 else self.mean.to(data)
 
     def _along(self, values: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
         shape = [1] * data.ndim

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from oracles.diffusion import ancestral_step
+from oracles.noise import noise
 
 from rodin.diffusion.losses import diffusion_loss
 from rodin.diffusion.process import eps_from_x0, noise_to, posterior, x0_from_eps
@@ -59,7 +60,8 @@ def test_loss_of_a_model_that_knows_is_zero_and_of_nothing_is_the_targets_size(t
         return eps if target == "eps" else x0
 
     def loss(model):
-        return diffusion_loss(model, SCHEDULE, x0, target=target, generator=torch.Generator().manual_seed(0))
+        timestep, eps = noise(SCHEDULE, x0, torch.Generator().manual_seed(0))
+        return diffusion_loss(model, SCHEDULE, x0, timestep, eps, predicts=target)
 
     assert loss(knows).shape == (400,)
     assert loss(knows).max() < 1e-3 * (target == "eps") + 1e-9
@@ -69,12 +71,13 @@ def test_loss_of_a_model_that_knows_is_zero_and_of_nothing_is_the_targets_size(t
 
 
 def test_loss_tells_the_model_the_original_timesteps():
-    seen = []
+    seen, x0 = [], torch.zeros(2, 2)
     diffusion_loss(
         lambda x_t, timestep: seen.append(timestep) or x_t,
         SCHEDULE.respace([10, 999]),
-        torch.zeros(64, 2),
-        target="eps",
-        generator=torch.Generator().manual_seed(0),
+        x0,
+        torch.tensor([1, 0]),
+        x0,
+        predicts="eps",
     )
-    assert set(seen[0].tolist()) == {10, 999}
+    assert seen[0].tolist() == [999, 10]

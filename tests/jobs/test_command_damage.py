@@ -28,7 +28,7 @@ def test_whole_stores_verify(run: RunFolder, capsys: pytest.CaptureFixture[str])
     assert status_of(["store", "verify", str(run.path)]) == 0
     assert status_of(["store", "info", str(run.path), "--json"]) == 0
     out = capsys.readouterr().out
-    assert "all shards are whole" in out
+    assert "everything is whole" in out
     assert json.loads(out.split("\n", 1)[1])[0]["rows"] == 8
 
 

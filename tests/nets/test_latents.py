@@ -1,5 +1,6 @@
 import pytest
 import torch
+from oracles.noise import noise
 
 from rodin.diffusion.losses import diffusion_loss
 from rodin.diffusion.samplers import ddim
@@ -62,7 +63,7 @@ def test_latent_model_learns_a_distribution():
     sides = torch.tensor([[1.0, 0.5], [-1.0, -0.5]])
     for _ in range(300):
         x0 = sides[torch.randint(2, (128,), generator=generator)]
-        loss = diffusion_loss(model, schedule, x0, target="eps", generator=generator).mean()
+        loss = diffusion_loss(model, schedule, x0, *noise(schedule, x0, generator), predicts="eps").mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -135,8 +136,8 @@ def test_prior_learns_a_map_from_text():
             lambda z_t, t, i=which: model(z_t, t, text[i], tokens[i], mask[i]),
             schedule,
             image[which],
-            target="x0",
-            generator=generator,
+            *noise(schedule, image[which], generator),
+            predicts="x0",
         ).mean()
         optimiser.zero_grad()
         loss.backward()

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from oracles.noise import noise
 
 from rodin.diffusion.losses import diffusion_loss
 from rodin.diffusion.schedule import Schedule
@@ -175,7 +176,11 @@ def test_base_learns_two_toys():
     for _ in range(60):
         which = torch.randint(2, (8,), generator=generator)
         loss = diffusion_loss(
-            lambda x_t, t, which=which: model(x_t, t, z[which]), schedule, x0[which], target="eps", generator=generator
+            lambda x_t, t, which=which: model(x_t, t, z[which]),
+            schedule,
+            x0[which],
+            *noise(schedule, x0[which], generator),
+            predicts="eps",
         ).mean()
         optimiser.zero_grad()
         loss.backward()
@@ -196,7 +201,11 @@ def test_upsampler_learns_what_bilinear_cannot():
         which = torch.randint(2, (4,), generator=generator)
         low = degrade(x0[which], 4, downscale=(1, 2), blur=(0, 1), noise=(0, 0.1), generator=generator)
         loss = diffusion_loss(
-            lambda x_t, t, low=low: model(x_t, t, low), schedule, x0[which], target="x0", generator=generator
+            lambda x_t, t, low=low: model(x_t, t, low),
+            schedule,
+            x0[which],
+            *noise(schedule, x0[which], generator),
+            predicts="x0",
         ).mean()
         optimiser.zero_grad()
         loss.backward()

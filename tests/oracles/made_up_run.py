@@ -7,9 +7,9 @@ import numpy as np
 
 from rodin.config import Config
 from rodin.field import cameras
-from rodin.store import manifest
+from rodin.stages import index
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import ShardWriter
+from rodin.store.shard import Shards, ShardWriter
 
 COLOURS = {
     "red": (200, 30, 30),
@@ -87,18 +87,15 @@ def make_planes(config: Config, run: RunFolder) -> None:
     plane, people = config.triplane, config.train_subjects()
     high, low = plane.resolution, plane.base_resolution
     shapes = {"planes": (3, plane.channels, high, high), "base": (3, plane.channels, low, low)}
-    made = []
     with ShardWriter(run.stage("fit"), 0, "planes", people, shapes) as writer:
         for number, subject in enumerate(people):
             whole = planes_of(number, plane.channels, high)
             factor = high // low
             base = whole.reshape(3, plane.channels, low, factor, low, factor).mean(axis=(3, 5))
-            made.append(whole)
             writer.add(subject, meta={"psnr": 20.0}, planes=whole.astype(np.float16), base=base.astype(np.float16))
         writer.publish()
-    stack = np.stack(made)
-    mean, std = stack.mean(axis=(0, 1, 3, 4)).tolist(), stack.std(axis=(0, 1, 3, 4)).tolist()
-    manifest.publish(run.manifest("index"), {"mean": mean, "std": std, "base_mean": mean, "base_std": std})
+    sums: index.Sums = {}
+    index.publish(run, [index.report(Shards(run.stage("fit"), "planes"), 0, sums)], sums)
 
 
 def make_latents(config: Config, run: RunFolder, tokens: int = 8, token_width: int = 12) -> None:

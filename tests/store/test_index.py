@@ -68,6 +68,11 @@ def test_against_brute_force(tmp_path: Path) -> None:
         np.testing.assert_allclose(found[f"{prefix}std"], by_channel.std(1), rtol=1e-12)
         assert found[f"{prefix}min"] == by_channel.min(1).tolist()
         assert found[f"{prefix}max"] == by_channel.max(1).tolist()
+        mean = stacked.mean(0)
+        around = np.moveaxis(stacked - mean, 2, 0).reshape(stacked.shape[2], -1)
+        np.testing.assert_allclose(found[f"{prefix}spread"], around.std(1), rtol=1e-9)
+        with np.load(folder.stage("index") / index.MEANS) as means:
+            np.testing.assert_array_equal(means[field], mean.astype(np.float32))
     rows = read_rows(folder, "fit")
     assert [row["subject"] for row in rows] == people
     assert rows[3] == {"stage": "fit", "subject": "000003", "psnr": 3.5, "ssim": None, "seconds": None, "steps": None}
@@ -86,7 +91,7 @@ def test_the_same_whatever_the_number_of_ranks(tmp_path: Path) -> None:
         pytest.skip("no mpiexec or no mpi4py here; install mpich and mpi4py (the test extra has them)")
     folder = fitted(tmp_path / "run")
     index.run(CONFIG, folder, 0, Hooks())
-    files = [folder.manifest("index"), folder.results / "fit-00000.jsonl"]
+    files = [folder.manifest("index"), folder.results / "fit-00000.jsonl", folder.stage("index") / index.MEANS]
     wanted = [path.read_bytes() for path in files]
     for ranks in (2, 3):
         for path in files:
