@@ -31,7 +31,7 @@ DEMO = Config(
     data=Data(
         subjects=28, held_out=4, views=24, reference_views=6, resolution=64, samples=8, shard_subjects=8, captions=8
     ),
-    triplane=TriPlane(channels=8, resolution=64, base_resolution=32),
+    triplane=TriPlane(channels=8, resolution=64, base_resolution=16),
     clip=SmallClip(
         pretrained=None,
         width=64,
@@ -61,7 +61,7 @@ DEMO = Config(
         head_channels=16,
         dropout=0.0,
         diffusion=Diffusion(predicts="x0", sampler="ddim", sampling_steps=12),
-        training=_training(8, 600, 1e-3, 0.99),
+        training=_training(8, 1700, 2e-3),
     ),
     upsample=Upsample(
         channels=32,
