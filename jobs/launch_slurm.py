@@ -100,9 +100,13 @@ class SlurmLauncher:
             with contextlib.redirect_stderr(io.StringIO()):  # submitit tells there what the exception tells again
                 jobs = executor.submit_array(elements)
         except Exception as error:
-            slurm_client.cancel_named(job_name(batch.stage.name, uid))
+            name, said = job_name(batch.stage.name, uid), " ".join(str(error).split())
+            try:
+                slurm_client.cancel_named(name)
+            except slurm_client.Unreachable as silent:
+                said = f"{said}; and {silent}: should it be in the queue after all, `scancel --name={name}`"
             remove_orphans(folder, batch.stage.name)
-            raise Failed(f"{batch.stage.name}: sbatch refused: {' '.join(str(error).split())}") from None
+            raise Failed(f"{batch.stage.name}: sbatch refused: {said}") from None
         job_id = jobs[0].job_id.split("_")[0]
         script = jobs[0].paths.submission_file.relative_to(folder.path.resolve())
         submission = Submission(uid, batch.stage.name, job_id, batch.elements, time.time(), str(script))

@@ -224,7 +224,7 @@ class Learning:
         failure = None
         try:
             checkpoint.publish(self._states / name / f"rank-{self.ranks.rank:05d}.pt", content)
-        except OSError as error:
+        except ValueError as error:
             failure = error
         if self.ranks.any(failure is not None):
             raise failure or ValueError(f"rank {self.ranks.rank} stops because another could not save; see its message")

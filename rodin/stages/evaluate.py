@@ -19,6 +19,7 @@ from rodin.metrics.neighbours import neighbours
 from rodin.stages import prompts
 from rodin.stages.generate import Avatars
 from rodin.stages.hooks import Hooks, Stopped
+from rodin.stages.index import mean_person
 from rodin.stages.pictures import over_white
 from rodin.stages.reconstruction import Baselines, measure_shard, measured_people
 from rodin.stages.together import together
@@ -53,13 +54,11 @@ class People:
 
     Args:
         subjects: ids.
-        planes: [3, C, R, R] float64, the sum of their planes.
         latents: [M, D] of their frontal pictures.
         looks: attribute -> [M, 3], their colours as the measure of prompts sees them.
     """
 
     subjects: list[str]
-    planes: np.ndarray
     latents: np.ndarray
     looks: dict[str, np.ndarray]
 
@@ -82,7 +81,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     parts = together(here, lambda: read_people(config, stores, training[here.rank :: here.size], hooks))
     people = here.share(joined(parts) if here.rank == 0 else None)
     held_out, size = measured_people(config, stores.views, stores.latents), config.sweeps.shard_subjects
-    scale, baselines = config.sample.guidance_scale, simple_guesses(stores, people)
+    scale, baselines = config.sample.guidance_scale, simple_guesses(folder, stores, people)
 
     def measure(number: int, more: Sequence[Row] | None) -> None:
         some = held_out[number * size : (number + 1) * size]
@@ -105,18 +104,17 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
 
 def read_people(config: Config, stores: Stores, subjects: Sequence[str], hooks: Hooks) -> People:
     """Read what is needed of some training people."""
-    planes, latents, looks = np.zeros(stores.planes.shape("planes")), [], []
+    latents, looks = [], []
     for done, subject in enumerate(subjects, start=1):
         if hooks.should_stop():
             raise Stopped()
-        planes += stores.planes.read(subject, "planes")
         latents.append(stores.latents.read(subject, "image", 0))
         front, back = stores.views.read(subject, "rgba", [0, config.data.reference_views])
         looks.append(prompts.looks(front, back))
         hooks.progress(done, len(subjects), "training people")
     width = stores.latents.shape("image")[-1]
     colours = {name: np.array([one[name] for one in looks]).reshape(-1, 3) for name in prompts.PALETTES}
-    return People(list(subjects), planes, np.array(latents).reshape(-1, width), colours)
+    return People(list(subjects), np.array(latents).reshape(-1, width), colours)
 
 
 def joined(parts: Sequence[People]) -> People:
@@ -125,14 +123,14 @@ def joined(parts: Sequence[People]) -> People:
     order = np.argsort(subjects)
     latents = np.concatenate([part.latents for part in parts])[order]
     looks = {name: np.concatenate([part.looks[name] for part in parts])[order] for name in prompts.PALETTES}
-    return People([subjects[place] for place in order], np.sum([part.planes for part in parts], axis=0), latents, looks)
+    return People([subjects[place] for place in order], latents, looks)
 
 
-def simple_guesses(stores: Stores, people: People) -> Baselines:
+def simple_guesses(folder: RunFolder, stores: Stores, people: People) -> Baselines:
     """What a model must beat: the mean of all training people, and the one whose picture is most like the given one."""
-    mean = torch.from_numpy(people.planes / len(people.subjects)).float()
+    mean = torch.from_numpy(mean_person(folder))
 
-    def mean_person(subject: str) -> tuple[torch.Tensor, Row]:
+    def mean_planes(subject: str) -> tuple[torch.Tensor, Row]:
         return mean, {"guidance_scale": None, "of": f"mean of {len(people.subjects)} people's planes"}
 
     def nearest_person(subject: str) -> tuple[torch.Tensor, Row]:
@@ -140,7 +138,7 @@ def simple_guesses(stores: Stores, people: People) -> Baselines:
         person = people.subjects[int(nearest[0])]
         return torch.from_numpy(stores.planes.read(person, "planes")).float(), {"guidance_scale": None, "of": person}
 
-    return {"mean person": mean_person, "nearest person": nearest_person}
+    return {"mean person": mean_planes, "nearest person": nearest_person}
 
 
 def sample_rows(config: Config, stores: Stores, avatars: Avatars, people: People) -> list[Row]:

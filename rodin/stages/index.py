@@ -120,7 +120,8 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     parts = together(here, part)
     if here.rank == 0:
         reports = sorted((each for reports, _ in parts for each in reports), key=lambda each: each.shard)
-        publish(folder, reports, {field: sum(sums[field] for _, sums in parts if sums) for field in FIELDS})
+        sums = {field: np.sum([sums[field] for _, sums in parts if sums], axis=0) for field in FIELDS}
+        publish(folder, reports, sums)
 
 
 def report(planes: Shards, shard: int, sums: Sums) -> ShardReport:
@@ -176,6 +177,22 @@ def publish(folder: RunFolder, reports: list[ShardReport], sums: Sums) -> None:
     publish_bytes(folder.stage("index") / MEANS, file.getvalue())
     content["files"] = manifest.describe_files(folder.stage("index"), [MEANS])
     manifest.publish(folder.manifest("index", 0), content)
+
+
+def mean_person(folder: RunFolder, field: str = "planes") -> np.ndarray:
+    """The mean of all training people's planes, [3, C, R, R] float32.
+
+    Args:
+        folder: the run.
+        field: "planes" or "base".
+
+    Raises:
+        StoreError: the index is not made yet, or damaged.
+    """
+    if problems := manifest.check_files(folder.manifest("index")):
+        raise StoreError(problems[0])
+    with np.load(folder.stage("index") / MEANS, allow_pickle=False) as means:
+        return means[field]
 
 
 def around(whole: Moments, mean: np.ndarray) -> np.ndarray:

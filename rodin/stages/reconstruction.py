@@ -39,7 +39,7 @@ class Judge:
     def __init__(self, avatars: Avatars, views: Shards, count: int) -> None:
         self.avatars, self.views = avatars, views
         total, side = views.shape("rgba")[0], views.shape("rgba")[1]
-        self.chosen = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()
+        self.chosen = evenly(total, count)
         self.lpips, self.reason = perceptual.load(weights_folder() / LPIPS_FILE, avatars.device)
         if side < perceptual.SMALLEST:
             self.lpips, self.reason = None, f"LPIPS: pictures of {side} pixels are too small for it"
@@ -64,6 +64,11 @@ class Judge:
         if self.lpips is None:
             return values | {"lpips": None, "lpips_reason": self.reason}, made
         return values | {"lpips": float(self.lpips(ours, truth).mean())}, made
+
+
+def evenly(total: int, count: int) -> list[int]:
+    """`count` of 0..total-1 as even as can be, the first and the last among them; all where there are fewer."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()
 
 
 def rebuild(
@@ -128,9 +133,10 @@ def measure_shard(
     """
     views, latents = Shards(folder.stage("render"), "views"), Shards(folder.stage("embed"), "latents")
     judge = Judge(avatars, views, avatars.config.evaluate.views)
-    kept = len(judge.chosen[: avatars.config.sample.views])
-    about = {"kind": "reconstruction", "guidance_scale": scale, "views": judge.chosen[:kept], "generated": True}
-    shapes = {"rgba": (kept, *views.shape("rgba")[1:])}
+    kept = evenly(len(judge.chosen), avatars.config.sample.views)
+    shown = [judge.chosen[place] for place in kept]
+    about = {"kind": "reconstruction", "guidance_scale": scale, "views": shown, "generated": True}
+    shapes = {"rgba": (len(kept), *views.shape("rgba")[1:])}
     with ShardWriter(folder.stage(stage), number, "samples", subjects, shapes) as writer:
         for subject, planes in rebuild(avatars, latents, writer.missing(), scale, hooks):
             values, pictures = judge(subject, planes)
@@ -139,7 +145,7 @@ def measure_shard(
             for method, planes_for in (baselines or {}).items():
                 other, said = planes_for(subject)
                 rows.append({"stage": stage, "subject": subject, "method": method} | said | judge(subject, other)[0])
-            writer.add(subject, {**about, "reference": subject, "rows": rows}, rgba=pictures[:kept])
+            writer.add(subject, {**about, "reference": subject, "rows": rows}, rgba=pictures[kept])
             hooks.progress(len(subjects) - len(writer.missing()), len(subjects), f"{subject}: {values['psnr']:.2f} dB")
         if more is not None and not writer.complete:
             measured = [row for subject in subjects for row in json.loads(writer.done[subject].meta)["rows"]]

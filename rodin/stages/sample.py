@@ -16,7 +16,6 @@ import torch
 from rodin.config import Config
 from rodin.field import cameras
 from rodin.field.mesh import shade, write_glb
-from rodin.field.planes import resize
 from rodin.stages.generate import Avatars
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.stages.latents import interpolate, seed_for
@@ -99,7 +98,7 @@ def items(config: Config, prompts: Sequence[Prompt]) -> list[list[Row]]:
         for number in range(sample.unconditional)
     ]
     for pair in range(sample.interpolations):
-        first, last = (2 * pair) % sample.unconditional, (2 * pair + 1) % sample.unconditional
+        first, last = (place % sample.unconditional for place in (pair, pair + sample.unconditional // 2))
         ends = {"pair": pair, "ends": [drawn[first][0].seed, drawn[last][0].seed]}
         blends = np.linspace(0, 1, sample.interpolation_steps)
         drawn.append(
@@ -151,7 +150,7 @@ def ends_of(row: Row) -> list[int]:
 
 
 def planes_of(avatars: Avatars, rows: Sequence[Row], latents: torch.Tensor) -> torch.Tensor:
-    """The tri-planes of a batch, [N, 3, C, R, R]; for the reverse process x0_hat of the base model at each row's step.
+    """The tri-planes of a batch, [N, 3, C, R, R]; for the reverse process those of x0_hat at each row's step.
 
     Source: R45 for the reverse process.
     """
@@ -167,8 +166,7 @@ def planes_of(avatars: Avatars, rows: Sequence[Row], latents: torch.Tensor) -> t
             seen[step] = x0[0].clone()
 
     avatars.low_planes(latents[:1], [rows[0].seed], scale, keep)
-    low = torch.stack([seen[row.meta["step"]] for row in rows]).clamp(-1, 1)
-    return resize(low, avatars.config.triplane.resolution)
+    return avatars.upsampled(torch.stack([seen[row.meta["step"]] for row in rows]), [row.seed for row in rows])
 
 
 def shown(avatars: Avatars, folder: RunFolder, row: Row, planes: torch.Tensor) -> dict[str, np.ndarray]:

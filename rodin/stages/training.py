@@ -93,7 +93,7 @@ def run_training(
 
     Raises:
         Stopped: it was asked to stop and saved its state.
-        ValueError, OSError: as `rodin.train.loop.train`.
+        ValueError: as `rodin.train.loop.train`.
     """
     with Ranks.from_environment() as ranks:
         if ranks.any(manifest.complete(place.manifest)):

@@ -9,7 +9,7 @@ import torch
 
 from rodin.config import Config, Diffusion
 from rodin.diffusion.schedule import Schedule
-from rodin.stages.index import MEANS
+from rodin.stages.index import mean_person
 from rodin.store import manifest
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
@@ -92,10 +92,7 @@ def plane_normaliser(folder: RunFolder, field: str) -> Normaliser:
         field: "base" or "planes", of what stage `index` measured.
     """
     index, prefix = manifest.read(folder.manifest("index")), {"base": "base_", "planes": ""}[field]
-    if problems := manifest.check_files(folder.manifest("index")):
-        raise StoreError(problems[0])
-    with np.load(folder.stage("index") / MEANS, allow_pickle=False) as means:
-        mean = torch.from_numpy(means[field])
+    mean = torch.from_numpy(mean_person(folder, field))
     return Normaliser(mean, index[f"{prefix}spread"], 0.5, axis=2, low=-1.0, high=1.0)
 
 

@@ -30,7 +30,7 @@ def save(folder: Path, step: int, content: dict[str, Any]) -> Path:
         Its path; the name holds the step and the first 16 hex digits of the file's sha256.
 
     Raises:
-        OSError: it could not be written (the disk is full, say); the checkpoints before it are untouched.
+        ValueError: it could not be written (the disk is full, say); the checkpoints before it are untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = _publish(folder, f"step-{step:09d}-{{digest}}.pt", {"version": VERSION, "step": step, **content})
@@ -76,7 +76,7 @@ def publish(path: Path, content: dict[str, Any]) -> None:
         content: tensors and plain values.
 
     Raises:
-        OSError: it could not be written; an older file of that name is untouched.
+        ValueError: it could not be written; an older file of that name is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _publish(path.parent, path.name, content)
@@ -140,7 +140,7 @@ def _publish(folder: Path, name: str, content: dict[str, Any]) -> Path:
         return path
     except (OSError, RuntimeError) as error:
         cause = (hashing.error if hashing else None) or error
-        raise OSError(
+        raise ValueError(
             f"{folder / name.format(digest='*')}: could not be written ({cause}); what was there before is untouched: "
             "make room and run the same command again"
         ) from None

@@ -77,8 +77,8 @@ def train(
         should_stop: asked every step; where any rank says so, all save and stop at the end of that step.
 
     Raises:
-        ValueError: a loss that is not finite, before it reaches the weights; a checkpoint of another training.
-        OSError: a checkpoint could not be written.
+        ValueError: a loss that is not finite, before it reaches the weights; a checkpoint of another training, or one
+            that could not be written.
     """
     # Lay out: weights, gradients, AdamW's moments and the average are one vector each.
     flat = Flat(network, notes=FAULTS + ranks.world)

@@ -171,6 +171,15 @@ def test_submission_of_unknown_outcome_is_cancelled(slurm: Rodin, cluster: Path)
     assert len(slurm.starts("views")) == 3
 
 
+def test_no_cluster_behind_the_clients_is_one_line(slurm: Rodin, cluster: Path):
+    (cluster / "faults").write_text("refuse\ndeaf")
+    failed = run(slurm, "--stages", "render")
+    assert failed.returncode == 1
+    assert len(failed.stderr.splitlines()) == 1
+    assert "Invalid account" in failed.stderr
+    assert "`scancel --name=" in failed.stderr
+
+
 def test_deaf_slurm_is_waited_for(slurm: Rodin, cluster: Path):
     assert run(slurm, "--stages", "render", "--no-wait", FAKE_SLURM_HOLD="yes").returncode == 0
     (cluster / "faults").write_text("down 1")

@@ -126,6 +126,9 @@ class Cluster:
         return 0
 
     def scancel(self, arguments: list[str]) -> int:
+        if self.fault("deaf"):
+            print("scancel: fatal: Could not establish a configuration source", file=sys.stderr)
+            return 1
         names = [one.removeprefix("--name=") for one in arguments if one.startswith("--name=")]
         for name, job in self.jobs.items():
             if name.split("_")[0] in arguments or job["flags"]["job-name"] in names:
