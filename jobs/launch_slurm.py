@@ -172,16 +172,23 @@ class SlurmLauncher:
         """Whether a further try may help: by the cause of each stage's end; what cannot is put on record."""
         states = slurm_client.ends([one.job_id for one in sent])
         on_record = {(failure.stage, failure.shard) for failure in self._failures()}
+        whole = {stage.name for stage in self.run.stages if not self.run.missing(stage)}
+        orphaned = any(  # whole, but a process died on its way out: what waited for it was cancelled without need
+            one.stage in whole and states.get(job_id, "COMPLETED") != "COMPLETED"
+            for one in sent
+            for job_id in one.job_ids()
+        )
         hopeful = False
         for one in sent:
             for job_id, shards in one.job_ids().items():
                 left = [shard for shard in shards if not self.run.folder.manifest(one.stage, shard).is_file()]
                 fresh = [shard for shard in left if (one.stage, shard) not in on_record]
                 state = states.get(job_id) or states.get(one.job_id, "UNKNOWN")
-                if not fresh or state == "CANCELLED":
-                    continue
-                if self.tries.get(one.stage, 0) < self.run.site.retries and state in CURABLE:
+                tried = self.tries.get(one.stage, 0) >= self.run.site.retries
+                if fresh and not tried and (state in CURABLE or (state == "CANCELLED" and orphaned)):
                     hopeful = True
+                    continue
+                if not fresh or state == "CANCELLED":
                     continue
                 log = self.run.folder.jobs / "logs" / one.stage / f"{job_id}_0_log.out"
                 for shard in fresh:

@@ -83,7 +83,8 @@ def ends(job_ids: list[str]) -> dict[str, str]:
     """How jobs ended, as far as anyone remembers: by sacct, else by scontrol; empty where neither does.
 
     Returns:
-        id of each job or element -> COMPLETED, FAILED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL, CANCELLED, ...
+        id of each job or element -> COMPLETED, FAILED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL, CANCELLED, ...; elements that
+        never began are told together, under the id of their array.
     """
     if not job_ids:
         return {}
@@ -94,7 +95,7 @@ def ends(job_ids: list[str]) -> dict[str, str]:
         )
         for entry in listed.splitlines():
             job_id, _, state = entry.partition("|")
-            found[job_id] = state.split()[0] if state else "UNKNOWN"
+            found[job_id.split("_[")[0]] = state.split()[0] if state else "UNKNOWN"
     except Unreachable:
         found = {}
     for job_id in job_ids:
@@ -112,7 +113,8 @@ def _remembered(job_id: str) -> dict[str, str]:
     for entry in listed.splitlines():
         words = dict(word.split("=", 1) for word in entry.split() if "=" in word)
         element = words.get("ArrayTaskId")
-        name = f"{words.get('ArrayJobId')}_{element}" if element else words.get("JobId", job_id)
+        began = element is not None and element.isdigit()
+        name = f"{words.get('ArrayJobId')}_{element}" if began else words.get("ArrayJobId", words.get("JobId", job_id))
         found[name] = words.get("JobState", "UNKNOWN")
     return found
 

@@ -171,6 +171,14 @@ def test_submission_of_unknown_outcome_is_cancelled(slurm: Rodin, cluster: Path)
     assert len(slurm.starts("views")) == 3
 
 
+def test_death_after_the_work_is_done_costs_nothing(slurm: Rodin, cluster: Path):
+    (cluster / "faults").write_text("abort decoder")
+    done = run(slurm, "--stages", SHORT)
+    assert done.returncode == 0, done.stderr
+    assert stages_sent(cluster) == ["render", "decoder", "fit", "fit"]
+    assert len(slurm.starts("decoder")) == 1
+
+
 def test_no_cluster_behind_the_clients_is_one_line(slurm: Rodin, cluster: Path):
     (cluster / "faults").write_text("refuse\ndeaf")
     failed = run(slurm, "--stages", "render")

@@ -114,6 +114,8 @@ class Cluster:
         env |= {"SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": element} if element else {}
         done = subprocess.run(["bash", job["script"]], env=env, capture_output=True, text=True, check=False)
         (self.folder / f"{name}.err").write_text(done.stderr)
+        if self.fault(f"abort {stage}"):
+            return "FAILED"
         return "COMPLETED" if done.returncode == 0 else "FAILED"
 
     def sacct(self, wanted: str) -> int:
@@ -121,8 +123,10 @@ class Cluster:
             print("Slurm accounting storage is disabled", file=sys.stderr)
             return 1
         for name, job in self.jobs.items():
-            if name.split("_")[0] in wanted.split(","):
-                print(f"{name}|{job['state']}")
+            number, _, element = name.partition("_")
+            if number in wanted.split(","):
+                never = element and job["state"] == "CANCELLED"
+                print(f"{number}_[{element}]|CANCELLED by 0" if never else f"{name}|{job['state']}")
         return 0
 
     def scancel(self, arguments: list[str]) -> int:
