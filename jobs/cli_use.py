@@ -204,18 +204,29 @@ def report(run: RUN, as_json: JSON = False) -> None:
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="fit, conv, sample, train or store")], as_json: JSON = False
+    name: Annotated[str, typer.Argument(help="fit, conv, sample, train or store")],
+    run: Annotated[Path | None, typer.Option("--run", help="fit: take this run's people and decoder")] = None,
+    people: Annotated[int, typer.Option("--people", min=1, help="fit: how many of the run's people")] = 8,
+    as_json: JSON = False,
 ) -> None:
     """Measure how fast this machine does a part of the work, and against what.
 
     \b
     Examples:
       rodin bench fit
+      rodin bench fit --run runs/demo --people 4
       rodin bench conv --json
     """
     if name not in BENCHES:
         raise ValueError(f"unknown bench '{name}'; there are {', '.join(BENCHES)}")
-    rows = library(*BENCHES[name])()
+    if run is None:
+        rows = library(*BENCHES[name])()
+    elif name == "fit":
+        screen, folder = Screen(quiet=as_json), RunFolder(run)
+        rows = library("rodin.stages.bench_fit", "bench_run")(read_config(folder), folder, people, screen.meter("fit"))
+        screen.clear()
+    else:
+        raise ValueError(f"--run goes with `rodin bench fit`, not with '{name}'")
     if as_json:
         print(json.dumps(rows, indent=1))
         return

@@ -60,6 +60,8 @@ class SharedDecoder(Section):
     """Adam's step size for planes (ours)"""
     decoder_lr: Real = 2e-3
     """Adam's step size for the decoder (ours)"""
+    memory_gb: Real = 16.0
+    """planes of a rank's people kept in memory, and as much of pictures; beyond it they are paged to TMPDIR (ours)"""
 
 
 class Fit(Section):

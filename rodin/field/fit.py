@@ -26,7 +26,6 @@ FROM_HULL = 50
 REFRESH = 25
 RESCALE = 0.5
 EMPTY = 0.05
-CUT = 1e-3
 
 
 class Diverged(RuntimeError):
@@ -51,7 +50,8 @@ class Settings:
     """How a fit goes.
 
     box: half the side of the cube; rays and samples of a step; min_rescale: smallest resolution of R28's random
-    rescaling, none: no rescaling; losses: their weights.
+    rescaling, none: no rescaling; losses: their weights; cut: share of a ray's light, by the guess, under which it is
+    followed no further; occupancy: whether the guess is renewed from the field.
     """
 
     box: float
@@ -59,6 +59,8 @@ class Settings:
     samples: int
     min_rescale: int | None
     losses: Losses
+    cut: float = 1e-3
+    occupancy: bool = True
 
 
 def rescaled(planes: torch.Tensor, lowest: int, generator: torch.Generator | None) -> torch.Tensor:
@@ -112,7 +114,7 @@ def step_loss(
         samples=settings.samples,
         generator=generator,
         guess=guess,
-        cut=CUT,
+        cut=settings.cut,
     )
     free = (torch.rand(FREE_POINTS, 3, generator=generator, device=device) * 2 - 1) * box
     free = free[~occupied(scene.hull, free, box)]
@@ -176,7 +178,7 @@ def next_guess(
         settings: how the fit goes.
         step: steps done on this person.
     """
-    if step < FROM_HULL or step % REFRESH:
+    if not settings.occupancy or step < FROM_HULL or step % REFRESH:
         return guess
     return guess_density(planes, decoder, box=settings.box, threshold=EMPTY, within=scene.hull)
 

@@ -6,6 +6,7 @@ Adam moves every entry of every level about equally far, so that what is broad i
 few rays touch follow their surroundings.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,11 +16,23 @@ from rodin.field.planes import resize
 LEVELS = 3
 
 
+def level_shapes(shape: Sequence[int]) -> list[tuple[int, ...]]:
+    """Shapes of the LEVELS tensors, finest first, that make planes [3, C, R, R]."""
+    planes, channels, resolution, _ = shape
+    sides = [max(1, resolution >> level) for level in range(LEVELS)]
+    return [(planes, channels, side, side) for side in sides]
+
+
+def levels_of(vector: torch.Tensor, shape: Sequence[int]) -> list[torch.Tensor]:
+    """The levels, finest first, that one vector holds one after another; views of it."""
+    shapes = level_shapes(shape)
+    parts = vector.split([math.prod(one) for one in shapes])
+    return [part.view(one) for part, one in zip(parts, shapes, strict=True)]
+
+
 def zero_levels(shape: Sequence[int], device: torch.device | str = "cpu") -> list[torch.Tensor]:
     """LEVELS tensors of zeros that want gradients, finest first, of planes [3, C, R, R]."""
-    _, _, resolution, _ = shape
-    sides = [max(1, resolution >> level) for level in range(LEVELS)]
-    return [torch.zeros(*shape[:2], side, side, device=device, requires_grad=True) for side in sides]
+    return [torch.zeros(one, device=device, requires_grad=True) for one in level_shapes(shape)]
 
 
 def total(levels: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -43,6 +43,7 @@ def make_scene(
     hull_resolution: int,
     device: torch.device | str = "cpu",
     margin: int = 1,
+    hull: torch.Tensor | None = None,
 ) -> Scene:
     """Bring one person's pictures to the device and carve the hull.
 
@@ -54,6 +55,7 @@ def make_scene(
         hull_resolution: G, cells a side of the hull.
         device: where the fit runs.
         margin: pixels this near to the person count as beside it.
+        hull: [G, G, G] bool, the hull where it is known.
     """
     sizes = check_shape("rgba", rgba, "V H W 4")
     check_shape("camera_to_world", camera_to_world, "V 4 4", V=sizes["V"])
@@ -66,8 +68,9 @@ def make_scene(
     inside, outside = beside.nonzero()[:, 0], (~beside).nonzero()[:, 0]
     if not len(inside):
         raise ValueError(f"views: got {sizes['V']} pictures without one opaque pixel, wanted a person in them")
-    grid = carve(pixels[..., 3], poses, lenses, box=box, resolution=hull_resolution)
-    return Scene(pixels, poses, lenses, inside, outside, grid)
+    if hull is None:
+        hull = carve(pixels[..., 3], poses, lenses, box=box, resolution=hull_resolution)
+    return Scene(pixels, poses, lenses, inside, outside, hull)
 
 
 def draw_rays(scene: Scene, rays: int, outside_share: float, generator: torch.Generator | None) -> Rays:

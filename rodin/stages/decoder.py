@@ -11,7 +11,7 @@ import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -19,9 +19,10 @@ from rodin.config import Config
 from rodin.field.decoder import Decoder
 from rodin.field.fit import HULL_LIMIT, Losses, Settings, next_guess, step_loss
 from rodin.field.occupancy import guess_filled
-from rodin.field.pyramid import total, zero_levels
+from rodin.field.pyramid import level_shapes, levels_of, total, zero_levels
 from rodin.field.scene import Scene, make_scene
 from rodin.stages.hooks import Hooks, Stopped
+from rodin.stages.pages import BETAS, EPS, Scenes, adam_, vectors
 from rodin.store import manifest, results
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
@@ -94,8 +95,10 @@ def fit_settings(config: Config, rays: int) -> Settings:
     )
 
 
-def read_scene(views: Shards, subject: str, config: Config, device: torch.device) -> Scene:
-    """One person's pictures but the held-out ones, on the device, with their hull."""
+def read_scene(
+    views: Shards, subject: str, config: Config, device: torch.device, hull: torch.Tensor | None = None
+) -> Scene:
+    """One person's pictures but the held-out ones, on the device, with their hull, carved unless it is given."""
     fitted = slice(0, views.shape("rgba")[0] - config.fit.held_out_views)
     return make_scene(
         views.read(subject, "rgba", fitted),
@@ -104,6 +107,7 @@ def read_scene(views: Shards, subject: str, config: Config, device: torch.device
         box=config.triplane.box,
         hull_resolution=min(HULL_LIMIT, config.triplane.resolution),
         device=device,
+        hull=hull,
     )
 
 
@@ -116,12 +120,11 @@ def _published(folder: RunFolder) -> dict[str, Any]:
 
 @dataclass
 class Person:
-    """One person of this rank: pictures, levels of what sets the planes apart, the guess of where they are dense."""
+    """One person of this rank: what sets the planes apart and Adam's moments [3, length], and where they are dense."""
 
     subject: str
-    scene: Scene
-    apart: list[torch.Tensor]
-    guess: torch.Tensor
+    state: torch.Tensor
+    guess: torch.Tensor | None = None
     visits: int = 0
 
 
@@ -148,9 +151,9 @@ class Learning:
             self.decoder = Decoder(plane.channels, plane.decoder_width, plane.decoder_layers, plane.view_directions).to(
                 device
             )
-        shape = (3, plane.channels, plane.resolution, plane.resolution)
-        first = 0.1 * torch.randn(shape, generator=generator(config.seed, "first planes", 0))
-        self.shared = zero_levels(shape, device)
+        self.shape = (3, plane.channels, plane.resolution, plane.resolution)
+        first = 0.1 * torch.randn(self.shape, generator=generator(config.seed, "first planes", 0))
+        self.shared = zero_levels(self.shape, device)
         with torch.no_grad():
             self.shared[0].copy_(first)
         views = Shards(self.folder.stage("render"), "views")
@@ -160,67 +163,72 @@ class Learning:
                 f"decoder: got {len(wanted)} people with views for {self.ranks.world} ranks, "
                 "wanted at least one a rank; ask for fewer ranks or render more people"
             )
-        self.people = []
-        for subject in wanted[self.ranks.rank :: self.ranks.world]:
-            scene = read_scene(views, subject, config, device)
-            self.people.append(Person(subject, scene, zero_levels(shape, device), guess_filled(scene.hull)))
-        self.apart_adam = torch.optim.Adam([level for one in self.people for level in one.apart], betas=(0.9, 0.99))
-        self.common_adam = torch.optim.Adam(
-            [{"params": self.shared}, {"params": list(self.decoder.parameters())}], betas=(0.9, 0.99)
+        mine, limit = wanted[self.ranks.rank :: self.ranks.world], config.decoder.memory_gb * 1e9
+        states = vectors(len(mine), sum(map(math.prod, level_shapes(self.shape))), limit)
+        self.people = [Person(subject, state) for subject, state in zip(mine, states, strict=True)]
+        self.scenes = Scenes(lambda subject, hull: read_scene(views, subject, config, device, hull), limit)
+        self.adam = torch.optim.Adam(
+            [{"params": self.shared}, {"params": list(self.decoder.parameters())}], betas=BETAS, eps=EPS
         )
         self.order = Order(len(self.people), config.seed + self.ranks.rank)
         self._restore()
 
     def take_step(self) -> None:
         """One step of this rank's planes and of everybody's decoder."""
+        learn = self.config.decoder
+        fall = 0.55 + 0.45 * math.cos(math.pi * self.step / learn.steps)
+        self.adam.zero_grad(set_to_none=True)
         chosen = self._drawn()
-        mean = torch.zeros((), device=self.ranks.device)
-        self.apart_adam.zero_grad(set_to_none=True)
-        self.common_adam.zero_grad(set_to_none=True)
-        for person in chosen:
-            dice = generator(self.config.seed, f"decoder {person.subject}", self.step, self.ranks.device)
-            planes, settings = self.planes(person), self.settings
-            guess = next_guess(person.guess, planes.detach(), self.decoder, person.scene, settings, person.visits)
-            loss = step_loss(planes, self.decoder, person.scene, guess, settings, dice, total(self.shared).detach())
-            (loss / len(chosen)).backward()
-            mean += loss.detach() / len(chosen)
-            person.guess, person.visits = guess, person.visits + 1
+        losses = [self._visit(person, 1 / len(chosen), learn.planes_lr * fall) for person in chosen]
+        mean = torch.stack(losses).mean()
         common = [*self.shared, *self.decoder.parameters()]
         self.ranks.mean_([mean, *(parameter.grad for parameter in common if parameter.grad is not None)])
         if not math.isfinite(float(mean)):
             raise ValueError(
                 f"decoder: the loss is {float(mean)} at step {self.step}; lower decoder.planes_lr or decoder.decoder_lr"
             )
-        self._move()
+        for group, lr in zip(self.adam.param_groups, (learn.planes_lr, learn.decoder_lr), strict=True):
+            group["lr"] = lr * fall
+        self.adam.step()
         self.step += 1
-        if self.step % SHOWN == 0 or self.step in (1, self.config.decoder.steps):
-            drawn = self.step * self.config.decoder.subjects_per_step * self.ranks.world
+        if self.step % SHOWN == 0 or self.step in (1, learn.steps):
+            drawn = self.step * learn.subjects_per_step * self.ranks.world
             self.curve.append({"stage": "decoder", "step": self.step, "samples": drawn, "loss": float(mean)})
+
+    def _visit(self, person: Person, share: float, lr: float) -> torch.Tensor:
+        """Move one person's planes, and add this share of the gradients of what is common; the loss."""
+        device, settings = self.ranks.device, self.settings
+        dice = generator(self.config.seed, f"decoder {person.subject}", self.step, device)
+        scene, state = self.scenes[person.subject], person.state.to(device)
+        values = state[0].detach().requires_grad_()
+        planes = self.planes(values)
+        guess = guess_filled(scene.hull) if person.guess is None else person.guess
+        person.guess = next_guess(guess, planes.detach(), self.decoder, scene, settings, person.visits)
+        loss = step_loss(planes, self.decoder, scene, person.guess, settings, dice, total(self.shared).detach())
+        (share * loss).backward()
+        person.visits += 1
+        adam_(state, cast(torch.Tensor, values.grad), person.visits, lr)
+        if state is not person.state:
+            person.state.copy_(state)
+        return loss.detach()
 
     def _drawn(self) -> list[Person]:
         count = min(self.config.decoder.subjects_per_step, len(self.people))
         places = self.order[range(self.step * count, (self.step + 1) * count)]
         return [self.people[place] for place in dict.fromkeys(places.tolist())]
 
-    def _move(self) -> None:
-        fall = 0.55 + 0.45 * math.cos(math.pi * self.step / self.config.decoder.steps)
-        self.apart_adam.param_groups[0]["lr"] = self.config.decoder.planes_lr * fall
-        self.common_adam.param_groups[0]["lr"] = self.config.decoder.planes_lr * fall
-        self.common_adam.param_groups[1]["lr"] = self.config.decoder.decoder_lr * fall
-        self.apart_adam.step()
-        self.common_adam.step()
-
-    def planes(self, person: Person) -> torch.Tensor:
-        """A person's planes [3, C, R, R] in [-1, 1]."""
-        return (total(self.shared) + total(person.apart)).clamp(-1, 1)
+    def planes(self, values: torch.Tensor) -> torch.Tensor:
+        """The planes [3, C, R, R] in [-1, 1] of a person with these values [length]."""
+        return (total(self.shared) + total(levels_of(values, self.shape))).clamp(-1, 1)
 
     def save(self) -> None:
         """Save all ranks' state; it counts once rank 0 has published the list of its parts."""
         name = f"step-{self.step:09d}"
-        content: dict[str, Any] = {"people": {one.subject: self._of(one) for one in self.people}}
+        people = {one.subject: {"state": one.state, "guess": one.guess, "visits": one.visits} for one in self.people}
+        content: dict[str, Any] = {"people": people}
         if self.ranks.main:
             content |= {"decoder": self.decoder.state_dict(), "shared": [level.detach() for level in self.shared]}
-            content |= {"adam": self.common_adam.state_dict()}
+            content |= {"adam": self.adam.state_dict()}
         failure = None
         try:
             checkpoint.publish(self._states / name / f"rank-{self.ranks.rank:05d}.pt", content)
@@ -232,7 +240,10 @@ class Learning:
 
     def publish(self) -> None:
         """Write decoder.pt, the loss curve and the manifest; the saved state is then of no more use."""
-        mean = torch.stack([self.planes(one).detach() for one in self.people]).sum(0)
+        with torch.no_grad():
+            mean = torch.zeros(self.shape, device=self.ranks.device)
+            for one in self.people:
+                mean += self.planes(one.state[0].to(self.ranks.device))
         count = torch.tensor(float(len(self.people)), device=self.ranks.device)
         self.ranks.sum_([mean, count])
 
@@ -253,11 +264,6 @@ class Learning:
     def _states(self) -> Path:
         return self.folder.stage("decoder") / "state"
 
-    def _of(self, person: Person) -> dict[str, Any]:
-        adam = [dict(self.apart_adam.state.get(level, {})) for level in person.apart]
-        apart = [level.detach() for level in person.apart]
-        return {"apart": apart, "guess": person.guess, "visits": person.visits, "adam": adam}
-
     def _keep(self, name: str) -> None:
         parts = sorted(path.name for path in (self._states / name).glob("rank-*.pt"))[: self.ranks.world]
         files = manifest.describe_files(self._states, [f"{name}/{part}" for part in parts])
@@ -277,21 +283,13 @@ class Learning:
             content = checkpoint.read(self._states / name)
             if "decoder" in content:
                 self.decoder.load_state_dict(content["decoder"])
-                self.common_adam.load_state_dict(content["adam"])
+                self.adam.load_state_dict(content["adam"])
                 with torch.no_grad():
                     for level, value in zip(self.shared, content["shared"], strict=True):
                         level.copy_(value)
             for subject in content["people"].keys() & mine.keys():
-                self._take(mine[subject], content["people"][subject])
+                person, kept = mine[subject], content["people"][subject]
+                person.state.copy_(kept["state"])
+                person.guess = None if kept["guess"] is None else kept["guess"].to(self.ranks.device)
+                person.visits = kept["visits"]
         self.step, self.curve = saved["step"], saved["curve"]
-
-    def _take(self, person: Person, content: dict[str, Any]) -> None:
-        device = self.ranks.device
-        person.guess, person.visits = content["guess"].to(device), content["visits"]
-        for level, value, adam in zip(person.apart, content["apart"], content["adam"], strict=True):
-            with torch.no_grad():
-                level.copy_(value)
-            if adam:
-                self.apart_adam.state[level] = {
-                    name: kept if name == "step" else kept.to(device) for name, kept in adam.items()
-                }

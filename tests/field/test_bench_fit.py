@@ -3,21 +3,27 @@
 import numpy as np
 import torch
 
-from rodin.field.bench import SETTINGS, bench_fit, bust, reference_loss
+from rodin.field.bench import IDEAS, SETTINGS, Person, Track, bench_fit
+from rodin.field.bust import bust
 from rodin.field.decoder import Decoder
+from rodin.field.reference import reference_loss
 from rodin.field.scene import make_scene
 
 
-def test_bench_gives_a_row_with_both_times() -> None:
+def test_bench_races_with_and_without_each_idea() -> None:
     torch.manual_seed(0)
-    views = bust(1, 8, 16)
-    rows = bench_fit(
-        views, Decoder(4, 16).requires_grad_(False), torch.zeros(3, 4, 16, 16), steps=25, reference_steps=25
-    )
-    assert len(rows) == 1
-    assert rows[0].keys() == {"name", "value", "unit", "baseline", "baseline_value", "ratio"}
-    assert rows[0]["value"] > 0
-    assert rows[0]["baseline_value"] > 0
+    track = Track(Decoder(4, 16).requires_grad_(False), torch.zeros(3, 4, 16, 16), steps=25, reference_steps=25)
+    rows = bench_fit([Person(*bust(1, 8, 16)), Person(*bust(2, 8, 16))], track, reference_lrs=(1e-4, 2e-2), ideas=True)
+    assert [row["name"].split(",")[0] for row in rows] == [
+        "fit",
+        *(f"fit without {name}" for name in IDEAS),
+        "fit without early stop",
+    ]
+    for row in rows:
+        assert row.keys() == {"name", "value", "unit", "baseline", "baseline_value", "ratio"}
+        assert row["value"] > 0
+        assert row["baseline_value"] > 0
+        assert "lr 0.02" in row["baseline"]
 
 
 def test_the_reference_learns_too() -> None:

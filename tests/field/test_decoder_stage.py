@@ -97,6 +97,13 @@ def test_stopped_and_run_again_gives_the_same_bits(undisturbed: RunFolder, tmp_p
         assert torch.equal(ours["decoder"][name], value), name
 
 
+def test_paged_to_disk_gives_the_same_bits(undisturbed: RunFolder, tmp_path: Path) -> None:
+    folder, little = run_folder(tmp_path), config()
+    little = little.model_copy(update={"decoder": little.decoder.model_copy(update={"memory_gb": 1e-6})})
+    stage.run(little, folder, 0, Hooks())
+    assert torch.equal(content(folder)["mean"], content(undisturbed)["mean"])
+
+
 def start(folder: Path, learn: int, die_at: int, rank: int = 0, world: int = 1, port: int = 29611) -> subprocess.Popen:
     words = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     environment = os.environ | ({} if world == 1 else {name: str(value) for name, value in words.items()})

@@ -1,0 +1,63 @@
+"""A fitter in the manner of EG3D's renderer, to compare ours with: what one would write first.
+
+All pixels are drawn alike, rays sampled 48 times evenly and 48 times more where the first showed something; neither
+hull nor guesses are known. Planes, decoder, losses, optimiser and start are those of our own fitter.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from rodin.field.decoder import Decoder
+from rodin.field.fit import FREE_POINTS, Settings, plane_losses, weighted_losses
+from rodin.field.planes import look_up
+from rodin.field.render import Traced, box_interval, stratify, weigh
+from rodin.field.scene import Rays, Scene, rays_at
+
+COARSE = FINE = 48
+
+
+def reference_loss(
+    planes: torch.Tensor,
+    decoder: Decoder,
+    scene: Scene,
+    guess: torch.Tensor,
+    settings: Settings,
+    generator: torch.Generator | None,
+    anchor: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The loss of a step as `step_loss` has it, with rays, samples and free points drawn without the hull."""
+    pixels = scene.rgba.shape[:3].numel()
+    drawn = torch.randint(pixels, (settings.rays,), generator=generator, device=planes.device)
+    rays = rays_at(scene, drawn)
+    seen = _coarse_to_fine(planes, decoder, rays, settings.box, generator)
+    free = (torch.rand(FREE_POINTS, 3, generator=generator, device=planes.device) * 2 - 1) * settings.box
+    loss = weighted_losses(seen, rays, planes, decoder, free, settings, generator)
+    return loss + plane_losses(planes, settings.losses, anchor)
+
+
+def _coarse_to_fine(
+    planes: torch.Tensor, decoder: Decoder, rays: Rays, box: float, generator: torch.Generator | None
+) -> Traced:
+    near, far = box_interval(rays.origins, rays.directions, box)
+    coarse, delta = stratify(near, far, COARSE, generator)
+
+    def points(t: torch.Tensor) -> torch.Tensor:
+        return (rays.origins[:, None] + t[..., None] * rays.directions[:, None]).flatten(0, 1)
+
+    with torch.no_grad():
+        density = decoder.density(look_up(planes[None], points(coarse)[None], box)[0]).view_as(coarse)
+        shares = weigh(density, delta)[0] + 1e-2 / COARSE
+        bins = torch.multinomial(shares, FINE, replacement=True, generator=generator)
+        place = torch.rand(bins.shape, generator=generator, device=bins.device)
+        fine = near[:, None] + (bins + place) * delta
+        t = torch.cat([coarse, fine], dim=-1).sort(dim=-1).values
+        edges = torch.cat([near[:, None], (t[:, 1:] + t[:, :-1]) / 2, far[:, None]], dim=-1)
+        widths = edges.diff(dim=-1)
+    everywhere = points(t)
+    directions = rays.directions[:, None].expand(-1, t.shape[1], -1).flatten(0, 1)
+    density, colour = decoder(look_up(planes[None], everywhere[None], box)[0], directions)
+    weights, passed = weigh(density.view_as(t), widths)
+    seen = (weights[..., None] * colour.view(*t.shape, 3)).sum(1)
+    depth = (weights * t).sum(-1) / (1 - passed).clamp_min(1e-6)
+    return Traced(seen, 1 - passed, depth, weights, t, widths, near, far, everywhere, density)
