@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -165,7 +168,30 @@ def visible_gpus() -> list[int]:
     return list(range(len(list(folder.iterdir())))) if folder.is_dir() else []
 
 
+@functools.cache
 def mpiexec() -> str | None:
-    """The mpiexec beside our interpreter, else the one on PATH, else None."""
+    """The mpiexec beside our interpreter, else on PATH, if processes it starts find each other; else None."""
+    if importlib.util.find_spec("mpi4py") is None:
+        return None
     beside = Path(sys.executable).with_name("mpiexec")
-    return str(beside) if os.access(beside, os.X_OK) else shutil.which("mpiexec")
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("mpiexec")
+    return found if found and _meet(found) else None
+
+
+def _meet(launcher: str) -> bool:
+    """An mpiexec may be another MPI's than mpi4py finds, or mpi4py may find none: two processes tell."""
+    command = [launcher, "-n", "2", sys.executable, "-c", "from mpi4py import MPI; print(MPI.COMM_WORLD.Get_size())"]
+    try:
+        done = subprocess.run(command, env=as_root(), capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0 and "".join(done.stdout.split()) == "22"
+
+
+def as_root() -> dict[str, str]:
+    """The environment in which Open MPI's mpiexec starts processes in a container, and more of them than cores."""
+    return os.environ | {
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    }

@@ -22,7 +22,7 @@ from jobs.graph import PAGES
 from jobs.lock import born
 from jobs.progress import Meter
 from jobs.record import read_config
-from jobs.site import mpiexec
+from jobs.site import as_root, mpiexec
 from jobs.work import shard_count
 from rodin.config import Config
 from rodin.stages.hooks import Hooks, Stopped
@@ -173,12 +173,7 @@ def under_mpiexec(run_dir: Path, stage: str, shards: Sequence[int], ranks: int, 
     if not missing:
         return
     command = [str(mpiexec()), "-n", str(ranks), sys.executable, "-m", "jobs.worker", str(run_dir), stage]
-    environment = os.environ | {
-        "OMPI_ALLOW_RUN_AS_ROOT": "1",
-        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-        "OMPI_MCA_rmaps_base_oversubscribe": "1",
-    }
-    process = subprocess.Popen(command + [str(shard) for shard in missing], env=environment)
+    process = subprocess.Popen(command + [str(shard) for shard in missing], env=as_root())
     told = False
     while process.poll() is None:
         if stop() and not told:

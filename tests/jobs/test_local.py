@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from oracles.obedient import Rodin
+from oracles.obedient import ROOT, Rodin
+
+from jobs.site import mpiexec
 
 STAGES = [
     "views",
@@ -169,10 +171,24 @@ def test_ranks_meet(rodin: Rodin, tmp_path: Path):
     assert {rank for *_, rank in rodin.starts("views")} == {"-/-"}
 
 
-@pytest.mark.skipif(
-    not (Path(sys.executable).with_name("mpiexec").exists() or shutil.which("mpiexec")),
-    reason="no mpiexec; the test extra brings one (mpich)",
-)
+def test_an_mpiexec_of_another_mpi_is_not_used(rodin: Rodin):
+    stranger = rodin.cwd / "bin" / "mpiexec"
+    stranger.parent.mkdir()
+    stranger.write_text("#!/bin/sh\necho 1\necho 1\n")  # each process believes itself alone
+    stranger.chmod(0o755)
+    code = "import sys; sys.executable = 'elsewhere/python'; from jobs.site import local_site; print(local_site().mpi)"
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=rodin.cwd,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=rodin.env() | {"PATH": f"{stranger.parent}:/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+    )
+    assert found.stdout.strip() == "none"
+
+
+@pytest.mark.skipif(mpiexec() is None, reason="no MPI that works; the test extra brings one (mpich)")
 def test_mpi_stage_runs_under_mpiexec(rodin: Rodin):
     done = rodin("run", "tiny", "--stages", "render,decoder,fit,index", "--set", "seed=1", "--run", "runs/mpi")
     assert done.returncode == 0, done.stderr
