@@ -61,7 +61,7 @@ DEMO = Config(
         head_channels=16,
         dropout=0.0,
         diffusion=Diffusion(predicts="x0", sampler="ddim", sampling_steps=12),
-        training=_training(8, 1700, 2e-3),
+        training=_training(8, 1400, 2e-3),
     ),
     upsample=Upsample(
         channels=32,
