@@ -21,7 +21,7 @@ def bench_run(
     """Race both fitters on people of a run, none of whom the decoder was learned with where there are enough.
 
     Args:
-        config: the run's config: `fit` is how ours goes; the reference takes twice as many steps.
+        config: the run's config: `fit` is how ours goes; the reference takes as many steps.
         folder: the run, with its views and its decoder.
         people: how many, the last of the training people.
         progress: told races done, races in all and what came of the last.
@@ -38,7 +38,7 @@ def bench_run(
         load_mean(folder, device),
         fit_settings(config, config.fit.rays),
         steps=config.fit.steps,
-        reference_steps=2 * config.fit.steps,
+        reference_steps=config.fit.steps,
         lr=config.fit.lr,
     )
     lrs = [config.fit.lr * factor for factor in LRS]
