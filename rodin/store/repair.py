@@ -5,8 +5,9 @@ from pathlib import Path
 
 from rodin.store import manifest, schema
 from rodin.store.atomic import fsync_folder
-from rodin.store.errors import StoreError, disk_error
-from rodin.store.reader import Shards, manifest_paths
+from rodin.store.errors import OtherVersion, StoreError, disk_error
+from rodin.store.catalogue import manifest_paths
+from rodin.store.checking import check_shard
 from rodin.store.run_folder import RunFolder
 
 FOLDERS = {kind: kind for kind in schema.KINDS}
@@ -69,13 +70,13 @@ def problems_of(path: Path) -> list[str]:
     """
     try:
         content = manifest.read(path)
+    except OtherVersion:
+        raise
     except StoreError as problem:
         return [str(problem)]
     if content.get("kind") not in schema.KINDS:
         return manifest.check_files(path)
-    if content.get("version") != schema.VERSION:
-        raise StoreError(f"{path}: {schema.other_version(content.get('version'))}")
-    return Shards(path.parent, content["kind"], only=int(path.stem)).verify_shard(int(path.stem))
+    return check_shard(path.with_suffix(".h5"))
 
 
 def withdraw(path: Path) -> None:

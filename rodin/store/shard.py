@@ -6,8 +6,8 @@ and then its manifest; the manifest's presence is the only "done".
 
 import os
 import time
-import zlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from rodin.store.atomic import fsync_file, fsync_folder, make_folder, put_in_pla
 from rodin.store.errors import StoreError, disk_error, free_bytes, megabytes
 from rodin.store.layout import Content
 from rodin.store.reader import Shards
-from rodin.store.rowfile import Handle, as_bytes, checksum, finite, write_at
+from rodin.store.rowfile import Handle, as_bytes, checksum, finite, text_checksum, write_at
 
 __all__ = ["ShardWriter", "Shards", "StoreError"]
 
@@ -241,7 +241,7 @@ class ShardWriter:
         """Rows first, then the journal line that makes them count."""
         row = self._row[subject]
         checksums = {name: checksum(array, self._rows[name].split) for name, array in arrays.items()}
-        checksums["meta"] = [zlib.crc32(meta.encode())]
+        checksums["meta"] = text_checksum(subject, meta)
         try:
             for name, array in arrays.items():
                 rows = self._rows[name]
@@ -271,16 +271,17 @@ class ShardWriter:
         records = [self.done[subject] for subject in kept]
         parts = {name: place.parts for name, place in rows.items()} | {"meta": 1}
         sums = {
-            name: np.array([record.checksums[name] for record in records], "uint32").reshape(len(kept), count)
+            name: np.array([record.checksums[name] for record in records], "uint64").reshape(len(kept), count)
             for name, count in parts.items()
         }
         content = Content(self.kind, rows, kept, [record.meta for record in records], sums, self.attributes)
         layout.seal(ready, content)
-        fsync_file(ready)
-        sealed.check(ready, content)
-        size, digest = ready.stat().st_size, manifest.sha256_of(ready)
+        with ThreadPoolExecutor(1) as beside:  # the disk works while the file is read back from memory
+            lasting = beside.submit(fsync_file, ready)
+            digest = sealed.check(ready, content)
+            lasting.result()
         put_in_place(ready, self.path)
-        manifest.publish(self._manifest_path, sealed.describe(content, self.failed, digest, size))
+        manifest.publish(self._manifest_path, sealed.describe(self.path, content, self.failed, digest))
         self.complete = True
 
     def _clear(self) -> None:
