@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rodin.store import manifest, schema
 from rodin.store.atomic import fsync_folder
-from rodin.store.errors import OtherVersion, StoreError, disk_error
 from rodin.store.catalogue import manifest_paths
 from rodin.store.checking import check_shard
+from rodin.store.errors import OtherVersion, StoreError, disk_error
 from rodin.store.run_folder import RunFolder
 
 FOLDERS = {kind: kind for kind in schema.KINDS}

@@ -1,7 +1,7 @@
 """Rows by offset: plain positioned reads and writes, and their checksums.
 
-XXH3's 64 bits are the row checksum: it runs as fast as memory is read (60 GB/s where zlib's CRC-32 makes 4.3 and SHA-256
-with the processor's SHA instructions 1.8), so rows are held against it at every read and the file need not be hashed
+XXH3's 64 bits are the row checksum: it runs as fast as memory is read (60 GB/s where zlib's CRC-32 makes 4.3, SHA-256
+with the processor's own instructions 1.8), so rows are held against it at every read and the file need not be hashed
 a second time; all but one in 2^64 of damaged rows are found.
 """
 
