@@ -19,9 +19,10 @@ from rodin.store import attempt as attempts
 from rodin.store import layout, manifest, schema, sealed
 from rodin.store.atomic import fsync_file, fsync_folder, make_folder, put_in_place
 from rodin.store.errors import StoreError, disk_error, free_bytes, megabytes
+from rodin.store.incoming import finite_checksum, fitting
 from rodin.store.layout import Content
 from rodin.store.reader import Shards
-from rodin.store.rowfile import Handle, as_bytes, checksum, finite, text_checksum, write_at
+from rodin.store.rowfile import Handle, as_bytes, text_checksum, write_at
 
 __all__ = ["ShardWriter", "Shards", "StoreError"]
 
@@ -66,6 +67,7 @@ class ShardWriter:
         self.complete = False
         self._row = {subject: row for row, subject in enumerate(self.subjects)}
         self._handle, self._journal, self._synced = -1, -1, time.monotonic()
+        self._beside = ThreadPoolExecutor(1)  # makes no thread before it is given work
         schema.check_shapes(kind, self.shapes)
         schema.check_subjects(self.subjects)
         manifest.canonical(self.attributes)
@@ -106,7 +108,11 @@ class ShardWriter:
             raise StoreError(
                 f"{self.path}, subject {subject}: got fields {sorted(arrays)}, wanted {sorted(self.shapes)}"
             )
-        whole = {name: self._fitting(subject, name, array) for name, array in arrays.items()}
+        kinds = schema.KINDS[self.kind]
+        whole = {
+            name: fitting(self._where(subject, name), array, self.shapes[name], kinds[name].dtype)
+            for name, array in arrays.items()
+        }
         self._write(subject, manifest.canonical(dict(meta or {})), whole)
 
     def fail(self, subject: str, reason: str) -> None:
@@ -138,6 +144,7 @@ class ShardWriter:
 
     def close(self) -> None:
         """Let go of the files; what is written stays for the next attempt."""
+        self._beside.shutdown()
         for handle in (self._handle, self._journal):
             if handle >= 0:
                 os.close(handle)
@@ -223,29 +230,22 @@ class ShardWriter:
                 f"{self.path}: subject {subject} is already written or the shard is closed; loop over missing()"
             )
 
-    def _fitting(self, subject: str, name: str, array: np.ndarray) -> np.ndarray:
-        """The array in the field's type, C-contiguous, checked for shape and finiteness."""
-        wanted, given = np.dtype(schema.KINDS[self.kind][name].dtype), np.asarray(array)
-        where = f"{self.path}, subject {subject}, field {name!r}"
-        if given.shape != self.shapes[name]:
-            raise StoreError(f"{where}: got shape {list(given.shape)}, wanted {list(self.shapes[name])}")
-        if not np.can_cast(given.dtype, wanted, "same_kind"):
-            raise StoreError(f"{where}: got type {given.dtype}, wanted {wanted}")
-        with np.errstate(over="ignore"):
-            ready = np.ascontiguousarray(given, dtype=wanted)
-        if not finite(ready):
-            raise StoreError(f"{where}: holds NaN or infinity (or overflows {wanted}); the subject is not written")
-        return ready
+    def _where(self, subject: str, name: str) -> str:
+        return f"{self.path}, subject {subject}, field {name!r}"
 
     def _write(self, subject: str, meta: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Rows first, then the journal line that makes them count."""
+        """Rows first, checked while the system takes their bytes, then the journal line that makes them count."""
         row = self._row[subject]
-        checksums = {name: checksum(array, self._rows[name].split) for name, array in arrays.items()}
-        checksums["meta"] = text_checksum(subject, meta)
         try:
-            for name, array in arrays.items():
-                rows = self._rows[name]
-                write_at(self._handle, as_bytes(array), rows.offset + row * rows.bytes)
+            taken = self._beside.submit(self._put, row, arrays)
+            try:
+                checksums = {
+                    name: finite_checksum(self._where(subject, name), array, self._rows[name].split)
+                    for name, array in arrays.items()
+                }
+            finally:
+                taken.result()
+            checksums["meta"] = text_checksum(subject, meta)
             due = time.monotonic() - self._synced > SYNC_SECONDS
             if due:
                 os.fsync(self._handle)
@@ -256,6 +256,11 @@ class ShardWriter:
         except OSError as problem:
             raise disk_error(self.path, problem, self._size()) from problem
         self.done[subject] = attempts.Record(subject, row, checksums, meta)
+
+    def _put(self, row: int, arrays: Mapping[str, np.ndarray]) -> None:
+        for name, array in arrays.items():
+            rows = self._rows[name]
+            write_at(self._handle, as_bytes(array), rows.offset + row * rows.bytes)
 
     def _write_line(self, content: dict[str, Any]) -> None:
         data = memoryview(attempts.line(content))
@@ -276,10 +281,9 @@ class ShardWriter:
         }
         content = Content(self.kind, rows, kept, [record.meta for record in records], sums, self.attributes)
         layout.seal(ready, content)
-        with ThreadPoolExecutor(1) as beside:  # the disk works while the file is read back from memory
-            lasting = beside.submit(fsync_file, ready)
-            digest = sealed.check(ready, content)
-            lasting.result()
+        lasting = self._beside.submit(fsync_file, ready)  # the disk works while the file is read back from memory
+        digest = sealed.check(ready, content)
+        lasting.result()
         put_in_place(ready, self.path)
         manifest.publish(self._manifest_path, sealed.describe(self.path, content, self.failed, digest))
         self.complete = True
