@@ -98,7 +98,7 @@ def open_many(folder: Path) -> dict[str, Any]:
     make_folder(folder)
     for shard in range(SHARDS):
         people = [f"{shard * PEOPLE + number:06d}" for number in range(PEOPLE)]
-        meta = dict.fromkeys(people, {"psnr": 24.061, "ssim": 0.7951, "seconds": 12.5, "steps": 3000})
+        meta = {name: {"psnr": 24.061, "ssim": 0.7951, "seconds": 12.5, "steps": 3000} for name in people}
         content = {"kind": "planes", "version": schema.VERSION, "subjects": people, "failed": {}, "meta": meta}
         content |= {"frame_sha256": "0" * 64, "bytes": 857_000_000, "attributes": {}}
         (folder / f"{shard:05d}.json").write_bytes(manifest.sealed(content))

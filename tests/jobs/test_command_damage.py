@@ -29,7 +29,10 @@ def test_whole_stores_verify(run: RunFolder, capsys: pytest.CaptureFixture[str])
     assert status_of(["store", "info", str(run.path), "--json"]) == 0
     out = capsys.readouterr().out
     assert "everything is whole" in out
-    assert json.loads(out.split("\n", 1)[1])[0]["rows"] == 8
+    about = json.loads(out.split("\n", 1)[1])
+    assert about["code"]["version"]
+    store = about["stores"][0]
+    assert (store["store"], store["rows"], store["failed"], store["schema"]) == ("planes", 8, {}, 2)
 
 
 @pytest.mark.parametrize("damage", ["flipped byte", "half a shard", "torn manifest"])
