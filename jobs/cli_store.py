@@ -86,16 +86,19 @@ def repair(run: RUN, as_json: JSON = False) -> None:
         if found is None:
             return
         library("rodin.store.repair", "set_aside")(found)
+        freed = library("rodin.store.repair", "sweep")(folder)
     problems = [problem for damage in found for problem in damage.problems]
     lost = [people_of(config, damage) for damage in found]
     if as_json:
-        print(json.dumps({"run": str(run), "problems": problems, "again": lost}, indent=1))
+        print(json.dumps({"run": str(run), "problems": problems, "again": lost, "freed": freed}, indent=1))
         return
     for problem in problems:
         print(problem)
     for one in lost:
         people = "all of its people" if one["subjects"] is None else ", ".join(one["subjects"]) or "nobody"
         print(f"{one['store']}/{one['shard']:05d}: to be made again: {people}")
+    if freed:
+        print(f"{freed / 1e6:.1f} MB freed that killed attempts had left")
     print(f"{run}: {len(problems)} problems" + ("; run its preset again to mend them" if problems else ""))
 
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from rodin.store import attempt as attempts
 from rodin.store import manifest, schema
 from rodin.store.atomic import fsync_folder
 from rodin.store.catalogue import manifest_paths
@@ -58,6 +59,7 @@ def repair(run: RunFolder, progress: Progress | None = None) -> list[str]:
     """
     found = damaged(run, progress)
     set_aside(found)
+    sweep(run)
     return [problem for damage in found for problem in damage.problems]
 
 
@@ -110,6 +112,16 @@ def set_aside(found: Sequence[Damage]) -> None:
     gates = [gate for damage in found for gate in manifest.gates(damage.path)]
     for path in dict.fromkeys([*gates, *(damage.path for damage in found)]):
         withdraw(path)
+
+
+def sweep(run: RunFolder) -> int:
+    """Remove what attempts at published shards left when they were killed while tidying up; returns the bytes won."""
+    freed = 0
+    for path in [path for folder in stage_folders(run) for path in manifest_paths(folder)]:
+        for leftover in attempts.leftovers(path.parent, int(path.stem)):
+            freed += leftover.stat().st_size
+            leftover.unlink()
+    return freed
 
 
 def withdraw(path: Path) -> None:
