@@ -5,7 +5,6 @@ and then its manifest; the manifest's presence is the only "done".
 """
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,13 +19,12 @@ from rodin.store import layout, manifest, schema, sealed
 from rodin.store.atomic import fsync_file, fsync_folder, make_folder, put_in_place
 from rodin.store.errors import StoreError, disk_error, free_bytes, megabytes
 from rodin.store.incoming import finite_checksum, fitting
+from rodin.store.lasting import Lasting
 from rodin.store.layout import Content
 from rodin.store.reader import Shards
 from rodin.store.rowfile import Handle, as_bytes, text_checksum, write_at
 
 __all__ = ["ShardWriter", "Shards", "StoreError"]
-
-SYNC_SECONDS = 10.0
 
 
 class ShardWriter:
@@ -66,8 +64,8 @@ class ShardWriter:
         self.failed: dict[str, str] = {}
         self.complete = False
         self._row = {subject: row for row, subject in enumerate(self.subjects)}
-        self._handle, self._journal, self._synced = -1, -1, time.monotonic()
-        self._beside = ThreadPoolExecutor(1)  # makes no thread before it is given work
+        self._handle, self._journal = -1, -1
+        self._beside, self._lasting = ThreadPoolExecutor(1), Lasting([])
         schema.check_shapes(kind, self.shapes)
         schema.check_subjects(self.subjects)
         manifest.canonical(self.attributes)
@@ -89,11 +87,8 @@ class ShardWriter:
 
     def missing(self) -> list[str]:
         """Subjects neither written nor failed, in order."""
-        return (
-            []
-            if self.complete
-            else [name for name in self.subjects if name not in self.done and name not in self.failed]
-        )
+        given = {*self.done, *self.failed}
+        return [] if self.complete else [name for name in self.subjects if name not in given]
 
     def add(self, subject: str, meta: Mapping[str, Any] | None = None, **arrays: np.ndarray) -> None:
         """Write one subject's row; once this returns, a kill of the process does not lose it.
@@ -145,6 +140,7 @@ class ShardWriter:
     def close(self) -> None:
         """Let go of the files; what is written stays for the next attempt."""
         self._beside.shutdown()
+        self._lasting.close()
         for handle in (self._handle, self._journal):
             if handle >= 0:
                 os.close(handle)
@@ -189,6 +185,7 @@ class ShardWriter:
             self._handle = os.open(self._temporary, os.O_RDWR | os.O_CLOEXEC)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             self._journal = os.open(self._temporary.with_suffix(".jsonl"), flags, 0o666)
+            self._lasting = Lasting([self._handle, self._journal])
             self._write_line(attempts.header(self.kind, self._rows))
             for source in earlier:
                 self._adopt(source)
@@ -246,13 +243,8 @@ class ShardWriter:
             finally:
                 taken.result()
             checksums["meta"] = text_checksum(subject, meta)
-            due = time.monotonic() - self._synced > SYNC_SECONDS
-            if due:
-                os.fsync(self._handle)
             self._write_line({"subject": subject, "row": row, "checksums": checksums, "meta": meta})
-            if due:
-                os.fsync(self._journal)
-                self._synced = time.monotonic()
+            self._lasting.wrote(sum(array.nbytes for array in arrays.values()))
         except OSError as problem:
             raise disk_error(self.path, problem, self._size()) from problem
         self.done[subject] = attempts.Record(subject, row, checksums, meta)
@@ -268,6 +260,7 @@ class ShardWriter:
             data = data[os.write(self._journal, data) :]
 
     def _publish(self) -> None:
+        self._lasting.wait()
         ready, rows = self._temporary, self._rows
         kept = [subject for subject in self.subjects if subject in self.done]
         if self.failed:
