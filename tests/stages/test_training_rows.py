@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from oracles.shards import SHAPES, ids, person, publish
 
-from rodin.stages import store_bench
+from rodin.stages import bench_store
 from rodin.stages.training_data import Rows
 from rodin.store import bench, layout
 from rodin.store.shard import Shards, StoreError
@@ -59,6 +59,6 @@ def test_a_fork_reads_too(store: Shards) -> None:
 
 def test_the_bench_tells_what_reading_ahead_brings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "SHAPES", {"planes": (3, 4, 64, 64), "base": (3, 4, 16, 16)})
-    rows = store_bench.bench_reading(tmp_path)
+    rows = bench_store.bench_reading(tmp_path)
     assert [row["name"] for row in rows] == ["training batches", "training, read ahead"]
     assert all(row["value"] > 0 and row["baseline_value"] > 0 for row in rows)
