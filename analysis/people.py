@@ -10,7 +10,8 @@ import numpy as np
 
 from analysis.provenance import config_of, setting
 from analysis.rows import MissingRows, again
-from rodin.store.reader import Shards, manifest_paths
+from rodin.store.catalogue import manifest_paths
+from rodin.store.reader import Shards
 from rodin.store.run_folder import RunFolder
 
 

@@ -1,4 +1,4 @@
-"""`rodin import`, `store`, `weights` and `presets`: what goes into a run and how it is kept."""
+"""`rodin import`, `weights` and `presets`: what goes into a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from jobs.late import library
 from jobs.lock import driving
-from jobs.record import check_config, read_config, write_config
+from jobs.record import check_config, write_config
 from jobs.screen import Screen
 from jobs.weights import KNOWN, fetch, find, rows
 from rodin.presets import PRESETS, describe, preset
@@ -22,7 +22,6 @@ JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 RUN = Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]
 
 importing = typer.Typer(help="Bring in captured data.", rich_markup_mode=None)
-store = typer.Typer(help="Look after a run's stores.", rich_markup_mode=None)
 weights = typer.Typer(help="Pretrained weights.", rich_markup_mode=None)
 
 
@@ -70,81 +69,6 @@ def three_numbers(text: str) -> tuple[float, float, float]:
     except ValueError:
         raise ValueError(f"--centre got '{text}', wanted three numbers such as 0,1.6,0") from None
     return x, y, z
-
-
-@store.command("verify")
-def verify(run: RUN, as_json: JSON = False) -> None:
-    """Hold every shard, checkpoint and table of a run against its manifest; exit 2 on damage.
-
-    \b
-    Example:
-      rodin store verify runs/demo
-    """
-    folder = RunFolder(run)
-    read_config(folder)
-    screen = Screen(quiet=as_json)
-    problems: list[str] = library("rodin.store.repair", "verify")(folder, screen.meter("verify"))
-    screen.clear()
-    if as_json:
-        print(json.dumps({"run": str(run), "problems": problems}, indent=1))
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ValueError(f"{problems[0]}{more}; `rodin store repair {run}` sets what is damaged aside")
-    if not as_json:
-        print(f"{run}: everything is whole")
-
-
-@store.command("repair")
-def repair(run: RUN, as_json: JSON = False) -> None:
-    """Set damaged shards aside, so that the next `rodin run` makes them again.
-
-    \b
-    Example:
-      rodin store repair runs/demo
-    """
-    folder = RunFolder(run)
-    read_config(folder)
-    screen = Screen(quiet=as_json)
-    with driving(folder):
-        problems = library("rodin.store.repair", "repair")(folder, screen.meter("verify"))
-    screen.clear()
-    if as_json:
-        print(json.dumps({"run": str(run), "problems": problems}, indent=1))
-    else:
-        for problem in problems:
-            print(problem)
-        print(f"{run}: {len(problems)} problems" + ("; run its preset again to mend them" if problems else ""))
-
-
-@store.command("info")
-def info(run: RUN, as_json: JSON = False) -> None:
-    """What a run's stores hold.
-
-    \b
-    Example:
-      rodin store info runs/demo
-    """
-    folder = RunFolder(run)
-    read_config(folder)
-    found = []
-    for kind, place in library("rodin.store.repair", "FOLDERS").items():  # pyright: ignore[reportFunctionMemberAccess]
-        manifests = list((folder.path / place).glob("[0-9]*.json"))
-        if not manifests:
-            continue
-        shards = library("rodin.store.reader", "Shards")(folder.path / place, kind)
-        size = sum(path.stat().st_size for path in (folder.path / place).glob("*.h5"))
-        fields = {field: list(shards.shape(field)) for field in shards.fields()}
-        found.append({"store": place, "rows": len(shards), "shards": len(manifests), "bytes": size, "fields": fields})
-    if as_json:
-        print(json.dumps(found, indent=1))
-        return
-    for one in found:
-        fields = ", ".join(f"{field} {tuple(shape)}" for field, shape in one["fields"].items())
-        print(
-            f"{one['store']:<8} {one['rows']:>7} rows in {one['shards']} shards, {one['bytes'] / 1e6:.1f} MB: {fields}"
-        )
-    if not found:
-        print(f"{run}: no shards yet")
 
 
 @weights.command("fetch")
@@ -217,6 +141,5 @@ def presets(
 def add_to(app: typer.Typer) -> None:
     """Put these commands on the command line."""
     app.add_typer(importing, name="import")
-    app.add_typer(store, name="store")
     app.add_typer(weights, name="weights")
     app.command()(presets)

@@ -24,7 +24,7 @@ BENCHES = {
     "conv": ("rodin.nets.bench", "bench_conv"),
     "sample": ("rodin.nets.bench", "bench_sample"),
     "train": ("rodin.train.bench", "bench_train"),
-    "store": ("rodin.store.bench", "bench_store"),
+    "store": ("rodin.stages.bench_store", "bench_store"),
 }
 
 

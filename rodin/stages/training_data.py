@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from rodin.store.shard import Shards
 from rodin.train.draws import Draws, uniform
 from rodin.train.normaliser import Normaliser
 
-HELD_BYTES = 1 << 30  # of one field and rank; larger ones are read as they come, from the machine's page cache
+HELD_BYTES = 1 << 30  # of one field and rank; larger ones are read as they come, ahead of the step that wants them
+READERS = 8  # rows of a batch read side by side: one read waits for the disk while another is checked
 
 
 class Rows:
@@ -42,11 +44,9 @@ class Rows:
         self.store, self.subjects, self.field = store, list(subjects), field
         self.entries = entries
         first = store.read(self.subjects[0], field, self._all)
-        self.held = None
-        if first.nbytes * len(self.subjects) <= held:
-            self.held = np.empty((len(self.subjects), *first.shape), first.dtype)
-            for number, subject in enumerate(self.subjects):
-                self.held[number] = store.read(subject, field, self._all)
+        self.shape, self.dtype = first.shape, first.dtype
+        whole = first.nbytes * len(self.subjects) <= held
+        self.held = self._read([(item, self._all) for item in range(len(self.subjects))]) if whole else None
 
     @property
     def _all(self) -> slice | None:
@@ -56,14 +56,30 @@ class Rows:
         """[n, ...] whole fields of some items."""
         if self.held is not None:
             return self.held[items]
-        return np.stack([self.store.read(self.subjects[item], self.field, self._all) for item in items])
+        return self._read([(item, self._all) for item in items])
 
     def entry(self, items: np.ndarray, entries: np.ndarray) -> np.ndarray:
         """[n, ...] one entry of the first axis of each item, such as one view."""
         if self.held is not None:
             return self.held[items, entries]
-        pairs = zip(items, entries, strict=True)
-        return np.stack([self.store.read(self.subjects[item], self.field, int(entry)) for item, entry in pairs])
+        return self._read([(item, int(entry)) for item, entry in zip(items, entries, strict=True)])
+
+    def _read(self, wanted: Sequence[tuple[int, int | slice | None]]) -> np.ndarray:
+        """[n, ...] of n items, each the whole field or some entries; straight into place, a few at once.
+
+        The threads live as long as the call: nothing is left of them in a fork, after an error or at the end.
+        """
+        shape = self.shape[1:] if wanted and isinstance(wanted[0][1], int) else self.shape
+        batch = np.empty((len(wanted), *shape), self.dtype)
+
+        def fill(number: int) -> None:
+            item, rows = wanted[number]
+            self.store.read(self.subjects[item], self.field, rows, out=batch[number])
+
+        with ThreadPoolExecutor(READERS) as readers:
+            for _ in readers.map(fill, range(len(wanted))):
+                pass
+        return batch
 
 
 def chosen(draws: Draws, purpose: str, count: int) -> np.ndarray:

@@ -9,18 +9,18 @@ import json
 import os
 import re
 import uuid
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from rodin.store import layout
 from rodin.store.errors import StoreError
 from rodin.store.manifest import canonical
-from rodin.store.rowfile import Handle, Rows, checksum, read_row
+from rodin.store.rowfile import Handle, Rows, checksum, read_row, text_checksum
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ def leftovers(folder: Path, shard: int) -> list[Path]:
 
 
 def line(content: dict[str, Any]) -> bytes:
-    """One journal line: CRC-32 in hex, a space, JSON."""
+    """One journal line: XXH3 in hex, a space, JSON."""
     text = canonical(content).encode()
-    return b"%08x %s\n" % (zlib.crc32(text), text)
+    return b"%016x %s\n" % (xxhash.xxh3_64_intdigest(text), text)
 
 
 def header(kind: str, rows: dict[str, Rows]) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The undamaged lines of a journal."""
     for raw in path.read_bytes().splitlines():
         mark, _, text = raw.partition(b" ")
-        if mark == b"%08x" % zlib.crc32(text):
+        if mark == b"%016x" % xxhash.xxh3_64_intdigest(text):
             yield json.loads(text)
 
 
@@ -118,14 +118,24 @@ def sources(folder: Path, shard: int) -> list[Source]:
 
 def whole_row(handle: Handle, source: Source, record: Record) -> dict[str, np.ndarray] | None:
     """A record's arrays, every one read and held against its checksums; None where anything is amiss."""
-    if set(record.checksums) != {*source.rows, "meta"} or record.checksums["meta"] != [
-        zlib.crc32(record.meta.encode())
-    ]:
+    if set(record.checksums) != {*source.rows, "meta"}:
+        return None
+    if record.checksums["meta"] != text_checksum(record.subject, record.meta):
         return None
     arrays = {}
     for name, rows in source.rows.items():
-        array = read_row(handle.number, rows, record.row)
-        if array is None or checksum(array, rows.split) != record.checksums[name]:
+        arrays[name] = np.empty(rows.shape, rows.dtype)
+        if not read_row(handle.number, rows, record.row, arrays[name]):
             return None
-        arrays[name] = array
+        if checksum(arrays[name], rows.split) != record.checksums[name]:
+            return None
     return arrays
+
+
+def whole_subjects(source: Source) -> list[str]:
+    """The subjects whose rows can be adopted from a source."""
+    try:
+        handle = Handle(source.path)
+    except OSError:
+        return []
+    return [record.subject for record in source.records if whole_row(handle, source, record) is not None]

@@ -13,6 +13,10 @@ class StoreError(ValueError):
     """A store cannot be written or read; the message is one line and names the next step."""
 
 
+class OtherVersion(StoreError):
+    """What was found is whole, but another version of rodin wrote it: no damage, and not to be set aside."""
+
+
 def megabytes(size: int) -> str:
     """Size as a person reads it, e.g. ``12.6 MB``."""
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from rodin.store import schema
-from rodin.store.errors import StoreError
+from rodin.store.errors import OtherVersion, StoreError
 from rodin.store.manifest import again, canonical
 from rodin.store.overlay import Overlay
 from rodin.store.rowfile import Rows
@@ -100,7 +100,7 @@ def seal(path: Path, content: Content) -> None:
         put_texts(file, "meta", content.meta)
         put_texts(file, "attributes", [canonical(content.attributes)])
         for name in sorted(content.checksums):
-            file.create_dataset(f"checksums/{name}", data=content.checksums[name], dtype="uint32", track_times=False)
+            file.create_dataset(f"checksums/{name}", data=content.checksums[name], dtype="uint64", track_times=False)
 
 
 def put_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
@@ -137,7 +137,7 @@ def read_content(path: Path, file: h5py.File) -> Content:
         raise StoreError(f"{path}: not a rodin shard; keep other HDF5 files out of the run folder")
     version = int(file.attrs["version"])  # pyright: ignore[reportArgumentType]
     if version != schema.VERSION:
-        raise StoreError(f"{path}: {schema.other_version(version)}")
+        raise OtherVersion(f"{path}: {schema.other_version(version)}")
     kind = bytes(file.attrs["kind"]).decode()  # pyright: ignore[reportArgumentType]
     fields = schema.fields_of(kind)
     rows = {name: rows_of(file, name, fields[name]) for name in file if name in fields}

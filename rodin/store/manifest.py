@@ -1,6 +1,6 @@
 """Manifests: small JSON files whose presence is the only "done" of a stage's shard.
 
-Each carries a checksum of its own content, so that a damaged one is told from a good one.
+Each ends with the checksum of its own bytes, so that one with any byte changed is told from a good one.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rodin.store.atomic import publish_bytes
-from rodin.store.errors import StoreError
+from rodin.store.errors import OtherVersion, StoreError
 
 SEAL = "manifest_sha256"
 
@@ -36,9 +36,19 @@ def canonical(content: Any) -> str:
 
 def publish(path: Path, content: dict[str, Any]) -> None:
     """Publish a manifest, whole or not at all."""
+    publish_bytes(Path(path), sealed(content))
+
+
+def sealed(content: dict[str, Any]) -> bytes:
+    """The bytes of a manifest: JSON whose last entry is the SHA-256 of all bytes before it."""
     stored = json.loads(canonical({key: value for key, value in content.items() if key != SEAL}))
-    sealed = stored | {SEAL: hashlib.sha256(canonical(stored).encode()).hexdigest()}
-    publish_bytes(Path(path), (json.dumps(sealed, ensure_ascii=False, indent=1) + "\n").encode())
+    text = json.dumps(stored, ensure_ascii=False, indent=1).removesuffix("}").rstrip("\n") + "," * bool(stored)
+    return text.encode() + seal(text.encode())
+
+
+def seal(data: bytes) -> bytes:
+    """How a manifest that begins with `data` must end."""
+    return b'\n "%s": "%s"\n}\n' % (SEAL.encode(), hashlib.sha256(data).hexdigest().encode())
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -46,18 +56,34 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises:
         StoreError: it is missing or damaged; the message names the file and the next step.
+        OtherVersion: it is whole, but sealed as rodin did before.
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_bytes())
+        data = path.read_bytes()
     except FileNotFoundError:
         raise StoreError(f"{path}: no such manifest, this part of the run is not done; run its stage first") from None
-    except (OSError, ValueError) as problem:
+    except OSError as problem:
         raise StoreError(f"{path}: unreadable manifest ({problem}); {again(path)}") from None
-    seal = content.pop(SEAL, None) if isinstance(content, dict) else None
-    if seal is None or hashlib.sha256(canonical(content).encode()).hexdigest() != seal:
-        raise StoreError(f"{path}: damaged or hand-edited manifest (its checksum does not fit); {again(path)}")
-    return content
+    text = data[: -len(seal(b""))]
+    if data == text + seal(text):
+        content = json.loads(data)
+        del content[SEAL]
+        return content
+    if sealed_before(data):
+        raise OtherVersion(f"{path}: written by an older rodin; use the code snapshot in the run's code/ folder")
+    if SEAL.encode() not in data:
+        raise StoreError(f"{path}: not a manifest that rodin wrote, or damaged beyond knowing; {again(path)}")
+    raise StoreError(f"{path}: damaged or hand-edited manifest (its checksum does not fit); {again(path)}")
+
+
+def sealed_before(data: bytes) -> bool:
+    """Whether these are the bytes of a whole manifest of schema 1, whose seal was over its content."""
+    try:
+        content = json.loads(data)
+        return content.pop(SEAL) == hashlib.sha256(canonical(content).encode()).hexdigest()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def complete(path: Path) -> bool:

@@ -1,19 +1,37 @@
 """Checking everything a run keeps, and setting aside what is damaged so that the same command makes only that again."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+from rodin.store import attempt as attempts
 from rodin.store import manifest, schema
 from rodin.store.atomic import fsync_folder
-from rodin.store.errors import StoreError, disk_error
-from rodin.store.reader import Shards, manifest_paths
+from rodin.store.catalogue import manifest_paths
+from rodin.store.checking import check_shard, to_make_again
+from rodin.store.errors import OtherVersion, StoreError, disk_error
 from rodin.store.run_folder import RunFolder
-
-FOLDERS = {kind: kind for kind in schema.KINDS}
-"""kind of shard -> the folder of the stage that makes it"""
 
 NO_STAGES = ("jobs", "code", "results", "tables", "figures")
 Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A manifest that does not stand for what is on disk.
+
+    Args:
+        path: the manifest.
+        problems: one line each, with its next step.
+        subjects: people whose rows the stage must make again; empty where it is no shard that is damaged, None where
+            neither shard nor manifest says who they are: all of the shard's.
+    """
+
+    path: Path
+    problems: list[str]
+    subjects: list[str] | None
 
 
 def verify(run: RunFolder, progress: Progress | None = None) -> list[str]:
@@ -26,13 +44,11 @@ def verify(run: RunFolder, progress: Progress | None = None) -> list[str]:
     Returns:
         one line a problem, each with its next step; empty if all is well.
     """
-    return [problem for problems in damaged(run, progress).values() for problem in problems]
+    return [problem for damage in damaged(run, progress) for problem in damage.problems]
 
 
 def repair(run: RunFolder, progress: Progress | None = None) -> list[str]:
     """Verify a run and withdraw the manifests of what is damaged.
-
-    Shard files stay: the next run of the stage adopts their whole rows and makes the damaged ones again.
 
     Args:
         run: the run.
@@ -42,40 +58,70 @@ def repair(run: RunFolder, progress: Progress | None = None) -> list[str]:
         one line a problem; empty if all is well.
     """
     found = damaged(run, progress)
-    gates = [gate for path in found for gate in manifest.gates(path)]
-    for path in dict.fromkeys([*gates, *found]):
-        withdraw(path)
-    return [problem for problems in found.values() for problem in problems]
+    set_aside(found)
+    sweep(run)
+    return [problem for damage in found for problem in damage.problems]
 
 
-def damaged(run: RunFolder, progress: Progress | None = None) -> dict[Path, list[str]]:
-    """The manifests of a run that do not stand for what is on disk, each with its problems."""
-    folders = [path for path in sorted(run.path.glob("[!.]*")) if path.is_dir() and path.name not in NO_STAGES]
-    paths = [path for folder in folders for path in manifest_paths(folder)]
-    found = {}
-    for done, path in enumerate(paths):
-        if progress is not None:
-            progress(done, len(paths), f"{path.parent.name}/{path.stem}")
-        if problems := problems_of(path):
-            found[path] = problems
+def damaged(run: RunFolder, progress: Progress | None = None, rank: int = 0, size: int = 1) -> list[Damage]:
+    """The manifests of a run that do not stand for what is on disk.
+
+    Args:
+        run: the run.
+        progress: told manifests done, manifests in all and the present one's name.
+        rank, size: check every `size`-th manifest from the `rank`-th on; a process alone uses all its processors.
+
+    Raises:
+        OtherVersion: of another version of rodin, which is no damage: nothing of such a run is to be judged here.
+    """
+    paths = [path for folder in stage_folders(run) for path in manifest_paths(folder)][rank::size]
+    found = []
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if size == 1 else 1) as pool:
+        results = pool.map(damage_of, paths)
+        for done, path in enumerate(paths):
+            if progress is not None:
+                progress(done, len(paths), f"{path.parent.name}/{path.stem}")
+            damage = next(results)
+            found += [] if damage is None else [damage]
     return found
 
 
-def problems_of(path: Path) -> list[str]:
-    """Problems of one manifest and of what it stands for.
+def stage_folders(run: RunFolder) -> list[Path]:
+    """The folders of a run that stages write to."""
+    return [path for path in sorted(run.path.glob("[!.]*")) if path.is_dir() and path.name not in NO_STAGES]
 
-    Raises:
-        StoreError: it is of another version of rodin, which is no damage: nothing of such a run is to be judged here.
-    """
+
+def damage_of(path: Path) -> Damage | None:
+    """What is wrong with one manifest and with what it stands for; None where all is well."""
+    shard, problems = path.with_suffix(".h5"), []
     try:
-        content = manifest.read(path)
+        is_shard = manifest.read(path).get("kind") in schema.KINDS
+        problems = check_shard(shard) if is_shard else manifest.check_files(path)
+    except OtherVersion:
+        raise
     except StoreError as problem:
-        return [str(problem)]
-    if content.get("kind") not in schema.KINDS:
-        return manifest.check_files(path)
-    if content.get("version") != schema.VERSION:
-        raise StoreError(f"{path}: {schema.other_version(content.get('version'))}")
-    return Shards(path.parent, content["kind"], only=int(path.stem)).verify_shard(int(path.stem))
+        is_shard, problems = shard.exists(), [str(problem)]
+    return Damage(path, problems, to_make_again(shard) if is_shard else []) if problems else None
+
+
+def set_aside(found: Sequence[Damage]) -> None:
+    """Withdraw the manifests of what is damaged.
+
+    Shard files stay: the next run of the stage adopts their whole rows and makes the damaged ones again.
+    """
+    gates = [gate for damage in found for gate in manifest.gates(damage.path)]
+    for path in dict.fromkeys([*gates, *(damage.path for damage in found)]):
+        withdraw(path)
+
+
+def sweep(run: RunFolder) -> int:
+    """Remove what attempts at published shards left when they were killed while tidying up; returns the bytes won."""
+    freed = 0
+    for path in [path for folder in stage_folders(run) for path in manifest_paths(folder)]:
+        for leftover in attempts.leftovers(path.parent, int(path.stem)):
+            freed += leftover.stat().st_size
+            leftover.unlink()
+    return freed
 
 
 def withdraw(path: Path) -> None:

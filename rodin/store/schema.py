@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rodin.store.errors import StoreError
 
-VERSION = 1
+VERSION = 2
 FORMAT = "rodin shard"
 
 
@@ -64,9 +64,9 @@ def fields_of(kind: str) -> dict[str, FieldKind]:
 
 def other_version(version: object) -> str:
     """The sentence for a shard or manifest of another schema version."""
-    age = "newer" if isinstance(version, int) and version > VERSION else "other"
+    age = "a newer" if isinstance(version, int) and version > VERSION else "an older or foreign"
     return (
-        f"written by a{'n' if age == 'other' else ''} {age} rodin (schema {version}, this one reads {VERSION}); "
+        f"written by {age} rodin (schema {version}, this one reads {VERSION}); "
         "use the code snapshot in the run's code/ folder"
     )
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rodin.store import layout, schema
 from rodin.store.errors import StoreError
 from rodin.store.layout import Content
-from rodin.store.rowfile import Handle, Rows, as_bytes, checksum, read_row, write_at
+from rodin.store.rowfile import BLOCK, Handle, Rows, as_bytes, frame_sha256, read_row, row_checksum, write_at
 
 
 def pack(handle: int, rows: Mapping[str, Rows], kept: Sequence[int], path: Path, kind: str) -> dict[str, Rows]:
@@ -30,8 +32,8 @@ def pack(handle: int, rows: Mapping[str, Rows], kept: Sequence[int], path: Path,
     try:
         for row, old in enumerate(kept):
             for name, place in rows.items():
-                array = read_row(handle, place, old)
-                if array is None:
+                array = np.empty(place.shape, place.dtype)
+                if not read_row(handle, place, old, array):
                     raise StoreError(f"{path}: the rows to copy end too soon; run the same command again")
                 write_at(target, as_bytes(array), packed[name].offset + row * packed[name].bytes)
     finally:
@@ -39,36 +41,39 @@ def pack(handle: int, rows: Mapping[str, Rows], kept: Sequence[int], path: Path,
     return packed
 
 
-def describe(content: Content, failed: Mapping[str, str], digest: str, size: int) -> dict[str, Any]:
+def describe(path: Path, content: Content, failed: Mapping[str, str], digest: str) -> dict[str, Any]:
     """The manifest of a shard."""
     return {
         "kind": content.kind,
         "version": schema.VERSION,
         "subjects": content.subjects,
         "failed": dict(failed),
-        "sha256": digest,
-        "bytes": size,
+        "frame_sha256": digest,
+        "bytes": path.stat().st_size,
         "meta": {subject: json.loads(text) for subject, text in zip(content.subjects, content.meta, strict=True)},
         "attributes": content.attributes,
     }
 
 
-def check(path: Path, content: Content) -> None:
+def check(path: Path, content: Content) -> str:
     """Reopen a sealed file and hold counts and every row's checksum against what was written.
 
     Finiteness was checked on the bytes the checksums were taken from.
+
+    Returns:
+        SHA-256 of the file's frame: every byte that is not a row's.
     """
     found = layout.inspect(path)
     if (found.subjects, found.meta, found.rows) != (content.subjects, content.meta, content.rows):
         raise StoreError(
             f"{path}: reads back other than it was written; check the file system and run the same command again"
         )
-    handle = Handle(path)
+    handle, buffer = Handle(path), memoryview(bytearray(BLOCK))
     for row, subject in enumerate(content.subjects):
         for name, rows in content.rows.items():
-            array = read_row(handle.number, rows, row)
-            if array is None or checksum(array, rows.split) != content.checksums[name][row].tolist():
+            if row_checksum(handle.number, rows, row, buffer) != content.checksums[name][row].tolist():
                 raise StoreError(
                     f"{path}, subject {subject}, field {name!r}: reads back other than it was written; "
                     "check the file system and run the same command again"
                 )
+    return frame_sha256(handle.number, content.rows.values(), len(content.subjects))

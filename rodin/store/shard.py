@@ -5,9 +5,8 @@ and then its manifest; the manifest's presence is the only "done".
 """
 
 import os
-import time
-import zlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,13 +18,13 @@ from rodin.store import attempt as attempts
 from rodin.store import layout, manifest, schema, sealed
 from rodin.store.atomic import fsync_file, fsync_folder, make_folder, put_in_place
 from rodin.store.errors import StoreError, disk_error, free_bytes, megabytes
+from rodin.store.incoming import finite_checksum, fitting
+from rodin.store.lasting import Lasting
 from rodin.store.layout import Content
 from rodin.store.reader import Shards
-from rodin.store.rowfile import Handle, as_bytes, checksum, finite, write_at
+from rodin.store.rowfile import Handle, as_bytes, text_checksum, write_at
 
 __all__ = ["ShardWriter", "Shards", "StoreError"]
-
-SYNC_SECONDS = 10.0
 
 
 class ShardWriter:
@@ -65,7 +64,8 @@ class ShardWriter:
         self.failed: dict[str, str] = {}
         self.complete = False
         self._row = {subject: row for row, subject in enumerate(self.subjects)}
-        self._handle, self._journal, self._synced = -1, -1, time.monotonic()
+        self._handle, self._journal = -1, -1
+        self._beside, self._lasting = ThreadPoolExecutor(1), Lasting([])
         schema.check_shapes(kind, self.shapes)
         schema.check_subjects(self.subjects)
         manifest.canonical(self.attributes)
@@ -87,11 +87,8 @@ class ShardWriter:
 
     def missing(self) -> list[str]:
         """Subjects neither written nor failed, in order."""
-        return (
-            []
-            if self.complete
-            else [name for name in self.subjects if name not in self.done and name not in self.failed]
-        )
+        given = {*self.done, *self.failed}
+        return [] if self.complete else [name for name in self.subjects if name not in given]
 
     def add(self, subject: str, meta: Mapping[str, Any] | None = None, **arrays: np.ndarray) -> None:
         """Write one subject's row; once this returns, a kill of the process does not lose it.
@@ -106,7 +103,11 @@ class ShardWriter:
             raise StoreError(
                 f"{self.path}, subject {subject}: got fields {sorted(arrays)}, wanted {sorted(self.shapes)}"
             )
-        whole = {name: self._fitting(subject, name, array) for name, array in arrays.items()}
+        kinds = schema.KINDS[self.kind]
+        whole = {
+            name: fitting(self._where(subject, name), array, self.shapes[name], kinds[name].dtype)
+            for name, array in arrays.items()
+        }
         self._write(subject, manifest.canonical(dict(meta or {})), whole)
 
     def fail(self, subject: str, reason: str) -> None:
@@ -138,6 +139,8 @@ class ShardWriter:
 
     def close(self) -> None:
         """Let go of the files; what is written stays for the next attempt."""
+        self._beside.shutdown()
+        self._lasting.close()
         for handle in (self._handle, self._journal):
             if handle >= 0:
                 os.close(handle)
@@ -182,6 +185,7 @@ class ShardWriter:
             self._handle = os.open(self._temporary, os.O_RDWR | os.O_CLOEXEC)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             self._journal = os.open(self._temporary.with_suffix(".jsonl"), flags, 0o666)
+            self._lasting = Lasting([self._handle, self._journal])
             self._write_line(attempts.header(self.kind, self._rows))
             for source in earlier:
                 self._adopt(source)
@@ -223,39 +227,32 @@ class ShardWriter:
                 f"{self.path}: subject {subject} is already written or the shard is closed; loop over missing()"
             )
 
-    def _fitting(self, subject: str, name: str, array: np.ndarray) -> np.ndarray:
-        """The array in the field's type, C-contiguous, checked for shape and finiteness."""
-        wanted, given = np.dtype(schema.KINDS[self.kind][name].dtype), np.asarray(array)
-        where = f"{self.path}, subject {subject}, field {name!r}"
-        if given.shape != self.shapes[name]:
-            raise StoreError(f"{where}: got shape {list(given.shape)}, wanted {list(self.shapes[name])}")
-        if not np.can_cast(given.dtype, wanted, "same_kind"):
-            raise StoreError(f"{where}: got type {given.dtype}, wanted {wanted}")
-        with np.errstate(over="ignore"):
-            ready = np.ascontiguousarray(given, dtype=wanted)
-        if not finite(ready):
-            raise StoreError(f"{where}: holds NaN or infinity (or overflows {wanted}); the subject is not written")
-        return ready
+    def _where(self, subject: str, name: str) -> str:
+        return f"{self.path}, subject {subject}, field {name!r}"
 
     def _write(self, subject: str, meta: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Rows first, then the journal line that makes them count."""
+        """Rows first, checked while the system takes their bytes, then the journal line that makes them count."""
         row = self._row[subject]
-        checksums = {name: checksum(array, self._rows[name].split) for name, array in arrays.items()}
-        checksums["meta"] = [zlib.crc32(meta.encode())]
         try:
-            for name, array in arrays.items():
-                rows = self._rows[name]
-                write_at(self._handle, as_bytes(array), rows.offset + row * rows.bytes)
-            due = time.monotonic() - self._synced > SYNC_SECONDS
-            if due:
-                os.fsync(self._handle)
+            taken = self._beside.submit(self._put, row, arrays)
+            try:
+                checksums = {
+                    name: finite_checksum(self._where(subject, name), array, self._rows[name].split)
+                    for name, array in arrays.items()
+                }
+            finally:
+                taken.result()
+            checksums["meta"] = text_checksum(subject, meta)
             self._write_line({"subject": subject, "row": row, "checksums": checksums, "meta": meta})
-            if due:
-                os.fsync(self._journal)
-                self._synced = time.monotonic()
+            self._lasting.wrote(sum(array.nbytes for array in arrays.values()))
         except OSError as problem:
             raise disk_error(self.path, problem, self._size()) from problem
         self.done[subject] = attempts.Record(subject, row, checksums, meta)
+
+    def _put(self, row: int, arrays: Mapping[str, np.ndarray]) -> None:
+        for name, array in arrays.items():
+            rows = self._rows[name]
+            write_at(self._handle, as_bytes(array), rows.offset + row * rows.bytes)
 
     def _write_line(self, content: dict[str, Any]) -> None:
         data = memoryview(attempts.line(content))
@@ -263,6 +260,7 @@ class ShardWriter:
             data = data[os.write(self._journal, data) :]
 
     def _publish(self) -> None:
+        self._lasting.wait()
         ready, rows = self._temporary, self._rows
         kept = [subject for subject in self.subjects if subject in self.done]
         if self.failed:
@@ -271,16 +269,16 @@ class ShardWriter:
         records = [self.done[subject] for subject in kept]
         parts = {name: place.parts for name, place in rows.items()} | {"meta": 1}
         sums = {
-            name: np.array([record.checksums[name] for record in records], "uint32").reshape(len(kept), count)
+            name: np.array([record.checksums[name] for record in records], "uint64").reshape(len(kept), count)
             for name, count in parts.items()
         }
         content = Content(self.kind, rows, kept, [record.meta for record in records], sums, self.attributes)
         layout.seal(ready, content)
-        fsync_file(ready)
-        sealed.check(ready, content)
-        size, digest = ready.stat().st_size, manifest.sha256_of(ready)
+        lasting = self._beside.submit(fsync_file, ready)  # the disk works while the file is read back from memory
+        digest = sealed.check(ready, content)
+        lasting.result()
         put_in_place(ready, self.path)
-        manifest.publish(self._manifest_path, sealed.describe(content, self.failed, digest, size))
+        manifest.publish(self._manifest_path, sealed.describe(self.path, content, self.failed, digest))
         self.complete = True
 
     def _clear(self) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from torch import nn
 
 from rodin.train import checkpoint, ema
+from rodin.train.ahead import Ahead
 from rodin.train.draws import Draws, seed_for
 from rodin.train.flat import Flat
 from rodin.train.order import Order, share
@@ -29,6 +29,7 @@ from rodin.train.ranks import Ranks
 Batch = dict[str, Any]
 Load = Callable[[np.ndarray, Draws], Batch]
 LossOf = Callable[[Batch, Draws], torch.Tensor]
+AHEAD = 2  # batches that wait in memory while one is trained on
 LOSS, STOP, FAULTS = 0, 1, 2  # places among the notes that travel with the gradients
 
 
@@ -67,7 +68,8 @@ def train(
     Args:
         network: on `ranks.device`, in training mode; its parameters are laid out anew.
         loss_of: (batch, draws) -> loss of each sample [n]; calls the network.
-        load: (items [n], draws) -> batch: CPU tensors or lists with n entries. Called in a thread, one step ahead.
+        load: (items [n], draws) -> batch: CPU tensors or lists with n entries. Called in one
+            thread, a few steps ahead, in order.
         items: how many items there are to train on.
         plan: the numbers.
         ranks: this process among the others, its group open.
@@ -88,18 +90,14 @@ def train(
     order = Order(items, plan.seed)
 
     # Step: gradients of this rank's samples, added up over ranks; then one update, the same on every rank.
-    with ThreadPoolExecutor(max_workers=1) as ahead:
+    def batch_of(step: int) -> tuple[Draws, Batch]:
+        draws = Draws(plan.seed, share(step * plan.batch, plan.batch, ranks.rank, ranks.world))
+        return draws, _loaded(load, order, draws, ranks.device)
 
-        def request(step: int):
-            draws = Draws(plan.seed, share(step * plan.batch, plan.batch, ranks.rank, ranks.world))
-            return draws, ahead.submit(_loaded, load, order, draws, ranks.device)
-
-        coming = request(state.step)
+    with Ahead(batch_of, state.step, plan.steps, AHEAD) as batches:
         while state.step < plan.steps:
             began = time.perf_counter()
-            draws, loaded = coming
-            batch = loaded.result()
-            coming = request(state.step + 1)
+            draws, batch = batches()
             flat.gradients.zero_()
             flat.notes[LOSS] = _backward(loss_of, batch, draws, plan, ranks.device)
             flat.notes[STOP] = float(should_stop())

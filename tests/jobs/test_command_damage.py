@@ -1,12 +1,17 @@
 """Damaged stores and fetched weights at the command line: one clear line, exit 2, the next step named."""
 
 import hashlib
+import importlib.util
 import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from oracles.shards import publish
+from oracles.shards import ids, publish
 
 from jobs import weights
 from jobs.cli import status_of
@@ -29,7 +34,10 @@ def test_whole_stores_verify(run: RunFolder, capsys: pytest.CaptureFixture[str])
     assert status_of(["store", "info", str(run.path), "--json"]) == 0
     out = capsys.readouterr().out
     assert "everything is whole" in out
-    assert json.loads(out.split("\n", 1)[1])[0]["rows"] == 8
+    about = json.loads(out.split("\n", 1)[1])
+    assert about["code"]["version"]
+    store = about["stores"][0]
+    assert (store["store"], store["rows"], store["failed"], store["schema"]) == ("planes", 8, {}, 2)
 
 
 @pytest.mark.parametrize("damage", ["flipped byte", "half a shard", "torn manifest"])
@@ -48,13 +56,42 @@ def test_damage_is_found_and_mended(run: RunFolder, damage: str, capsys: pytest.
     assert err.startswith("rodin: error: ")
     assert "00001" in err
     assert len(err.splitlines()) == 1
-    assert status_of(["store", "repair", str(run.path)]) == 0
+    assert status_of(["store", "repair", str(run.path), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["again"]
+    assert [(one["store"], one["shard"]) for one in again] == [("planes", 1)]
+    assert again[0]["subjects"] == ([] if damage == "torn manifest" else ids(4, 4))
     assert not run.manifest("fit", 1).exists()
     assert run.manifest("fit", 0).exists()
     capsys.readouterr()
     assert status_of(["status", str(run.path), "--json"]) == 0
     fit = next(row for row in json.loads(capsys.readouterr().out) if row["stage"] == "fit")
     assert (fit["done"], fit["shards"], fit["state"]) == (1, 2, "partly")
+
+
+def test_mpi_ranks_share_the_work(run: RunFolder):
+    launcher = shutil.which("mpiexec") or shutil.which("mpiexec", path=str(Path(sys.executable).parent))
+    if launcher is None or importlib.util.find_spec("mpi4py") is None:
+        pytest.skip("no mpiexec or no mpi4py here; install mpich and mpi4py (the test extra has them)")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    def ranks(command: str) -> subprocess.CompletedProcess[str]:
+        words = [launcher, "-n", "3", sys.executable, "-m", "jobs", "store", command, str(run.path)]
+        return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, env=environment)
+
+    whole = ranks("verify")
+    assert (whole.returncode, whole.stdout) == (0, f"{run.path}: everything is whole\n"), whole.stderr
+    for shard in (0, 1):
+        with run.shard("fit", shard).open("r+b") as file:
+            file.truncate(5000)
+    found = ranks("verify")
+    assert found.returncode == 2
+    assert found.stderr.count("rodin: error: ") == 1
+    assert "(and" in found.stderr
+    mended = ranks("repair")
+    assert mended.returncode == 0
+    assert mended.stdout.count("to be made again: ") == 2
+    assert not run.manifest("fit", 0).exists()
+    assert not run.manifest("fit", 1).exists()
 
 
 def known(data: bytes) -> weights.Weights:

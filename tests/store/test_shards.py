@@ -226,14 +226,14 @@ def test_an_attempt_named_like_a_path_stays_in_its_folder(tmp_path: Path) -> Non
 def test_other_versions_and_other_programs_are_refused(tmp_path: Path) -> None:
     path = publish(tmp_path / "planes") / "00000.h5"
     known = manifest.read(path.with_suffix(".json"))
-    manifest.publish(path.with_suffix(".json"), known | {"version": 2})
-    with pytest.raises(StoreError, match=r"a newer rodin \(schema 2, this one reads 1\)"):
+    manifest.publish(path.with_suffix(".json"), known | {"version": 3})
+    with pytest.raises(StoreError, match=r"a newer rodin \(schema 3, this one reads 2\)"):
         Shards(path.parent, "planes")
     manifest.publish(path.with_suffix(".json"), known)
     with pytest.raises(StoreError, match="of kind 'planes', wanted 'views'"):
         Shards(path.parent, "views")
     with h5py.File(path, "r+") as file:
-        file.attrs["version"] = 3
+        file.attrs["version"] = 7
     with pytest.raises(StoreError, match="a newer rodin"):
         Shards(path.parent, "planes").read("000000", "planes")
     with h5py.File(path, "w") as file:

@@ -1,0 +1,42 @@
+"""What a run's stores hold, in a page."""
+
+from pathlib import Path
+from typing import Any
+
+from rodin.store import manifest, schema
+from rodin.store.catalogue import manifest_paths
+from rodin.store.reader import Shards
+from rodin.store.repair import stage_folders
+from rodin.store.run_folder import RunFolder
+
+
+def inventory(run: RunFolder) -> list[dict[str, Any]]:
+    """Every folder of a run that holds shards.
+
+    Returns:
+        {store, kind, schema, rows, failed, shards, bytes, fields, unfinished} each: how many rows and shards, people
+        given up with the reason, bytes of the published shards, field -> one person's type and shape, and the bytes
+        that attempts not yet published have taken.
+    """
+    return [found for folder in stage_folders(run) if (found := describe(folder)) is not None]
+
+
+def describe(folder: Path) -> dict[str, Any] | None:
+    """One folder; None where it holds no published shard."""
+    paths = manifest_paths(folder)
+    kind = manifest.read(paths[0]).get("kind") if paths else None
+    if kind not in schema.KINDS:
+        return None
+    shards = Shards(folder, kind)
+    types = schema.fields_of(kind)
+    return {
+        "store": folder.name,
+        "kind": kind,
+        "schema": schema.VERSION,
+        "rows": len(shards),
+        "failed": shards.failed,
+        "shards": len(shards.shards),
+        "bytes": sum(path.stat().st_size for path in folder.glob("[0-9]*.h5")),
+        "fields": {field: [types[field].dtype, *shards.shape(field)] for field in shards.fields()},
+        "unfinished": sum(path.stat().st_size for path in folder.glob(".[0-9]*.h5")),
+    }

@@ -1,0 +1,166 @@
+"""A thousand shards: opened fast, never wrong when a manifest changes, and within 256 descriptors."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from oracles.shards import SHAPES, fill, ids, person, publish
+
+from rodin.store import catalogue, manifest, rowfile
+from rodin.store.errors import OtherVersion, StoreError
+from rodin.store.repair import damaged
+from rodin.store.run_folder import RunFolder
+from rodin.store.shard import Shards, ShardWriter
+
+LIMITED = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from rodin.store.shard import Shards
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+shards, most = Shards(Path(sys.argv[1]), "planes"), 0
+for subject in shards:
+    shards.read(subject, "planes")
+    most = max(most, len(list(Path("/proc/self/fd").iterdir())))
+with ThreadPoolExecutor(8) as threads:
+    assert len(list(threads.map(lambda subject: shards.read(subject, "base").sum(), shards.subjects))) == len(shards)
+assert len(shards) == int(sys.argv[2]), len(shards)
+assert most < 100, most
+"""
+
+
+@pytest.fixture
+def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose catalogue is worth keeping."""
+    monkeypatch.setattr(catalogue, "WORTH", 3)
+    return publish(tmp_path / "planes", shards=6)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The manifests that are read from now on."""
+    read, calls = manifest.read, []
+    monkeypatch.setattr(manifest, "read", lambda path: calls.append(path) or read(path))
+    return calls
+
+
+def test_the_second_reader_reads_no_manifest(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, calls = Shards(many, "planes"), counted(monkeypatch)
+    second = Shards(many, "planes")
+    assert calls == []
+    assert second.subjects == first.subjects == ids(24)
+    assert [second.place(name) for name in ids(24)] == [(number // 4, number % 4) for number in range(24)]
+    assert second.meta("000013") == first.meta("000013") == {"psnr": 13.5}
+    assert calls == [many / "00003.json"]
+    assert pickle.loads(pickle.dumps(second)).meta("000002") == {"psnr": 2.5}
+
+
+def test_a_changed_manifest_is_read_anew(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Shards(many, "planes")
+    (many / "00002.json").unlink()
+    (many / "00004.json").unlink()
+    with ShardWriter(many, 4, "planes", ids(4, 50), SHAPES) as writer:
+        writer.fail("000051", "no views")
+        fill(writer)
+        writer.publish()
+    calls = counted(monkeypatch)
+    shards = Shards(many, "planes")
+    assert calls == [many / "00004.json"]
+    assert shards.shards == [0, 1, 3, 4, 5]
+    assert shards.subjects_of(4) == ["000050", "000052", "000053"]
+    assert shards.failed == {"000051": "no views"}
+    assert shards.read("000052", "base").tobytes() == person("000052")["base"].tobytes()
+
+
+def test_an_open_store_whose_manifest_changes_says_so(many: Path) -> None:
+    Shards(many, "planes")
+    shards = Shards(many, "planes")
+    manifest.publish(many / "00001.json", manifest.read(many / "00001.json") | {"subjects": ids(3, 4)})
+    with pytest.raises(StoreError, match="has changed since the store was opened"):
+        shards.meta("000005")
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "read-only folder"])
+def test_a_bad_catalogue_costs_time_only(many: Path, damage: str) -> None:
+    Shards(many, "planes")
+    path = many / catalogue.NAME
+    data = path.read_bytes()
+    if damage == "flipped":
+        path.write_bytes(data.replace(b"000013", b"000099"))
+    elif damage == "read-only folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(data[: len(data) // 2 if damage == "cut" else 0])
+    assert Shards(many, "planes").subjects == ids(24)
+
+
+def test_verify_does_not_trust_the_catalogue(many: Path) -> None:
+    Shards(many, "planes")
+    victim, status = many / "00003.json", (many / "00003.json").stat()
+    victim.write_bytes(victim.read_bytes().replace(b"13.5", b"13.6"))
+    os.utime(victim, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert [damage.path for damage in damaged(RunFolder(many.parent))] == [victim]
+
+
+def test_few_shards_leave_no_catalogue(tmp_path: Path) -> None:
+    folder = publish(tmp_path / "planes", shards=2)
+    Shards(folder, "planes")
+    assert not (folder / catalogue.NAME).exists()
+
+
+def test_one_read_a_person(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards, reads = Shards(many, "planes"), []
+    shards.read("000000", "planes")
+    real = os.preadv
+    monkeypatch.setattr(rowfile.os, "preadv", lambda *words: reads.append(words) or real(*words))
+    shards.read("000001", "planes")
+    shards.read("000002", "planes", out=np.empty(SHAPES["planes"], "float16"))
+    assert len(reads) == 2
+
+
+@pytest.mark.slow
+def test_descriptors_are_bounded_over_a_thousand_shards(tmp_path: Path) -> None:
+    folder = publish(tmp_path / "planes", shards=1000, size=1)
+    subprocess.run([sys.executable, "-c", LIMITED, str(folder), "1000"], check=True, timeout=120)
+
+
+def test_what_is_not_ours_is_refused_in_a_line(tmp_path: Path) -> None:
+    folder = publish(tmp_path / "planes")
+    path, known = folder / "00000.json", manifest.read(folder / "00000.json")
+    ours, shard = path.read_bytes(), (folder / "00000.h5").read_bytes()
+
+    def refusal(wanted: type[StoreError] = StoreError) -> str:
+        with pytest.raises(wanted) as problem:
+            Shards(folder, "planes").read("000000", "planes")
+        assert "\n" not in str(problem.value)
+        return str(problem.value)
+
+    manifest.publish(path, known | {"version": 3})
+    assert "written by a newer rodin (schema 3, this one reads 2)" in refusal(OtherVersion)
+    path.write_text(json.dumps({"frames": [], "camera_angle_x": 0.7}))
+    assert "not a manifest that rodin wrote" in refusal()
+    old = {"kind": "planes", "version": 1}
+    path.write_text(json.dumps(old | {"manifest_sha256": sha_of_content(old)}))
+    assert "written by an older rodin" in refusal(OtherVersion)
+    with pytest.raises(OtherVersion):
+        damaged(RunFolder(tmp_path))
+    path.write_bytes(ours)
+    with h5py.File(folder / "00000.h5", "w") as file:
+        file["planes"] = np.zeros(3)
+    assert "not a rodin shard; keep other HDF5 files out of the run folder" in refusal()
+    (folder / "00000.h5").write_bytes(shard)
+    with h5py.File(folder / "00000.h5", "r+") as file:
+        file.attrs["version"] = 9
+    assert "written by a newer rodin (schema 9" in refusal(OtherVersion)
+
+
+def sha_of_content(content: dict) -> str:
+    """How schema 1 sealed a manifest."""
+    return rowfile.hashlib.sha256(manifest.canonical(content).encode()).hexdigest()
