@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from jobs import cli_data, cli_run, cli_use, cli_watch
+from jobs import cli_data, cli_import, cli_run, cli_use, cli_watch
 from jobs.failures import Failed, describe
 
 INTERRUPTED = 130
@@ -24,6 +24,7 @@ app = typer.Typer(
 cli_run.add_to(app)
 cli_watch.add_to(app)
 cli_use.add_to(app)
+app.add_typer(cli_import.importing, name="import")
 cli_data.add_to(app)
 
 
