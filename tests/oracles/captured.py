@@ -112,7 +112,7 @@ def write_transforms(folder: Path, dots: np.ndarray, stands: list, model: str, e
 
 
 def write_eg3d(folder: Path, dots: np.ndarray, stands: list) -> None:
-    """EG3D: rays start at camera_to_world's place and go to matrix @ ((u - cx) / fx, (v - cy) / fy, 1), u, v in 0..1."""
+    """EG3D: rays start at camera_to_world's place and go to matrix @ ((u - cx) / fx, (v - cy) / fy, 1)."""
     (folder / "ann").mkdir(parents=True)
     lens = LENS
     intrinsics = [lens["fx"] / WIDTH, 0, lens["cx"] / WIDTH, 0, lens["fy"] / HEIGHT, lens["cy"] / HEIGHT, 0, 0, 1]

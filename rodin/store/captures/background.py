@@ -42,7 +42,7 @@ class Mixture(NamedTuple):
 def learn(pictures: Iterable[np.ndarray]) -> tuple[Mixture, Mixture]:
     """The colours of the background and of the person over all pictures of a capture.
 
-    The background is what lies along the upper edge and the upper half of the sides, where a bust does not reach; the
+    The background is what lies along the upper edge and the sides but their lowest quarter, where a bust may reach; the
     person is first whatever is unlike it.
 
     Args:
@@ -135,7 +135,7 @@ def _edge(height: int, width: int) -> np.ndarray:
     band = max(1, round(EDGE * max(height, width)))
     edge = np.zeros((height, width), bool)
     edge[:band] = True
-    edge[: height // 2, :band] = edge[: height // 2, -band:] = True
+    edge[: 3 * height // 4, :band] = edge[: 3 * height // 4, -band:] = True
     return edge
 
 
