@@ -62,17 +62,18 @@ def bring_in(kind: str, what: str, placed: tuple[str, str, str]) -> Callable[...
         as_json: JSON = False,
     ) -> None:
         config = preset(name, [*(changes or []), "data.source=import"])
-        if run is not None:
-            check_config(RunFolder(run), config)
+        folder = RunFolder(run) if run is not None else None
+        if folder is not None:
+            check_config(folder, config)
         elif check is None:
             raise ValueError("--run is missing: the run folder that the views go to, or --check PNG to look first")
         world = library(PLACING, "World")(config.triplane.box, numbers(centre), number(scale), word(up), front)
         alpha = library(ALPHA, "Alpha")(masks, background)
         people = library(READ, "plan_import")(kind, source, config, world, alpha, frame, skip_missing)
         if check is not None:
-            show(people, config, check, as_json)
-        else:
-            bring(people, config, RunFolder(run), as_json)
+            show(people, check, as_json)
+        elif folder is not None:
+            bring(people, config, folder, as_json)
 
     command.__doc__ = f"Bring in {what} as the views of a run.\n\n\b\nExamples:\n" + "\n".join(
         f"  rodin import {kind} captures/ --{words} --preset small --set data.subjects=20"
@@ -106,13 +107,14 @@ def bring(people: list[Any], config: Config, folder: RunFolder, as_json: bool) -
     )
 
 
-def show(people: list[Any], config: Config, path: Path, as_json: bool) -> None:
+def show(people: list[Any], path: Path, as_json: bool) -> None:
     """Draw the first person, and say what was guessed."""
-    told = library("jobs.check_import", "draw")(people, config, path)
+    told, drawn = library("rodin.stages.check_captures", "look")(people)
+    library("analysis.check_import", "save")(library("analysis.check_import", "Checked")(**drawn), path)
     if as_json:
-        print(json.dumps(told))
+        print(json.dumps(told | {"png": str(path)}))
     else:
-        print(f"{path}: {told['summary']}; no views were written")
+        print("\n".join([f"{path}: {drawn['title']}; no views were written", *drawn["notes"]]))
 
 
 def number(text: str) -> float | None:
