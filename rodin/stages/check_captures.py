@@ -47,9 +47,27 @@ def look(people: list[Person]) -> tuple[dict[str, Any], dict[str, Any]]:
         "notes": [
             f"In the capture's world: --centre={centre} --scale {placing['scale']:g}. The box is +-{box:g} in ours.",
             advice(share, touches, person.wish.whole),
+            *cut_off(person, rgba),
         ],
     }
     return told, drawn
+
+
+def cut_off(person: Person, rgba: np.ndarray) -> list[str]:
+    """A line on pictures [V, R, R, 4] where the person goes on beyond a side that was padded, if there are such.
+
+    The padding says that nothing is there, so the hull loses what the picture did not show.
+    """
+    found = []
+    for view, alpha in zip(person.views, rgba[..., 3] > 127, strict=True):
+        rows, columns = (np.ceil(-np.array([view.cut.top, view.cut.left]) * len(alpha) / view.cut.side)).astype(int)
+        edges = [alpha[rows], alpha[-1 - rows]] if rows > 0 else []
+        edges += [alpha[:, columns], alpha[:, -1 - columns]] if columns > 0 else []
+        if any(edge.any() for edge in edges):
+            found.append(person.capture.frames[view.frame].path.name)
+    if not found:
+        return []
+    return [f"In {len(found)} pictures ({found[0]}, ...) the person goes on beyond a padded side: use --frame crop."]
 
 
 def reaches_faces(hull: np.ndarray) -> bool:

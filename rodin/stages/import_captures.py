@@ -237,7 +237,7 @@ def add(writer: ShardWriter, person: Person) -> None:
         "attributes": {},
         "name": capture.name,
         "frames": [capture.frames[view.frame].path.name for view in person.views],
-        "placing": person.placing.told(),
+        "placing": person.placing.told() | {"turn": person.placing.turn.tolist()},
     }
     writer.add(
         person.subject,

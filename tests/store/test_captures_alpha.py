@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from rodin.stages.check_captures import cut_off
 from rodin.stages.import_captures import Wish, plan
 from rodin.store.captures.alpha import Alpha
 from rodin.store.captures.placing import World
@@ -113,6 +114,23 @@ def test_whole_pictures_fill_the_box(tmp_path: Path) -> None:
     assert np.flatnonzero(alpha[32]).tolist() == list(range(15, 49))
     (one,) = plan(captures(tmp_path / "a"), Wish(64, World(box=1.0), whole))
     assert (one.picture(0)[..., 3] == 255).all()
+
+
+def test_a_person_cut_by_a_padded_side_is_told(tmp_path: Path) -> None:
+    masks = photographs(tmp_path / "a", room)
+    (tmp_path / "masks").mkdir()
+    for number, mask in enumerate(masks):
+        narrow = Image.open(tmp_path / "a" / f"{number}.png").crop((20, 0, 108, SIDE))
+        narrow.save(tmp_path / "a" / f"{number}.png")
+        Image.fromarray(mask[:, 20:108].astype(np.uint8) * 255).save(tmp_path / "masks" / f"{number}.png")
+    given = Alpha(masks=tmp_path / "masks")
+    lines = {
+        framing: cut_off(one, np.stack([one.picture(index) for index in range(6)]))
+        for framing in ("pad", "crop")
+        for one in plan(captures(tmp_path / "a"), Wish(64, alpha=given, framing=framing))
+    }
+    assert lines["crop"] == []
+    assert lines["pad"][0].startswith("In 6 pictures (")
 
 
 def test_what_is_refused(tmp_path: Path) -> None:

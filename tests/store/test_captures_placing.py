@@ -97,3 +97,6 @@ def test_what_cannot_be_guessed_is_told() -> None:
         ValueError, match=r"a.json: no picture 'me' to be frontal; there are 0.png, 1.png, 2.png, \.\.\."
     ):
         placing_of(World(front="me"), one)
+    for wrong in ({"up": "x"}, {"scale": 0.0}, {"centre": (0.0, float("nan"), 0.0)}):
+        with pytest.raises(ValueError, match="wanted"):
+            World(**wrong)

@@ -295,7 +295,4 @@ def test_wrong_sources_are_told(tmp_path: Path) -> None:
     (tmp_path / "people" / "a-b" / "transforms.json").write_text("{")
     with pytest.raises(ValueError, match="a-b.transforms.json: not readable as JSON"):
         import_transforms(tmp_path / "people" / "a-b", run, resolution=16)
-    for wrong in ({"up": "x"}, {"scale": 0.0}, {"centre": (0.0, float("nan"), 0.0)}):
-        with pytest.raises(ValueError, match="wanted"):
-            World(**wrong)
     assert not run.path.exists()
