@@ -147,7 +147,7 @@ def overlaid(checked: Checked, place: int) -> Image.Image:
 
 def silhouette(hull: np.ndarray, box: float, pose: np.ndarray, lens: np.ndarray) -> np.ndarray:
     """Where a drawn picture shows the hull: [PICTURE_SIDE, PICTURE_SIDE] bool; each cell as a square of its size."""
-    cells = np.argwhere(hull)
+    cells = np.argwhere(hull & ~ndimage.binary_erosion(hull))
     pixels, depth = project((cells + 0.5) / len(hull) * 2 * box - box, pose, lens)
     cell = 2 * box / len(hull) * lens[0]
     mask = np.zeros((PICTURE_SIDE, PICTURE_SIDE), bool)
@@ -155,7 +155,7 @@ def silhouette(hull: np.ndarray, box: float, pose: np.ndarray, lens: np.ndarray)
         half = 0.5 * cell / far
         left, top = max(int(x - half), 0), max(int(y - half), 0)
         mask[top : max(int(y + half) + 1, 0), left : max(int(x + half) + 1, 0)] = True
-    return mask
+    return np.asarray(ndimage.binary_fill_holes(mask))
 
 
 def _flat(point: np.ndarray, side: Side, reach: float) -> tuple[float, float]:

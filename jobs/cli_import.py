@@ -76,7 +76,7 @@ def bring_in(kind: str, what: str, placed: tuple[str, str, str]) -> Callable[...
             bring(people, config, folder, as_json)
 
     command.__doc__ = f"Bring in {what} as the views of a run.\n\n\b\nExamples:\n" + "\n".join(
-        f"  rodin import {kind} captures/ --{words} --preset small --set data.subjects=20"
+        f"  rodin import {kind} captures/ --{words} --set data.subjects=20 --set data.held_out=2"
         for words in ("check look.png", "run runs/mine")
     )
     return command
