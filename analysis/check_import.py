@@ -19,6 +19,7 @@ CAMERA, FIRST, BOX, HULL = "#7d8796", "#c22f27", "#1f62c9", "#12823f"
 HULL_FILL, GROUND = "#a9d3b8", "#f6f7f9"
 MAP_SIDE, PICTURE_SIDE = 572, 280
 FRUSTUM = 0.16
+NAME_LETTERS = 20
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float64)
 EDGES = [(a, b) for a in range(8) for b in range(a) if np.abs(CORNERS[a] - CORNERS[b]).sum() == 2]
 
@@ -85,7 +86,8 @@ def draw(checked: Checked) -> Image.Image:
         left = MARGIN + place * (PICTURE_SIDE + GAP)
         sheet.paste(overlaid(checked, place), (left, pictures_top))
         first = " (frontal)" if number == 0 else ""
-        pen.text((left, pictures_top + PICTURE_SIDE + 6), f"view {number}{first}: {name}"[:40], SOFT, font(13))
+        short = name if len(name) <= NAME_LETTERS else f"…{name[-NAME_LETTERS:]}"
+        pen.text((left, pictures_top + PICTURE_SIDE + 6), f"view {number}{first}: {short}", SOFT, font(13))
     for line, words in enumerate(checked.notes):
         pen.text((MARGIN, notes_top + 21 * line), words, INK, font(14))
     return sheet

@@ -8,7 +8,7 @@ see all sides too.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from rodin.config import Config
 from rodin.store.captures import colmap, eg3d, transforms
 from rodin.store.captures.alpha import Alpha, Cut, cutter
 from rodin.store.captures.capture import Capture, clean
-from rodin.store.captures.lens import Lens, straight, straighten
+from rodin.store.captures.lens import Lens, bend, straight, straighten
 from rodin.store.captures.placing import Placing, World, check_outside, placing_of
 from rodin.store.captures.squares import FRAMINGS, Window, meets_box, square, square_intrinsics, window
 from rodin.store.run_folder import RunFolder
@@ -26,6 +26,8 @@ from rodin.store.shard import ShardWriter
 
 READERS = {"transforms": transforms.captures, "eg3d": eg3d.captures, "colmap": colmap.captures}
 GOLDEN = (5.0**0.5 - 1.0) / 2.0
+VOTES = 12
+ON_PERSON = 0.75
 Progress = Callable[[int, int, str], None]
 
 
@@ -151,13 +153,33 @@ def placed(subject: str, capture: Capture, wish: Wish, views: int) -> Person:
     """One person in our world, views in order, every camera checked to look at the box from outside."""
     if len(capture.frames) < views:
         raise ValueError(f"{capture.source}: {len(capture.frames)} pictures, wanted {views}; set data.views lower")
+    cut_out = cutter(capture, wish.alpha)
+    if capture.points is not None and not wish.whole and None in (wish.world.centre, wish.world.scale):
+        capture = replace(capture, points=points_on_person(capture, cut_out))
     placing = placing_of(wish.world, capture)
     poses = np.stack([placing.pose(frame.camera_to_world) for frame in capture.frames])
     for frame, pose in zip(capture.frames, poses, strict=True):
         check_outside(frame, pose, wish.world.box)
     chosen = view_order(poses[:, :3, 3], wish.reference_views)[:views]
     kept = [view_of(capture, index, poses[index], wish) for index in chosen]
-    return Person(subject, capture, wish, placing, kept, cutter(capture, wish.alpha))
+    return Person(subject, capture, wish, placing, kept, cut_out)
+
+
+def points_on_person(capture: Capture, cut_out: Cut) -> np.ndarray:
+    """The points of the scene [M, 3] that fall on the person in nearly every one of some pictures that show them."""
+    points = np.zeros((0, 3)) if capture.points is None else capture.points
+    shown, hits = np.zeros(len(points)), np.zeros(len(points))
+    for frame in capture.frames[:: max(1, len(capture.frames) // VOTES)]:
+        lens, pose = frame.lens, frame.camera_to_world
+        local = (points - pose[:3, 3]) @ pose[:3, :3]
+        before = local[:, 2] > 1e-6
+        flat = bend(lens, local[:, :2] / np.where(before, local[:, 2], 1.0)[:, None])
+        columns, rows = np.floor(flat * lens.intrinsics[:2] + lens.intrinsics[2:]).T
+        framed = before & (columns >= 0) & (columns < lens.width) & (rows >= 0) & (rows < lens.height)
+        alpha = cut_out(frame)[..., 3]
+        shown += framed
+        hits[framed] += alpha[rows[framed].astype(int), columns[framed].astype(int)] > 127
+    return points[(shown > 0) & (hits >= ON_PERSON * shown)]
 
 
 def view_of(capture: Capture, index: int, pose: np.ndarray, wish: Wish) -> View:

@@ -1,5 +1,6 @@
 """Axes by reprojection: dots photographed by each format's own convention lie where our cameras say, after import."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from rodin.field.cameras import project
 from rodin.stages.import_captures import READERS, Wish, plan
 from rodin.store.captures.placing import World
 
+NUMBERS = [190.0, 83.0, 57.5, -0.21]
 MIDDLE, SCALE = np.array([3.0, -1.0, 0.5]), 0.4
 MODELS = list(captured.BENDS)
 CASES = [
@@ -66,3 +68,19 @@ def test_shrunk_pictures_too(tmp_path: Path) -> None:
     for index in range(4):
         pixels, _ = project(captured.DOTS, person.camera_to_world[index], person.intrinsics[index])
         assert np.nanmax(np.linalg.norm(captured.centroids(person.picture(index)) - pixels, axis=1)) < 0.5
+
+
+def test_points_off_the_person_do_not_place_it(tmp_path: Path) -> None:
+    """A floor of points beside the person, in sight of every camera, moves neither the middle nor the scale."""
+    dice = np.random.default_rng(0)
+    stands = captured.cameras(6, np.zeros(3), 4.0)
+    captured.write_colmap(tmp_path / "ann", captured.DOTS, stands, "SIMPLE_RADIAL", True)
+    on = captured.DOTS[dice.integers(5, size=200)] + dice.normal(0, 0.005, (200, 3))
+    beside = np.array([0.9, 0.0, 0.0]) + dice.uniform(-0.3, 0.3, (600, 3))
+    captured.write_binary(tmp_path / "ann" / "sparse" / "0", np.concatenate([on, beside]), "SIMPLE_RADIAL", NUMBERS, [])
+    captured.write_colmap(tmp_path / "two", captured.DOTS, stands, "SIMPLE_RADIAL", True)
+    for name in ("images.bin", "cameras.bin"):
+        shutil.copy(tmp_path / "two" / "sparse" / "0" / name, tmp_path / "ann" / "sparse" / "0" / name)
+    (person,) = plan(READERS["colmap"](tmp_path / "ann", False), Wish(64, World(centre=None, scale=None)))
+    assert np.abs(person.placing.centre - np.median(on, axis=0)).max() < 0.05
+    assert person.placing.scale == pytest.approx(0.85 / 0.55, rel=0.15)

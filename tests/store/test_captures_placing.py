@@ -74,7 +74,7 @@ def test_points_tell_middle_and_size_in_spite_of_far_ones() -> None:
     placing = placing_of(AUTO, one)
     placed = placing.scale * (one.points - placing.centre) @ placing.turn.T
     assert np.abs(np.median(placed[:800], axis=0)).max() < 0.05
-    assert 0.9 < np.quantile(np.abs(placed[:800]).max(axis=1), 0.95) < 1.1
+    assert 0.78 < np.quantile(np.abs(placed[:800]).max(axis=1), 0.95) < 0.92
 
 
 def test_no_camera_ends_in_the_box() -> None:

@@ -13,6 +13,7 @@ TURNS = {
 }
 NEAR = 0.5
 FILLED = 0.95
+ROOM = 0.85
 OUTSIDE = 1.02
 FLAT = 0.3
 
@@ -120,13 +121,13 @@ def guess_upright(poses: np.ndarray) -> np.ndarray:
 
 
 def guess_scale(capture: Capture, poses: np.ndarray, turn: np.ndarray, centre: np.ndarray, box: float) -> float:
-    """Our units in one of the capture's: the points near the middle fill the box, or else what a picture shows does.
+    """Our units in one of the capture's: by the points near the middle, else by what a picture shows.
 
     No camera comes to stand in the box.
     """
     near = _near(capture, poses, centre)
     if near is not None:
-        reach = np.quantile(np.abs((near - centre) @ turn.T).max(axis=1), FILLED)
+        reach = np.quantile(np.abs((near - centre) @ turn.T).max(axis=1), FILLED) / ROOM
     else:
         lenses = [frame.lens for frame in capture.frames]
         half = np.array([min(lens.width, lens.height) / (lens.fx + lens.fy) for lens in lenses])
