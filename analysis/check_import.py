@@ -149,7 +149,7 @@ def overlaid(checked: Checked, place: int) -> Image.Image:
 
 def silhouette(hull: np.ndarray, box: float, pose: np.ndarray, lens: np.ndarray) -> np.ndarray:
     """Where a drawn picture shows the hull: [PICTURE_SIDE, PICTURE_SIDE] bool; each cell as a square of its size."""
-    cells = np.argwhere(hull & ~ndimage.binary_erosion(hull))
+    cells = np.argwhere(hull & ~np.asarray(ndimage.binary_erosion(hull), bool))
     pixels, depth = project((cells + 0.5) / len(hull) * 2 * box - box, pose, lens)
     cell = 2 * box / len(hull) * lens[0]
     mask = np.zeros((PICTURE_SIDE, PICTURE_SIDE), bool)
