@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from jobs import cli_data, cli_run, cli_store, cli_use, cli_watch
+from jobs import cli_import, cli_presets, cli_run, cli_store, cli_use, cli_watch
 from jobs.failures import Failed, describe
 
 INTERRUPTED = 130
@@ -24,7 +24,8 @@ app = typer.Typer(
 cli_run.add_to(app)
 cli_watch.add_to(app)
 cli_use.add_to(app)
-cli_data.add_to(app)
+app.add_typer(cli_import.importing, name="import")
+cli_presets.add_to(app)
 cli_store.add_to(app)
 
 

@@ -1,4 +1,4 @@
-"""`rodin import`, `weights` and `presets`: what goes into a run."""
+"""`rodin weights` and `presets`: what a run rests on."""
 
 from __future__ import annotations
 
@@ -8,67 +8,15 @@ from typing import Annotated
 
 import typer
 
-from jobs.late import library
-from jobs.lock import driving
-from jobs.record import check_config, write_config
 from jobs.screen import Screen
 from jobs.weights import KNOWN, fetch, find, rows
 from rodin.presets import PRESETS, describe, preset
 from rodin.presets.toml import to_toml
-from rodin.store.run_folder import RunFolder
 from rodin.store.weights import weights_folder
 
 JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
-RUN = Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]
 
-importing = typer.Typer(help="Bring in captured data.", rich_markup_mode=None)
 weights = typer.Typer(help="Pretrained weights.", rich_markup_mode=None)
-
-
-@importing.command("transforms")
-def import_transforms(
-    source: Annotated[Path, typer.Argument(help="a folder with transforms.json, or of such folders, one a person")],
-    run: Annotated[Path, typer.Option("--run", help="run folder; made where it is not there")],
-    name: Annotated[str, typer.Option("--preset", help="preset of a new run")] = "small",
-    changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one key")] = None,
-    scale: Annotated[float, typer.Option("--scale", help="our units in one of the capture's")] = 1.0,
-    centre: Annotated[str, typer.Option("--centre", metavar="X,Y,Z", help="middle of the head there")] = "0,0,0",
-    up: Annotated[str, typer.Option("--up", help="upward axis of the capture: y or z")] = "y",
-    as_json: JSON = False,
-) -> None:
-    """Bring in NeRF or nerfstudio data as the views of a run.
-
-    \b
-    Example:
-      rodin import transforms captures/ --run runs/mine --preset small --set data.subjects=20
-    """
-    folder = RunFolder(run)
-    config = preset(name, [*(changes or []), "data.source=import"])
-    check_config(folder, config)
-    if not source.exists():
-        raise FileNotFoundError(f"{source}: no such folder; wanted one with transforms.json")
-    screen = Screen(quiet=as_json)
-    module = "rodin.stages.import_transforms"
-    world = library(module, "World")(config.triplane.box, three_numbers(centre), scale, up)
-    write = library(module, "plan_import")(source, config, world)
-    with driving(folder):
-        write_config(folder, config)
-        made = write(folder, screen.meter("import"))
-    screen.clear()
-    if as_json:
-        print(json.dumps(made))
-    else:
-        told = f"{made['people']} people with {made['views']} views each"
-        print(f"{run}: {told}; go on with `rodin run {run}/run.toml --run {run}`")
-
-
-def three_numbers(text: str) -> tuple[float, float, float]:
-    """`X,Y,Z` as numbers."""
-    try:
-        x, y, z = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"--centre got '{text}', wanted three numbers such as 0,1.6,0") from None
-    return x, y, z
 
 
 @weights.command("fetch")
@@ -140,6 +88,5 @@ def presets(
 
 def add_to(app: typer.Typer) -> None:
     """Put these commands on the command line."""
-    app.add_typer(importing, name="import")
     app.add_typer(weights, name="weights")
     app.command()(presets)

@@ -12,7 +12,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     del config, hooks
     raise FileNotFoundError(
         f"{folder.manifest('import', shard)}: no imported views; "
-        f"run `rodin import transforms FOLDER --run {folder.path}` first"
+        f"bring them in with `rodin import`, from a folder of transforms, eg3d or colmap, and --run {folder.path}"
     )
 
 

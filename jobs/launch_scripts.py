@@ -10,7 +10,7 @@ import submitit
 
 from jobs.site import Site
 from jobs.stage import Ask, Stage, whole_minutes
-from jobs.work import Run, deal, element_count, shard_count
+from jobs.work import Run, deal, element_count
 
 
 class ScriptExecutor(submitit.SlurmExecutor):
@@ -120,9 +120,7 @@ def scripts(run: Run) -> list[tuple[str, str]]:
         if not shards:
             continue
         names = []
-        for number, batch in enumerate(
-            batches(stage, run.ask(stage), shards, shard_count(run.config, stage.name), run.site)
-        ):
+        for number, batch in enumerate(batches(stage, run.ask(stage), shards, run.config.shards(stage.name), run.site)):
             before = [job for name in stage.after for job in pending.get(name, [])]
             executor = executor_for(run, batch, "UID", before)
             names.append(f"JOBID_OF_{stage.name}_{number}")

@@ -16,7 +16,7 @@ from jobs.launch_task import Element
 from jobs.ledger import Submission, enter, submissions
 from jobs.stage import Ask, Stage
 from jobs.warm import Task
-from jobs.work import Run, shard_count
+from jobs.work import Run
 from rodin.store.run_folder import RunFolder
 
 CURABLE = (slurm_client.TIME, slurm_client.MEMORY, slurm_client.NODE, "PREEMPTED", "BOOT_FAIL")
@@ -52,7 +52,7 @@ class SlurmLauncher:
             shards = [shard for shard in self.run.missing(stage) if shard not in in_flight]
             if not shards:
                 continue
-            total = shard_count(self.run.config, stage.name)
+            total = self.run.config.shards(stage.name)
             more_time, _ = self.factor.get(stage.name, (1.0, 1.0))
             for batch in batches(stage, self._ask(stage), shards, total, self.run.site, more_time):
                 before = [job for name in stage.after for job in jobs.get(name, [])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.progress import duration
-from jobs.work import Run, element_count, shard_count
+from jobs.work import Run, element_count
 
 COLUMNS = ("stage", "after", "done", "work", "elements", "ranks", "cpus", "gpus", "memory", "time", "hours", "disk")
 
@@ -18,7 +18,7 @@ def plan_rows(run: Run) -> list[dict]:
     """
     rows = []
     for stage in run.stages:
-        ask, shards = run.ask(stage), shard_count(run.config, stage.name)
+        ask, shards = run.ask(stage), run.config.shards(stage.name)
         left = len(run.missing(stage))
         elements = element_count(shards, ask.minutes / shards, run.site)
         at_once = min(elements, run.site.throttle)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from jobs.progress import duration, line, read_progress
-from jobs.work import Run, shard_count
+from jobs.work import Run
 
 TERMINAL_SECONDS = 0.5
 FILE_SECONDS = 10.0
@@ -81,4 +81,4 @@ class Screen:
 
 def name(run: Run, state: dict) -> str:
     """A shard's name, as short as it is clear."""
-    return state["stage"] if shard_count(run.config, state["stage"]) == 1 else f"{state['stage']} {state['shard']}"
+    return state["stage"] if run.config.shards(state["stage"]) == 1 else f"{state['stage']} {state['shard']}"

@@ -12,7 +12,7 @@ from jobs.ledger import Submission, submissions
 from jobs.lock import born, driver
 from jobs.progress import line, read_progress
 from jobs.record import read_config
-from jobs.work import missing, shard_count
+from jobs.work import missing
 from rodin.store.run_folder import RunFolder
 
 FRESH_SECONDS = 60.0
@@ -54,7 +54,7 @@ def status(folder: RunFolder) -> list[StageStatus]:
     facts = _Facts(folder, sent, queued, ended)
     found = []
     for stage in graph(config, extra):
-        shards, left = shard_count(config, stage.name), len(missing(folder, config, stage.name))
+        shards, left = config.shards(stage.name), len(missing(folder, config, stage.name))
         state, note = facts.of(stage.name, shards, left)
         found.append(StageStatus(stage.name, shards - left, shards, state, note, tuple(sorted(facts.jobs(stage.name)))))
     return found

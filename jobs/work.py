@@ -58,12 +58,7 @@ class Run:
 def missing(folder: RunFolder, config: Config, name: str) -> list[int]:
     """Shards of a stage without a manifest."""
     present = {path.stem for path in folder.stage(name).glob("[0-9]*.json")}
-    return [shard for shard in range(shard_count(config, name)) if f"{shard:05d}" not in present]
-
-
-def shard_count(config: Config, name: str) -> int:
-    """Shards of a stage; imported views are sharded as rendered ones are."""
-    return config.shards("render" if name == "import" else name)
+    return [shard for shard in range(config.shards(name)) if f"{shard:05d}" not in present]
 
 
 def deal(shards: Sequence[int], elements: int) -> list[tuple[int, ...]]:

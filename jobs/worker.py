@@ -23,7 +23,6 @@ from jobs.lock import born
 from jobs.progress import Meter
 from jobs.record import read_config
 from jobs.site import as_root, mpiexec
-from jobs.work import shard_count
 from rodin.config import Config
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.store import results
@@ -212,7 +211,7 @@ def main(arguments: Sequence[str]) -> int:
     die_with_driver()
     try:
         config = read_config(RunFolder(run_dir))
-        shards = [int(shard) for shard in arguments[2:]] or list(range(shard_count(config, stage)))
+        shards = [int(shard) for shard in arguments[2:]] or list(range(config.shards(stage)))
         check_stage(config, stage, shards)
         run_stage(run_dir, stage, shards, place_of_environment(), stop)
     except (ValueError, FileNotFoundError) as error:
@@ -233,7 +232,7 @@ def check_stage(config: Config, stage: str, shards: Sequence[int]) -> None:
     names = [page.name for page in PAGES]
     if stage not in names:
         raise ValueError(f"unknown stage '{stage}'; there are {', '.join(names)}")
-    count = shard_count(config, stage)
+    count = config.shards(stage)
     if any(shard >= count for shard in shards):
         raise ValueError(f"stage '{stage}' has shards 0 to {count - 1}, got {max(shards)}")
 

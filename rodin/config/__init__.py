@@ -94,8 +94,10 @@ class Config(Section):
 
     def shards(self, stage: str) -> int:
         """How many independent pieces of work a stage has; 1 for a stage that is no array."""
+        views = _parts(self.data.subjects + self.data.held_out, self.data.shard_subjects)
         return {
-            "render": _parts(self.data.subjects + self.data.held_out, self.data.shard_subjects),
+            "render": views,
+            "import": views,
             "fit": _parts(self.data.subjects, self.data.shard_subjects),
             "sample": _parts(self.sample_count(), self.sample.shard_samples),
             "sweep-cfg": len(self.sweeps.guidance_scales)
@@ -106,8 +108,8 @@ class Config(Section):
         }.get(stage, 1)
 
     def subjects_of(self, stage: str, shard: int) -> list[str]:
-        """The people in one shard of `render` or `fit`."""
-        people = self.data.subjects + (self.data.held_out if stage == "render" else 0)
+        """The people in one shard of `render`, `import` or `fit`."""
+        people = self.data.subjects + (self.data.held_out if stage in ("render", "import") else 0)
         size = self.data.shard_subjects
         return _ids(range(people)[shard * size : (shard + 1) * size])
 

@@ -13,7 +13,8 @@ from jobs.cli import app, status_of
 
 COMMANDS = [
     *("run", "plan", "sweep", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
-    *("presets", "import transforms", "store verify", "store info", "store repair", "weights fetch"),
+    *("presets", "import transforms", "import eg3d", "import colmap"),
+    *("store verify", "store info", "store repair", "weights fetch"),
 ]
 
 
@@ -63,6 +64,16 @@ MISTAKES = {
     "sweep too early": (["sweep", "views", "--run", "runs/tiny"], "reads 'decoder', which is not done"),
     "unknown weights": (["weights", "fetch", "clipp"], "unknown weights 'clipp'; there are clip, lpips"),
     "import from nowhere": (["import", "transforms", "nowhere", "--run", "runs/i"], "nowhere: no such folder"),
+    "labels nowhere": (
+        ["import", "eg3d", "nowhere", "--check", "a.png"],
+        "nowhere: no such folder; wanted one",
+    ),
+    "model nowhere": (["import", "colmap", "runs", "--run", "runs/i"], "runs: neither has a COLMAP model"),
+    "no run, no check": (["import", "colmap", "runs"], "--run is missing"),
+    "scale no number": (["import", "eg3d", "runs", "--run", "runs/i", "--scale", "x"], "--scale got 'x', wanted a num"),
+    "centre no numbers": (["import", "eg3d", "runs", "--run", "runs/i", "--centre", "1,2"], "wanted three numbers"),
+    "up unknown": (["import", "eg3d", "runs", "--run", "runs/i", "--up", "x"], "up: got 'x', wanted one of y, z, auto"),
+    "background unknown": (["import", "eg3d", "runs", "--check", "a.png", "--background", "sky"], "background 'sky'"),
 }
 
 

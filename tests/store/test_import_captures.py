@@ -12,10 +12,14 @@ from rodin.config import Config
 from rodin.config.data import Data
 from rodin.config.fitting import Fit
 from rodin.field.cameras import project
-from rodin.stages.import_transforms import World, import_transforms, plan_import, view_order
+from rodin.stages.import_captures import Wish, plan, plan_import, view_order, write
+from rodin.store.captures.alpha import Alpha
+from rodin.store.captures.capture import Capture, Frame
+from rodin.store.captures.lens import Lens
+from rodin.store.captures.placing import World, placing_of
+from rodin.store.captures.transforms import captures
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
-from rodin.store.squares import area_shares, square, square_intrinsics
 
 POINT = np.array([0.3, -0.2, 0.4])
 WIDTH, HEIGHT, VIEWS = 48, 40, 6
@@ -56,6 +60,10 @@ def capture(folder: Path, views: int = VIEWS, size: tuple[int, int] = (WIDTH, HE
     return content
 
 
+def import_transforms(source: Path, run: RunFolder, *, shard_subjects: int = 64, **wish) -> dict:
+    return write(plan(captures(source), Wish(**wish)), shard_subjects, run)
+
+
 def save(folder: Path, content: object) -> None:
     (folder / "transforms.json").write_text(json.dumps(content))
 
@@ -63,7 +71,7 @@ def save(folder: Path, content: object) -> None:
 def test_a_point_falls_where_it_did(tmp_path: Path) -> None:
     content = capture(tmp_path / "ann")
     made = import_transforms(tmp_path / "ann", RunFolder(tmp_path / "run"), resolution=24)
-    assert made == {"people": 1, "views": VIEWS, "shards": 1}
+    assert made == {"people": 1, "views": VIEWS, "shards": 1, "skipped": 0}
     shards = Shards(tmp_path / "run" / "views", "views")
     cameras, intrinsics = shards.read("ann", "camera_to_world"), shards.read("ann", "intrinsics")
     rgba, names = shards.read("ann", "rgba"), shards.meta("ann")["frames"]
@@ -94,9 +102,10 @@ def test_a_moved_and_scaled_world(tmp_path: Path) -> None:
 def test_a_world_with_z_up_is_turned_upright() -> None:
     before = np.eye(4)
     before[:3, 3] = (1.0, -4.0, 2.0)
-    assert World(up="z").place(before)[:3, 3].tolist() == [1.0, 2.0, 4.0]
-    turned = World(up="z").place(before)[:3, :3]
-    assert np.linalg.det(turned) == pytest.approx(1.0)
+    frame = Frame(Path("a.png"), before, Lens(8, 8, 9.0, 9.0, 4.0, 4.0))
+    after = placing_of(World(up="z"), Capture(Path(), Path(), [frame])).pose(before)
+    assert after[:3, 3].tolist() == [1.0, 2.0, 4.0]
+    assert np.linalg.det(after[:3, :3]) == pytest.approx(1.0)
 
 
 def test_angles_and_each_frames_own_numbers(tmp_path: Path) -> None:
@@ -130,7 +139,7 @@ def test_many_people_by_folder_name_and_taken_up_again(tmp_path: Path) -> None:
     (tmp_path / "people" / ".cache").mkdir()
     run = RunFolder(tmp_path / "run")
     made = import_transforms(tmp_path / "people", run, resolution=20, shard_subjects=2)
-    assert made == {"people": 3, "views": 6, "shards": 2}
+    assert made == {"people": 3, "views": 6, "shards": 2, "skipped": 0}
     shards = Shards(run.stage("import"), "views")
     assert shards.subjects == ["Zo-B", "ann", "carl"]
     assert shards.meta("Zo-B")["name"] == "Zoë B."
@@ -148,16 +157,19 @@ def test_the_plan_of_a_run(tmp_path: Path) -> None:
         capture(tmp_path / "people" / name)
     data = Data(source="import", subjects=2, held_out=1, views=6, reference_views=2, resolution=32, shard_subjects=2)
     config = Config(preset="tiny", data=data, fit=Fit(held_out_views=1))
-    written = plan_import(tmp_path / "people", config)
+    people = plan_import("transforms", tmp_path / "people", config, World(), Alpha())
     assert not (tmp_path / "run").exists()
+    assert config.shards("import") == config.shards("render") == 2
+    assert config.subjects_of("import", 1) == ["000002"]
     said = []
-    assert written(RunFolder(tmp_path / "run"), lambda *words: said.append(words))["people"] == 3
+    assert write(people, 2, RunFolder(tmp_path / "run"), lambda *words: said.append(words))["shards"] == 2
     assert said == [(0, 3, "000000"), (1, 3, "000001"), (2, 3, "000002")]
     shards = Shards(tmp_path / "run" / "views", "views")
     assert shards.subjects == config.all_subjects()
     assert shards.meta("000002")["name"] == "c"
+    more = config.model_copy(update={"data": data.model_copy(update={"subjects": 3})})
     with pytest.raises(ValueError, match=r"has 3 people, the run wants data.subjects 3 \+ data.held_out 1 = 4"):
-        plan_import(tmp_path / "people", config.model_copy(update={"data": data.model_copy(update={"subjects": 3})}))
+        plan_import("transforms", tmp_path / "people", more, World(), Alpha())
 
 
 def change(content: dict, *path, to) -> dict:
@@ -180,16 +192,22 @@ FAULTS = [
     (lambda content: [1, 2], "transforms.json: got a list, wanted an object"),
     (lambda content: content | {"frames": []}, "transforms.json: 'frames' is empty"),
     (lambda content: change(content, "frames", 2, to="x"), "frame 2: got str, wanted an object"),
-    (lambda content: change(content, "frames", 2, "file_path", to=7), "frame 2: 'file_path' is 7"),
-    (lambda content: change(content, "frames", 2, "file_path", to="images/no"), "frame 2: no picture 'images/no' in"),
+    (lambda content: change(content, "frames", 2, "file_path", to=7), "frame 2: the picture's file is 7"),
+    (
+        lambda content: change(content, "frames", 2, "file_path", to="images/no"),
+        "no picture 'images/no' in .*, 5 of the listed are there; bring them, or leave",
+    ),
     (lambda content: change(content, "frames", 2, "file_path", to="../out.png"), "'../out.png' lies outside"),
     (
         lambda content: change(content, "frames", 2, "file_path", to="rgb.png"),
-        "rgb.png: a picture without transparency",
+        "rgb.png: no transparency, so nothing tells the person",
     ),
     (lambda content: change(content, "frames", 2, "file_path", to="torn.png"), "torn.png: not a picture that can be"),
     (lambda content: change(content, "frames", 2, "file_path", to="text.png"), "text.png: not a picture that can be"),
-    (lambda content: change(content, "frames", 2, "file_path", to="small.png"), "48 x 40 (000.png) and 30 x 30 (small"),
+    (
+        lambda content: change(content, "frames", 2, "file_path", to="small.png"),
+        "small.png: pictures of 30 x 30, wanted 32; set data.resolution lower",
+    ),
     (lambda content: change(content, "frames", 1, "transform_matrix", to=matrix()[:3]), "frame 1: .*shape [3, 4]"),
     (lambda content: change(content, "frames", 1, "transform_matrix", to=[[1, 2], [3]]), "frame 1: .*shape [0]"),
     (lambda content: change(content, "frames", 1, "transform_matrix", to=None), "frame 1: .*shape []"),
@@ -203,14 +221,24 @@ FAULTS = [
         lambda content: change(content, "frames", 1, "transform_matrix", to=matrix(m00=-1.0)),
         "not a rotation and a place",
     ),
-    (lambda content: content | {"k1": 0.01}, "frame 0: lens distortion k1 = 0.01, wanted 0; undistort"),
-    (lambda content: change(content, "frames", 3, "p2", to=-1e-3), "frame 3: lens distortion p2"),
-    (lambda content: content | {"camera_model": "OPENCV_FISHEYE"}, "camera_model 'OPENCV_FISHEYE', wanted a pinhole"),
+    (lambda content: content | {"k4": 0.01}, "frame 0: a perspective lens with k4 = 0.01, wanted 0; undistort"),
+    (lambda content: content | {"k2": "x"}, "frame 0: 'k2' is 'x', wanted a number"),
+    (lambda content: content | {"k1": -3.0}, "000.png': its distortion (k1 -3) folds the picture over itself; check"),
+    (
+        lambda content: content | {"camera_model": "OPENCV_FISHEYE", "p1": 0.1},
+        "a fisheye lens with p1 = 0.1, wanted 0",
+    ),
+    (lambda content: content | {"camera_model": "EQUIRECTANGULAR"}, "camera_model 'EQUIRECTANGULAR', wanted one of"),
+    (lambda content: change(content, "frames", 3, "mask_path", to="no.png"), "frame 3: no mask 'no.png' in"),
+    (
+        lambda content: change(content, "frames", 3, "mask_path", to="small.png"),
+        "no mask for '000.png', as others have",
+    ),
     (lambda content: {"frames": content["frames"]}, "frame 0: no 'camera_angle_x' and no 'fl_x'"),
     (lambda content: {"frames": content["frames"], "camera_angle_x": 4.0}, "'camera_angle_x' is 4.0, wanted radians"),
     (lambda content: content | {"fl_x": -3}, "'fl_x' is -3.0, wanted pixels over 0"),
     (lambda content: content | {"cx": "middle"}, "'cx' is 'middle', wanted a number"),
-    (lambda content: content | {"w": 96}, "'w' is 96, the picture has 48 pixels"),
+    (lambda content: content | {"w": 96}, "'w' is 96.0, the picture has 48 pixels"),
     (lambda content: content | {"captions": "short"}, "'captions' is 'short', wanted a list of texts"),
     (
         lambda content: change(content, "frames", 1, "transform_matrix", to=matrix(m23=0.5)),
@@ -234,7 +262,7 @@ def test_every_fault_is_one_clear_line(tmp_path: Path, spoil, message: str) -> N
     save(folder, spoil(content))
     pattern = ".*".join(map(re_escape, message.split(".*")))
     with pytest.raises((ValueError, FileNotFoundError), match=pattern) as problem:
-        import_transforms(tmp_path / "people", RunFolder(tmp_path / "run"), resolution=16)
+        import_transforms(tmp_path / "people", RunFolder(tmp_path / "run"), resolution=32)
     assert "\n" not in str(problem.value)
     assert str(folder) in str(problem.value)
     assert not (tmp_path / "run").exists()
@@ -267,24 +295,4 @@ def test_wrong_sources_are_told(tmp_path: Path) -> None:
     (tmp_path / "people" / "a-b" / "transforms.json").write_text("{")
     with pytest.raises(ValueError, match="a-b.transforms.json: not readable as JSON"):
         import_transforms(tmp_path / "people" / "a-b", run, resolution=16)
-    for wrong in ({"up": "x"}, {"scale": 0.0}, {"centre": (0.0, float("nan"), 0.0)}):
-        with pytest.raises(ValueError, match="wanted"):
-            World(**wrong)
     assert not run.path.exists()
-
-
-def test_pictures_shrink_by_area(tmp_path: Path) -> None:
-    chance = np.random.default_rng(0)
-    rgba = chance.integers(0, 256, (30, 42, 4), dtype=np.uint8)
-    Image.fromarray(rgba).save(tmp_path / "a.png")
-    padded = np.zeros((42, 42, 4))
-    padded[6:36] = rgba
-    padded[..., :3] *= padded[..., 3:] / 255.0
-    blocks = padded.reshape(14, 3, 14, 3, 4).mean(axis=(1, 3))
-    wanted = np.concatenate([blocks[..., :3] * 255 / np.maximum(blocks[..., 3:], 1e-6), blocks[..., 3:]], axis=-1)
-    np.testing.assert_allclose(square(tmp_path / "a.png", 14), wanted, atol=0.51)
-    for side, resolution in ((42, 20), (7, 7), (100, 33)):
-        shares = area_shares(side, resolution)
-        np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-5)
-        np.testing.assert_allclose(shares.sum(axis=0), resolution / side, rtol=1e-5)
-    np.testing.assert_allclose(square_intrinsics(np.array([70.0, 66, 21, 15]), 30, 42, 14), [70 / 3, 22, 7, 7])

@@ -1,0 +1,1 @@
+"""Captured people: one reader a format gives the same `Capture`; everything after that is shared."""

@@ -1,0 +1,159 @@
+"""Telling a person from the background by colour: two mixtures of Gaussians, one learned along the pictures' edges.
+
+Letters: K components of weight w_k, mean m_k [3] and covariance S_k [3, 3] over CIE L*a*b* colours;
+p(colour) = sum_k w_k N(colour; m_k, S_k). A pixel is the person's where log p_person > log p_background, averaged over
+its neighbours; then gaps are closed and small islands dropped.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+from scipy.cluster.vq import kmeans2
+from skimage import measure
+from skimage.color import rgb2lab
+
+LONGEST = 384
+EDGE = 0.04
+PIXELS = 20_000
+COMPONENTS = 6
+ROUNDS = 12
+LEAST_VARIANCE = 4.0
+RARE = 0.02
+FAR = 8.0
+SURE = 6.0
+SMOOTH = 1.5
+GAP = 3
+ISLAND = 0.1
+NEAR_COLOUR, OTHER_COLOUR = 0.04, 0.12
+
+
+class Mixture(NamedTuple):
+    """Gaussians over colours: log weights [K], means [K, 3], inverse covariances [K, 3, 3], their log determinants."""
+
+    log_weights: np.ndarray
+    means: np.ndarray
+    precisions: np.ndarray
+    log_dets: np.ndarray
+
+
+def learn(pictures: Iterable[np.ndarray]) -> tuple[Mixture, Mixture]:
+    """The colours of the background and of the person over all pictures of a capture.
+
+    The background is what lies along the upper edge and the sides but their lowest quarter, where a bust may reach; the
+    person is first whatever is unlike it.
+
+    Args:
+        pictures: rgb uint8 [H, W, 3] each.
+
+    Raises:
+        ValueError: nothing in the pictures differs from their edges.
+    """
+    small = [lab(reduced(picture)) for picture in pictures]
+    edges = np.concatenate([colours[_edge(colours.shape[0], colours.shape[1])] for colours in small])
+    background = fit_mixture(_some(edges))
+    likely = np.quantile(log_density(background, _some(edges)), RARE) - FAR
+    everything = _some(np.concatenate([colours.reshape(-1, 3) for colours in small]), 4 * PIXELS)
+    unlike = everything[log_density(background, everything) < likely]
+    if len(unlike) < 10 * COMPONENTS:
+        raise ValueError("--background border: nothing in the pictures differs from their edges in colour; give masks")
+    return background, fit_mixture(unlike)
+
+
+def apart_from_border(picture: np.ndarray, background: Mixture, person: Mixture) -> np.ndarray:
+    """Alpha [H, W] uint8 of a picture [H, W, 3] uint8 by the models of `learn`."""
+    colours = lab(reduced(picture))
+    evidence = log_density(person, colours) - log_density(background, colours)
+    mask = ndimage.gaussian_filter(evidence.clip(-SURE, SURE), SMOOTH) > 0
+    height, width = picture.shape[:2]
+    return enlarged(whole(mask), height, width)
+
+
+def apart_from_colour(picture: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Alpha [H, W] uint8 of a picture [H, W, 3] uint8 before one colour [3]; inside the person it stays."""
+    distance = np.abs(picture.astype(np.float32) - colour.astype(np.float32)).max(axis=-1) / 255
+    soft = ((distance - NEAR_COLOUR) / (OTHER_COLOUR - NEAR_COLOUR)).clip(0, 1)
+    inner = ndimage.binary_erosion(ndimage.binary_fill_holes(distance > NEAR_COLOUR), iterations=2)
+    return np.rint(255 * np.maximum(soft, inner)).astype(np.uint8)
+
+
+def whole(mask: np.ndarray) -> np.ndarray:
+    """A mask with its gaps and holes closed and its small islands dropped, [H, W] bool."""
+    ball = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), GAP)
+    mask = ndimage.binary_closing(ndimage.binary_opening(np.pad(mask, 2 * GAP)), ball)
+    mask = np.asarray(ndimage.binary_fill_holes(mask))[2 * GAP : -2 * GAP, 2 * GAP : -2 * GAP]
+    labels = np.asarray(measure.label(mask), np.int64)
+    sizes = np.bincount(labels.ravel())[1:]
+    return np.isin(labels, 1 + np.flatnonzero(sizes >= ISLAND * sizes.max(initial=0)))
+
+
+def fit_mixture(colours: np.ndarray, components: int = COMPONENTS) -> Mixture:
+    """Expectation-maximisation from k-means; the same for the same colours.
+
+    Args:
+        colours: [M, 3], L*a*b*.
+        components: K.
+    """
+    _, nearest = kmeans2(colours, components, minit="++", rng=np.random.default_rng(0))
+    shares = np.eye(components)[nearest]
+    for _ in range(ROUNDS):
+        mixture = _maximise(colours, shares)
+        logs = _log_each(mixture, colours)
+        shares = np.exp(logs - np.logaddexp.reduce(logs, axis=-1, keepdims=True))
+    return _maximise(colours, shares)
+
+
+def log_density(mixture: Mixture, colours: np.ndarray) -> np.ndarray:
+    """log p of colours [..., 3]; [...] float64."""
+    return np.logaddexp.reduce(_log_each(mixture, colours), axis=-1)
+
+
+def lab(picture: np.ndarray) -> np.ndarray:
+    """A picture [H, W, 3] uint8 as L*a*b* colours."""
+    return rgb2lab(picture)
+
+
+def reduced(picture: np.ndarray) -> np.ndarray:
+    """A picture at most LONGEST pixels long: enough to see a person by, and quick."""
+    height, width = picture.shape[:2]
+    factor = LONGEST / max(height, width)
+    if factor >= 1:
+        return picture
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
+def enlarged(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A mask [h, w] bool as alpha uint8 of a picture's own size, its edge softened by the enlarging."""
+    picture = Image.fromarray(mask.astype(np.uint8) * 255)
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _edge(height: int, width: int) -> np.ndarray:
+    band = max(1, round(EDGE * max(height, width)))
+    edge = np.zeros((height, width), bool)
+    edge[:band] = True
+    edge[: 3 * height // 4, :band] = edge[: 3 * height // 4, -band:] = True
+    return edge
+
+
+def _some(colours: np.ndarray, count: int = PIXELS) -> np.ndarray:
+    return colours[:: max(1, len(colours) // count)]
+
+
+def _maximise(colours: np.ndarray, shares: np.ndarray) -> Mixture:
+    counts = shares.sum(axis=0) + 1e-6
+    means = shares.T @ colours / counts[:, None]
+    apart = colours[:, None] - means
+    covariances = np.einsum("mk,mki,mkj->kij", shares, apart, apart) / counts[:, None, None]
+    covariances += LEAST_VARIANCE * np.eye(3)
+    log_dets = np.linalg.slogdet(covariances)[1]
+    return Mixture(np.log(counts / counts.sum()), means, np.linalg.inv(covariances), log_dets)
+
+
+def _log_each(mixture: Mixture, colours: np.ndarray) -> np.ndarray:
+    apart = colours[..., None, :] - mixture.means
+    squares = np.einsum("...ki,kij,...kj->...k", apart, mixture.precisions, apart)
+    return mixture.log_weights - 0.5 * (squares + mixture.log_dets + 3 * np.log(2 * np.pi))
