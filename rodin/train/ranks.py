@@ -91,8 +91,10 @@ class Ranks:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.world > 1 and dist.is_initialized():
-            if error is None:  # rank 0 holds the store they met at: it must not leave while others still use it
-                self.barrier()
+            if error is None:
+                # Rank 0 holds the store they met at: it must not leave while others still use it. No reduction here:
+                # gloo's thread may drop its tensor, a Python object, while Python ends already, and abort the process.
+                dist.barrier()
             dist.destroy_process_group()
 
     def sum_(self, tensors: Iterable[torch.Tensor]) -> None:
