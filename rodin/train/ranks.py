@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +16,7 @@ import torch.distributed as dist
 T = TypeVar("T")
 CPU = torch.device("cpu")
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+PARTING = 0.1  # seconds
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,11 @@ class Ranks:
     ) -> None:
         if self.world > 1 and dist.is_initialized():
             if error is None:
-                # Rank 0 holds the store they met at: it must not leave while others still use it. No reduction here:
-                # gloo's thread may drop its tensor, a Python object, while Python ends already, and abort the process.
+                # Rank 0 holds the store they met at: it must not leave while others still use it.
                 dist.barrier()
+            # Gloo's threads drop the last tensors, Python's objects, a moment after their reduction is done: were
+            # Python to end first, that would abort the process.
+            time.sleep(PARTING)
             dist.destroy_process_group()
 
     def sum_(self, tensors: Iterable[torch.Tensor]) -> None:
