@@ -8,6 +8,7 @@ import io
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 from jobs import slurm_client
 from jobs.failures import Failed, Failure, failures, forget, record
@@ -19,7 +20,8 @@ from jobs.warm import Task
 from jobs.work import Run
 from rodin.store.run_folder import RunFolder
 
-CURABLE = (slurm_client.TIME, slurm_client.MEMORY, slurm_client.NODE, "PREEMPTED", "BOOT_FAIL")
+# FAILED is here for what dies outside Python, in MPI's or the node's hands: what our code finds wrong is on record.
+CURABLE = (slurm_client.TIME, slurm_client.MEMORY, slurm_client.NODE, "PREEMPTED", "BOOT_FAIL", "FAILED")
 MORE = 2.0  # how much more time or memory a stage is given that ran out of it
 
 
@@ -169,48 +171,58 @@ class SlurmLauncher:
         return [failure for failure in failures(self.run.folder) if failure.stage in wanted]
 
     def _again(self, sent: list[Submission]) -> bool:
-        """Whether a further try may help: by the cause of each stage's end; what cannot is put on record."""
+        """Whether a further try may help: by the cause of each job's end; what cannot is put on record."""
         states = slurm_client.ends([one.job_id for one in sent])
-        on_record = {(failure.stage, failure.shard) for failure in self._failures()}
-        whole = {stage.name for stage in self.run.stages if not self.run.missing(stage)}
-        orphaned = any(  # whole, but a process died on its way out: what waited for it was cancelled without need
-            one.stage in whole and states.get(job_id, "COMPLETED") != "COMPLETED"
-            for one in sent
-            for job_id in one.job_ids()
-        )
-        hopeful = False
+        causes: dict[str, set[str]] = {}
         for one in sent:
             for job_id, shards in one.job_ids().items():
-                left = [shard for shard in shards if not self.run.folder.manifest(one.stage, shard).is_file()]
-                fresh = [shard for shard in left if (one.stage, shard) not in on_record]
                 state = states.get(job_id) or states.get(one.job_id, "UNKNOWN")
-                tried = self.tries.get(one.stage, 0) >= self.run.site.retries
-                if fresh and not tried and (state in CURABLE or (state == "CANCELLED" and orphaned)):
-                    hopeful = True
-                    continue
-                if not fresh or state == "CANCELLED":
-                    continue
-                log = self.run.folder.jobs / "logs" / one.stage / f"{job_id}_0_log.out"
-                for shard in fresh:
-                    record(
-                        self.run.folder, Failure(one.stage, shard, "crash", f"job {job_id} ended as {state}", str(log))
-                    )
-        for stage in {one.stage for one in sent} if hopeful else ():
-            self._strengthen(stage, {states.get(job) for one in sent if one.stage == stage for job in one.job_ids()})
-        return hopeful and not any(failure.kind == "user" for failure in self._failures())
+                left = [shard for shard in shards if not self.run.folder.manifest(one.stage, shard).is_file()]
+                if any(
+                    (failure.stage, failure.shard) == (one.stage, shard)
+                    for failure in self._failures()
+                    for shard in left
+                ):
+                    continue  # it said itself what was wrong
+                if state in CURABLE and (not left or self.tries.get(one.stage, 0) < self.run.site.retries):
+                    causes.setdefault(one.stage, set()).add(state)
+                elif left and state != "CANCELLED":
+                    self._record(one.stage, left, job_id, state)
+        for stage, ends in causes.items():
+            self._strengthen(stage, ends)
+        return bool(causes) and not any(failure.kind == "user" for failure in self._failures())
 
-    def _strengthen(self, stage: str, states: set[str | None]) -> None:
-        if not states & set(CURABLE):
+    def _record(self, stage: str, shards: list[int], job_id: str, state: str) -> None:
+        log = self.run.folder.jobs / "logs" / stage / f"{job_id}_0_log.out"
+        for shard in shards:
+            said = f"job {job_id} ended as {state}{last_words(log)}"
+            record(self.run.folder, Failure(stage, shard, "crash", said, str(log)))
+
+    def _strengthen(self, stage: str, ends: set[str]) -> None:
+        causes = ", ".join(sorted(ends))
+        if stage in {whole.name for whole in self.run.stages if not self.run.missing(whole)}:
+            self.tell(f"{stage}: {causes} after its work was done; what waited for it is sent again")
             return
         time_factor, memory_factor = self.factor.get(stage, (1.0, 1.0))
-        if slurm_client.TIME in states:
+        if slurm_client.TIME in ends:
             time_factor *= MORE
-        if slurm_client.MEMORY in states:
+        if slurm_client.MEMORY in ends:
             memory_factor *= MORE
         self.factor[stage] = (time_factor, memory_factor)
         self.tries[stage] = self.tries.get(stage, 0) + 1
-        causes = ", ".join(sorted(state for state in states if state in CURABLE))
         self.tell(f"{stage}: ended by {causes}; sent again with {time_factor:g}x time, {memory_factor:g}x memory")
+
+
+def last_words(log: Path) -> str:
+    """The last line of a log in quotes, after a comma; nothing where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4096))
+            lines = file.read().decode("utf-8", errors="replace").split("\n")
+    except OSError:
+        return ""
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f', its log ending in "{last[:200]}"' if last else ""
 
 
 def remove_orphans(folder: RunFolder, stage: str) -> None:

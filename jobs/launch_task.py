@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 import sys
@@ -15,16 +14,6 @@ import submitit
 from jobs.warm import Task, finished, next_task
 from jobs.worker import Place, StopFlag, die_with_driver, run_stage, under_mpiexec
 from rodin.stages.hooks import Stopped
-
-
-def leave_at_once() -> None:
-    """End this process before C++ takes itself apart: a thread of gloo's that is still about aborts it now and then.
-
-    All is written by then; under Slurm an abort would cancel what waits for this job.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 class Element:
@@ -56,8 +45,6 @@ class Element:
                 requeue(signal.SIGUSR2, None)
                 time.sleep(60)  # rank 0 requeues; the others are ended with it
             raise
-        if "torch.distributed" in sys.modules and "mpi4py.MPI" not in sys.modules:
-            atexit.register(leave_at_once)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """The same again: state is on disk."""

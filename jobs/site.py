@@ -90,7 +90,7 @@ class Site(Record):
     requeues: Count = 10
     """how often a job that ran into its time limit, state saved, is requeued"""
     retries: Count = 1
-    """how often a stage that died of time, memory or a node is sent again, with more of what it lacked"""
+    """how often a stage that died of time, memory, a node or outside Python is sent again, with more of both"""
     signal_seconds: Positive = 90
     """how long before its time limit a job is told to save"""
     poll_seconds: Real = 15.0
@@ -148,7 +148,7 @@ def local_site() -> Site:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return Site(
         name="local",
-        mpi="mpiexec" if mpiexec() else "none",
+        mpi="mpiexec" if mpi_works() else "none",
         cpus_per_node=cpus,
         memory_gb_per_node=memory,
         gpus_per_node=gpus,
@@ -168,18 +168,18 @@ def visible_gpus() -> list[int]:
     return list(range(len(list(folder.iterdir())))) if folder.is_dir() else []
 
 
-@functools.cache
 def mpiexec() -> str | None:
-    """The mpiexec beside our interpreter, else on PATH, if processes it starts find each other; else None."""
-    if importlib.util.find_spec("mpi4py") is None:
-        return None
+    """The mpiexec beside our interpreter, else on PATH; None where there is none."""
     beside = Path(sys.executable).with_name("mpiexec")
-    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("mpiexec")
-    return found if found and _meet(found) else None
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which("mpiexec")
 
 
-def _meet(launcher: str) -> bool:
-    """An mpiexec may be another MPI's than mpi4py finds, or mpi4py may find none: two processes tell."""
+@functools.cache
+def mpi_works() -> bool:
+    """Whether two processes that mpiexec starts meet: it may be another MPI's than mpi4py finds, if it finds any."""
+    launcher = mpiexec()
+    if launcher is None or importlib.util.find_spec("mpi4py") is None:
+        return False
     command = [launcher, "-n", "2", sys.executable, "-c", "from mpi4py import MPI; print(MPI.COMM_WORLD.Get_size())"]
     try:
         done = subprocess.run(command, env=as_root(), capture_output=True, text=True, timeout=30, check=False)

@@ -171,7 +171,7 @@ def under_mpiexec(run_dir: Path, stage: str, shards: Sequence[int], ranks: int, 
     missing = [shard for shard in shards if not RunFolder(run_dir).manifest(stage, shard).is_file()]
     if not missing:
         return
-    command = [str(mpiexec()), "-n", str(ranks), sys.executable, "-m", "jobs.worker", str(run_dir), stage]
+    command = [mpiexec() or "mpiexec", "-n", str(ranks), sys.executable, "-m", "jobs.worker", str(run_dir), stage]
     process = subprocess.Popen(command + [str(shard) for shard in missing], env=as_root())
     told = False
     while process.poll() is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from oracles.obedient import ROOT, Rodin
 
-from jobs.site import mpiexec
+from jobs.site import mpi_works
 
 STAGES = [
     "views",
@@ -188,7 +188,7 @@ def test_an_mpiexec_of_another_mpi_is_not_used(rodin: Rodin):
     assert found.stdout.strip() == "none"
 
 
-@pytest.mark.skipif(mpiexec() is None, reason="no MPI that works; the test extra brings one (mpich)")
+@pytest.mark.skipif(not mpi_works(), reason="no MPI that works; the test extra brings one (mpich)")
 def test_mpi_stage_runs_under_mpiexec(rodin: Rodin):
     done = rodin("run", "tiny", "--stages", "render,decoder,fit,index", "--set", "seed=1", "--run", "runs/mpi")
     assert done.returncode == 0, done.stderr

@@ -125,7 +125,9 @@ def test_nothing_is_sent_twice(slurm: Rodin, cluster: Path):
     assert run(slurm, "--stages", "render").returncode == 0
 
 
-@pytest.mark.parametrize(("state", "accounting"), [("TIMEOUT", "on"), ("OUT_OF_MEMORY", "off"), ("NODE_FAIL", "on")])
+@pytest.mark.parametrize(
+    ("state", "accounting"), [("TIMEOUT", "on"), ("OUT_OF_MEMORY", "off"), ("NODE_FAIL", "on"), ("FAILED", "on")]
+)
 def test_death_of_its_surroundings_is_sent_again(slurm: Rodin, cluster: Path, state: str, accounting: str):
     (cluster / "faults").write_text(f"end fit {state}\n" + ("sacct off\n" if accounting == "off" else ""))
     done = run(slurm, "--stages", SHORT)

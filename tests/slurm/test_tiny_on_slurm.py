@@ -34,11 +34,17 @@ def rows(run: Path, name: str) -> list[dict]:
     return [json.loads(line) for path in files for line in path.read_text().splitlines()]
 
 
+def last_logs(run: Path) -> str:
+    """What a failed run's jobs said last, for who reads only this test's report."""
+    logs = sorted((run / "jobs" / "logs").glob("*/*.out"), key=lambda path: path.stat().st_mtime)[-4:]
+    return "".join(f"\n--- {path}\n{path.read_text()[-2000:]}" for path in logs)
+
+
 def test_tiny_to_its_tables_as_locally(cluster: dict[str, str], tmp_path: Path):
     slurm = Rodin(ROOT, tmp_path, cluster | {"OMP_NUM_THREADS": "1"})
     (tmp_path / "local.toml").write_text(LOCAL)
     far = slurm("run", "tiny", "--run", "far", "--cluster", "slurm", "--site", str(private.SITE), seconds=600)
-    assert far.returncode == 0, far.stderr
+    assert far.returncode == 0, far.stderr + last_logs(tmp_path / "far")
     near = slurm("run", "tiny", "--run", "near", "--site", "local.toml", seconds=600)
     assert near.returncode == 0, near.stderr
     for name in ("fit", "evaluate", "sweep-cfg"):
