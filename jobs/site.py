@@ -90,7 +90,7 @@ class Site(Record):
     requeues: Count = 10
     """how often a job that ran into its time limit, state saved, is requeued"""
     retries: Count = 1
-    """how often a stage that died of time, memory, a node or outside Python is sent again, with more of both"""
+    """how often a stage that died of time, memory, a node or outside Python is sent again"""
     signal_seconds: Positive = 90
     """how long before its time limit a job is told to save"""
     poll_seconds: Real = 15.0
