@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
 
 STAGES = (
@@ -30,7 +31,6 @@ STAGES = (
     "evaluate",
     "report",
 )
-FOLDERS = {"render": "views", "embed": "latents", "fit": "planes", "sample": "samples"}
 STORES = ("views", "latents", "planes", "samples")
 OF_THE_CLOCK = {"seconds", "samples_per_second", "peak_rss_mb"}
 
@@ -70,7 +70,7 @@ def kill_while_at(run: Path, stage: str) -> bool:
 
 def whole(run: Path) -> dict[str, int]:
     """Manifests there are -> when each was made."""
-    folders = [run / FOLDERS.get(stage, stage) for stage in STAGES]
+    folders = [RunFolder(run).stage(stage) for stage in STAGES]
     return {str(path): path.stat().st_mtime_ns for folder in folders for path in sorted(folder.glob("[0-9]*.json"))}
 
 
