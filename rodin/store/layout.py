@@ -115,13 +115,12 @@ def inspect(path: Path) -> Content:
     """Read everything of a sealed shard but its rows.
 
     Raises:
-        StoreError: it is missing, damaged, of another program or of a newer version; names file and next step.
+        FileNotFoundError: it is missing.
+        StoreError: it is damaged, of another program or of a newer version; names file and next step.
     """
     try:
         with h5py.File(path, "r", locking=False) as file:
             return read_content(path, file)
-    except FileNotFoundError:
-        raise StoreError(f"{path}: missing though its manifest is there; {again(path)}") from None
     except StoreError:
         raise
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as problem:

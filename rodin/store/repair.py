@@ -34,35 +34,6 @@ class Damage:
     subjects: list[str] | None
 
 
-def verify(run: RunFolder, progress: Progress | None = None) -> list[str]:
-    """Hold every manifest of a run against what it stands for: shards by their rows, other files by their SHA-256.
-
-    Args:
-        run: the run.
-        progress: told manifests done, manifests in all and the present one's name.
-
-    Returns:
-        one line a problem, each with its next step; empty if all is well.
-    """
-    return [problem for damage in damaged(run, progress) for problem in damage.problems]
-
-
-def repair(run: RunFolder, progress: Progress | None = None) -> list[str]:
-    """Verify a run and withdraw the manifests of what is damaged.
-
-    Args:
-        run: the run.
-        progress: told manifests done, manifests in all and the present one's name.
-
-    Returns:
-        one line a problem; empty if all is well.
-    """
-    found = damaged(run, progress)
-    set_aside(found)
-    sweep(run)
-    return [problem for damage in found for problem in damage.problems]
-
-
 def damaged(run: RunFolder, progress: Progress | None = None, rank: int = 0, size: int = 1) -> list[Damage]:
     """The manifests of a run that do not stand for what is on disk.
 

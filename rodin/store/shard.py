@@ -131,9 +131,7 @@ class ShardWriter:
                 self._publish()
             self._clear()
         except FileNotFoundError as problem:
-            raise StoreError(
-                f"{self.path}: another attempt has taken this shard over; leave it to that one"
-            ) from problem
+            raise self._taken_over() from problem
         except OSError as problem:
             raise disk_error(self.path, problem, self._size()) from problem
 
@@ -189,6 +187,8 @@ class ShardWriter:
             self._write_line(attempts.header(self.kind, self._rows))
             for source in earlier:
                 self._adopt(source)
+        except FileNotFoundError as problem:
+            raise self._taken_over() from problem
         except OSError as problem:
             self._discard()
             raise disk_error(self.path, problem, self._size()) from problem
@@ -250,8 +250,7 @@ class ShardWriter:
         self.done[subject] = attempts.Record(subject, row, checksums, meta)
 
     def _put(self, row: int, arrays: Mapping[str, np.ndarray]) -> None:
-        for name, array in arrays.items():
-            rows = self._rows[name]
+        for rows, array in ((self._rows[name], array) for name, array in arrays.items()):
             write_at(self._handle, as_bytes(array), rows.offset + row * rows.bytes)
 
     def _write_line(self, content: dict[str, Any]) -> None:
@@ -288,9 +287,14 @@ class ShardWriter:
             leftover.unlink(missing_ok=True)
         fsync_folder(self.folder)
 
+    def _taken_over(self) -> StoreError:
+        """Our files are gone: only another attempt removes them, once it has our rows or has published the shard."""
+        self._discard()
+        return StoreError(f"{self.path}: another attempt has taken this shard over; leave it to that one")
+
     def _discard(self) -> None:
-        """Nothing was won yet: leave nothing behind."""
+        """Nothing here is of use to another attempt: leave nothing behind."""
         self.close()
         with suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
-            self._temporary.with_suffix(".jsonl").unlink(missing_ok=True)
+            for suffix in (".h5", ".jsonl", ".packed"):
+                self._temporary.with_suffix(suffix).unlink(missing_ok=True)

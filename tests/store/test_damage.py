@@ -9,7 +9,7 @@ import pytest
 from oracles.shards import SHAPES, fill, ids, person, publish
 
 from rodin.store import layout, manifest
-from rodin.store.repair import repair, verify
+from rodin.store.repair import damaged, set_aside
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards, ShardWriter, StoreError
 
@@ -124,7 +124,9 @@ def test_repair_sets_damaged_shards_aside(tmp_path: Path) -> None:
     flip(folder / "00001.h5", offset_of(folder / "00001.h5", "planes", 3))
     flip(folder / "00002.json", 30)
     said = []
-    assert verify(run, lambda *words: said.append(words)) == repair(run)
+    found = damaged(run, lambda *words: said.append(words))
+    assert [one.subjects for one in found] == [["000007"], []]
+    set_aside(found)
     assert said == [(0, 3, "planes/00000"), (1, 3, "planes/00001"), (2, 3, "planes/00002")]
     assert [path.name for path in sorted(folder.glob("*.json"))] == ["00000.json"]
     for shard, missing in ((1, ["000007"]), (2, [])):
@@ -133,7 +135,7 @@ def test_repair_sets_damaged_shards_aside(tmp_path: Path) -> None:
             fill(writer)
             writer.publish()
     assert Shards(folder, "planes").verify() == []
-    assert repair(run) == []
+    assert damaged(run) == []
 
 
 def test_repair_knows_what_else_a_manifest_stands_for(tmp_path: Path) -> None:
@@ -146,17 +148,14 @@ def test_repair_knows_what_else_a_manifest_stands_for(tmp_path: Path) -> None:
     publish(run.stage("sweep-cfg"))
     (run.jobs / "x").mkdir(parents=True)
     (run.jobs / "00000.json").write_text("{}")
-    assert verify(run) == []
+    assert damaged(run) == []
     flip(run.stage("base") / "model.pt", 0)
     flip(run.shard("embed", 1), 4000)
     os.truncate(run.shard("sweep-cfg", 0), 5000)
-    problems = verify(run)
-    assert {Path(problem.split(":")[0].split(",")[0]).parent.name for problem in problems} == {
-        "base",
-        "latents",
-        "sweep-cfg",
-    }
-    assert repair(run) == problems
+    found = damaged(run)
+    assert {one.path.parent.name for one in found} == {"base", "latents", "sweep-cfg"}
+    assert all(one.problems for one in found)
+    set_aside(found)
     assert not any(manifest.complete(run.manifest(stage)) for stage in ("base", "embed", "sweep-cfg"))
     assert manifest.complete(run.manifest("prior"))
 
@@ -166,5 +165,5 @@ def test_repair_leaves_another_versions_run_alone(tmp_path: Path) -> None:
     path = publish(run.stage("fit")) / "00000.json"
     manifest.publish(path, manifest.read(path) | {"version": 9})
     with pytest.raises(StoreError, match="a newer rodin"):
-        repair(run)
+        damaged(run)
     assert path.exists()

@@ -6,13 +6,16 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 from oracles.shards import SHAPES, fill, ids, person, publish
 
-from rodin.store import manifest
+from rodin.store import layout, manifest, sealed
+from rodin.store import shard as shard_module
 from rodin.store.shard import Shards, ShardWriter, StoreError
 
 VIEWS = {"rgba": (5, 6, 7, 4), "camera_to_world": (5, 4, 4), "intrinsics": (5, 4)}
@@ -164,6 +167,44 @@ def test_an_orphan_that_was_overtaken_twice_gives_way(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00000.h5", "00000.json"]
     for writer in attempts:
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("module", "step", "after"),
+    [
+        (layout, "create", True),
+        (layout, "seal", False),
+        (layout, "seal", True),
+        (sealed, "check", False),
+        (shard_module, "put_in_place", False),
+    ],
+)
+def test_an_attempt_whose_files_vanish_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str, after: bool
+) -> None:
+    taken = False
+
+    def attempt() -> None:
+        with ShardWriter(tmp_path, 0, "planes", ids(4), SHAPES) as writer:
+            fill(writer)
+            writer.publish()
+
+    def overtaken(*arguments: Any) -> Any:
+        nonlocal taken
+        first, taken = not taken, True
+        if first and not after:
+            attempt()
+        answer = before(*arguments)
+        if first and after:
+            attempt()
+        return answer
+
+    before = getattr(module, step)
+    monkeypatch.setattr(module, step, overtaken)
+    with pytest.raises(StoreError, match="another attempt has taken this shard over; leave it to that one"):
+        attempt()
+    assert Shards(tmp_path, "planes").verify() == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000.h5", "00000.json"]
 
 
 def test_rows_of_another_shape_are_not_adopted(tmp_path: Path) -> None:
