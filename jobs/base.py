@@ -1,8 +1,8 @@
 """`base`: the base diffusion model of low-resolution tri-planes; ranks share the batch."""
 
-from jobs.costs import base_flops, samples_seen
+from jobs.costs import FLOPS, base_flops, samples_seen, training_flops
 from jobs.site import Site
-from jobs.stage import Ask, Stage, train_ask
+from jobs.stage import Amount, Ask, Stage, train_ask
 from rodin.config import Config
 
 
@@ -19,5 +19,12 @@ def _work(config: Config) -> str:
 
 
 STAGE = Stage(
-    "base", "rodin.stages.base", ("index", "embed"), "train", _ask, _work, lambda config: 4e3 * config.base.channels**2
+    "base",
+    "rodin.stages.base",
+    ("index", "embed"),
+    "train",
+    _ask,
+    _work,
+    lambda config: 4e3 * config.base.channels**2,
+    Amount(FLOPS, lambda config: training_flops(config.base.training, base_flops(config))),
 )

@@ -17,6 +17,7 @@ from jobs.graph import NAMES, chosen, graph
 from jobs.late import library
 from jobs.lock import driving
 from jobs.plan import plan_rows, plan_text
+from jobs.rates import read_rates
 from jobs.record import check_config, read_config, write_config
 from jobs.screen import Screen
 from jobs.site import Site, load_site, local_site
@@ -36,6 +37,10 @@ SET = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", hel
 STAGES = Annotated[str, typer.Option("--stages", help="only these, separated by commas")]
 CLUSTER = Annotated[str, typer.Option("--cluster", help="local or slurm")]
 SITE = Annotated[Path | None, typer.Option("--site", help="site file, slurm/sites/NAME.toml; needed with slurm")]
+RATES = Annotated[
+    list[Path] | None,
+    typer.Option("--rates", metavar="PATH", help="a run, or a bench's --json, whose speeds count; may be repeated"),
+]
 JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 
 
@@ -183,17 +188,24 @@ def plan(
     stages: STAGES = "",
     cluster: CLUSTER = "local",
     site: SITE = None,
+    rates: RATES = None,
     as_json: JSON = False,
 ) -> None:
     """Print the stages with work, ranks, hours and disk; submit and write nothing.
+
+    Every figure says where it is from: measured (this very work was timed), scaled (other work was, on such cores
+    or GPUs), given (by the site file) or estimated (our guess). So first run a little on the machine itself, then plan:
 
     \b
     Examples:
       rodin plan demo
       rodin plan paper --cluster slurm --site slurm/sites/example.toml
+      rodin plan paper --cluster slurm --site mine.toml --rates runs/small
+      rodin bench fit --json > fit.json; rodin plan paper --site mine.toml --rates fit.json
     """
     work = prepare(name, folder, changes or [], stages, cluster, site)
-    print(json.dumps(plan_rows(work), indent=1) if as_json else plan_text(work))
+    known = read_rates(rates or [])
+    print(json.dumps(plan_rows(work, known), indent=1) if as_json else plan_text(work, known))
 
 
 def sweep(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -228,7 +229,8 @@ def bench(
     else:
         raise ValueError(f"--run goes with `rodin bench fit`, not with '{name}'")
     if as_json:
-        print(json.dumps(rows, indent=1))
+        on = library("jobs.hardware", "hardware")(len(os.sched_getaffinity(0)))
+        print(json.dumps([row | on for row in rows], indent=1))
         return
     for row in rows:
         against = f"  ({row['baseline']}: {row['baseline_value']:.4g} {row['unit']})" if row.get("baseline") else ""

@@ -1,8 +1,8 @@
 """`decoder`: the shared MLP decoder, learned with the first people; ranks share the people."""
 
-from jobs.costs import points_seconds
+from jobs.costs import POINTS, decoder_points, points_seconds
 from jobs.site import Site
-from jobs.stage import Ask, Stage
+from jobs.stage import Amount, Ask, Stage
 from rodin.config import Config
 
 
@@ -12,12 +12,20 @@ def _ask(config: Config, site: Site) -> Ask:
     while nodes * ranks > config.decoder.subjects:
         nodes, ranks = (nodes - 1, ranks) if nodes > 1 else (1, ranks - 1)
     cpus = max(1, site.cpus_per_node // ranks if gpus else site.train_cpus)
-    points = float(config.decoder.steps) * config.decoder.subjects_per_step * config.decoder.rays * config.fit.samples
-    return Ask(nodes, ranks, cpus, gpus, 4.0 * ranks, points_seconds(points, cpus, gpus) / 60)
+    return Ask(nodes, ranks, cpus, gpus, 4.0 * ranks, points_seconds(decoder_points(config), cpus, gpus) / 60)
 
 
 def _work(config: Config) -> str:
     return f"{config.decoder.subjects:,} people, {config.decoder.steps:,} steps"
 
 
-STAGE = Stage("decoder", "rodin.stages.decoder", ("render",), "train", _ask, _work, lambda config: 1e6)
+STAGE = Stage(
+    "decoder",
+    "rodin.stages.decoder",
+    ("render",),
+    "train",
+    _ask,
+    _work,
+    lambda config: 1e6,
+    Amount(POINTS, decoder_points, each_rank=True),
+)

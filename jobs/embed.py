@@ -1,7 +1,8 @@
 """`embed`: every picture and caption through CLIP; MPI ranks share the people."""
 
+from jobs.costs import FLOPS, embed_flops
 from jobs.site import Site
-from jobs.stage import Ask, Stage, mpi_ranks
+from jobs.stage import Amount, Ask, Stage, mpi_ranks
 from rodin.config import Config
 
 
@@ -24,4 +25,13 @@ def _disk(config: Config) -> float:
     return 4.0 * people * (config.data.views * clip.width + config.data.captions * (clip.width + 77 * clip.width))
 
 
-STAGE = Stage("embed", "rodin.stages.embed", ("clip",), "mpi", _ask, _work, _disk)
+STAGE = Stage(
+    "embed",
+    "rodin.stages.embed",
+    ("clip",),
+    "mpi",
+    _ask,
+    _work,
+    _disk,
+    Amount(FLOPS, lambda config: (config.data.subjects + config.data.held_out) * embed_flops(config)),
+)

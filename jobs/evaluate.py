@@ -1,9 +1,9 @@
 """`evaluate`: held-out people rebuilt and compared, nearest training people; MPI ranks share the people."""
 
-from jobs.costs import picture_seconds
+from jobs.costs import FLOPS, judged_flops, picture_seconds
 from jobs.sample import seconds_each
 from jobs.site import Site
-from jobs.stage import Ask, Stage, mpi_ranks
+from jobs.stage import Amount, Ask, Stage, mpi_ranks
 from rodin.config import Config
 
 
@@ -21,4 +21,13 @@ def _work(config: Config) -> str:
     return f"{people:,} held-out people x {config.evaluate.views} views; neighbours"
 
 
-STAGE = Stage("evaluate", "rodin.stages.evaluate", ("sample",), "mpi", _ask, _work, lambda config: 1e6)
+STAGE = Stage(
+    "evaluate",
+    "rodin.stages.evaluate",
+    ("sample",),
+    "mpi",
+    _ask,
+    _work,
+    lambda config: 1e6,
+    Amount(FLOPS, lambda config: min(config.evaluate.subjects, config.data.held_out) * judged_flops(config)),
+)

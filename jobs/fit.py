@@ -1,8 +1,8 @@
 """`fit`: one tri-plane a person, the decoder frozen; an array over people."""
 
-from jobs.costs import fit_points, plane_bytes, points_seconds
+from jobs.costs import POINTS, fit_points, plane_bytes, points_seconds
 from jobs.site import Site
-from jobs.stage import Ask, Stage
+from jobs.stage import Amount, Ask, Stage
 from rodin.config import Config
 
 
@@ -27,4 +27,13 @@ def _disk(config: Config) -> float:
     return config.data.subjects * one
 
 
-STAGE = Stage("fit", "rodin.stages.fit", ("decoder",), "array", _ask, _work, _disk)
+STAGE = Stage(
+    "fit",
+    "rodin.stages.fit",
+    ("decoder",),
+    "array",
+    _ask,
+    _work,
+    _disk,
+    Amount(POINTS, lambda config: config.data.subjects * fit_points(config)),
+)

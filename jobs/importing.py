@@ -1,7 +1,7 @@
 """`import`: views brought in by `rodin import`; nothing to launch, the launcher only checks that they are there."""
 
 from jobs.site import Site
-from jobs.stage import Ask, Stage
+from jobs.stage import ONCE, Ask, Stage
 from rodin.config import Config
 from rodin.stages.hooks import Hooks
 from rodin.store.run_folder import RunFolder
@@ -25,4 +25,6 @@ def _disk(config: Config) -> float:
     return 4.0 * (data.subjects + data.held_out) * data.views * data.resolution**2
 
 
-STAGE = Stage("import", "jobs.importing", (), "one", _ask, lambda config: "views brought in by `rodin import`", _disk)
+STAGE = Stage(
+    "import", "jobs.importing", (), "one", _ask, lambda config: "views brought in by `rodin import`", _disk, ONCE
+)

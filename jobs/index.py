@@ -2,18 +2,30 @@
 
 from jobs.costs import plane_bytes
 from jobs.site import Site
-from jobs.stage import Ask, Stage, mpi_ranks
+from jobs.stage import Amount, Ask, Stage, mpi_ranks
 from rodin.config import Config
 
 
 def _ask(config: Config, site: Site) -> Ask:
     ranks = mpi_ranks(site, config.shards("fit"))
-    read = config.data.subjects * plane_bytes(config, config.triplane.resolution)
-    return Ask(1, ranks, 1, 0, 1.5 * ranks, 0.1 + read / (2e8 * ranks) / 60)
+    return Ask(1, ranks, 1, 0, 1.5 * ranks, 0.1 + _bytes(config) / (2e8 * ranks) / 60)
+
+
+def _bytes(config: Config) -> float:
+    return config.data.subjects * plane_bytes(config, config.triplane.resolution)
 
 
 def _work(config: Config) -> str:
     return f"{config.shards('fit'):,} shards of planes"
 
 
-STAGE = Stage("index", "rodin.stages.index", ("fit",), "mpi", _ask, _work, lambda config: 1e3 * config.data.subjects)
+STAGE = Stage(
+    "index",
+    "rodin.stages.index",
+    ("fit",),
+    "mpi",
+    _ask,
+    _work,
+    lambda config: 1e3 * config.data.subjects,
+    Amount("bytes of planes", _bytes),
+)

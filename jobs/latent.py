@@ -1,8 +1,8 @@
 """`latent`: diffusion of image embeddings, for avatars drawn from nothing; ranks share the batch."""
 
-from jobs.costs import latent_flops, samples_seen
+from jobs.costs import FLOPS, latent_flops, samples_seen, training_flops
 from jobs.site import Site
-from jobs.stage import Ask, Stage, train_ask
+from jobs.stage import Amount, Ask, Stage, train_ask
 from rodin.config import Config
 
 
@@ -25,4 +25,5 @@ STAGE = Stage(
     _ask,
     _work,
     lambda config: 20.0 * config.latent.layers * config.latent.hidden**2,
+    Amount(FLOPS, lambda config: training_flops(config.latent.training, latent_flops(config))),
 )

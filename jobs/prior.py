@@ -1,8 +1,8 @@
 """`prior`: text embedding to image embedding; ranks share the batch."""
 
-from jobs.costs import prior_flops, samples_seen
+from jobs.costs import FLOPS, prior_flops, samples_seen, training_flops
 from jobs.site import Site
-from jobs.stage import Ask, Stage, train_ask
+from jobs.stage import Amount, Ask, Stage, train_ask
 from rodin.config import Config
 
 
@@ -25,4 +25,5 @@ STAGE = Stage(
     _ask,
     _work,
     lambda config: 240.0 * config.prior.layers * config.prior.width**2,
+    Amount(FLOPS, lambda config: training_flops(config.prior.training, prior_flops(config))),
 )

@@ -28,6 +28,7 @@ class Meter:
         self.stage, self.shard, self.quiet = stage, shard, quiet
         self.start = self.written = self.told = time.monotonic()
         self.first: int | None = None
+        self.last, self.total, self.seen, self.steady = 0, 0, self.start, True
         if not quiet:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._write(0, 0, "")
@@ -37,13 +38,24 @@ class Meter:
             return
         now = time.monotonic()
         if self.first is None:
-            self.first, self.start = done, now
+            self.first, self.start, self.last, self.total = done, now, done, total
+        self.steady = self.steady and total == self.total and done >= self.last
+        self.last, self.seen = done, now
         if now - self.written >= FILE_SECONDS:
             self.written = now
             self._write(done, total, note)
         if now - self.told >= LINE_SECONDS:
             self.told = now
             print(f"{self.stage} {self.shard}: {line(self._state(done, total, note))}", flush=True)
+
+    def paced_seconds(self) -> float | None:
+        """Seconds of the whole shard at the pace between the first and the last call; none where that says nothing.
+
+        A shard that goes on after a stop took less than its work is worth; its pace tells what it is worth.
+        """
+        if self.first is None or not self.steady or self.last == self.first:
+            return None
+        return (self.seen - self.start) * self.total / (self.last - self.first)
 
     def finish(self) -> None:
         """The shard ended, well or not."""

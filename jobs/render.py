@@ -1,8 +1,8 @@
 """`render`: pictures of every person from all around, by Blender; an array over people."""
 
-from jobs.costs import render_seconds
+from jobs.costs import render_samples, render_seconds
 from jobs.site import Site
-from jobs.stage import Ask, Stage
+from jobs.stage import Amount, Ask, Stage
 from rodin.config import Config
 
 
@@ -23,4 +23,14 @@ def _disk(config: Config) -> float:
     return 4.0 * (data.subjects + data.held_out) * data.views * data.resolution**2
 
 
-STAGE = Stage("render", "rodin.stages.render", (), "array", _ask, _work, _disk, alone=True)
+STAGE = Stage(
+    "render",
+    "rodin.stages.render",
+    (),
+    "array",
+    _ask,
+    _work,
+    _disk,
+    Amount("samples of pixels", lambda config: (config.data.subjects + config.data.held_out) * render_samples(config)),
+    alone=True,
+)

@@ -2,7 +2,7 @@
 
 from jobs.late import library
 from jobs.site import Site
-from jobs.stage import Ask, Stage
+from jobs.stage import ONCE, Ask, Stage
 from rodin.config import Config
 from rodin.stages.hooks import Hooks
 from rodin.store import manifest
@@ -22,5 +22,5 @@ def _ask(config: Config, site: Site) -> Ask:
 
 
 STAGE = Stage(
-    "report", "jobs.report", (), "one", _ask, lambda config: "tables, figures, report.html", lambda config: 1e7
+    "report", "jobs.report", (), "one", _ask, lambda config: "tables, figures, report.html", lambda config: 1e7, ONCE
 )

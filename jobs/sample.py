@@ -1,16 +1,14 @@
 """`sample`: avatars from nothing, from text, interpolated; an array over avatars."""
 
-from jobs.costs import base_flops, picture_seconds, plane_bytes, upsample_flops
+from jobs.costs import FLOPS, avatar_flops, drawing_flops, picture_seconds, plane_bytes
 from jobs.site import Site
-from jobs.stage import Ask, Stage
+from jobs.stage import Amount, Ask, Stage
 from rodin.config import Config
 
 
 def seconds_each(config: Config, site: Site, cpus: int, gpus: int) -> float:
     """Seconds of one avatar: both denoisers, then its pictures."""
-    operations = 2 * base_flops(config) * config.base.diffusion.sampling_steps
-    operations += upsample_flops(config) * config.upsample.diffusion.sampling_steps
-    return operations / site.flops(cpus, gpus) + config.sample.views * picture_seconds(config, cpus, gpus)
+    return drawing_flops(config) / site.flops(cpus, gpus) + config.sample.views * picture_seconds(config, cpus, gpus)
 
 
 def _ask(config: Config, site: Site) -> Ask:
@@ -33,4 +31,15 @@ def _disk(config: Config) -> float:
     return _avatars(config) * (plane_bytes(config, config.triplane.resolution) + pictures)
 
 
-STAGE = Stage("sample", "rodin.stages.sample", ("base", "upsample", "latent", "prior"), "array", _ask, _work, _disk)
+STAGE = Stage(
+    "sample",
+    "rodin.stages.sample",
+    ("base", "upsample", "latent", "prior"),
+    "array",
+    _ask,
+    _work,
+    _disk,
+    Amount(
+        FLOPS, lambda config: _avatars(config) * avatar_flops(config, config.sample.views, config.sample.resolution)
+    ),
+)

@@ -40,6 +40,21 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Amount:
+    """How much work a stage does, counted so that twice as much takes about twice as long.
+
+    Args:
+        unit: what is counted.
+        of: config -> how many.
+        each_rank: counted for one rank; more ranks do more.
+    """
+
+    unit: str
+    of: Callable[[Config], float]
+    each_rank: bool = False
+
+
+@dataclass(frozen=True)
 class Stage:
     """One node of the graph.
 
@@ -51,6 +66,7 @@ class Stage:
         ask: what it wants of a site for a config.
         work: what it does, in words with numbers.
         disk: bytes it leaves behind.
+        amount: what its time is in proportion to.
         alone: it loads what must not share a process with other stages (Blender).
     """
 
@@ -61,7 +77,11 @@ class Stage:
     ask: Callable[[Config, Site], Ask]
     work: Callable[[Config], str]
     disk: Callable[[Config], float]
+    amount: Amount
     alone: bool = False
+
+
+ONCE = Amount("runs", lambda config: 1.0)
 
 
 def training_ranks(site: Site, batch: int) -> tuple[int, int]:

@@ -1,9 +1,19 @@
 """`sweep-*`: Table 1's guidance scales, Figure 3's resolutions, Figure 4's view counts, Figure 6's convolutions."""
 
-from jobs.costs import fit_points, picture_seconds, points_seconds, samples_seen, upsample_flops
+from jobs.costs import (
+    FLOPS,
+    POINTS,
+    fit_points,
+    judged_flops,
+    picture_seconds,
+    points_seconds,
+    samples_seen,
+    training_flops,
+    upsample_flops,
+)
 from jobs.sample import seconds_each
 from jobs.site import Site
-from jobs.stage import Ask, Stage, train_ask
+from jobs.stage import Amount, Ask, Stage, train_ask
 from rodin.config import Config
 
 
@@ -56,6 +66,7 @@ GUIDANCE = Stage(
     _guidance,
     lambda config: f"{len(config.sweeps.guidance_scales)} guidance scales x {_people(config):,} people",
     _little,
+    Amount(FLOPS, lambda config: len(config.sweeps.guidance_scales) * _people(config) * judged_flops(config)),
 )
 RESOLUTION = Stage(
     "sweep-resolution",
@@ -65,6 +76,9 @@ RESOLUTION = Stage(
     _resolution,
     lambda config: f"{len(config.sweeps.plane_resolutions)} resolutions x {config.sweeps.fit_subjects} people",
     _little,
+    Amount(
+        POINTS, lambda config: len(config.sweeps.plane_resolutions) * config.sweeps.fit_subjects * fit_points(config)
+    ),
 )
 VIEWS = Stage(
     "sweep-views",
@@ -74,6 +88,7 @@ VIEWS = Stage(
     _views,
     lambda config: f"{len(config.sweeps.view_counts)} view counts x {config.sweeps.fit_subjects} people",
     _little,
+    Amount(POINTS, lambda config: len(config.sweeps.view_counts) * config.sweeps.fit_subjects * fit_points(config)),
 )
 CONVOLUTION = Stage(
     "sweep-convolution",
@@ -83,4 +98,5 @@ CONVOLUTION = Stage(
     _convolution,
     lambda config: f"4 upsamplers, {samples_seen(config.upsample.training)} each",
     _little,
+    Amount(FLOPS, lambda config: 4 * training_flops(config.upsample.training, upsample_flops(config))),
 )

@@ -1,8 +1,8 @@
 """`upsample`: the upsampling diffusion model, base planes to fitted ones; ranks share the batch."""
 
-from jobs.costs import samples_seen, upsample_flops
+from jobs.costs import FLOPS, samples_seen, training_flops, upsample_flops
 from jobs.site import Site
-from jobs.stage import Ask, Stage, train_ask
+from jobs.stage import Amount, Ask, Stage, train_ask
 from rodin.config import Config
 
 
@@ -26,4 +26,5 @@ STAGE = Stage(
     _ask,
     _work,
     lambda config: 2e3 * config.upsample.channels**2,
+    Amount(FLOPS, lambda config: training_flops(config.upsample.training, upsample_flops(config))),
 )

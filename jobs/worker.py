@@ -19,6 +19,7 @@ from pathlib import Path
 
 from jobs.failures import Failed, Failure, describe, forget, record
 from jobs.graph import PAGES
+from jobs.hardware import hardware
 from jobs.lock import born
 from jobs.progress import Meter
 from jobs.record import read_config
@@ -136,6 +137,8 @@ def _run_shard(
     if place.rank == 0:
         seconds = time.monotonic() - start
         row = {"stage": "timing", "name": stage, "shard": shard, "seconds": seconds, "peak_rss_mb": peak_rss_mb()}
+        on_gpu = 1 if stage == "render" and config.data.device != "CPU" else None  # Blender is a process of its own
+        row |= {"paced_seconds": meter.paced_seconds(), "ranks": place.world, **hardware(place.cpus, on_gpu)}
         results.write_rows(folder, f"timing-{stage}", shard, [row])
         print(f"{stage} {shard}: done in {seconds:.1f} s", flush=True)
     meter.finish()

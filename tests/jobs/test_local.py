@@ -63,6 +63,8 @@ def test_whole_run_then_nothing_to_do(rodin: Rodin):
     assert times["clip"] < times["latents"] < times["latent"] < times["samples"] < times["evaluate"] < times["report"]
     rows = [json.loads(line) for line in (run / "results" / "timing-fit-00001.jsonl").read_text().splitlines()]
     assert rows[0]["stage"] == "timing"
+    assert (rows[0]["ranks"], rows[0]["gpus"]) == (1, 0)
+    assert rows[0]["device"]
     assert rows[0]["peak_rss_mb"] > 5
 
     again = rodin("run", "tiny")
