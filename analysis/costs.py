@@ -35,6 +35,7 @@ ORDER = (
     "bench",
 )
 TRAINED = ("clip", "decoder", "base", "upsample", "latent", "prior", "refine")
+FIT_COSTS = ("ssim", "seconds", "megabytes", "peak_megabytes")
 LOSS = {"step": int, "loss": float}
 
 
@@ -122,8 +123,8 @@ def expected_losses(stage: str, config: Mapping[str, Any]) -> tuple[str, str]:
 
 def by_value(run: Path, name: str) -> list[Row]:
     """Rows of a fitting sweep (Figures 3 and 4), grouped: one row a value of what is swept."""
-    fields = {"subject": str, "value": float, "psnr": float, "ssim": float, "seconds": float, "megabytes": float}
-    rows = results(run, name, name, fields, optional=["ssim", "seconds", "megabytes"])
+    fields = {"subject": str, "value": float, "psnr": float} | dict.fromkeys(FIT_COSTS, float)
+    rows = results(run, name, name, fields, optional=FIT_COSTS)
     groups: dict[float, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row["value"]].append(row)

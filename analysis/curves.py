@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.costs import by_value, loss_curves
+from analysis.crops import crops
 from analysis.paper import METRICS, TABLE_1, scale_name
 from analysis.pictures import SOFT
 from analysis.plots import OURS, THEIRS, THIRD, plot, with_intervals
@@ -91,12 +92,12 @@ def guidance(run: Path, path: Path, mark: bool) -> None:
 
 
 def resolutions(run: Path, path: Path, mark: bool) -> None:
-    """Figure 3: fit quality and size of a person against tri-plane resolution."""
+    """Figure 3: fit quality, time, memory and size of a person against tri-plane resolution, with crops."""
     _sweep(run, path, mark, "sweep-resolution", "tri-plane resolution", "Figure 3")
 
 
 def view_counts(run: Path, path: Path, mark: bool) -> None:
-    """Figure 4: fit quality and time against the number of views."""
+    """Figure 4: fit quality, time and memory against the number of views, with crops."""
     _sweep(run, path, mark, "sweep-views", "views fitted", "Figure 4")
 
 
@@ -104,19 +105,19 @@ def _sweep(run: Path, path: Path, mark: bool, name: str, heading: str, title: st
     groups = by_value(run, name)
     wanted = [
         ("psnr", "PSNR on unseen views, dB", OURS),
-        ("megabytes", "megabytes a person", THEIRS),
+        ("ssim", "SSIM on unseen views", OURS),
         ("seconds", "seconds a person", THIRD),
+        ("peak_megabytes", "peak memory, MB", THEIRS),
+        *([("megabytes", "stored, MB a person", THEIRS)] if name == "sweep-resolution" else []),
     ]
-    if name == "sweep-views":
-        wanted.pop(1)
     shown = [one for one in wanted if all(row.get(one[0]) is not None for group in groups for row in group["rows"])]
-    with plot(path, title, len(shown), mark=mark) as panels:
+    with plot(path, title, len(shown), mark=mark, below=crops(run, name)) as panels:
         for axes, (field, label, colour) in zip(panels, shown, strict=True):
             values = [[row[field] for row in group["rows"]] for group in groups]
             with_intervals(axes, [group["value"] for group in groups], values, colour, label)
             _doubling(axes, [group["value"] for group in groups])
             axes.set(title=label, xlabel=heading)
-            if field != "psnr":
+            if colour != OURS:
                 axes.set_ylim(bottom=0)
 
 

@@ -92,6 +92,14 @@ def save_sheet(path: Path, sheet: Image.Image, title: str) -> Path:
     return path
 
 
+def stacked(above: Image.Image, below: Image.Image) -> Image.Image:
+    """Two pictures one under the other, each in the middle."""
+    sheet = Image.new("RGB", (max(above.width, below.width), above.height + below.height), PAPER)
+    sheet.paste(above, ((sheet.width - above.width) // 2, 0))
+    sheet.paste(below, ((sheet.width - below.width) // 2, above.height))
+    return sheet
+
+
 def metadata(title: str) -> dict[str, str]:
     """The texts every PNG of ours carries."""
     return {

@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
-from analysis.pictures import INK, RULE, SOFT, TAG, metadata
+from analysis.pictures import INK, RULE, SOFT, TAG, metadata, save_sheet, stacked
 from analysis.statistics import mean_interval
 from rodin.store.atomic import publish_bytes
 
@@ -30,7 +31,13 @@ STYLE: dict[Any, Any] = {
 
 @contextmanager
 def plot(
-    path: Path, title: str, panels: int, width: float = 4.4, height: float = 3.3, mark: bool = False
+    path: Path,
+    title: str,
+    panels: int,
+    width: float = 4.4,
+    height: float = 3.3,
+    mark: bool = False,
+    below: Image.Image | None = None,
 ) -> Iterator[list[Axes]]:
     """Hand out axes side by side (at most three in a line) and publish them as a PNG, tagged as generated (R60).
 
@@ -40,8 +47,9 @@ def plot(
         panels: how many axes.
         width, height: of one of them, inches.
         mark: also write the tag, visibly, in the corner.
+        below: a picture to put under them, as wide as it is.
     """
-    columns = min(panels, 3)
+    columns = 2 if panels == 4 else min(panels, 3)
     rows = -(-panels // columns)
     with matplotlib.rc_context(STYLE):
         figure = Figure(
@@ -56,7 +64,10 @@ def plot(
             figure.text(0.995, 0.005, TAG, ha="right", va="bottom", fontsize=7, color=SOFT)
         data = io.BytesIO()
         figure.savefig(data, format="png", dpi=160, metadata=metadata(title))
-    publish_bytes(path, data.getvalue())
+    if below is None:
+        publish_bytes(path, data.getvalue())
+    else:
+        save_sheet(path, stacked(Image.open(data).convert("RGB"), below), title)
 
 
 def with_intervals(

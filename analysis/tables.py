@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from analysis.costs import by_value, table_losses, table_timings
+from analysis.costs import FIT_COSTS, by_value, table_losses, table_timings
 from analysis.layout import comma_separated, grid, latex, markdown, plain
 from analysis.neighbours import table_neighbours
 from analysis.prompts import table_prompts
@@ -114,7 +114,7 @@ def _sweep(run: Path, name: str, heading: str) -> list[Row]:
     table = []
     for group in by_value(run, name):
         line: Row = {heading: int(group["value"]), "people": len({row["subject"] for row in group["rows"]})}
-        for field in ("psnr", "ssim", "seconds", "megabytes"):
+        for field in ("psnr", *FIT_COSTS):
             values = [row[field] for row in group["rows"] if row.get(field) is not None]
             line |= spread(field, mean_interval(values) if values else None)
         table.append(line)

@@ -27,6 +27,10 @@ BENCHES = {
     "train": ("rodin.train.bench", "bench_train"),
     "store": ("rodin.stages.bench_store", "bench_store"),
 }
+RUN_BENCHES = {
+    "fit": ("rodin.stages.bench_fit", "bench_run"),
+    "decoder": ("rodin.stages.bench_decoder", "bench_decoder"),
+}
 
 
 def sample(
@@ -205,9 +209,9 @@ def report(run: RUN, as_json: JSON = False) -> None:
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="fit, conv, sample, train or store")],
-    run: Annotated[Path | None, typer.Option("--run", help="fit: take this run's people and decoder")] = None,
-    people: Annotated[int, typer.Option("--people", min=1, help="fit: how many of the run's people")] = 8,
+    name: Annotated[str, typer.Argument(help="fit, decoder, conv, sample, train or store")],
+    run: Annotated[Path | None, typer.Option("--run", help="fit, decoder: take this run's people and decoder")] = None,
+    people: Annotated[int, typer.Option("--people", min=1, help="with --run: how many of the run's people")] = 8,
     as_json: JSON = False,
 ) -> None:
     """Measure how fast this machine does a part of the work, and against what.
@@ -216,18 +220,21 @@ def bench(
     Examples:
       rodin bench fit
       rodin bench fit --run runs/demo --people 4
+      rodin bench decoder --run runs/demo --people 2
       rodin bench conv --json
     """
-    if name not in BENCHES:
-        raise ValueError(f"unknown bench '{name}'; there are {', '.join(BENCHES)}")
+    if name not in BENCHES | RUN_BENCHES:
+        raise ValueError(f"unknown bench '{name}'; there are {', '.join(BENCHES | RUN_BENCHES)}")
+    if run is None and name not in BENCHES:
+        raise ValueError(f"--run is missing: the run whose people `rodin bench {name}` takes")
     if run is None:
         rows = library(*BENCHES[name])()
-    elif name == "fit":
+    elif name in RUN_BENCHES:
         screen, folder = Screen(quiet=as_json), RunFolder(run)
-        rows = library("rodin.stages.bench_fit", "bench_run")(read_config(folder), folder, people, screen.meter("fit"))
+        rows = library(*RUN_BENCHES[name])(read_config(folder), folder, people, screen.meter(name))
         screen.clear()
     else:
-        raise ValueError(f"--run goes with `rodin bench fit`, not with '{name}'")
+        raise ValueError(f"--run goes with `rodin bench {'` or `'.join(RUN_BENCHES)}`, not with `{name}`")
     if as_json:
         on = library("jobs.hardware", "hardware")(len(os.sched_getaffinity(0)))
         print(json.dumps([row | on for row in rows], indent=1))

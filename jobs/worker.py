@@ -25,6 +25,7 @@ from jobs.progress import Meter
 from jobs.record import read_config
 from jobs.site import as_root, mpiexec
 from rodin.config import Config
+from rodin.metrics.memory import forget_peak, peak_rss_mb
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.store import results
 from rodin.store.run_folder import RunFolder
@@ -121,7 +122,7 @@ def _run_shard(
     if place.rank == 0:
         forget(folder, stage, shard)
     meter = Meter(folder, stage, shard, quiet=place.rank > 0)
-    start, _ = time.monotonic(), _forget_peak()
+    start, _ = time.monotonic(), forget_peak()
     try:
         import_module(_module(stage)).run(config, folder, shard, Hooks(meter, stop))
     except Stopped:
@@ -186,21 +187,6 @@ def under_mpiexec(run_dir: Path, stage: str, shards: Sequence[int], ranks: int, 
         raise Stopped(f"{stage}: stopped")
     if process.returncode:
         raise Failed(f"{stage}: mpiexec ended with status {process.returncode}")
-
-
-def _forget_peak() -> None:
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:  # not Linux, or not allowed: the peak is then that of the whole process
-        return
-
-
-def peak_rss_mb() -> float:
-    """Largest resident size since the shard began, megabytes."""
-    for entry in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if entry.startswith("VmHWM"):
-            return int(entry.split()[1]) / 1024
-    return 0.0
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -134,11 +134,18 @@ class Learning:
 
     Source: R27, R29. Ours: a person's planes are shared planes plus what sets the person apart, so that every step
     teaches what people have in common and the planes of all people stay alike.
+
+    Args:
+        config: the run's.
+        folder: the run.
+        ranks: who shares the work.
+        only: learn with these people; none: the first `decoder.subjects`, from where the last attempt stopped.
     """
 
     config: Config
     folder: RunFolder
     ranks: Ranks
+    only: list[str] | None = None
     step: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)
 
@@ -157,7 +164,8 @@ class Learning:
         with torch.no_grad():
             self.shared[0].copy_(first)
         views = Shards(self.folder.stage("render"), "views")
-        wanted = [one for one in config.train_subjects()[: config.decoder.subjects] if one in views]
+        asked = config.train_subjects()[: config.decoder.subjects] if self.only is None else self.only
+        wanted = [one for one in asked if one in views]
         if len(wanted) < self.ranks.world:
             raise ValueError(
                 f"decoder: got {len(wanted)} people with views for {self.ranks.world} ranks, "
@@ -171,7 +179,8 @@ class Learning:
             [{"params": self.shared}, {"params": list(self.decoder.parameters())}], betas=BETAS, eps=EPS
         )
         self.order = Order(len(self.people), config.seed + self.ranks.rank)
-        self._restore()
+        if self.only is None:
+            self._restore()
 
     def take_step(self) -> None:
         """One step of this rank's planes and of everybody's decoder."""

@@ -9,6 +9,11 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 
+def evenly(total: int, count: int) -> list[int]:
+    """`count` of 0..total-1 as even as can be, the first and the last among them; all where there are fewer."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()
+
+
 def over_white(rgba: np.ndarray) -> torch.Tensor:
     """RGBA pictures laid over white: rgb a + (1 - a).
 

@@ -16,7 +16,7 @@ from rodin.metrics.ssim import ssim
 from rodin.stages.generate import Avatars
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.stages.latents import seed_for
-from rodin.stages.pictures import over_white
+from rodin.stages.pictures import evenly, over_white
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards, ShardWriter
@@ -64,11 +64,6 @@ class Judge:
         if self.lpips is None:
             return values | {"lpips": None, "lpips_reason": self.reason}, made
         return values | {"lpips": float(self.lpips(ours, truth).mean())}, made
-
-
-def evenly(total: int, count: int) -> list[int]:
-    """`count` of 0..total-1 as even as can be, the first and the last among them; all where there are fewer."""
-    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()
 
 
 def rebuild(

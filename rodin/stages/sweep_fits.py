@@ -2,34 +2,83 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from rodin.config import Config
-from rodin.field.fit import fit_planes, quality
+from rodin.field.fit import Diverged, fit_planes, quality
 from rodin.field.planes import resize
 from rodin.field.scene import make_scene
+from rodin.metrics.memory import forget_peak, peak_rss_mb
 from rodin.metrics.ssim import ssim
 from rodin.stages.decoder import fit_settings, load_decoder, load_mean
+from rodin.stages.hooks import Hooks
 from rodin.stages.latents import seed_for
 from rodin.stages.models import default_device
-from rodin.stages.pictures import over_white
-from rodin.store import manifest
+from rodin.stages.pictures import evenly, over_white, to_bytes
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards
+from rodin.store.shard import Shards, ShardWriter
 
 FIT = 5
 
 
-def publish_row(folder: RunFolder, stage: str, shard: int, row: dict[str, Any]) -> None:
-    """Write the one result row of a shard, then the manifest that says it is there."""
-    write_rows(folder, stage, shard, [{"stage": stage, **row}])
-    manifest.publish(folder.manifest(stage, shard), {"files": {}, "row": row})
+@dataclass(frozen=True)
+class Point:
+    """One point of a sweep and one person.
+
+    Args:
+        stage: the sweep.
+        shard: of the stage.
+        resolution: side of the planes, which is swept where no number of views is given.
+        views: how many are fitted at most; none: all but the held-out ones.
+    """
+
+    stage: str
+    shard: int
+    resolution: int
+    views: int | None = None
+
+
+def run_point(config: Config, folder: RunFolder, point: Point, hooks: Hooks) -> None:
+    """Fit and measure: a result row, and a shard of kind `samples` with the held-out views as the fit renders them.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        point: what is fitted; its shard says whom.
+        hooks: progress.
+    """
+    views, people = people_of(config, folder)
+    number = point.shard % config.sweeps.fit_subjects
+    person = people[number] if number < len(people) else f"nobody-{number}"
+    name = f"{person}-{point.shard:05d}"
+    total, *size = views.shape("rgba")
+    fitted = total - config.fit.held_out_views
+    chosen = evenly(fitted, point.views or fitted)
+    value = point.resolution if point.views is None else len(chosen)
+    shapes = {"rgba": (config.fit.held_out_views, *size)}
+    with ShardWriter(folder.stage(point.stage), point.shard, "samples", [name], shapes) as writer:
+        if writer.missing() and person not in people:
+            writer.fail(name, f"the run has views of {len(people)} training people only")
+        elif writer.missing():
+            hooks.progress(0, 1, f"person {person}, {len(chosen)} views, planes of {point.resolution}²")
+            try:
+                row, rgba = fit_row(config, folder, views, person, resolution=point.resolution, chosen=chosen)
+            except Diverged as reason:
+                writer.fail(name, str(reason))
+            else:
+                writer.add(name, {"row": {"stage": point.stage, "value": value, **row}}, rgba=rgba)
+        if not writer.complete:
+            rows = [json.loads(record.meta)["row"] for record in writer.done.values()]
+            write_rows(folder, point.stage, point.shard, rows)
+            writer.publish()
 
 
 def people_of(config: Config, folder: RunFolder) -> tuple[Shards, list[str]]:
@@ -39,14 +88,9 @@ def people_of(config: Config, folder: RunFolder) -> tuple[Shards, list[str]]:
     return views, people[: config.sweeps.fit_subjects]
 
 
-def spread(available: int, count: int) -> list[int]:
-    """`count` of the first `available` views, evenly chosen: so that few of them see all sides too."""
-    return np.unique(np.linspace(0, available - 1, min(count, available)).round().astype(int)).tolist()
-
-
 def fit_row(
     config: Config, folder: RunFolder, views: Shards, subject: str, *, resolution: int, chosen: Sequence[int]
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], np.ndarray]:
     """Fit one person and measure on the views that are never fitted.
 
     Args:
@@ -58,7 +102,12 @@ def fit_row(
         chosen: the views to fit.
 
     Returns:
-        subject, psnr (dB), ssim, seconds, megabytes of the planes as they are stored (float16).
+        a row {subject, psnr (dB), ssim, seconds, megabytes of the planes as they are stored (float16),
+        peak_megabytes of the GPU, or of the whole process where there is none}, and those views as rendered
+        [V, H, W, 4] uint8.
+
+    Raises:
+        Diverged: the fit came to nothing.
     """
     device, plane, fit = default_device(), config.triplane, config.fit
     decoder, start = load_decoder(folder, device), resize(load_mean(folder, device)[None], resolution)[0]
@@ -66,6 +115,7 @@ def fit_row(
     changed = config.model_copy(
         update={"fit": fit.model_copy(update={"min_rescale": min(fit.min_rescale, resolution)})}
     )
+    _begin_peak(device)
     began, kept = time.perf_counter(), list(chosen)
     hull = min(128, plane.resolution)
     scene = make_scene(rgba[kept], poses[kept], lenses[kept], box=plane.box, hull_resolution=hull, device=device)
@@ -79,9 +129,25 @@ def fit_row(
         seed=seed_for(config.seed, FIT, int.from_bytes(subject.encode(), "big")),
         anchor=start,
     )
-    seconds, last = time.perf_counter() - began, slice(len(rgba) - fit.held_out_views, None)
+    planes = planes.half()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    spent = {"seconds": time.perf_counter() - began, "peak_megabytes": _peak_megabytes(device)}
+    last = slice(len(rgba) - fit.held_out_views, None)
     truth = (torch.from_numpy(array[last]) for array in (rgba, poses, lenses))
-    psnr, made = quality(planes.half().float(), decoder, *truth, box=plane.box, samples=fit.samples)
+    psnr, made = quality(planes.float(), decoder, *truth, box=plane.box, samples=fit.samples)
     alike = ssim(made.permute(0, 3, 1, 2).cpu(), over_white(rgba[last]))
-    megabytes = planes.numel() * 2 / 1e6
-    return {"subject": subject, "psnr": psnr, "ssim": float(alike.mean()), "seconds": seconds, "megabytes": megabytes}
+    row = {"subject": subject, "psnr": psnr, "ssim": float(alike.mean()), **spent}
+    row["megabytes"] = planes.numel() * planes.element_size() / 1e6
+    return row, to_bytes(torch.cat([made, torch.ones_like(made[..., :1])], -1))
+
+
+def _begin_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        forget_peak()
+
+
+def _peak_megabytes(device: torch.device) -> float:
+    return torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else peak_rss_mb()

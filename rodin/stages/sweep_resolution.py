@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from rodin.config import Config
 from rodin.stages.hooks import Hooks
-from rodin.stages.sweep_fits import fit_row, people_of, publish_row, spread
-from rodin.store import manifest
+from rodin.stages.sweep_fits import Point, run_point
 from rodin.store.run_folder import RunFolder
 
 
@@ -21,16 +20,5 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         shard: number of the resolution times `sweeps.fit_subjects`, plus number of the person.
         hooks: progress.
     """
-    if manifest.complete(folder.manifest("sweep-resolution", shard)):
-        return
-    place, number = divmod(shard, config.sweeps.fit_subjects)
-    resolution = config.sweeps.plane_resolutions[place]
-    views, people = people_of(config, folder)
-    if number >= len(people):
-        manifest.publish(folder.manifest("sweep-resolution", shard), {"files": {}})
-        return
-    hooks.progress(0, 1, f"{resolution}², person {people[number]}")
-    available = views.shape("rgba")[0] - config.fit.held_out_views
-    chosen = spread(available, available)
-    row = fit_row(config, folder, views, people[number], resolution=resolution, chosen=chosen)
-    publish_row(folder, "sweep-resolution", shard, {"value": resolution, **row})
+    resolution = config.sweeps.plane_resolutions[shard // config.sweeps.fit_subjects]
+    run_point(config, folder, Point("sweep-resolution", shard, resolution), hooks)

@@ -55,3 +55,4 @@ def write_run(path: Path) -> None:
     finished_rows.write_costs(run)
     finished_rows.write_retrieval(run)
     finished_rows.write_sweeps(run)
+    finished_stores.write_sweep(run)

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from oracles import finished_stores
 from PIL import Image
 
+from analysis.crops import crops
 from analysis.curves import smoothed
 from analysis.figures import FIGURES, figure
 from analysis.gather import gather
@@ -59,6 +61,27 @@ def test_pictures_stand_where_they_should():
     assert sheet.shape == (24 + 40 + 24, 24 + 3 * 40 + 2 * 12 + 24, 3)
     assert sheet[44, 44].tolist() == [255, 0, 0]
     assert sheet[44, 24 + 52 + 20].tolist() == [255, 255, 255]
+
+
+def test_crops_show_the_unseen_view_nearest_the_front(full_run: Path, monkeypatch: pytest.MonkeyPatch):
+    seen = []
+    monkeypatch.setattr("analysis.crops.contact_sheet", seen.extend)
+    crops(full_run, "sweep-resolution")
+    assert [line.heading for line in seen] == [f"Person 00000{n}, a view that was not fitted" for n in range(2)]
+    assert [tile.words[0] for tile in seen[1].tiles] == ["truth", "16: 19.0 dB", "32: 20.0 dB", "64: 22.0 dB"]
+    truth = finished_stores.around(1, 6)[5][12:36, 12:36]  # the last but one looks at the back
+    np.testing.assert_array_equal(seen[1].tiles[0].picture, truth)
+    np.testing.assert_array_equal(seen[1].tiles[3].picture, truth)
+    assert np.abs(seen[1].tiles[1].picture.astype(int) - truth).max() > 50
+    assert crops(full_run, "sweep-views") is None
+
+
+def test_crops_stand_under_the_plots(full_run: Path, written: Any):
+    heights = {}
+    for name in ("3", "4"):
+        with Image.open(written.made["figures"][name]) as image:
+            heights[name] = image.height
+    assert heights["3"] > heights["4"] + 500
 
 
 def test_over_white_by_hand():

@@ -60,6 +60,8 @@ MISTAKES = {
     "scale": (["sample", "--run", "runs/tiny", "--guidance-scale", "-1"], "wanted a number over 0"),
     "seed": (["sample", "--run", "runs/tiny", "--seed", "-1"], "--seed"),
     "unknown bench": (["bench", "fits"], "unknown bench 'fits'; there are fit, conv, sample, train, store"),
+    "bench without a run": (["bench", "decoder"], "--run is missing: the run whose people `rodin bench decoder` takes"),
+    "bench with a run": (["bench", "conv", "--run", "runs/tiny"], "--run goes with `rodin bench fit` or `decoder`"),
     "unknown sweep": (["sweep", "cgf", "--run", "runs/tiny"], "unknown sweep 'cgf'"),
     "sweep too early": (["sweep", "views", "--run", "runs/tiny"], "reads 'decoder', which is not done"),
     "unknown weights": (["weights", "fetch", "clipp"], "unknown weights 'clipp'; there are clip, lpips"),

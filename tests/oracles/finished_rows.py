@@ -131,6 +131,7 @@ def write_sweeps(run: RunFolder) -> None:
                         "ssim": 0.8,
                         "seconds": 2.0 + shard,
                         "megabytes": value**2 / 1000,
+                        "peak_megabytes": 500.0 + value,
                     }
                     for person in range(2)
                 ],

@@ -69,7 +69,9 @@ def write_views(run: RunFolder) -> None:
     shapes = {"rgba": (VIEWS, SIZE, SIZE, 4), "camera_to_world": (VIEWS, 4, 4), "intrinsics": (VIEWS, 4)}
     with ShardWriter(run.stage("render"), 0, "views", ids, shapes) as writer:
         for number, person in enumerate(ids):
-            cameras = np.broadcast_to(np.eye(4, dtype=np.float32), (VIEWS, 4, 4))
+            cameras = np.broadcast_to(np.eye(4, dtype=np.float32), (VIEWS, 4, 4)).copy()
+            turns = 2 * np.pi * np.arange(VIEWS) / VIEWS
+            cameras[:, :3, 3] = np.stack([4 * np.sin(turns), 0 * turns, 4 * np.cos(turns)], axis=1)
             intrinsics = np.ones((VIEWS, 4), np.float32)
             meta = {"caption": f"a person with {list(HAIR)[number % 4]} hair", "captions": [], "attributes": {}}
             writer.add(person, meta, rgba=around(number, VIEWS), camera_to_world=cameras, intrinsics=intrinsics)
@@ -110,3 +112,17 @@ def write_rebuilt(run: RunFolder) -> None:
             meta = {"kind": "reconstruction", "reference": person, "views": [0, 2, 4], "rows": rows}
             writer.add(person, meta, rgba=around(int(person) + 1, 3))
         writer.publish()
+
+
+def write_sweep(run: RunFolder) -> None:
+    """What Figure 3's fits rendered of the last two views of two people: the finer the planes, the sharper."""
+    for shard, (value, person) in enumerate((value, person) for value in (16, 32, 64) for person in range(2)):
+        name = f"{person:06d}-{shard:05d}"
+        row = {"subject": f"{person:06d}", "value": value, "psnr": 18.0 + value / 16}
+        with ShardWriter(
+            run.stage("sweep-resolution"), shard, "samples", [name], {"rgba": (2, SIZE, SIZE, 4)}
+        ) as writer:
+            sharp = around(person, VIEWS)[-2:]
+            coarse = sharp[:, :: 64 // value, :: 64 // value].repeat(64 // value, 1).repeat(64 // value, 2)
+            writer.add(name, {"row": row}, rgba=coarse[:, :SIZE, :SIZE])
+            writer.publish()
