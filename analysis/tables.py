@@ -111,11 +111,18 @@ def write_table(run: Path, name: str) -> list[Path]:
 
 
 def _sweep(run: Path, name: str, heading: str) -> list[Row]:
-    table = []
+    table, before = [], {}
     for group in by_value(run, name):
         line: Row = {heading: int(group["value"]), "people": len({row["subject"] for row in group["rows"]})}
         for field in ("psnr", *FIT_COSTS):
             values = [row[field] for row in group["rows"] if row.get(field) is not None]
             line |= spread(field, mean_interval(values) if values else None)
+        here = {row["subject"]: row["psnr"] for row in group["rows"]}
+        gains = [here[person] - before[person] for person in sorted(here.keys() & before.keys())]
+        line |= spread("gain_over_last", mean_interval(gains) if gains else None)
         table.append(line)
+        before = here
+    table[0]["note"] = (
+        "[ ] 95 % intervals over people (Student's t); the gain is that of the same people over the line above"
+    )
     return table

@@ -39,7 +39,19 @@ PLACING = "rodin.store.captures.placing"
 ALPHA = "rodin.store.captures.alpha"
 AUTO = "auto"
 
-importing = typer.Typer(help="Bring in captured data.", rich_markup_mode=None)
+HELP = """Bring in captured data: one folder a person, of one of three formats.
+
+Look first, and write nothing: --check draws cameras, the fitted box and the hull that the pictures carve. View 0 should
+look into the face, and the hull hug the person inside the box. Then bring them in, and go on with `rodin run`.
+
+\b
+Examples:
+  rodin import colmap captures/ --check look.png --set data.subjects=20 --set data.held_out=2 --set data.views=40
+  rodin import colmap captures/ --run runs/mine --set data.subjects=20 --set data.held_out=2 --set data.views=40
+  rodin run runs/mine/run.toml --run runs/mine
+"""
+
+importing = typer.Typer(help=HELP, rich_markup_mode=None)
 
 
 def bring_in(kind: str, what: str, placed: tuple[str, str, str]) -> Callable[..., None]:
