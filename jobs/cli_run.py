@@ -201,7 +201,7 @@ def plan(
       rodin plan demo
       rodin plan paper --cluster slurm --site slurm/sites/example.toml
       rodin plan paper --cluster slurm --site mine.toml --rates runs/small
-      rodin bench fit --json > fit.json; rodin plan paper --site mine.toml --rates fit.json
+      rodin bench decoder --run runs/small --json > speeds.json; rodin plan paper --site mine.toml --rates speeds.json
     """
     work = prepare(name, folder, changes or [], stages, cluster, site)
     known = read_rates(rates or [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,8 @@ def bench_decoder(
         progress: told people done, people in all and what came of the last.
 
     Returns:
-        rows {name, value, unit, baseline, baseline_value, ratio}, dB on views that are never fitted, and their mean.
+        rows {name, value, unit, baseline, baseline_value, ratio}, dB on views that are never fitted, and their mean;
+        then how fast fitting and learning a decoder went, for `rodin plan --rates`.
 
     Raises:
         ValueError: the decoder has seen everybody.
@@ -46,15 +48,23 @@ def bench_decoder(
     steps = config.decoder.steps + config.fit.steps
     longer = config.model_copy(update={"fit": config.fit.model_copy(update={"steps": steps, "target_psnr": None})})
     shared, mean = load_decoder(folder, device), load_mean(folder, device)
-    rows = []
+    rows, fitting, learning = [], 0.0, 0.0
     for number, one in enumerate(strangers):
-        ours = fit_person(longer, views, one, shared, mean).meta["psnr"]
+        fitted = fit_person(longer, views, one, shared, mean)
+        began = time.perf_counter()
         own, start = _learned(config, folder, one)
-        theirs = fit_person(config, views, one, own, start).meta["psnr"]
+        fitting, learning = fitting + fitted.meta["seconds"], learning + time.perf_counter() - began
+        ours, theirs = fitted.meta["psnr"], fit_person(config, views, one, own, start).meta["psnr"]
         rows.append(_row(f"person {one} with the shared decoder", ours, theirs))
         progress(number + 1, len(strangers), f"{one}: {ours:.2f} dB, with a decoder of their own {theirs:.2f} dB")
     means = (statistics.mean(row[key] for row in rows) for key in ("value", "baseline_value"))
-    return [*rows, _row(f"mean of {len(rows)} people", *means)]
+    points = len(rows) * config.fit.samples
+    return [
+        *rows,
+        _row(f"mean of {len(rows)} people", *means),
+        _speed("fit", points * steps * config.fit.rays / fitting),
+        _speed("decoder", points * config.decoder.steps * config.decoder.rays / learning),
+    ]
 
 
 def _learned(config: Config, folder: RunFolder, subject: str) -> tuple[Decoder, Any]:
@@ -65,6 +75,10 @@ def _learned(config: Config, folder: RunFolder, subject: str) -> tuple[Decoder, 
             learning.take_step()
         start = learning.planes(learning.people[0].state[0].to(ranks.device)).detach()
         return learning.decoder.eval().requires_grad_(False), start
+
+
+def _speed(stage: str, points: float) -> dict[str, Any]:
+    return {"name": f"speed of stage {stage}", "value": points, "unit": "points/s", "rates": {stage: points}}
 
 
 def _row(name: str, ours: float, theirs: float) -> dict[str, Any]:

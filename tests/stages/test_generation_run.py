@@ -284,7 +284,9 @@ def test_people_the_decoder_never_saw_are_held_against_decoders_of_their_own(tra
     rows = bench_decoder(config, trained, 2, lambda *words: told.append(words))
     assert [row["name"].split(" with")[0] for row in rows[:2]] == [f"person {one}" for one in PEOPLE[-2:]]
     assert rows[2]["value"] == pytest.approx((rows[0]["value"] + rows[1]["value"]) / 2)
-    assert all(row["value"] > 5 and row["baseline_value"] > 5 for row in rows)
+    assert all(row["value"] > 5 and row["baseline_value"] > 5 for row in rows[:3])
+    assert [row["rates"] for row in rows[3:]] == [{"fit": rows[3]["value"]}, {"decoder": rows[4]["value"]}]
+    assert all(row["value"] > 0 for row in rows[3:])
     assert [words[:2] for words in told] == [(1, 2), (2, 2)]
     seen = CONFIG.model_copy(update={"decoder": CONFIG.decoder.model_copy(update={"subjects": 99})})
     with pytest.raises(ValueError, match="learned with all of its people"):
