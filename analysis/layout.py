@@ -13,9 +13,9 @@ from analysis.paper import DASH, METRICS, number
 from analysis.rows import Row
 
 DECIMALS = {
-    "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "hit_rate": 2, "chance": 2, "ceiling": 2,
-    "similarity": 3, "seconds": 1, "longest_seconds": 1, "peak_rss_mb": 0, "first_loss": 4, "last_loss": 4,
-    "guidance_scale": 1, "megabytes": 2, "peak_megabytes": 0,
+    "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "hit_rate": 2,
+    "chance": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1, "peak_rss_mb": 0,
+    "first_loss": 4, "last_loss": 4, "guidance_scale": 1, "megabytes": 2, "peak_megabytes": 0,
 }  # fmt: skip
 HEADINGS = {
     "psnr": "PSNR ↑",
