@@ -68,12 +68,22 @@ class Training(Section):
     """rate of the exponential moving average (R15: 0.9999)"""
     clip_norm: Real = 1.0
     """largest norm of the gradient (ours)"""
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """autocast precision; weights stay float32 (ours)"""
-    accumulate: Positive = 1
-    """gradient accumulation: parts of a rank's batch (ours)"""
+    precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    """autocast precision on a GPU; weights, average and moments stay float32; float16 (V100) scales the loss (ours)"""
+    micro_batch: Positive | None = None
+    """samples a rank computes at once, its share of the batch in as many parts as need be; none: all at once (ours)"""
+    recompute: bool = False
+    """keep no activations inside blocks, compute them again backward: a third more work, far less memory (ours)"""
+    compile: bool = False
+    """torch.compile the network; needs a C++ compiler on compute nodes (ours)"""
+    sharded: bool = False
+    """split weights, moments and average over the ranks (FSDP2) instead of keeping them on each (ours)"""
     checkpoint_every: Positive = 2_000
-    """steps between checkpoints (ours)"""
+    """steps between checkpoints; training does not wait while they are written (ours)"""
+    picture_every: Count = 5_000
+    """steps between pictures of samples in the stage's pictures/; 0: none; latent and prior have none (ours)"""
+    tensorboard: bool = True
+    """write the loss curve and pictures for tensorboard, if installed; log.jsonl is written in any case (ours)"""
 
 
 class Base(Section):

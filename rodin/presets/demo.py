@@ -22,7 +22,15 @@ from rodin.config import (
 
 def _training(batch: int, steps: int, lr: float, ema: float = 0.99) -> Training:
     return Training(
-        batch=batch, steps=steps, lr=lr, warmup=20, ema=ema, precision="float32", checkpoint_every=max(25, steps // 5)
+        batch=batch,
+        steps=steps,
+        lr=lr,
+        warmup=20,
+        ema=ema,
+        precision="float32",
+        checkpoint_every=max(25, steps // 5),
+        picture_every=steps // 2,
+        tensorboard=False,
     )
 
 

@@ -20,7 +20,17 @@ from rodin.config import (
 
 
 def _training(batch: int, steps: int) -> Training:
-    return Training(batch=batch, steps=steps, lr=1e-3, warmup=2, ema=0.9, precision="float32", checkpoint_every=5)
+    return Training(
+        batch=batch,
+        steps=steps,
+        lr=1e-3,
+        warmup=2,
+        ema=0.9,
+        precision="float32",
+        checkpoint_every=5,
+        picture_every=0,
+        tensorboard=False,
+    )
 
 
 TINY = Config(

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from rodin.config import Config
 from rodin.nets.base import BaseUNet
+from rodin.nets.blocks import Attention, ResBlock
 from rodin.stages.hooks import Hooks
+from rodin.stages.preview import PEOPLE, preview
 from rodin.stages.training import Place, Subject, plan_of, run_training
-from rodin.stages.training_data import Rows, chosen, noising, plane_normaliser, schedule_of, training_people
+from rodin.stages.training_data import (
+    Rows,
+    check_planes,
+    chosen,
+    decoder_digest,
+    noising,
+    plane_normaliser,
+    schedule_of,
+    training_people,
+)
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
 from rodin.train.denoising import denoising_loss
@@ -51,6 +63,7 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
     fits, embeddings = Shards(folder.stage("fit"), "planes"), Shards(folder.stage("embed"), "latents")
     people, views = training_people(config, fits, embeddings), config.data.reference_views
     planes, latents = Rows(fits, people, "base"), Rows(embeddings, people, "image", views)
+    check_planes(planes, config)
     normaliser = plane_normaliser(folder, "base").to(ranks.device)
     schedule = schedule_of(config.base.diffusion, ranks.device)
     settings = settings_of(config, embeddings.shape("image")[-1])
@@ -70,4 +83,25 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
             draws,
         )
 
-    return Subject(network, settings, loss_of, load, len(people), normaliser, noising(config.base.diffusion))
+    few = np.arange(min(PEOPLE, len(people)))
+    picture = preview(
+        config,
+        folder,
+        lambda: BaseUNet(**settings).to(ranks.device),
+        normaliser,
+        config.base.diffusion,
+        torch.from_numpy(latents.entry(few, np.zeros_like(few))).to(ranks.device),
+        config.triplane.base_resolution,
+    )
+    return Subject(
+        network,
+        settings,
+        loss_of,
+        load,
+        len(people),
+        normaliser,
+        noising(config.base.diffusion),
+        blocks=[one for one in network.modules() if isinstance(one, ResBlock | Attention)],
+        decoder=decoder_digest(folder),
+        picture=picture,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from rodin.nets.latent import LatentMLP
 from rodin.nets.prior import Prior
 from rodin.nets.refine import Refiner
 from rodin.nets.upsample import Upsampler
+from rodin.stages.training_data import decoder_digest
 from rodin.store import manifest
 from rodin.store.run_folder import RunFolder
 from rodin.store.weights import CLIP_FILE, weights_folder
@@ -53,27 +53,27 @@ def default_device() -> torch.device:
 
 def load_base(folder: RunFolder, device: torch.device | None = None) -> Loaded:
     """The base model of a run: (x_t, timestep, latent, drop) -> prediction."""
-    return _load(folder.stage("base"), BaseUNet, device)
+    return _load(folder, folder.stage("base"), BaseUNet, device)
 
 
 def load_upsampler(folder: RunFolder, device: torch.device | None = None, into: Path | None = None) -> Loaded:
     """The upsampler of a run, or another trained at `into`: (x_t, timestep, low) -> prediction, all normalised."""
-    return _load(into or folder.stage("upsample"), Upsampler, device)
+    return _load(folder, into or folder.stage("upsample"), Upsampler, device)
 
 
 def load_latent(folder: RunFolder, device: torch.device | None = None) -> Loaded:
     """The latent model of a run: (x_t, timestep) -> prediction."""
-    return _load(folder.stage("latent"), LatentMLP, device)
+    return _load(folder, folder.stage("latent"), LatentMLP, device)
 
 
 def load_prior(folder: RunFolder, device: torch.device | None = None) -> Loaded:
     """The text prior of a run: (z_t, timestep, text, tokens, token_mask, drop) -> prediction."""
-    return _load(folder.stage("prior"), Prior, device)
+    return _load(folder, folder.stage("prior"), Prior, device)
 
 
 def load_refiner(folder: RunFolder, device: torch.device | None = None) -> Loaded:
     """The refiner of a run: pictures [N, 3, H, W] -> pictures."""
-    return _load(folder.stage("refine"), Refiner, device)
+    return _load(folder, folder.stage("refine"), Refiner, device)
 
 
 def load_clip(config: Config, folder: RunFolder, device: torch.device | None = None) -> Clip:
@@ -95,11 +95,18 @@ def load_clip(config: Config, folder: RunFolder, device: torch.device | None = N
     return clip.to(device or default_device())
 
 
-def _load(into: Path, make: Callable[..., nn.Module], device: torch.device | None) -> Loaded:
-    device = device or default_device()
+def _load(folder: RunFolder, into: Path, make: type[nn.Module], device: torch.device | None) -> Loaded:
+    device, path = device or default_device(), into / "model.pt"
     if not manifest.complete(into / "00000.json"):
         raise FileNotFoundError(f"{into}: no finished model there; run stage {into.name} first")
-    record = checkpoint.read(into / "model.pt")
+    record = checkpoint.read(path)
+    if record["network"] != make.__name__:
+        raise ValueError(f"{path}: is of a {record['network']}, wanted a {make.__name__}; run stage {into.name} again")
+    if record["decoder"] not in (None, there := decoder_digest(folder)):
+        raise ValueError(
+            f"{path}: trained on planes of decoder {record['decoder']}, the run's is {there}; bring back the decoder, "
+            f"or remove {into} and run stage {into.name} again"
+        )
     network = make(**record["settings"])
     network.load_state_dict(record["model"])
     network = network.to(device).eval().requires_grad_(False)

@@ -66,4 +66,5 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
             draws,
         )
 
-    return Subject(network, settings, loss_of, load, len(people), normaliser, noising(config.prior.diffusion))
+    diffusion = noising(config.prior.diffusion)
+    return Subject(network, settings, loss_of, load, len(people), normaliser, diffusion, list(network.blocks))

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from rodin.config import Training
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.store import manifest
+from rodin.store.atomic import publishing
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.train import checkpoint
 from rodin.train.draws import seed_for
-from rodin.train.loop import Load, LossOf, Trained, train
+from rodin.train.journal import Journal
+from rodin.train.loop import Load, LossOf, Trained, Watcher, train
 from rodin.train.normaliser import Normaliser
 from rodin.train.plan import Plan
 from rodin.train.ranks import Ranks
@@ -33,6 +37,9 @@ class Subject:
         loss_of, load, items: as in `rodin.train.loop.train`.
         normaliser: between the data's units and the network's.
         diffusion: noising the network is trained with: timesteps, schedule, predicts.
+        blocks: parts of the network that can be recomputed, and gathered where it is sharded, one at a time.
+        decoder: digest of the decoder that its planes belong to, where it is trained on planes.
+        picture: (state dict of the average) -> a picture [H, W, 3] uint8 of what it makes.
     """
 
     network: nn.Module
@@ -42,6 +49,9 @@ class Subject:
     items: int
     normaliser: Normaliser | None = None
     diffusion: Mapping[str, Any] | None = None
+    blocks: Sequence[nn.Module] = ()
+    decoder: str | None = None
+    picture: Callable[[dict[str, torch.Tensor]], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,8 +81,12 @@ class Place:
 
 
 def plan_of(training: Training, seed: int, stage: str) -> Plan:
-    """The loop's numbers out of a config, with a seed of the stage's own."""
-    return Plan(**training.model_dump(), seed=seed_for(seed, stage))
+    """The loop's numbers out of a config, with a seed of the stage's own.
+
+    A CPU computes in float32 whatever the config's precision: half precisions cost it time instead of saving it.
+    """
+    plan = Plan(**training.model_dump(), seed=seed_for(seed, stage))
+    return plan if torch.cuda.is_available() else replace(plan, precision="float32")
 
 
 def run_training(
@@ -100,18 +114,25 @@ def run_training(
             return
         torch.manual_seed(plan.seed)
         subject = prepare(ranks)
-        trained = train(
-            subject.network,
-            subject.loss_of,
-            subject.load,
-            subject.items,
-            plan,
-            ranks=ranks,
-            folder=place.into / "checkpoints",
-            settings={**subject.settings, **(subject.diffusion or {})},
-            progress=hooks.progress if ranks.main else Hooks().progress,
-            should_stop=hooks.should_stop,
-        )
+        bound = {**(subject.diffusion or {}), **({"decoder": subject.decoder} if subject.decoder else {})}
+        with Journal(place.into if ranks.main else None, plan.tensorboard) as journal:
+            trained = train(
+                subject.network,
+                subject.loss_of,
+                subject.load,
+                subject.items,
+                plan,
+                ranks=ranks,
+                folder=place.into / "checkpoints",
+                settings={**subject.settings, **bound},
+                blocks=subject.blocks,
+                watcher=Watcher(
+                    progress=hooks.progress if ranks.main else Hooks().progress,
+                    should_stop=hooks.should_stop,
+                    journal=journal,
+                    picture=_pictures(place, subject, journal),
+                ),
+            )
         if not trained.finished:
             raise Stopped(f"stopped at sample {trained.samples}")
 
@@ -125,13 +146,31 @@ def run_training(
         ranks.on_main(publish)
 
 
+def _pictures(
+    place: Place, subject: Subject, journal: Journal
+) -> Callable[[int, dict[str, torch.Tensor]], None] | None:
+    """What writes pictures/step-000001000.png from time to time."""
+    if (picture := subject.picture) is None:
+        return None
+
+    def write(step: int, average: dict[str, torch.Tensor]) -> None:
+        rgb = picture(average)
+        with publishing(place.into / "pictures" / f"step-{step:09d}.png") as partial:
+            Image.fromarray(rgb).save(partial, format="PNG")
+        journal.picture(step, rgb)
+
+    return write
+
+
 def save_model(place: Place, subject: Subject, trained: Trained) -> list[str]:
     """Write model.pt: the moving average, and all that is needed to make the network again and to use it."""
     record = {
         "model": trained.average,
+        "network": type(subject.network).__name__,
         "settings": dict(subject.settings),
         "normaliser": subject.normaliser.state() if subject.normaliser else None,
         "diffusion": dict(subject.diffusion or {}),
+        "decoder": subject.decoder,
         "samples": trained.samples,
     }
     checkpoint.publish(place.into / "model.pt", record)

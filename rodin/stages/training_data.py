@@ -13,6 +13,7 @@ from rodin.diffusion.schedule import Schedule
 from rodin.stages.index import mean_person
 from rodin.store import manifest
 from rodin.store.errors import StoreError
+from rodin.store.rowfile import finite
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
 from rodin.train.draws import Draws, uniform
@@ -75,11 +76,41 @@ class Rows:
         def fill(number: int) -> None:
             item, rows = wanted[number]
             self.store.read(self.subjects[item], self.field, rows, out=batch[number])
+            if not finite(batch[number]):
+                raise StoreError(
+                    f"{self.store.folder}: subject {self.subjects[item]}, field '{self.field}': holds values that are "
+                    "not finite; remove that shard and run its stage again"
+                )
 
         with ThreadPoolExecutor(READERS) as readers:
             for _ in readers.map(fill, range(len(wanted))):
                 pass
         return batch
+
+
+def check_planes(rows: Rows, config: Config) -> None:
+    """Refuse tri-planes of another size than the config's.
+
+    Raises:
+        ValueError: names the store, what it holds and what is wanted.
+    """
+    plane = config.triplane
+    side, key = {"base": (plane.base_resolution, "base_resolution"), "planes": (plane.resolution, "resolution")}[
+        rows.field
+    ]
+    wanted = (3, plane.channels, side, side)
+    if rows.shape != wanted:
+        raise ValueError(
+            f"{rows.store.folder}: '{rows.field}' of a person is {list(rows.shape)}, wanted {list(wanted)}; set "
+            f"triplane.channels and triplane.{key} to what was fitted, or fit again in another run folder"
+        )
+
+
+def decoder_digest(folder: RunFolder) -> str | None:
+    """The first digits of the SHA-256 of the decoder that a run's planes are fitted with; None where it has none."""
+    if not manifest.complete(folder.manifest("decoder")):
+        return None
+    return next(iter(manifest.read(folder.manifest("decoder"))["files"].values()))["sha256"][:16]
 
 
 def chosen(draws: Draws, purpose: str, count: int) -> np.ndarray:

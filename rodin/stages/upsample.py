@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.nets.blocks import ResBlock
 from rodin.nets.degrade import degrade
 from rodin.nets.upsample import Upsampler
 from rodin.stages.hooks import Hooks
+from rodin.stages.preview import PEOPLE, preview
 from rodin.stages.training import Place, Subject, plan_of, run_training
-from rodin.stages.training_data import Rows, noising, plane_normaliser, schedule_of, training_people
+from rodin.stages.training_data import (
+    Rows,
+    check_planes,
+    decoder_digest,
+    noising,
+    plane_normaliser,
+    schedule_of,
+    training_people,
+)
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
 from rodin.train.denoising import denoising_loss
@@ -75,7 +86,9 @@ def spoiled(config: Config, planes: torch.Tensor, draws: Draws) -> torch.Tensor:
 def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
     fits = Shards(folder.stage("fit"), "planes")
     people = training_people(config, fits)
-    planes = Rows(fits, people, "planes")
+    planes, bases = Rows(fits, people, "planes"), Rows(fits, people[:PEOPLE], "base")
+    check_planes(planes, config)
+    check_planes(bases, config)
     normaliser = plane_normaliser(folder, "planes").to(ranks.device)
     low_normaliser = normaliser.resized(config.triplane.base_resolution)
     schedule = schedule_of(config.upsample.diffusion, ranks.device)
@@ -96,4 +109,25 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
             draws,
         )
 
-    return Subject(network, settings, loss_of, load, len(people), normaliser, noising(config.upsample.diffusion))
+    few = torch.from_numpy(bases(np.arange(len(bases.subjects)))).float().to(ranks.device)
+    picture = preview(
+        config,
+        folder,
+        lambda: Upsampler(**settings).to(ranks.device),
+        normaliser,
+        config.upsample.diffusion,
+        low_normaliser.to_model(few),
+        config.triplane.resolution,
+    )
+    return Subject(
+        network,
+        settings,
+        loss_of,
+        load,
+        len(people),
+        normaliser,
+        noising(config.upsample.diffusion),
+        blocks=[one for one in network.modules() if isinstance(one, ResBlock)],
+        decoder=decoder_digest(folder),
+        picture=picture,
+    )

@@ -7,10 +7,10 @@ on another number of ranks, it differs only by the order in which floats are add
 
 from __future__ import annotations
 
-import itertools
+import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,43 @@ import numpy as np
 import torch
 from torch import nn
 
-from rodin.train import checkpoint, ema
+from rodin.train import checkpoint, utilisation
 from rodin.train.ahead import Ahead
-from rodin.train.draws import Draws, seed_for
+from rodin.train.draws import Draws
+from rodin.train.dropout import SampleDropout, by_sample, key_
 from rodin.train.flat import Flat
 from rodin.train.order import Order, share
-from rodin.train.plan import Plan, difference
+from rodin.train.plan import Plan
 from rodin.train.ranks import Ranks
+from rodin.train.recompute import recompute
+from rodin.train.saver import Saver
+from rodin.train.sharded import Sharded
+from rodin.train.state import Row, State
 
 Batch = dict[str, Any]
 Load = Callable[[np.ndarray, Draws], Batch]
 LossOf = Callable[[Batch, Draws], torch.Tensor]
 AHEAD = 2  # batches that wait in memory while one is trained on
-LOSS, STOP, FAULTS = 0, 1, 2  # places among the notes that travel with the gradients
+LOSS, STOP, UNSAVED, FAULTS = 0, 1, 2, 3  # places among the notes that travel with the gradients
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """What a training tells, and asks, on the way; the defaults do nothing.
+
+    Args:
+        progress: told (steps done, steps in all, "loss 0.123").
+        should_stop: asked every step; where any rank says so, all save and stop at the end of that step.
+        journal: on rank 0, given the whole loss curve whenever it has a new row, and at the start.
+        picture: on rank 0, every `plan.picture_every` steps, given the step and the average as a state dict.
+        mark: told the part of a step that has just ended: data, forward, backward, exchange, update, tell, save.
+    """
+
+    progress: Callable[[int, int, str], None] = lambda done, total, note: None
+    should_stop: Callable[[], bool] = lambda: False
+    journal: Callable[[list[Row]], None] = lambda curve: None
+    picture: Callable[[int, dict[str, torch.Tensor]], None] | None = None
+    mark: Callable[[str], None] = lambda part: None
 
 
 @dataclass
@@ -40,13 +64,13 @@ class Trained:
     Args:
         finished: whether all steps are done; if not, it was asked to stop and saved a checkpoint.
         average: the moving average as a state dict, on rank 0; elsewhere empty.
-        curve: rows {"step", "samples", "loss", "grad_norm", "samples_per_second"}.
+        curve: rows {"step", "samples", "loss", "grad_norm", "samples_per_second", "mfu", "skipped"}.
         samples: samples seen.
     """
 
     finished: bool
     average: dict[str, torch.Tensor]
-    curve: list[dict[str, float]]
+    curve: list[Row]
     samples: int
 
 
@@ -60,8 +84,8 @@ def train(
     ranks: Ranks,
     folder: Path,
     settings: Mapping[str, Any],
-    progress: Callable[[int, int, str], None] = lambda done, total, note: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    blocks: Sequence[nn.Module] = (),
+    watcher: Watcher = Watcher(),
 ) -> Trained:
     """Train a network, or go on from its last checkpoint.
 
@@ -75,169 +99,159 @@ def train(
         ranks: this process among the others, its group open.
         folder: where the checkpoints lie.
         settings: what the network was made with; a checkpoint with other settings is refused.
-        progress: told (steps done, steps in all, "loss 0.123").
-        should_stop: asked every step; where any rank says so, all save and stop at the end of that step.
+        blocks: modules of the network that can be recomputed, and gathered where it is sharded, one at a time.
+        watcher: what it tells and asks.
 
     Raises:
         ValueError: a loss that is not finite, before it reaches the weights; a checkpoint of another training, or one
-            that could not be written.
+            that could not be written; a batch that the ranks do not divide.
     """
-    # Lay out: weights, gradients, AdamW's moments and the average are one vector each.
-    flat = Flat(network, notes=FAULTS + ranks.world)
-    state = _State(flat, torch.optim.AdamW([flat.weights], plan.lr, weight_decay=plan.weight_decay, fused=True))
-    identity = {**settings, **plan.identity(), "items": items}
-    _resume(state, ranks, folder, identity)
+    # Lay out: weights, gradients, AdamW's moments and the average are one vector each, or each rank's rows.
     order = Order(items, plan.seed)
 
-    # Step: gradients of this rank's samples, added up over ranks; then one update, the same on every rank.
     def batch_of(step: int) -> tuple[Draws, Batch]:
         draws = Draws(plan.seed, share(step * plan.batch, plan.batch, ranks.rank, ranks.world))
-        return draws, _loaded(load, order, draws, ranks.device)
+        return draws, _pinned(load(order[draws.positions], draws), ranks.device)
 
-    with Ahead(batch_of, state.step, plan.steps, AHEAD) as batches:
+    losses = _Losses(loss_of, by_sample(network), plan, ranks.device)
+    operations = _operations(losses, batch_of, ranks)
+    if plan.recompute:
+        recompute(blocks)
+    sharded = plan.sharded and ranks.world > 1
+    notes = FAULTS + ranks.world
+    layout = Sharded(network, ranks, notes, blocks) if sharded else Flat(network, ranks, notes)
+    if plan.compile:
+        network.compile()
+    state = State(layout, plan)
+    identity = {"network": type(network).__name__, **settings, **plan.identity(), "items": items}
+    state.resume(ranks, folder, identity)
+    watcher.journal(state.curve)
+
+    # Step: gradients of this rank's samples, added up over ranks; then one update, the same on every rank.
+    def write(step: int, content: dict[str, Any]) -> None:
+        checkpoint.save(folder, step, content, layout.part)
+
+    with Saver(write) as saver, Ahead(batch_of, state.step, plan.steps, AHEAD) as batches:
+        ended = time.perf_counter()
         while state.step < plan.steps:
-            began = time.perf_counter()
             draws, batch = batches()
-            flat.gradients.zero_()
-            flat.notes[LOSS] = _backward(loss_of, batch, draws, plan, ranks.device)
-            flat.notes[STOP] = float(should_stop())
-            flat.notes[FAULTS + ranks.rank] = (~flat.notes[LOSS].isfinite()).float()
-            ranks.sum_([flat.gradients])
-            loss, norm, stop = _agreed(flat, plan, state.step)
-            _update(state, plan, ranks.main)
+            watcher.mark("data")
+            layout.begin()
+            layout.notes[LOSS] = _backward(losses, batch, draws, state, watcher.mark)
+            layout.notes[STOP] = float(watcher.should_stop())
+            layout.notes[UNSAVED] = float(saver.failed())
+            layout.notes[FAULTS + ranks.rank] = (~layout.notes[LOSS].isfinite()).float()
+            loss, norm, stop = _agreed(state, saver)
+            watcher.mark("exchange")
+            _update(state, overflowed=not math.isfinite(norm))
+            watcher.mark("update")
 
             # Tell: the loss curve, then whoever runs us.
-            state.note(loss, norm, time.perf_counter() - began, plan)
-            progress(state.step, plan.steps, f"loss {loss:.4g}")
+            began, ended = ended, time.perf_counter()
+            if state.note(loss, norm, ended - began, operations):
+                watcher.journal(state.curve)
+            watcher.progress(state.step, plan.steps, f"loss {loss:.4g}")
+            if watcher.picture is not None and plan.picture_every and state.step % plan.picture_every == 0:
+                _show(state, ranks, watcher.picture)
+            watcher.mark("tell")
 
-            # Save: at the end of a step, never in the middle of one.
+            # Save: at the end of a step, never in the middle of one; written while the next steps are taken.
             stop = stop and state.step < plan.steps
-            if stop or (state.step % plan.checkpoint_every == 0 and state.step < plan.steps):
-                ranks.on_main(lambda: checkpoint.save(folder, state.step, state.content(identity)))
+            if layout.keeps and (stop or (state.step % plan.checkpoint_every == 0 and state.step < plan.steps)):
+                saver.save(state.step, lambda copied: state.content(identity, copied))
+            watcher.mark("save")
             if stop:
                 break
-    average = flat.state(state.average) if ranks.main else {}
-    return Trained(state.step >= plan.steps, average, state.curve, state.step * plan.batch)
+        ranks.together(saver.wait)
+    return Trained(state.step >= plan.steps, layout.state(state.average), state.curve, state.step * plan.batch)
 
 
-@dataclass
-class _State:
-    """All that a checkpoint holds."""
+@dataclass(frozen=True)
+class _Losses:
+    """The loss of each sample of some part of a rank's batch, float32."""
 
-    flat: Flat
-    optimiser: torch.optim.Optimizer
-    step: int = 0
-    curve: list[dict[str, float]] = field(default_factory=list)
-    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0, 0.0])  # steps, loss, norm, seconds
+    loss_of: LossOf
+    dropouts: list[SampleDropout]
+    plan: Plan
+    device: torch.device
 
-    def __post_init__(self) -> None:
-        weights = self.flat.weights
-        self.average = weights.detach().clone()
-        self.optimiser.state[weights] = {
-            "step": torch.zeros((), device=weights.device),
-            "exp_avg": torch.zeros_like(weights.data),
-            "exp_avg_sq": torch.zeros_like(weights.data),
+    def __call__(self, batch: Batch, draws: Draws, part: tuple[int, int]) -> torch.Tensor:
+        span, precision = slice(*part), self.plan.autocast
+        here = Draws(self.plan.seed, draws.positions[span], self.device)
+        key_(self.dropouts, here)
+        moved = {
+            name: value[span].to(self.device, non_blocking=True) if torch.is_tensor(value) else value[span]
+            for name, value in batch.items()
         }
-
-    @property
-    def moments(self) -> dict[str, torch.Tensor]:
-        state = self.optimiser.state[self.flat.weights]
-        return {"exp_avg": state["exp_avg"], "exp_avg_sq": state["exp_avg_sq"]}
-
-    def note(self, loss: float, norm: float, seconds: float, plan: Plan) -> None:
-        """Count a step towards the loss curve."""
-        self.sums = [a + b for a, b in zip(self.sums, (1.0, loss, norm, seconds), strict=True)]
-        if self.step % plan.curve_every == 0 or self.step == plan.steps:
-            count, losses, norms, spent = self.sums
-            row = {"step": self.step, "samples": self.step * plan.batch, "loss": losses / count}
-            row |= {"grad_norm": norms / count, "samples_per_second": round(count * plan.batch / max(spent, 1e-9), 2)}
-            self.curve.append(row)
-            self.sums = [0.0] * 4
-
-    def content(self, identity: Mapping[str, Any]) -> dict[str, Any]:
-        """The checkpoint."""
-        vectors = {"model": self.flat.weights.detach(), "average": self.average, **self.moments}
-        named = {name: self.flat.named(vector.cpu()) for name, vector in vectors.items()}
-        return {**named, "curve": self.curve, "sums": self.sums, "identity": dict(identity)}
-
-    def load_(self, content: Mapping[str, Any]) -> None:
-        """Take over a checkpoint."""
-        for name, vector in {"model": self.flat.weights, "average": self.average, **self.moments}.items():
-            self.flat.load_(vector, content[name])
-        self.step, self.curve, self.sums = content["step"], content["curve"], content["sums"]
+        with torch.autocast(self.device.type, precision, enabled=precision is not None):
+            return self.loss_of(moved, here).float()
 
 
-def _resume(state: _State, ranks: Ranks, folder: Path, identity: Mapping[str, Any]) -> None:
-    def load() -> None:
-        content = checkpoint.latest(folder)
-        if content is None:
-            return
-        if other := difference(content["identity"], identity):
-            raise ValueError(
-                f"{folder}: its checkpoint is of another training ({other}); set it back, or remove the folder to "
-                "train from the start"
-            )
-        state.load_(content)
-
-    ranks.on_main(load)
-    step = torch.tensor([state.step], device=ranks.device)
-    ranks.broadcast_([step, state.flat.weights.data, *state.moments.values()])
-    state.step = int(step.item())
-    state.optimiser.state[state.flat.weights]["step"].fill_(state.step)
-
-
-def _loaded(load: Load, order: Order, draws: Draws, device: torch.device) -> Batch:
-    batch = load(order[draws.positions], draws) if len(draws) else {}
+def _pinned(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cuda":
         return {name: value.pin_memory() if torch.is_tensor(value) else value for name, value in batch.items()}
     return batch
 
 
-def _backward(loss_of: LossOf, batch: Batch, draws: Draws, plan: Plan, device: torch.device) -> torch.Tensor:
+def _operations(losses: _Losses, batch_of: Callable[[int], tuple[Draws, Batch]], ranks: Ranks) -> float | None:
+    """The share of all ranks' peak that one sample a second takes; None where the peak is not known."""
+    device = ranks.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    peak = utilisation.peak(name, losses.plan.autocast)
+    if peak is None:
+        return None
+    draws, batch = batch_of(0)
+    return utilisation.operations(lambda: losses(batch, draws, (0, 1)), 1) / (peak * ranks.world)
+
+
+def _backward(losses: _Losses, batch: Batch, draws: Draws, state: State, mark: Callable[[str], None]) -> torch.Tensor:
     """Add the gradients of this rank's samples; returns its part of the step's mean loss."""
-    total = torch.zeros((), device=device)
-    for first, end in _parts(len(draws), plan.accumulate):
-        positions = draws.positions[first:end]
-        torch.manual_seed(seed_for(plan.seed, "dropout", positions[0]))
-        part = {
-            name: value[first:end].to(device, non_blocking=True) if torch.is_tensor(value) else value[first:end]
-            for name, value in batch.items()
-        }
-        with torch.autocast(device.type, plan.autocast, enabled=plan.autocast is not None and device.type == "cuda"):
-            losses = loss_of(part, Draws(plan.seed, positions, device))
-        loss = losses.float().sum() / plan.batch
-        loss.backward()
+    total, parts = torch.zeros((), device=losses.device), state.plan.parts(len(draws))
+    for part in parts:
+        loss = losses(batch, draws, part).sum() / state.plan.batch
+        mark("forward")
+        if part == parts[-1]:
+            state.layout.last_part()
+        (loss * (state.layout.share * state.scaling.scale)).backward()
         total += loss.detach()
+        mark("backward")
     return total
 
 
-def _parts(count: int, parts: int) -> list[tuple[int, int]]:
-    edges = [count * part // parts for part in range(parts + 1)]
-    return [(first, end) for first, end in itertools.pairwise(edges) if end > first]
+def _agreed(state: State, saver: Saver) -> tuple[float, float, bool]:
+    """Add up and clip the gradient; the step's loss, gradient norm and wish to stop, as all ranks know them.
 
-
-def _agreed(flat: Flat, plan: Plan, step: int) -> tuple[float, float, bool]:
-    """Clip the gradient; the step's loss, gradient norm and wish to stop, as all ranks know them."""
-    norm = torch.linalg.vector_norm(flat.gradient)
-    flat.gradient.mul_((plan.clip_norm / (norm + 1e-6)).clamp(max=1.0))
-    loss, stop, *faults, size = torch.cat([flat.notes, norm[None]]).tolist()  # the step's one wait for the device
+    A norm that is not finite is float16's overflow: that update is left out.
+    """
+    layout, plan, scaling = state.layout, state.plan, state.scaling
+    norm = layout.reduce_() / scaling.scale
+    layout.scale_((plan.clip_norm / (norm + 1e-6)).clamp(max=1.0) / scaling.scale)
+    loss, stop, unsaved, *faults, size = torch.cat([layout.notes, norm[None]]).tolist()  # the one wait for the device
+    if unsaved:
+        saver.wait()
+        raise ValueError("another rank could not write its part of the last checkpoint; its message says why")
     if any(faults):
         guilty = ", ".join(str(rank) for rank, fault in enumerate(faults) if fault)
         raise ValueError(
-            f"the loss is not finite at step {step} on rank {guilty}; the weights were not touched: "
+            f"the loss is not finite at step {state.step} on rank {guilty}; the weights were not touched: "
             "lower the step size or look at that step's data, then run again"
         )
-    if not np.isfinite(size):
+    if not math.isfinite(size) and (plan.precision != "float16" or scaling.spent):
         raise ValueError(
-            f"the gradient is not finite at step {step} though the loss {loss:.4g} is (all ranks); the weights were "
-            "not touched: lower the step size, then run again"
+            f"the gradient is not finite at step {state.step} though the loss {loss:.4g} is (all ranks); the weights "
+            "were not touched: lower the step size, then run again"
         )
     return loss, size, stop > 0
 
 
-def _update(state: _State, plan: Plan, averages: bool) -> None:
-    state.optimiser.param_groups[0]["lr"] = plan.lr_at(state.step)
-    state.optimiser.step()
-    if averages:
-        ema.update_([state.average], [state.flat.weights.data], ema.rate_at(state.step, plan.ema))
+def _update(state: State, overflowed: bool) -> None:
+    if not overflowed:
+        state.update()
+    if state.plan.precision == "float16":
+        state.scaling = state.scaling.after(overflowed)
     state.step += 1
+
+
+def _show(state: State, ranks: Ranks, picture: Callable[[int, dict[str, torch.Tensor]], None]) -> None:
+    average = state.layout.state(state.average)
+    ranks.on_main(lambda: picture(state.step, average))

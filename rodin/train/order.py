@@ -57,11 +57,20 @@ def share(start: int, batch: int, rank: int, world: int) -> np.ndarray:
 
     Args:
         start: samples seen before this step, over all ranks.
-        batch: samples of the step over all ranks; need not be a multiple of `world`.
+        batch: samples of the step over all ranks, a multiple of `world`.
         rank, world: which part of how many.
 
     Returns:
-        [n] int64, n = batch / world, up or down.
+        [batch / world] int64.
+
+    Raises:
+        ValueError: the ranks do not divide the batch.
     """
-    first, end = batch * rank // world, batch * (rank + 1) // world
-    return np.arange(start + first, start + end)
+    if batch % world:
+        fitting = ", ".join(str(count) for count in range(1, batch + 1) if batch % count == 0)
+        raise ValueError(
+            f"a batch of {batch} over {world} ranks: {batch} / {world} is no whole number; wanted {fitting} ranks, or "
+            "another training.batch"
+        )
+    each = batch // world
+    return np.arange(start + rank * each, start + (rank + 1) * each)

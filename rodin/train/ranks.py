@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -129,27 +129,30 @@ class Ranks:
         dist.all_reduce(answer, dist.ReduceOp.MAX)
         return bool(answer.item())
 
-    def on_main(self, action: Callable[[], T]) -> T | None:
-        """Run an action on rank 0 alone; where it fails, no rank goes on.
+    def together(self, action: Callable[[], T]) -> T:
+        """Run an action on every rank; where it fails on one, no rank goes on.
 
         Args:
-            action: called without arguments, on rank 0.
+            action: called without arguments.
 
         Returns:
-            What the action returned on rank 0, None elsewhere.
+            What the action returned on this rank.
 
         Raises:
-            OSError, ValueError: the action's own on rank 0, a ValueError elsewhere.
+            OSError, ValueError: the action's own where it failed, a ValueError elsewhere.
         """
         result, failure = None, None
-        if self.main:
-            try:
-                result = action()
-            except (OSError, ValueError) as error:
-                failure = error
+        try:
+            result = action()
+        except (OSError, ValueError) as error:
+            failure = error
         if self.any(failure is not None):
-            raise failure or ValueError(f"rank {self.rank} stops because rank 0 failed; rank 0's message says why")
-        return result
+            raise failure or ValueError(f"rank {self.rank} stops because another rank failed; its message says why")
+        return cast(T, result)
+
+    def on_main(self, action: Callable[[], T]) -> T | None:
+        """`together`, with the action on rank 0 alone; None elsewhere."""
+        return self.together(lambda: action() if self.main else None)
 
     def barrier(self) -> None:
         """Wait until every rank is here."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from rodin.train.loop import train
+from rodin.train.loop import Watcher, train
 from rodin.train.plan import Plan
 from rodin.train.ranks import Ranks
 
@@ -28,12 +28,13 @@ def trained(folder, stop_at=None):
         loss_of,
         lambda items, draws: {"x": data[items]},
         32,
-        Plan(batch=8, steps=60, lr=1e-2, precision="bfloat16", ema=0.9, accumulate=2),
+        Plan(batch=8, steps=60, lr=1e-2, precision="bfloat16", ema=0.9, micro_batch=4),
         ranks=Ranks(device=device),
         folder=folder,
         settings={},
-        progress=lambda step, total, note: done.__setitem__(0, step),
-        should_stop=lambda: done[0] + 1 == stop_at,
+        watcher=Watcher(
+            progress=lambda step, total, note: done.__setitem__(0, step), should_stop=lambda: done[0] + 1 == stop_at
+        ),
     )
     assert set(seen) == {torch.bfloat16}
     assert {value.dtype for value in result.average.values()} == {torch.float32}

@@ -48,7 +48,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path):
         training(tmp_path, poison_at=5, seen=seen)
     network, before = seen[0]
     assert torch.equal(network.weight, before)
-    assert checkpoint.latest(tmp_path)["step"] == 4
+    assert checkpoint.latest(tmp_path).step == 4
     assert training(tmp_path).finished
 
 
@@ -87,7 +87,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_one_before_used(tmp_path):
     content[len(content) // 2] ^= 1
     last.write_bytes(content)
     with pytest.warns(UserWarning, match=r"step-000000006.*damaged.*passed over"):
-        assert checkpoint.latest(tmp_path)["step"] == 4
+        assert checkpoint.latest(tmp_path).step == 4
     with pytest.warns(UserWarning, match="damaged"):
         again = training(tmp_path)
     assert all(torch.equal(again.average[name], whole.average[name]) for name in whole.average)
@@ -99,7 +99,7 @@ def test_a_cut_off_checkpoint_is_passed_over_and_a_left_over_removed(tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     (tmp_path / ".123-abcd.partial").write_bytes(b"half")
     with pytest.warns(UserWarning, match="damaged"):
-        assert checkpoint.latest(tmp_path)["step"] == 1
+        assert checkpoint.latest(tmp_path).step == 1
     assert not list(tmp_path.glob(".*"))
 
 
@@ -113,7 +113,7 @@ def test_only_the_last_two_are_kept_and_none_is_none(tmp_path):
 def test_another_version_is_refused(tmp_path, monkeypatch):
     checkpoint.save(tmp_path, 1, {})
     monkeypatch.setattr(checkpoint, "VERSION", 99)
-    with pytest.raises(ValueError, match="version 1, this program reads 99"):
+    with pytest.raises(ValueError, match="version 2, this program reads 99"):
         checkpoint.latest(tmp_path)
 
 
@@ -130,7 +130,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(tmp_path):
         signal.signal(signal.SIGXFSZ, before)
     assert "\n" not in str(raised.value)
     assert len(list(tmp_path.iterdir())) == 1
-    assert checkpoint.latest(tmp_path)["step"] == 1
+    assert checkpoint.latest(tmp_path).step == 1
 
 
 def test_a_file_that_is_no_model_is_one_line(tmp_path):

@@ -55,10 +55,10 @@ def test_one_step_of_the_flat_vector_is_one_step_of_every_parameter():
     plain, other = network(), network()
     flat = Flat(other)
     slow = torch.optim.AdamW(plain.parameters(), 0.1, weight_decay=0.1, foreach=False)
-    fast = torch.optim.AdamW([flat.weights], 0.1, weight_decay=0.1, fused=True)
+    fast = torch.optim.AdamW(flat.weights, 0.1, weight_decay=0.1, fused=True)
     for step in range(3):
         pictures = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(step))
-        flat.gradients.zero_()
+        flat.begin()
         slow.zero_grad()
         for one in (plain, other):
             one(pictures).square().sum().backward()

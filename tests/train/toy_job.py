@@ -11,42 +11,12 @@ import warnings
 from pathlib import Path
 
 import torch
+from oracles.toy_training import toy_training
 from torch import nn
 
-from rodin.train import checkpoint
-from rodin.train.loop import train
-from rodin.train.plan import Plan
+from rodin.train import checkpoint, flat
+from rodin.train.loop import Watcher
 from rodin.train.ranks import Ranks
-
-ITEMS = 23
-
-
-def toy_network(dropout):
-    torch.manual_seed(7)
-    return nn.Sequential(nn.Linear(6, 32), nn.SiLU(), nn.Dropout(dropout), nn.Linear(32, 6))
-
-
-def toy_training(folder, ranks, *, steps=12, batch=6, dropout=0.0, accumulate=1, on_loss=lambda: None, **more):
-    network = toy_network(dropout)
-    data = torch.randn(ITEMS, 6, generator=torch.Generator().manual_seed(3))
-
-    def loss_of(one, draws):
-        on_loss()
-        noise = draws.normal("eps", 6)
-        return (network(one["x"] + 0.1 * noise) - one["x"]).square().mean(dim=1) * (1 + draws.uniform("weight"))
-
-    plan = Plan(batch=batch, steps=steps, lr=1e-2, warmup=3, ema=0.9, checkpoint_every=4, accumulate=accumulate)
-    return train(
-        network,
-        loss_of,
-        lambda items, draws: {"x": data[items]},
-        ITEMS,
-        plan,
-        ranks=ranks,
-        folder=folder,
-        settings={"hidden": 32},
-        **more,
-    )
 
 
 def launch(world, name, out, **options):
@@ -72,8 +42,8 @@ def launch(world, name, out, **options):
     return [os.waitpid(child, 0)[1] for child in children]
 
 
-def rank_of_job(name, out, environment, kill_at=None, stop_at=None, nan_at=None, training="", **options):
-    calls, done = [0], [0]
+def rank_of_job(name, out, environment, kill_at=None, stop_at=None, training="", bucket=flat.BUCKET, **options):
+    calls, done, flat.BUCKET = [0], [0], bucket
     with Ranks.from_environment(environment) as ranks:
 
         def on_loss():
@@ -88,37 +58,48 @@ def rank_of_job(name, out, environment, kill_at=None, stop_at=None, nan_at=None,
             out / (training or name),
             ranks,
             on_loss=on_loss,
-            progress=told,
-            should_stop=lambda: done[0] + 1 == stop_at and ranks.rank == ranks.world - 1,
+            watcher=Watcher(
+                progress=told, should_stop=lambda: done[0] + 1 == stop_at and ranks.rank == ranks.world - 1
+            ),
             **options,
         )
         if ranks.main:
             record = {"finished": trained.finished, "average": trained.average, "samples": trained.samples}
-            record["curve"] = [{k: row[k] for k in ("step", "samples", "loss", "grad_norm")} for row in trained.curve]
+            kept = ("step", "samples", "loss", "grad_norm", "skipped")
+            record["curve"] = [{key: row[key] for key in kept} for row in trained.curve]
             checkpoint.publish(out / f"{name}.pt", record)
+
+
+def killed_and_again(world, name, out, kill_at, again=None, **run):
+    """A training killed at a loss of its last rank, then run again, on another number of ranks if asked."""
+    first = launch(world, name, out, kill_at=kill_at, **run)
+    return {name: first, f"{name}-again": launch(again or world, f"{name}-again", out, training=name, **run)}
 
 
 def main(out):
     torch.set_num_threads(1)
     warnings.simplefilter("error")
     torch.optim.AdamW([nn.Parameter(torch.zeros(1))])  # what it imports lazily takes a second: once, before forking
-    statuses = {}
+    statuses, run = {}, {"dropout": 0.2}
     for world in (1, 2):
-        run = {"dropout": 0.2}
-        statuses[f"unbroken{world}"] = launch(world, f"unbroken{world}", out, **run)
+        launch(world, f"unbroken{world}", out, **run)
         for kill_at in (6, 11):
-            name = f"killed{world}at{kill_at}"
-            statuses[name] = launch(world, name, out, kill_at=kill_at, **run)
-            statuses[f"{name}-again"] = launch(world, f"{name}-again", out, training=name, **run)
-        statuses[f"stopped{world}"] = launch(world, f"stopped{world}", out, stop_at=7, **run)
-        statuses[f"stopped{world}-again"] = launch(
-            world, f"stopped{world}-again", out, training=f"stopped{world}", **run
-        )
-        statuses[f"plain{world}"] = launch(world, f"plain{world}", out)
-    statuses["uneven"] = launch(3, "uneven", out, batch=7)
-    statuses["even"] = launch(1, "even", out, batch=7)
-    statuses["moved-first"] = launch(1, "moved", out, kill_at=10)
-    statuses["moved"] = launch(2, "moved", out)
+            statuses |= killed_and_again(world, f"killed{world}at{kill_at}", out, kill_at, **run)
+        launch(world, f"stopped{world}", out, stop_at=7, **run)
+        launch(world, f"stopped{world}-again", out, training=f"stopped{world}", **run)
+    launch(4, "unbroken4", out, **run)
+    launch(1, "parts", out, micro_batch=5, **run)
+    launch(1, "recomputed", out, recompute=True, **run)
+    launch(1, "dry", out)
+    launch(2, "bucketed", out, bucket=64, **run)
+    statuses |= killed_and_again(1, "moved", out, 10, again=2, **run)
+    launch(2, "sharded", out, sharded=True, **run)
+    statuses |= killed_and_again(2, "sharded-killed", out, 11, sharded=True, **run)
+    statuses |= killed_and_again(2, "resharded", out, 11, again=3, sharded=True, **run)
+    half = {"precision": "float16", "overflow_at": (5,), **run}
+    launch(2, "half", out, **half)
+    statuses |= killed_and_again(2, "half-killed", out, 11, **half)
+    statuses["five"] = launch(5, "five", out)
     checkpoint.publish(out / "statuses.pt", statuses)
 
 

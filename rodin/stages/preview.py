@@ -1,0 +1,78 @@
+"""Pictures of what a model makes while it is trained: a few people, a few steps, seen from the front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from rodin.config import Config, Diffusion
+from rodin.field import cameras
+from rodin.field.render import render_views
+from rodin.stages.decoder import load_decoder
+from rodin.stages.generate import draw
+from rodin.stages.latents import seed_for
+from rodin.stages.pictures import over_white, to_bytes
+from rodin.store.run_folder import RunFolder
+from rodin.train.normaliser import Normaliser
+
+PEOPLE, STEPS, SIDE = 4, 10, 128
+
+
+def preview(
+    config: Config,
+    folder: RunFolder,
+    make: Callable[[], nn.Module],
+    normaliser: Normaliser,
+    diffusion: Diffusion,
+    condition: torch.Tensor,
+    resolution: int,
+) -> Callable[[Mapping[str, torch.Tensor]], np.ndarray]:
+    """What draws the same people again and again out of a model that is in training.
+
+    Args:
+        config: the run's config.
+        folder: the run, with its decoder.
+        make: a network like the one in training, on its device.
+        normaliser: between planes and the network's units.
+        diffusion: noising the network is trained with; sampled by DDIM in a few steps.
+        condition: [N, ...] what the network is given beside x_t and the timestep, on its device.
+        resolution: R of the planes it makes.
+
+    Returns:
+        (state dict of the average) -> [S, N S, 3] uint8: N avatars beside each other, over white.
+    """
+    sampling = diffusion.model_copy(
+        update={"sampler": "ddim", "sampling_steps": min(STEPS, diffusion.sampling_steps), "clip": True}
+    )
+    size = min(SIDE, config.sample.resolution)
+
+    @torch.no_grad()
+    def picture(average: Mapping[str, Any]) -> np.ndarray:
+        network, device = make().eval(), condition.device
+        network.load_state_dict(average)
+        seeds = [seed_for(number, 0) for number in range(len(condition))]
+        shape = (3, config.triplane.channels, resolution, resolution)
+        planes = draw(network, normaliser, sampling, shape, seeds, latent=condition, device=device).clamp(-1, 1)
+        decoder, pose = load_decoder(folder, device), cameras.ring(1, radius=config.data.camera_radius)
+        lens = cameras.pinhole(size, config.data.fov_degrees)
+        seen = [
+            render_views(
+                one,
+                decoder,
+                torch.from_numpy(pose),
+                torch.from_numpy(lens),
+                size,
+                size,
+                box=config.triplane.box,
+                samples=config.sample.render_samples,
+            )[0]
+            for one in planes
+        ]
+        rgb = to_bytes(over_white(to_bytes(torch.stack(seen))))
+        return np.concatenate(list(rgb.transpose(0, 2, 3, 1)), axis=1)
+
+    return picture

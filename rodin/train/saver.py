@@ -1,0 +1,90 @@
+"""Checkpoints written beside the training: it waits only while its state is copied into the computer's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+import torch
+
+Copied = Callable[[str, Sequence[torch.Tensor]], list[torch.Tensor]]
+
+
+class Saver:
+    """Writes one checkpoint at a time, in a thread of its own.
+
+    The copies lie in buffers made once, page-locked where a GPU fills them; the next checkpoint waits until the one
+    before is written, so that there are never two.
+
+    Args:
+        write: (step, content) -> None; called in the thread.
+
+    Example:
+        >>> with Saver(lambda step, content: checkpoint.save(folder, step, content)) as saver:
+        ...     saver.save(step, lambda copied: {"model": copied("model", tensors)})
+        ...     saver.wait()
+    """
+
+    def __init__(self, write: Callable[[int, dict[str, Any]], Any]) -> None:
+        self._write = write
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+        self._buffers: dict[str, list[torch.Tensor]] = {}
+
+    def save(
+        self, step: int, content: Callable[[Callable[[str, Sequence[torch.Tensor]], Any]], dict[str, Any]]
+    ) -> None:
+        """Copy now, write later.
+
+        Args:
+            step: optimiser steps done.
+            content: (copied) -> the checkpoint, with `copied(name, tensors)` in place of tensors.
+
+        Raises:
+            ValueError: the checkpoint before could not be written.
+        """
+        self.wait()
+        made = content(self._copied)
+        copied = torch.cuda.Event() if any(buffer.is_pinned() for buffer in self._first()) else None
+        if copied is not None:
+            copied.record()
+
+        def write() -> None:
+            if copied is not None:
+                copied.synchronize()
+            self._write(step, made)
+
+        self._writing = self._thread.submit(write)
+
+    def failed(self) -> bool:
+        """Whether the last checkpoint could not be written, as far as is known by now."""
+        return self._writing is not None and self._writing.done() and self._writing.exception() is not None
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is written.
+
+        Raises:
+            ValueError: it could not be.
+        """
+        if self._writing is not None:
+            self._writing.result()
+
+    def __enter__(self) -> Saver:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+
+    def _copied(self, name: str, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        if name not in self._buffers:
+            self._buffers[name] = [torch.empty_like(one, device="cpu", pin_memory=one.is_cuda) for one in tensors]
+        for buffer, tensor in zip(self._buffers[name], tensors, strict=True):
+            buffer.copy_(tensor, non_blocking=True)
+        return self._buffers[name]
+
+    def _first(self) -> list[torch.Tensor]:
+        return [buffers[0] for buffers in self._buffers.values() if buffers]

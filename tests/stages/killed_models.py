@@ -1,0 +1,116 @@
+"""Trains some of the four models on made-up people as a job's ranks do, unbroken, killed and stopped; for tests.
+
+One process that forks the ranks, so that torch is imported once. Each training is a run folder of its own.
+"""
+
+import argparse
+import importlib
+import itertools
+import os
+import random
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import torch
+from oracles.made_up_run import make_latents, make_planes
+
+from jobs.worker import StopFlag
+from rodin.presets import preset
+from rodin.stages.hooks import Hooks, Stopped
+from rodin.store.run_folder import RunFolder
+
+STOPPED = 3
+INPUTS = ("fit", "index", "embed")
+
+
+def config_of(stage, steps, *overrides):
+    every = f"{stage}.training.checkpoint_every={max(2, steps // 3)}"
+    return preset("tiny", ["data.subjects=6", f"{stage}.training.steps={steps}", every, *overrides])
+
+
+def launch(stage, config, folder, world, act=None):
+    """Fork the ranks of one training; their exit statuses. `act`: (rank, step, signal) that the rank sends itself."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = []
+    for rank in range(world):
+        child = os.fork()
+        if child == 0:
+            shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
+            os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank), **shared})
+            status = 1
+            try:
+                sys.stderr = (folder.path / f"rank-{rank}.err").open("w")
+                train(stage, config, folder, act if act and act[0] == rank else None)
+                status = 0
+            except Stopped:
+                status = STOPPED
+            except BaseException as error:
+                print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            finally:
+                os._exit(status)
+        children.append(child)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def train(stage, config, folder, act):
+    flag, steps = StopFlag(), itertools.count()
+    flag.listen()
+
+    def should_stop():
+        if next(steps) == (act[1] if act else None):
+            os.kill(os.getpid(), act[2])
+        return flag()
+
+    importlib.import_module(f"rodin.stages.{stage}").run(config, folder, 0, Hooks(should_stop=should_stop))
+
+
+def run_folder(out, name):
+    folder = RunFolder(out / name)
+    if not folder.path.exists():
+        folder.path.mkdir()
+        for stage in INPUTS:
+            (folder.path / folder.stage(stage).name).symlink_to(RunFolder(out / "inputs").stage(stage))
+    return folder
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--stages", nargs="+")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[])
+    parser.add_argument("--worlds", type=int, nargs="*", default=[])
+    parser.add_argument("--set", nargs="*", default=[])
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # what it imports lazily takes a second: before forking
+    (given.out / "inputs").mkdir(parents=True)
+    for make in (make_planes, make_latents):
+        make(config_of("base", given.steps), RunFolder(given.out / "inputs"))
+    for stage in given.stages:
+        config = config_of(stage, given.steps, *given.set)
+        for world in given.worlds:
+            folder = run_folder(given.out, f"{stage}-unbroken{world}")
+            assert launch(stage, config, folder, world) == [0] * world
+        for seed in given.seeds:
+            break_and_go_on(stage, config, given.out, seed)
+
+
+def break_and_go_on(stage, config, out, seed):
+    """Killed, and told to stop, on a rank and at a step out of the seed; then the same command again."""
+    steps = getattr(config, stage).training.steps
+    for number in (signal.SIGKILL, signal.SIGUSR2):
+        dice = random.Random(f"{stage} {seed} {number}")
+        act = (dice.randrange(2), dice.randrange(1, steps - 1), number)
+        folder = run_folder(out, f"{stage}-{number.name}{seed}")
+        ended = launch(stage, config, folder, 2, act)
+        assert (-number in ended) if number == signal.SIGKILL else ended == [STOPPED] * 2, (act, ended)
+        assert launch(stage, config, folder, 2) == [0, 0], act
+
+
+if __name__ == "__main__":
+    main()

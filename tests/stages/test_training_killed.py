@@ -1,0 +1,71 @@
+"""Each of the four models: killed or told to stop on two ranks it is the unbroken run; 1, 2 and 4 ranks agree."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from rodin.store.results import read_rows
+from rodin.store.run_folder import RunFolder
+from rodin.train import checkpoint
+
+JOB = Path(__file__).with_name("killed_models.py")
+MODELS = ["base", "upsample", "latent", "prior"]
+
+
+def trained(out, *arguments):
+    root = JOB.parents[2]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"}
+    command = [sys.executable, str(JOB), str(out), *map(str, arguments)]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=270)
+    errors = "".join(f"{path}: {path.read_text()}" for path in sorted(out.glob("*/rank-*.err")))
+    assert done.returncode == 0, done.stderr + errors
+
+
+def outcome(out, stage, name):
+    folder = RunFolder(out / f"{stage}-{name}")
+    model = checkpoint.read(folder.stage(stage) / "model.pt")["model"]
+    return [(row["step"], row["loss"], row["grad_norm"]) for row in read_rows(folder, stage)], model
+
+
+def assert_resumes_to_the_bit(out, stage, seeds):
+    curve, model = outcome(out, stage, "unbroken2")
+    for name in [f"{signal}{seed}" for signal in ("SIGKILL", "SIGUSR2") for seed in seeds]:
+        other_curve, other = outcome(out, stage, name)
+        assert curve == other_curve
+        assert model.keys() == other.keys()
+        assert all(torch.equal(value, other[key]) for key, value in model.items())
+
+
+def assert_ranks_agree(out, stage, steps):
+    curves = [[loss for _, loss, _ in outcome(out, stage, f"unbroken{world}")[0]] for world in (1, 2, 4)]
+    assert len(curves[0]) == steps
+    assert max(curves[0]) - min(curves[0]) > 1e-3
+    for curve in curves[1:]:
+        assert curve == pytest.approx(curves[0], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    out = tmp_path_factory.mktemp("killed") / "out"
+    trained(out, "--stages", *MODELS, "--steps", 5, "--worlds", 2, "--seeds", 0)
+    return out
+
+
+@pytest.mark.parametrize("stage", MODELS)
+def test_killed_or_told_to_stop_on_two_ranks_it_is_the_unbroken_run(stage, short):
+    assert_resumes_to_the_bit(short, stage, [0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", MODELS)
+def test_at_many_moments_and_on_1_2_and_4_ranks(stage, tmp_path):
+    seeds, larger = range(1, 6), [f"{stage}.training.batch=8", f"{stage}.training.micro_batch=2"]
+    dropout = [f"{stage}.dropout=0.1"] if stage in ("base", "upsample") else []
+    numbers = ("--steps", 40, "--worlds", 1, 2, 4, "--seeds", *seeds)
+    trained(tmp_path / "out", "--stages", stage, *numbers, "--set", *larger, *dropout)
+    assert_resumes_to_the_bit(tmp_path / "out", stage, seeds)
+    assert_ranks_agree(tmp_path / "out", stage, 40)
