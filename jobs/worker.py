@@ -227,13 +227,31 @@ def check_stage(config: Config, stage: str, shards: Sequence[int]) -> None:
 
 
 def place_of_environment() -> Place:
-    """Which process this is, from what MPI launchers and srun set."""
+    """Which process this is, from what MPI launchers, torchrun and srun set.
+
+    Raises:
+        ValueError: only some of torchrun's variables are set.
+    """
+    given = {name: os.environ[name] for name in RANKED if os.environ.get(name)}
+    if given and _number("PMI_RANK", "OMPI_COMM_WORLD_RANK") is None:
+        return _place_of_torchrun(given)
     rank = _number("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID") or 0
     world = _number("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS") or 1
     cpus = _number("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS") or 1
     local = _number("SLURM_LOCALID")
     port = 20000 + (_number("SLURM_JOB_ID") or 0) % 20000
     return Place(rank, world, rank if local is None else local, _first_host(), port, cpus)
+
+
+def _place_of_torchrun(given: dict[str, str]) -> Place:
+    wrong = [name for name in RANKED if name not in given or not (name == "MASTER_ADDR" or given[name].isdigit())]
+    if wrong:
+        raise ValueError(
+            f"half a training job in the environment: {', '.join(wrong)} missing or no number; "
+            f"set all of {', '.join(RANKED)}, as torchrun does, or none for one process"
+        )
+    rank, world, local_rank, port = (int(given[name]) for name in RANKED if name != "MASTER_ADDR")
+    return Place(rank, world, local_rank, given["MASTER_ADDR"], port, _number("OMP_NUM_THREADS") or 1)
 
 
 def _number(*names: str) -> int | None:

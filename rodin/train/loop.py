@@ -115,33 +115,22 @@ def train(
 
     losses = _Losses(loss_of, by_sample(network), plan, ranks.device)
     operations = _operations(losses, batch_of, ranks)
-    if plan.recompute:
-        recompute(blocks)
-    sharded = plan.sharded and ranks.world > 1
-    notes = FAULTS + ranks.world
-    layout = Sharded(network, ranks, notes, blocks) if sharded else Flat(network, ranks, notes)
-    if plan.compile:
-        network.compile()
+    layout = _laid_out(network, blocks, plan, ranks)
     state = State(layout, plan)
     identity = {"network": type(network).__name__, **settings, **plan.identity(), "items": items}
     state.resume(ranks, folder, identity)
     watcher.journal(state.curve)
 
     # Step: gradients of this rank's samples, added up over ranks; then one update, the same on every rank.
-    def write(step: int, content: dict[str, Any]) -> None:
-        checkpoint.save(folder, step, content, layout.part)
-
-    with Saver(write) as saver, Ahead(batch_of, state.step, plan.steps, AHEAD) as batches:
+    saver = Saver(lambda step, content: checkpoint.save(folder, step, content, layout.part))
+    with saver, Ahead(batch_of, state.step, plan.steps, AHEAD) as batches:
         ended = time.perf_counter()
         while state.step < plan.steps:
             draws, batch = batches()
             watcher.mark("data")
             layout.begin()
-            layout.notes[LOSS] = _backward(losses, batch, draws, state, watcher.mark)
-            layout.notes[STOP] = float(watcher.should_stop())
-            layout.notes[UNSAVED] = float(saver.failed())
-            layout.notes[FAULTS + ranks.rank] = (~layout.notes[LOSS].isfinite()).float()
-            loss, norm, stop = _agreed(state, saver)
+            part = _backward(losses, batch, draws, state, watcher.mark)
+            loss, norm, stop = _agreed(state, part, watcher.should_stop(), saver)
             watcher.mark("exchange")
             _update(state, overflowed=not math.isfinite(norm))
             watcher.mark("update")
@@ -187,6 +176,16 @@ class _Losses:
             return self.loss_of(moved, here).float()
 
 
+def _laid_out(network: nn.Module, blocks: Sequence[nn.Module], plan: Plan, ranks: Ranks) -> Flat | Sharded:
+    if plan.recompute:
+        recompute(blocks)
+    if plan.compile:
+        network.compile()
+    notes = FAULTS + ranks.world
+    sharded = plan.sharded and ranks.world > 1
+    return Sharded(network, ranks, notes, blocks) if sharded else Flat(network, ranks, notes)
+
+
 def _pinned(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cuda":
         return {name: value.pin_memory() if torch.is_tensor(value) else value for name, value in batch.items()}
@@ -218,12 +217,14 @@ def _backward(losses: _Losses, batch: Batch, draws: Draws, state: State, mark: C
     return total
 
 
-def _agreed(state: State, saver: Saver) -> tuple[float, float, bool]:
+def _agreed(state: State, part: torch.Tensor, stop_wished: bool, saver: Saver) -> tuple[float, float, bool]:
     """Add up and clip the gradient; the step's loss, gradient norm and wish to stop, as all ranks know them.
 
     A norm that is not finite is float16's overflow: that update is left out.
     """
     layout, plan, scaling = state.layout, state.plan, state.scaling
+    layout.notes[LOSS], layout.notes[STOP], layout.notes[UNSAVED] = part, float(stop_wished), float(saver.failed())
+    layout.notes[FAULTS + layout.ranks.rank] = (~part.isfinite()).float()
     norm = layout.reduce_() / scaling.scale
     layout.scale_((plan.clip_norm / (norm + 1e-6)).clamp(max=1.0) / scaling.scale)
     loss, stop, unsaved, *faults, size = torch.cat([layout.notes, norm[None]]).tolist()  # the one wait for the device

@@ -36,16 +36,14 @@ class Saver:
     def save(
         self, step: int, content: Callable[[Callable[[str, Sequence[torch.Tensor]], Any]], dict[str, Any]]
     ) -> None:
-        """Copy now, write later.
+        """Copy now, write later; nothing, if the checkpoint before could not be written: `failed` says so.
 
         Args:
             step: optimiser steps done.
             content: (copied) -> the checkpoint, with `copied(name, tensors)` in place of tensors.
-
-        Raises:
-            ValueError: the checkpoint before could not be written.
         """
-        self.wait()
+        if self._writing is not None and self._writing.exception() is not None:
+            return
         made = content(self._copied)
         copied = torch.cuda.Event() if any(buffer.is_pinned() for buffer in self._first()) else None
         if copied is not None:

@@ -7,6 +7,7 @@
 #
 # Needs the Debian packages (or their like): slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins
 # slurmdbd slurm-wlm-mysql-plugin mariadb-server-core mariadb-client-core
+# Jobs of the partition `urgent` preempt those of `main`, which are told to save, then requeued.
 # Each slurmd lives in its own UTS and mount namespace, so node1..nodeN are host names that resolve.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
@@ -14,7 +15,7 @@ PATH=$PATH:/usr/sbin:/sbin
 fail() { echo "up.sh: error: $*" >&2; exit 2; }
 
 [ $# -ge 1 ] || fail "usage: up.sh DIR [--nodes N] [--cpus N] [--memory-mb N] [--no-accounting]"
-case $1 in -*) sed -n '2,9s/^# \{0,1\}//p' "$0"; [ "$1" = --help ] && exit 0 || exit 2 ;; esac
+case $1 in -*) sed -n '2,10s/^# \{0,1\}//p' "$0"; [ "$1" = --help ] && exit 0 || exit 2 ;; esac
 mkdir -p "$1"
 DIR=$(cd "$1" && pwd -P); shift
 NODES=4 CPUS=2 MEMORY=8000 ACCOUNTING=yes
@@ -159,7 +160,10 @@ JobAcctGatherParams=OverMemoryKill
 ${gres:+GresTypes=gpu}
 $(accounting_lines)
 NodeName=node[1-$NODES] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[$((PORT + 2))-$((PORT + 1 + NODES))] CPUs=$CPUS Boards=1 SocketsPerBoard=1 CoresPerSocket=$CPUS ThreadsPerCore=1 RealMemory=$MEMORY $gres State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES DefaultTime=60 MaxTime=1440 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=ALL Default=YES DefaultTime=60 MaxTime=1440 State=UP PriorityTier=1 GraceTime=30
+PartitionName=urgent Nodes=ALL DefaultTime=60 MaxTime=1440 State=UP PriorityTier=10 PreemptMode=OFF
 CONF
 }
 

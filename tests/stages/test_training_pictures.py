@@ -1,0 +1,38 @@
+"""Pictures of samples while a model is trained: of what its average makes, and the training does not feel them."""
+
+import numpy as np
+import pytest
+import torch
+from oracles.small_run import CONFIG
+from PIL import Image
+
+from rodin.presets import preset
+from rodin.presets.toml import to_toml
+from rodin.stages import base, models, upsample
+from rodin.stages.hooks import Hooks
+from rodin.store.run_folder import RunFolder
+
+STAGES = {"base": (base, models.load_base), "upsample": (upsample, models.load_upsampler)}
+
+
+@pytest.mark.parametrize("name", list(STAGES))
+def test_pictures_appear_and_change_nothing(name, trained, tmp_path):
+    stage, load = STAGES[name]
+    weights = []
+    for every in (0, 2):
+        run = RunFolder(tmp_path / str(every))
+        run.path.mkdir()
+        for path in trained.path.iterdir():
+            if path.is_dir() and path.name not in (name, "results"):
+                (run.path / path.name).symlink_to(path)
+        config = preset("tiny", [f"data.subjects={CONFIG.data.subjects}", f"{name}.training.picture_every={every}"])
+        config = config.model_copy(update={"clip": CONFIG.clip, "decoder": CONFIG.decoder})
+        run.config_file.write_text(to_toml(config))
+        stage.run(config, run, 0, Hooks())
+        weights.append(load(run, torch.device("cpu")).network.state_dict())
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+    assert not (tmp_path / "0" / name / "pictures").exists()
+    pictures = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "2" / name / "pictures").iterdir())]
+    assert [picture.shape for picture in pictures] == [(24, 4 * 24, 3)] * 5
+    assert not np.array_equal(pictures[0], pictures[-1])
+    assert pictures[-1].std() > 1
