@@ -69,3 +69,24 @@ def test_at_many_moments_and_on_1_2_and_4_ranks(stage, tmp_path):
     trained(tmp_path / "out", "--stages", stage, *numbers, "--set", *larger, *dropout)
     assert_resumes_to_the_bit(tmp_path / "out", stage, seeds)
     assert_ranks_agree(tmp_path / "out", stage, 40)
+
+
+@pytest.mark.slow
+def test_the_base_model_sharded_is_the_replicated_one_in_the_same_file(tmp_path):
+    numbers = ("--stages", "base", "--steps", 20, "--worlds", 2)
+    trained(tmp_path / "whole", *numbers)
+    trained(tmp_path / "sharded", *numbers, "--seeds", 1, "--set", "base.training.sharded=true")
+    assert_resumes_to_the_bit(tmp_path / "sharded", "base", [1])
+    (curve, model), (other_curve, other) = (
+        outcome(tmp_path / name, "base", "unbroken2") for name in ("whole", "sharded")
+    )
+    assert [loss for _, loss, _ in other_curve] == pytest.approx([loss for _, loss, _ in curve], abs=1e-6)
+    assert {name: (value.shape, value.dtype) for name, value in model.items()} == {
+        name: (value.shape, value.dtype) for name, value in other.items()
+    }
+    records = [
+        checkpoint.read(RunFolder(tmp_path / name / "base-unbroken2").stage("base") / "model.pt")
+        for name in ("whole", "sharded")
+    ]
+    assert records[0].keys() == records[1].keys()
+    assert records[0]["settings"] == records[1]["settings"]

@@ -1,4 +1,4 @@
-"""On a GPU, in bf16 autocast: the weights stay float32, it learns, and stopped and gone on it is the unbroken run."""
+"""On a GPU, in half precisions: the weights stay float32, it learns, and stopped and gone on it is the unbroken run."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from rodin.train.ranks import Ranks
 pytestmark = pytest.mark.gpu
 
 
-def trained(folder, stop_at=None):
+def trained(folder, precision, stop_at=None, **options):
     device, done = torch.device("cuda", 0), [0]
     torch.manual_seed(1)
     network = nn.Sequential(nn.Linear(8, 64), nn.SiLU(), nn.Dropout(0.1), nn.Linear(64, 8)).to(device)
@@ -28,22 +28,30 @@ def trained(folder, stop_at=None):
         loss_of,
         lambda items, draws: {"x": data[items]},
         32,
-        Plan(batch=8, steps=60, lr=1e-2, precision="bfloat16", ema=0.9, micro_batch=4),
+        Plan(batch=8, steps=60, lr=1e-2, precision=precision, ema=0.9, micro_batch=4, checkpoint_every=10, **options),
         ranks=Ranks(device=device),
         folder=folder,
         settings={},
+        blocks=[network[0]],
         watcher=Watcher(
             progress=lambda step, total, note: done.__setitem__(0, step), should_stop=lambda: done[0] + 1 == stop_at
         ),
     )
-    assert set(seen) == {torch.bfloat16}
+    assert set(seen) == {getattr(torch, precision)}
     assert {value.dtype for value in result.average.values()} == {torch.float32}
     return result
 
 
-def test_a_training_in_bf16_learns_and_resumes_to_the_same_bits(tmp_path):
-    unbroken = trained(tmp_path / "unbroken")
+@pytest.mark.parametrize("options", [{}, {"recompute": True}, {"compile": True}])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_it_learns_and_resumes_to_the_same_bits(precision, options, tmp_path):
+    unbroken = trained(tmp_path / "unbroken", precision, **options)
     assert unbroken.curve[-1]["loss"] < 0.7 * unbroken.curve[0]["loss"]
-    assert not trained(tmp_path / "stopped", stop_at=23).finished
-    again = trained(tmp_path / "stopped")
+    assert not trained(tmp_path / "stopped", precision, stop_at=23, **options).finished
+    again = trained(tmp_path / "stopped", precision, **options)
     assert all(torch.equal(again.average[name], value) for name, value in unbroken.average.items())
+
+
+def test_utilisation_is_told_where_the_gpu_is_known(tmp_path):
+    rows = trained(tmp_path, "float16").curve
+    assert all(row["mfu"] is None or 0 < row["mfu"] < 1 for row in rows)
