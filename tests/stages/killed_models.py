@@ -83,6 +83,7 @@ def main():
     parser.add_argument("--stages", nargs="+")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seeds", type=int, nargs="*", default=[])
+    parser.add_argument("--signals", nargs="*", default=["SIGKILL", "SIGUSR2"])
     parser.add_argument("--worlds", type=int, nargs="*", default=[])
     parser.add_argument("--set", nargs="*", default=[])
     given = parser.parse_args()
@@ -96,20 +97,18 @@ def main():
         for world in given.worlds:
             folder = run_folder(given.out, f"{stage}-unbroken{world}")
             assert launch(stage, config, folder, world) == [0] * world
-        for seed in given.seeds:
-            break_and_go_on(stage, config, given.out, seed)
+        for seed, name in itertools.product(given.seeds, given.signals):
+            break_and_go_on(stage, config, given.out, seed, signal.Signals[name])
 
 
-def break_and_go_on(stage, config, out, seed):
-    """Killed, and told to stop, on a rank and at a step out of the seed; then the same command again."""
-    steps = getattr(config, stage).training.steps
-    for number in (signal.SIGKILL, signal.SIGUSR2):
-        dice = random.Random(f"{stage} {seed} {number}")
-        act = (dice.randrange(2), dice.randrange(1, steps - 1), number)
-        folder = run_folder(out, f"{stage}-{number.name}{seed}")
-        ended = launch(stage, config, folder, 2, act)
-        assert (-number in ended) if number == signal.SIGKILL else ended == [STOPPED] * 2, (act, ended)
-        assert launch(stage, config, folder, 2) == [0, 0], act
+def break_and_go_on(stage, config, out, seed, number):
+    """Killed, or told to stop, on a rank and at a step out of the seed; then the same command again."""
+    dice, steps = random.Random(f"{stage} {seed} {number}"), getattr(config, stage).training.steps
+    act = (dice.randrange(2), dice.randrange(1, steps - 1), number)
+    folder = run_folder(out, f"{stage}-{number.name}{seed}")
+    ended = launch(stage, config, folder, 2, act)
+    assert (-number in ended) if number == signal.SIGKILL else ended == [STOPPED] * 2, (act, ended)
+    assert launch(stage, config, folder, 2) == [0, 0], act
 
 
 if __name__ == "__main__":
