@@ -166,7 +166,7 @@ def save_model(place: Place, subject: Subject, trained: Trained) -> list[str]:
     """Write model.pt: the moving average, and all that is needed to make the network again and to use it."""
     record = {
         "model": trained.average,
-        "network": type(subject.network).__name__,
+        "network": trained.network,
         "settings": dict(subject.settings),
         "normaliser": subject.normaliser.state() if subject.normaliser else None,
         "diffusion": dict(subject.diffusion or {}),

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,8 +28,10 @@ from rodin.train.plan import Plan
 from rodin.train.ranks import Ranks
 from rodin.train.recompute import recompute
 from rodin.train.saver import Saver
-from rodin.train.sharded import Sharded
 from rodin.train.state import Row, State
+
+if TYPE_CHECKING:
+    from rodin.train.sharded import Sharded
 
 Batch = dict[str, Any]
 Load = Callable[[np.ndarray, Draws], Batch]
@@ -66,12 +68,14 @@ class Trained:
         average: the moving average as a state dict, on rank 0; elsewhere empty.
         curve: rows {"step", "samples", "loss", "grad_norm", "samples_per_second", "mfu", "skipped"}.
         samples: samples seen.
+        network: the network's class by name, which sharding changes.
     """
 
     finished: bool
     average: dict[str, torch.Tensor]
     curve: list[Row]
     samples: int
+    network: str
 
 
 def train(
@@ -115,9 +119,9 @@ def train(
 
     losses = _Losses(loss_of, by_sample(network), plan, ranks.device)
     operations = _operations(losses, batch_of, ranks)
+    identity = {"network": type(network).__name__, **settings, **plan.identity(), "items": items}
     layout = _laid_out(network, blocks, plan, ranks)
     state = State(layout, plan)
-    identity = {"network": type(network).__name__, **settings, **plan.identity(), "items": items}
     state.resume(ranks, folder, identity)
     watcher.journal(state.curve)
 
@@ -152,7 +156,8 @@ def train(
             if stop:
                 break
         ranks.together(saver.wait)
-    return Trained(state.step >= plan.steps, layout.state(state.average), state.curve, state.step * plan.batch)
+    average, samples = layout.state(state.average), state.step * plan.batch
+    return Trained(state.step >= plan.steps, average, state.curve, samples, identity["network"])
 
 
 @dataclass(frozen=True)
@@ -182,8 +187,11 @@ def _laid_out(network: nn.Module, blocks: Sequence[nn.Module], plan: Plan, ranks
     if plan.compile:
         network.compile()
     notes = FAULTS + ranks.world
-    sharded = plan.sharded and ranks.world > 1
-    return Sharded(network, ranks, notes, blocks) if sharded else Flat(network, ranks, notes)
+    if not plan.sharded or ranks.world == 1:
+        return Flat(network, ranks, notes)
+    from rodin.train.sharded import Sharded  # here, as FSDP takes half a second to import
+
+    return Sharded(network, ranks, notes, blocks)
 
 
 def _pinned(batch: Batch, device: torch.device) -> Batch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -15,7 +15,9 @@ from rodin.train.plan import Plan, difference
 from rodin.train.ranks import Ranks
 from rodin.train.saver import Copied
 from rodin.train.scaling import Scaling
-from rodin.train.sharded import Sharded
+
+if TYPE_CHECKING:
+    from rodin.train.sharded import Sharded
 
 Row = dict[str, float | None]
 

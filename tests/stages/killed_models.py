@@ -9,11 +9,11 @@ import itertools
 import os
 import random
 import signal
-import socket
 import sys
 from pathlib import Path
 
 import torch
+from oracles.forked_ranks import fork_ranks
 from oracles.made_up_run import make_latents, make_planes
 
 from jobs.worker import StopFlag
@@ -32,28 +32,19 @@ def config_of(stage, steps, *overrides):
 
 def launch(stage, config, folder, world, act=None):
     """Fork the ranks of one training; their exit statuses. `act`: (rank, step, signal) that the rank sends itself."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children = []
-    for rank in range(world):
-        child = os.fork()
-        if child == 0:
-            shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
-            os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank), **shared})
-            status = 1
-            try:
-                sys.stderr = (folder.path / f"rank-{rank}.err").open("w")
-                train(stage, config, folder, act if act and act[0] == rank else None)
-                status = 0
-            except Stopped:
-                status = STOPPED
-            except BaseException as error:
-                print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            finally:
-                os._exit(status)
-        children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+    def work(rank):
+        sys.stderr = (folder.path / f"rank-{rank}.err").open("w")
+        try:
+            train(stage, config, folder, act if act and act[0] == rank else None)
+        except Stopped:
+            return STOPPED
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            return 1
+        return 0
+
+    return fork_ranks(world, work)
 
 
 def train(stage, config, folder, act):

@@ -90,4 +90,4 @@ def test_the_base_model_sharded_is_the_replicated_one_in_the_same_file(tmp_path)
         for name in ("whole", "sharded")
     ]
     assert records[0].keys() == records[1].keys()
-    assert records[0]["settings"] == records[1]["settings"]
+    assert all(records[0][name] == records[1][name] for name in ("network", "settings", "samples"))

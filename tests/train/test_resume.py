@@ -48,7 +48,7 @@ def assert_close(left, right, bound=1e-5):
 @pytest.mark.parametrize("kill_at", [6, 11])
 def test_a_killed_training_ends_with_the_bits_of_an_unbroken_one(outcome, world, kill_at):
     statuses = outcome("statuses")
-    assert any(status == 9 for status in statuses[f"killed{world}at{kill_at}"])
+    assert any(status == -9 for status in statuses[f"killed{world}at{kill_at}"])
     assert statuses[f"killed{world}at{kill_at}-again"] == [0] * world
     assert_same_bits(outcome(f"unbroken{world}"), outcome(f"killed{world}at{kill_at}-again"))
 
@@ -82,12 +82,13 @@ def test_gradients_do_not_change_when_activations_are_recomputed(outcome):
 
 def test_sharded_is_replicated_and_resumes_on_its_ranks_to_the_bit_and_on_others_closely(outcome):
     statuses = outcome("statuses")
-    for name, again in (("sharded-killed", 2), ("resharded", 3)):
-        assert 9 in statuses[name]
+    for name, again in (("sharded-killed", 2), ("resharded", 3), ("gathered", 1)):
+        assert -9 in statuses[name]
         assert statuses[f"{name}-again"] == [0] * again
     assert_close(outcome("unbroken2"), outcome("sharded"), 1e-6)
     assert_same_bits(outcome("sharded"), outcome("sharded-killed-again"))
     assert_close(outcome("sharded"), outcome("resharded-again"))
+    assert_close(outcome("sharded"), outcome("gathered-again"))
     assert len(list((outcome.folder / "sharded").glob("step-000000008-*of2-*.pt"))) == 2
 
 

@@ -47,6 +47,7 @@ def test_an_overflow_at_the_least_scale_stops(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # dynamo looks at its own tensors
 def test_compiled_it_is_the_same_but_for_rounding(tmp_path):
     plain = toy_training(tmp_path / "plain", Ranks(), dropout=0.2)
     compiled = toy_training(tmp_path / "compiled", Ranks(), dropout=0.2, compile=True)

@@ -5,12 +5,12 @@ One process that forks the ranks, so that torch is imported once. Outcomes are w
 
 import os
 import signal
-import socket
 import sys
 import warnings
 from pathlib import Path
 
 import torch
+from oracles.forked_ranks import fork_ranks
 from oracles.toy_training import toy_training
 from torch import nn
 
@@ -21,30 +21,21 @@ from rodin.train.ranks import Ranks
 
 def launch(world, name, out, **options):
     """Fork the ranks of one training; returns their exit statuses."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children = []
-    for rank in range(world):
-        child = os.fork()
-        if child == 0:
-            environment = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "MASTER_PORT": port}
-            environment = {key: str(value) for key, value in environment.items()} | {"MASTER_ADDR": "127.0.0.1"}
-            status = 1
-            try:
-                rank_of_job(name, out, environment, **options)
-                status = 0
-            except BaseException as error:
-                (out / f"{name}-rank{rank}.error").write_text(f"{type(error).__name__}: {error}")
-            finally:
-                os._exit(status)
-        children.append(child)
-    return [os.waitpid(child, 0)[1] for child in children]
+
+    def work(rank):
+        try:
+            rank_of_job(name, out, **options)
+        except BaseException as error:
+            (out / f"{name}-rank{rank}.error").write_text(f"{type(error).__name__}: {error}")
+            return 1
+        return 0
+
+    return fork_ranks(world, work)
 
 
-def rank_of_job(name, out, environment, kill_at=None, stop_at=None, training="", bucket=flat.BUCKET, **options):
+def rank_of_job(name, out, kill_at=None, stop_at=None, training="", bucket=flat.BUCKET, **options):
     calls, done, flat.BUCKET = [0], [0], bucket
-    with Ranks.from_environment(environment) as ranks:
+    with Ranks.from_environment() as ranks:
 
         def on_loss():
             calls[0] += 1
@@ -96,6 +87,7 @@ def main(out):
     launch(2, "sharded", out, sharded=True, **run)
     statuses |= killed_and_again(2, "sharded-killed", out, 11, sharded=True, **run)
     statuses |= killed_and_again(2, "resharded", out, 11, again=3, sharded=True, **run)
+    statuses |= killed_and_again(2, "gathered", out, 11, again=1, sharded=True, **run)
     half = {"precision": "float16", "overflow_at": (5,), **run}
     launch(2, "half", out, **half)
     statuses |= killed_and_again(2, "half-killed", out, 11, **half)
