@@ -62,17 +62,16 @@ def test_a_training_at_its_time_limit_and_preempted_is_the_undisturbed_one(clust
         environment = os.environ | slurm.environment
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
-    def job() -> str:
-        return ask("squeue", "--me", "--noheader", "--states=running", "--format=%i %j").split("\n")[0]
-
     with slurm.start(
         *("run", "tiny", "--run", "far", "--cluster", "slurm", "--site", str(private.SITE), "--stages", "base"),
         *SETTINGS,
     ) as driver:
         until("the first steps", lambda: steps_done(far) >= 40)
-        ask("scontrol", "update", f"JobId={job().split()[0]}", "TimeLimit=1")  # the limit is near: Slurm sends USR2
+        number = ask("squeue", "--me", "--noheader", "--states=running", "--format=%i").split()[0]
+        ask("scontrol", "update", f"JobId={number}", "TimeLimit=1")  # the limit is near: Slurm sends USR2
         until("saved at the time limit", lambda: bool(saved_steps(far) - {300, 600}))
         first = saved_steps(far)
+        ask("scontrol", "update", f"JobId={number}", "TimeLimit=60")
         until("going on", lambda: steps_done(far) > max(first) + 40)
         ask("sbatch", "--partition=urgent", "--nodes=4", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
         until("saved when preempted", lambda: bool(saved_steps(far) - first - {300, 600}))
@@ -84,4 +83,6 @@ def test_a_training_at_its_time_limit_and_preempted_is_the_undisturbed_one(clust
     models = [checkpoint.read(folder.stage("base") / "model.pt")["model"] for folder in (near, far)]
     assert all(torch.equal(value, models[1][name]) for name, value in models[0].items())
     log = "".join(path.read_text() for path in (far.path / "jobs/logs/base").glob("*_0_log.out"))
-    assert log.count("stopped: ") == 2
+    assert log.count("stopped: ") >= 2
+    slurmctld = Path(cluster["SLURM_CONF"]).parent / "log" / "slurmctld.log"
+    assert f"preempted JobId={number}" in slurmctld.read_text()
