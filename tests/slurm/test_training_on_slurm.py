@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -73,7 +74,8 @@ def test_a_training_at_its_time_limit_and_preempted_is_the_undisturbed_one(clust
         first = saved_steps(far)
         ask("scontrol", "update", f"JobId={number}", "TimeLimit=60")
         until("going on", lambda: steps_done(far) > max(first) + 40)
-        ask("sbatch", "--partition=urgent", "--nodes=4", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
+        everything = ("--nodes=4", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
+        urgent = ask("sbatch", "--parsable", "--partition=urgent", *everything).split()[0]
         until("saved when preempted", lambda: bool(saved_steps(far) - first - {300, 600}))
         out, err = driver.communicate(timeout=150)
     assert driver.returncode == 0, out + err
@@ -84,5 +86,6 @@ def test_a_training_at_its_time_limit_and_preempted_is_the_undisturbed_one(clust
     assert all(torch.equal(value, models[1][name]) for name, value in models[0].items())
     log = "".join(path.read_text() for path in (far.path / "jobs/logs/base").glob("*_0_log.out"))
     assert log.count("stopped: ") >= 2
-    slurmctld = Path(cluster["SLURM_CONF"]).parent / "log" / "slurmctld.log"
-    assert f"preempted JobId={number}" in slurmctld.read_text()
+    slurmctld = (Path(cluster["SLURM_CONF"]).parent / "log" / "slurmctld.log").read_text()
+    order = re.findall(rf"Allocate JobId=({number}|{urgent}) ", slurmctld)
+    assert order[-2:] == [urgent, number], "the urgent job took every node while the training had an hour left"
