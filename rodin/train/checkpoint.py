@@ -87,6 +87,11 @@ def latest(folder: Path, step: int | None = None) -> Saved | None:
     if step is None:  # what a killed attempt left over; an orphan still writing one fails, as it should
         for left_over in folder.glob(".*.partial"):
             left_over.unlink(missing_ok=True)
+    if older := [path for path in folder.glob("step-*.pt") if not NAME.fullmatch(path.name)]:
+        raise ValueError(
+            f"{older[0]}: a checkpoint of an older rodin; go on with the code snapshot in the run's code/ folder, or "
+            f"remove {folder} to train from the start"
+        )
     for (found, count), parts in _found(folder).items():
         if len(parts) < count or step not in (None, found):  # killed before every rank had written its part
             continue

@@ -115,6 +115,9 @@ def test_another_version_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "VERSION", 99)
     with pytest.raises(ValueError, match="version 2, this program reads 99"):
         checkpoint.latest(tmp_path)
+    (tmp_path / "step-000000007-0123456789abcdef.pt").write_bytes(b"what came before parts")
+    with pytest.raises(ValueError, match=r"step-000000007.*of an older rodin; go on with the code snapshot"):
+        checkpoint.latest(tmp_path)
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(tmp_path):
