@@ -21,7 +21,7 @@ from torch import nn
 from rodin.train import checkpoint, utilisation
 from rodin.train.ahead import Ahead
 from rodin.train.draws import Draws
-from rodin.train.dropout import SampleDropout, by_sample, key_
+from rodin.train.dropout import SampleDropout, by_sample
 from rodin.train.flat import Flat
 from rodin.train.order import Order, share
 from rodin.train.plan import Plan
@@ -172,7 +172,8 @@ class _Losses:
     def __call__(self, batch: Batch, draws: Draws, part: tuple[int, int]) -> torch.Tensor:
         span, precision = slice(*part), self.plan.autocast
         here = Draws(self.plan.seed, draws.positions[span], self.device)
-        key_(self.dropouts, here)
+        for layer in self.dropouts:
+            layer.draws = here
         moved = {
             name: value[span].to(self.device, non_blocking=True) if torch.is_tensor(value) else value[span]
             for name, value in batch.items()

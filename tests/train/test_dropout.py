@@ -6,14 +6,14 @@ from torch import nn
 
 from rodin.nets.blocks import ResBlock
 from rodin.train.draws import Draws
-from rodin.train.dropout import SampleDropout, by_sample, key_
+from rodin.train.dropout import SampleDropout, by_sample
 from rodin.train.recompute import recompute
 
 
 def masks(positions, *shape, p=0.3, layer=0, seed=0, rows=1):
-    layers = [SampleDropout(p) for _ in range(layer + 1)]
-    key_(layers, Draws(seed, positions))
-    return layers[layer](torch.ones(rows * len(positions), *shape))
+    dropout = SampleDropout(p, f"dropout {layer}")
+    dropout.draws = Draws(seed, positions)
+    return dropout(torch.ones(rows * len(positions), *shape))
 
 
 def test_the_share_dropped_and_the_scale_of_the_rest():
@@ -48,7 +48,7 @@ def test_it_takes_the_place_of_the_network_s_own_and_evaluation_drops_nothing():
     assert (network[1], network[2][0]) == (made[0], made[1])
     assert set(network.state_dict()) == names
     x = torch.randn(3, 4)
-    with pytest.raises(ValueError, match="3 rows for 0 samples"):
+    with pytest.raises(ValueError, match="3 rows for 0 samples; tell"):
         network(x)
     assert torch.equal(network.eval()(x), network[0](x))
 
@@ -58,7 +58,7 @@ def test_recomputed_blocks_have_the_same_gradients_and_keep_less():
         torch.manual_seed(0)
         block = ResBlock(8, 16, 12, dropout=0.3, rolled=True, aware=True)
         nn.init.normal_(block.conv2.weight)
-        key_(by_sample(block), Draws(0, range(2)))
+        by_sample(block)[0].draws = Draws(0, range(2))
         if again:
             recompute([block])
         x, embedding = torch.randn(2, 8, 4, 12, requires_grad=True), torch.randn(2, 12)
