@@ -30,7 +30,7 @@ class SampleDropout(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * self._mask(x) if self.training else x
 
-    @torch.compiler.disable  # a generator cannot be traced
+    @torch.compiler.disable()  # a generator cannot be traced
     def _mask(self, x: torch.Tensor) -> torch.Tensor:
         count = len(self.draws)
         if count == 0 or len(x) % count:
