@@ -22,7 +22,7 @@ from rodin.store.run_folder import RunFolder
 from rodin.train import checkpoint
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
-OVERRIDES = ["data.subjects=6", "base.training.steps=400", "base.training.checkpoint_every=150"]
+OVERRIDES = ["data.subjects=6", "base.training.steps=800", "base.training.checkpoint_every=300"]
 SETTINGS = [word for override in OVERRIDES for word in ("--set", override)]
 LOCAL = 'name = "local"\nmpi = "mpiexec"\ncpus_per_node = 2\nranks_per_node = 2\ntrain_cpus = 1\n'
 
@@ -70,13 +70,13 @@ def test_a_training_at_its_time_limit_and_preempted_is_the_undisturbed_one(clust
         until("the first steps", lambda: steps_done(far) >= 40)
         number = ask("squeue", "--me", "--noheader", "--states=running", "--format=%i").split()[0]
         ask("scontrol", "update", f"JobId={number}", "TimeLimit=1")  # the limit is near: Slurm sends USR2
-        until("saved at the time limit", lambda: bool(saved_steps(far) - {150, 300}))
+        until("saved at the time limit", lambda: bool(saved_steps(far) - {300, 600}))
         first = saved_steps(far)
         ask("scontrol", "update", f"JobId={number}", "TimeLimit=60")
         until("going on", lambda: steps_done(far) > max(first) + 40)
         everything = ("--nodes=4", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
         urgent = ask("sbatch", "--parsable", "--partition=urgent", *everything).split()[0]
-        until("saved when preempted", lambda: bool(saved_steps(far) - first - {150, 300}))
+        until("saved when preempted", lambda: bool(saved_steps(far) - first - {300, 600}))
         out, err = driver.communicate(timeout=150)
     assert driver.returncode == 0, out + err
     ours, theirs = read_rows(near, "base"), read_rows(far, "base")
