@@ -100,11 +100,12 @@ def _load(folder: RunFolder, into: Path, make: type[nn.Module], device: torch.de
     if not manifest.complete(into / "00000.json"):
         raise FileNotFoundError(f"{into}: no finished model there; run stage {into.name} first")
     record = checkpoint.read(path)
-    if record["network"] != make.__name__:
-        raise ValueError(f"{path}: is of a {record['network']}, wanted a {make.__name__}; run stage {into.name} again")
-    if record["decoder"] not in (None, there := decoder_digest(folder)):
+    kind, decoder = record.get("network", make.__name__), record.get("decoder")  # an older rodin did not say
+    if kind != make.__name__:
+        raise ValueError(f"{path}: is of a {kind}, wanted a {make.__name__}; run stage {into.name} again")
+    if decoder not in (None, there := decoder_digest(folder)):
         raise ValueError(
-            f"{path}: trained on planes of decoder {record['decoder']}, the run's is {there}; bring back the decoder, "
+            f"{path}: trained on planes of decoder {decoder}, the run's is {there}; bring back the decoder, "
             f"or remove {into} and run stage {into.name} again"
         )
     network = make(**record["settings"])
