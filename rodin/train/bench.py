@@ -28,7 +28,7 @@ ITEMS = 64
 Row = dict[str, Any]
 
 
-def bench_train(device: torch.device | None = None, repeats: int = 5) -> list[Row]:
+def bench_train(device: torch.device | None = None, repeats: int = 3) -> list[Row]:
     """Samples a second of the loop and of a loop by hand, where the time goes, and what checkpoints cost.
 
     The loop by hand does the same arithmetic: AdamW as torch makes it, clipping, a moving average a tensor at a time,
