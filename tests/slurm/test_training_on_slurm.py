@@ -21,7 +21,7 @@ from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
 from rodin.train import checkpoint
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(400)]
 OVERRIDES = ["data.subjects=6", "base.training.steps=800", "base.training.checkpoint_every=300"]
 SETTINGS = [word for override in OVERRIDES for word in ("--set", override)]
 LOCAL = 'name = "local"\nmpi = "mpiexec"\ncpus_per_node = 2\nranks_per_node = 2\ntrain_cpus = 1\n'
