@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.field.decoder import Decoder
 from rodin.field.fit import Diverged, fit_planes, quality
 from rodin.field.planes import resize
 from rodin.field.scene import make_scene
@@ -133,13 +134,25 @@ def fit_row(
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     spent = {"seconds": time.perf_counter() - began, "peak_megabytes": _peak_megabytes(device)}
-    last = slice(len(rgba) - fit.held_out_views, None)
-    truth = (torch.from_numpy(array[last]) for array in (rgba, poses, lenses))
-    psnr, made = quality(planes.float(), decoder, *truth, box=plane.box, samples=fit.samples)
-    alike = ssim(made.permute(0, 3, 1, 2).cpu(), over_white(rgba[last]))
-    row = {"subject": subject, "psnr": psnr, "ssim": float(alike.mean()), **spent}
-    row["megabytes"] = planes.numel() * planes.element_size() / 1e6
-    return row, to_bytes(torch.cat([made, torch.ones_like(made[..., :1])], -1))
+    row, made = measured(config, views, subject, planes, decoder)
+    return row | spent | {"megabytes": planes.numel() * planes.element_size() / 1e6}, made
+
+
+def measured(
+    config: Config, views: Shards, subject: str, planes: torch.Tensor, decoder: Decoder
+) -> tuple[dict[str, Any], np.ndarray]:
+    """How like a person their planes [3, C, R, R] look on the views that are never fitted.
+
+    Returns:
+        {subject, psnr (dB), ssim}, means over those views; they as rendered, without a hull, [V, H, W, 4] uint8.
+    """
+    last = slice(views.shape("rgba")[0] - config.fit.held_out_views, None)
+    rgba, poses, lenses = (views.read(subject, name, last) for name in ("rgba", "camera_to_world", "intrinsics"))
+    truth = (torch.from_numpy(array) for array in (rgba, poses, lenses))
+    psnr, made = quality(planes.float(), decoder, *truth, box=config.triplane.box, samples=config.fit.samples)
+    alike = float(ssim(made.permute(0, 3, 1, 2).cpu(), over_white(rgba)).mean())
+    opaque = torch.cat([made, torch.ones_like(made[..., :1])], -1)
+    return {"subject": subject, "psnr": psnr, "ssim": alike}, to_bytes(opaque)
 
 
 def _begin_peak(device: torch.device) -> None:

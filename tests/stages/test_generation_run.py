@@ -8,6 +8,7 @@ import torch
 from oracles.small_run import CONFIG, PEOPLE
 
 from rodin.field.fit import Diverged
+from rodin.stages import bench_decoder as bench_decoder_module
 from rodin.stages import (
     embed,
     evaluate,
@@ -291,6 +292,19 @@ def test_people_the_decoder_never_saw_are_held_against_decoders_of_their_own(tra
     seen = CONFIG.model_copy(update={"decoder": CONFIG.decoder.model_copy(update={"subjects": 99})})
     with pytest.raises(ValueError, match="learned with all of its people"):
         bench_decoder(seen, trained, 2, lambda *_: None)
+
+
+def test_a_lonely_decoder_that_came_to_nothing_begins_again(trained, monkeypatch):
+    config = CONFIG.model_copy(update={"decoder": CONFIG.decoder.model_copy(update={"subjects": 1})})
+    seeds, scores = [], iter([3.0, 99.0])
+    learned = bench_decoder_module._learned
+    monkeypatch.setattr(
+        bench_decoder_module, "_learned", lambda config, *rest: (seeds.append(config.seed), learned(config, *rest))[1]
+    )
+    monkeypatch.setattr(bench_decoder_module, "measured", lambda *_: ({"psnr": next(scores)}, None))
+    row = bench_decoder(config, trained, 1, lambda *_: None)[0]
+    assert seeds == [config.seed, config.seed + 1]
+    assert row["baseline_value"] == 99.0
 
 
 def test_few_views_are_spread_over_all_sides():
