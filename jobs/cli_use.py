@@ -22,8 +22,9 @@ SEED = Annotated[int, typer.Option("--seed", min=0, help="the same seed makes th
 
 BENCHES = {
     "fit": ("rodin.field.bench", "bench_fit"),
-    "conv": ("rodin.nets.bench", "bench_conv"),
-    "sample": ("rodin.nets.bench", "bench_sample"),
+    "conv": ("rodin.nets.bench_conv", "bench_conv"),
+    "unet": ("rodin.nets.bench_unet", "bench_unet"),
+    "sample": ("rodin.nets.bench_guidance", "bench_guidance"),
     "train": ("rodin.train.bench", "bench_train"),
     "store": ("rodin.stages.bench_store", "bench_store"),
 }
@@ -209,7 +210,7 @@ def report(run: RUN, as_json: JSON = False) -> None:
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="fit, decoder, conv, sample, train or store")],
+    name: Annotated[str, typer.Argument(help="fit, decoder, conv, unet, sample, train or store")],
     run: Annotated[Path | None, typer.Option("--run", help="fit, decoder: take this run's people and decoder")] = None,
     people: Annotated[int, typer.Option("--people", min=1, help="with --run: how many of the run's people")] = 8,
     as_json: JSON = False,
@@ -242,7 +243,8 @@ def bench(
     for row in rows:
         against = f"  ({row['baseline']}: {row['baseline_value']:.4g} {row['unit']})" if row.get("baseline") else ""
         ratio = f"  x{row['ratio']:.2f}" if row.get("ratio") else ""
-        print(f"{row['name']:<32} {row['value']:>10.4g} {row['unit']}{ratio}{against}")
+        cost = "".join(f"  {key.replace('_', ' ')} {row[key]:.2f}" for key in ("over_plain", "over_naive") if key in row)
+        print(f"{row['name']:<32} {row['value']:>10.4g} {row['unit']}{ratio}{against}{cost}")
 
 
 def add_to(app: typer.Typer) -> None:
