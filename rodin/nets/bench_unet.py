@@ -93,7 +93,7 @@ def theirs(channels: int, resolution: int, blocks: int) -> nn.Module:
     try:
         from diffusers import UNet2DModel
     except ImportError:
-        raise ValueError("diffusers is not installed; `pip install diffusers` brings the baseline of this bench") from None
+        raise ValueError("diffusers, this bench's baseline, is not installed: `pip install diffusers`") from None
     levels = len(MULTIPLIERS)
     return UNet2DModel(
         sample_size=resolution,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from rodin.config import Config
+from rodin.config.networks import base_settings
 from rodin.nets.base import BaseUNet
 from rodin.stages.hooks import Hooks
 from rodin.stages.training import Place, Subject, plan_of, run_training
@@ -31,29 +32,13 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     run_training(Place.of(folder, "base"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
 
 
-def settings_of(config: Config, latent_width: int) -> dict[str, Any]:
-    """Keyword arguments of the network."""
-    base = config.base
-    return {
-        "plane_channels": config.triplane.channels,
-        "resolution": config.triplane.base_resolution,
-        "channels": base.channels,
-        "multipliers": base.multipliers,
-        "blocks": base.blocks,
-        "attention": base.attention,
-        "head_channels": base.head_channels,
-        "dropout": base.dropout,
-        "latent_width": latent_width,
-    }
-
-
 def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
     fits, embeddings = Shards(folder.stage("fit"), "planes"), Shards(folder.stage("embed"), "latents")
     people, views = training_people(config, fits, embeddings), config.data.reference_views
     planes, latents = Rows(fits, people, "base"), Rows(embeddings, people, "image", views)
     normaliser = plane_normaliser(folder, "base").to(ranks.device)
     schedule = schedule_of(config.base.diffusion, ranks.device)
-    settings = settings_of(config, embeddings.shape("image")[-1])
+    settings = base_settings(config, embeddings.shape("image")[-1])
     network = BaseUNet(**settings).to(ranks.device).train()
 
     def load(items: Any, draws: Draws) -> dict[str, torch.Tensor]:
