@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rodin.config import Config
+from rodin.config import Config
 
 PRETRAINED_TOKENS, PRETRAINED_TOKEN_WIDTH = 77, 512  # CLIP ViT-B/32's text tower
 SMALL_TOKENS = 32

@@ -50,8 +50,8 @@ def bench_run(config: Config, folder: RunFolder, people: int, progress: Progress
         (
             f"base, {config.base.diffusion.sampling_steps} steps, guided",
             lambda: avatars.low_planes(latents, seeds, scale),
-            "guidance halves in two batches",
-            lambda: halves_apart(avatars, latents, seeds, scale),
+            "" if scale == 1 else "guidance halves in two batches",  # without guidance there are no halves
+            None if scale == 1 else lambda: halves_apart(avatars, latents, seeds, scale),
         ),
         (
             f"upsample, {config.upsample.diffusion.sampling_steps} steps",

@@ -114,8 +114,9 @@ class Patches:
                 )
             distance = found.distance
         pictures, count = Shards(folder.stage("render"), "views"), config.data.views - config.fit.held_out_views
-        rows = (Rows(pictures, people, field, count) for field in ("rgba", "camera_to_world", "intrinsics"))
-        return cls(config, *rows, load_decoder(folder, device), distance)
+        fields = ("rgba", "camera_to_world", "intrinsics")
+        rgba, poses, lenses = (Rows(pictures, people, field, count) for field in fields)
+        return cls(config, rgba, poses, lenses, load_decoder(folder, device), distance)
 
     def load(self, items: np.ndarray, draws: Draws) -> dict[str, Any]:
         """A random patch of a random view of each person: its pixels and its camera."""

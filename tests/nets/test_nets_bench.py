@@ -89,3 +89,19 @@ def test_without_diffusers_one_line_says_what_to_do(monkeypatch):
     with pytest.raises(ValueError, match="pip install diffusers") as told:
         theirs(64, 8, 1)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.slow
+def test_3d_aware_convolution_costs_little_more_than_a_plain_one():
+    """At the paper's size: forward and backward, in time and in memory. DESIGN.md, "Speed"."""
+    _, both, *memory = bench_conv(repeats=5)
+    for row in [both, *memory]:
+        assert row["over_plain"] <= 1.15, row
+        assert row["over_naive"] <= 0.45, row
+
+
+@pytest.mark.slow
+def test_a_training_step_costs_no_more_than_diffusers():
+    off, on = bench_unet()
+    assert off["ratio"] >= 1.0, off
+    assert on["ratio"] >= 1 / 1.25, on

@@ -23,7 +23,7 @@ from rodin.stages.generate import Avatars
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.stages.latents import unit
 from rodin.stages.models import load_upsampler
-from rodin.stages.pictures import evenly, over_white, refined
+from rodin.stages.pictures import evenly, over_white
 from rodin.stages.reconstruction import Judge
 from rodin.store import manifest
 from rodin.store.mpi import World
@@ -80,20 +80,6 @@ def test_embedding_stopped_goes_on_to_the_same_bytes(trained, copy):
     assert bytes_of(copy.stage("embed")) == bytes_of(trained.stage("embed"))
 
 
-def test_an_avatar_does_not_depend_on_its_batch(avatars):
-    """To the last bit, on a CPU."""
-    seeds = [11, 12, 13]
-    latents = avatars.latents_unconditional(seeds)
-    assert torch.allclose(latents.norm(dim=1), torch.ones(3), atol=1e-5)
-    assert torch.equal(latents[1:2], avatars.latents_unconditional([12]))
-    texts = ["a person with red hair", "a person in a green shirt"]
-    assert torch.equal(avatars.latents_from_text(texts, [1, 2])[1:], avatars.latents_from_text(texts[1:], [2]))
-    together = avatars.planes(latents, seeds, 2.0)
-    assert together.abs().max() <= 1
-    assert torch.equal(together[2:], avatars.planes(latents[2:], [13], 2.0))
-    assert not torch.allclose(together[1], together[2], atol=1e-2)
-
-
 def test_guidance_of_one_is_the_conditional_model_alone(avatars, monkeypatch):
     batches = []
     base = avatars.base
@@ -120,16 +106,6 @@ def test_the_prior_keeps_the_latent_nearest_to_the_text(avatars):
     one = Avatars(CONFIG.model_copy(update={"prior": CONFIG.prior.model_copy(update={"best_of": 1})}), avatars.folder)
     first = one.latents_from_text([text], [3])[0]
     assert float(best @ wanted) >= float(first @ wanted) - 1e-6
-
-
-def test_refined_pictures_keep_their_opacity():
-    rgba = torch.rand(2, 8, 8, 4)
-    rgba[:, :4, :, 3] = 0
-    same = refined(lambda image: image, rgba)
-    assert torch.allclose(same[..., 3], rgba[..., 3])
-    assert torch.allclose(same[:, 4:], rgba[:, 4:], atol=1e-3)
-    darker = refined(lambda image: image * 0.5, rgba)
-    assert (darker[:, 4:, :, :3] <= rgba[:, 4:, :, :3] + 1e-6).all()
 
 
 def test_a_run_draws_all_its_samples(sampled):
@@ -171,27 +147,6 @@ def test_samples_stopped_go_on_where_they_were(sampled, copy):
     for name in ours.subjects:
         for field in ("planes", "latent", "rgba"):
             assert np.array_equal(ours.read(name, field), theirs.read(name, field)), (name, field)
-
-
-def test_samples_do_not_depend_on_how_the_work_is_dealt_out(sampled, copy):
-    """Other shards and other batches, as other ranks would draw them: the same bits."""
-    dealt = CONFIG.model_copy(update={"sample": CONFIG.sample.model_copy(update={"batch": 3, "shard_samples": 2})})
-    for shard in range(2):
-        sample.run(dealt, copy, shard, Hooks())
-    ours, theirs = Shards(copy.stage("sample"), "samples"), Shards(sampled.stage("sample"), "samples")
-    assert len(ours.subjects) > 2
-    for name in ours.subjects:
-        for field in ("planes", "latent", "rgba"):
-            assert np.array_equal(ours.read(name, field), theirs.read(name, field)), (name, field)
-
-
-def test_bfloat16_networks_draw_nearly_the_same(avatars):
-    brief = CONFIG.model_copy(update={"sample": CONFIG.sample.model_copy(update={"precision": "bfloat16"})})
-    latents = avatars.latents_unconditional([3])
-    exact, rough = avatars.planes(latents, [3], 1.5), Avatars(brief, avatars.folder).planes(latents, [3], 1.5)
-    assert rough.dtype == torch.float32
-    assert not torch.equal(exact, rough)
-    assert (exact - rough).square().mean().sqrt() < 0.05 * exact.std()
 
 
 def test_evaluation_measures_people_samples_and_prompts(sampled):
