@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from analysis.convolution import GAINS, table_convolution
 from analysis.costs import by_value, loss_curves
 from analysis.crops import crops
 from analysis.paper import METRICS, TABLE_1, scale_name
@@ -122,28 +123,22 @@ def _sweep(run: Path, path: Path, mark: bool, name: str, heading: str, title: st
 
 
 def convolutions(run: Path, path: Path, mark: bool) -> None:
-    """Figure 6: the upsampler with and without roll-out and 3D-aware convolution, the base fixed."""
-    fields = {"roll_out": bool, "aware": bool, "psnr": float, "ssim": float}
-    rows = results(run, "sweep-convolution", "sweep-convolution", fields, optional=["ssim"])
-    groups: dict[tuple[bool, bool], list[dict]] = defaultdict(list)
-    for row in rows:
-        groups[(row["roll_out"], row["aware"])].append(row)
-    names = {
-        (False, False): "neither",
-        (True, False): "roll-out\nonly",
-        (False, True): "3D-aware\nonly",
-        (True, True): "both",
-    }
-    order = [key for key in names if key in groups]
-    shown = [metric for metric in ("psnr", "ssim") if all(row.get(metric) is not None for row in rows)]
+    """Figure 6: how much better the upsampler is than one with neither, person by person, the base fixed."""
+    rows = table_convolution(run)
+    shown = [(key, title) for key, title in GAINS.items() if any(row.get(key) is not None for row in rows)]
     with plot(path, "Figure 6", len(shown), mark=mark) as panels:
-        for axes, metric in zip(panels, shown, strict=True):
-            for place, key in enumerate(order):
-                colour = OURS if key == (True, True) else SOFT
-                with_intervals(axes, [place], [[row[metric] for row in groups[key]]], colour, names[key])
-            axes.set_xticks(range(len(order)), [names[key] for key in order])
-            axes.set_xlim(-0.5, len(order) - 0.5)
-            axes.set(title=METRICS[metric][0])
+        for axes, (key, title) in zip(panels, shown, strict=True):
+            for place, row in enumerate(rows):
+                if row[key] is None:
+                    continue
+                low, high = (row[f"{key}_{end}"] for end in ("low", "high"))
+                reach = [[0.0 if end is None else abs(end - row[key])] for end in (low, high)]
+                colour = OURS if row["upsampler"] == "both" else SOFT
+                axes.errorbar([place], [row[key]], reach, color=colour, marker="o", ms=5, capsize=3)
+            axes.axhline(0, color=THIRD, linewidth=1)
+            axes.set_xticks(range(len(rows)), [row["upsampler"].replace(" ", "\n") for row in rows])
+            axes.set_xlim(-0.5, len(rows) - 0.5)
+            axes.set(title=title, ylabel="dB of PSNR over neither")
 
 
 def _doubling(axes: Axes, values: list[float]) -> None:

@@ -95,7 +95,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "6": Figure(
         "Figure 6: roll-out and 3D-aware convolution",
-        "Quality of the upsampled planes with and without roll-out and 3D-aware convolution, the base model fixed.",
+        "How much better an upsampler is than one with neither, person by person, the base model fixed.",
         curves.convolutions,
     ),
     "losses": Figure(

@@ -16,6 +16,7 @@ DECIMALS = {
     "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "hit_rate": 2,
     "chance": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1, "peak_rss_mb": 0,
     "first_loss": 4, "last_loss": 4, "guidance_scale": 1, "megabytes": 2, "peak_megabytes": 0,
+    "gain_behind": 2, "gain_alone": 2, "alone_psnr": 2,
 }  # fmt: skip
 HEADINGS = {
     "psnr": "PSNR ↑",
@@ -23,6 +24,10 @@ HEADINGS = {
     "lpips": "LPIPS ↓",
     "gain_psnr": "ours better by, dB",
     "gain_over_last": "gain, dB",
+    "gain_behind": "over neither, dB",
+    "alone_psnr": "PSNR ↑ alone",
+    "alone_ssim": "SSIM ↑ alone",
+    "gain_alone": "alone over neither, dB",
     "peak_rss_mb": "peak memory, MB",
     "peak_megabytes": "peak memory, MB",
     "longest_seconds": "longest task, s",

@@ -40,6 +40,7 @@ TABLE_TITLES = {
     "timings": "By stage",
     "resolution": "Tri-plane resolution",
     "views": "Number of views",
+    "convolution": "Roll-out and 3D-aware convolution",
 }
 WHY = (
     "The paper's people come from a private pipeline and its private assets, ours from public ones: other faces, "
@@ -115,7 +116,7 @@ def _body(run: Path, found: Findings, config: dict[str, Any], facts: dict[str, s
         section(
             "ablations",
             SECTIONS["ablations"],
-            _made(found, ["resolution"], ["3"]) + _made(found, ["views"], ["4"]) + _made(found, [], ["6"]),
+            _made(found, ["resolution"], ["3"]) + _made(found, ["views"], ["4"]) + _made(found, ["convolution"], ["6"]),
         ),
         section("losses", SECTIONS["losses"], _made(found, ["losses"], ["losses"])),
         section("cost", SECTIONS["cost"], _made(found, ["timings"], [])),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from analysis.convolution import table_convolution
 from analysis.costs import FIT_COSTS, by_value, table_losses, table_timings
 from analysis.layout import comma_separated, grid, latex, markdown, plain
 from analysis.neighbours import table_neighbours
@@ -66,6 +67,7 @@ TABLES: dict[str, Callable[[Path], list[Row]]] = {
     "clip": table_clip,
     "resolution": table_resolution,
     "views": table_views,
+    "convolution": table_convolution,
     "losses": table_run_losses,
     "timings": table_timings,
 }

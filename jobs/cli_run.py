@@ -16,6 +16,7 @@ from jobs.failures import Failed, failures
 from jobs.graph import NAMES, chosen, graph
 from jobs.late import library
 from jobs.lock import driving
+from jobs.networks import network_rows, networks_text
 from jobs.plan import plan_rows, plan_text
 from jobs.rates import read_rates
 from jobs.record import check_config, read_config, write_config
@@ -191,7 +192,7 @@ def plan(
     rates: RATES = None,
     as_json: JSON = False,
 ) -> None:
-    """Print the stages with work, ranks, hours and disk; submit and write nothing.
+    """Print the stages with work, ranks, hours and disk, and the networks' sizes; submit and write nothing.
 
     Every figure says where it is from: measured (this very work was timed), scaled (other work was, on such cores
     or GPUs), given (by the site file) or estimated (our guess). So first run a little on the machine itself, then plan:
@@ -204,8 +205,12 @@ def plan(
       rodin bench decoder --run runs/small --json > speeds.json; rodin plan paper --site mine.toml --rates speeds.json
     """
     work = prepare(name, folder, changes or [], stages, cluster, site)
-    known = read_rates(rates or [])
-    print(json.dumps(plan_rows(work, known), indent=1) if as_json else plan_text(work, known))
+    known, networks = read_rates(rates or []), network_rows(work.config)
+    if as_json:
+        sizes = {row["stage"]: row for row in networks}
+        print(json.dumps([row | sizes.get(row["stage"], {}) for row in plan_rows(work, known)], indent=1))
+    else:
+        print(f"{plan_text(work, known)}\n\n{networks_text(networks)}")
 
 
 def sweep(

@@ -18,53 +18,73 @@ RUN = Annotated[Path, typer.Option("--run", help="run folder")]
 JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 OUTPUT = Annotated[Path | None, typer.Option("--output", "-o", help="folder for the results; default RUN/made/...")]
 SCALE = Annotated[float | None, typer.Option("--guidance-scale", help="1: without guidance; default the run's")]
+STEPS = Annotated[
+    int | None, typer.Option("--steps", min=1, help="DDIM steps of base model and upsampler; default the run's sampler")
+]
+PRECISION = Annotated[str | None, typer.Option("--precision", help="float32 or bfloat16; default the run's")]
 SEED = Annotated[int, typer.Option("--seed", min=0, help="the same seed makes the same avatar")]
 
 BENCHES = {
     "fit": ("rodin.field.bench", "bench_fit"),
-    "conv": ("rodin.nets.bench", "bench_conv"),
-    "sample": ("rodin.nets.bench", "bench_sample"),
+    "conv": ("rodin.nets.bench_conv", "bench_conv"),
+    "unet": ("rodin.nets.bench_unet", "bench_unet"),
+    "sample": ("rodin.nets.bench_guidance", "bench_guidance"),
     "train": ("rodin.train.bench", "bench_train"),
     "store": ("rodin.stages.bench_store", "bench_store"),
 }
 RUN_BENCHES = {
     "fit": ("rodin.stages.bench_fit", "bench_run"),
     "decoder": ("rodin.stages.bench_decoder", "bench_decoder"),
+    "sample": ("rodin.stages.bench_sample", "bench_run"),
 }
 
 
 def sample(
     run: RUN,
-    text: Annotated[str | None, typer.Option("--text", help="what the avatar shall look like")] = None,
-    image: Annotated[Path | None, typer.Option("--image", help="a portrait to rebuild")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", help="what the avatar shall look like; may be repeated")
+    ] = None,
+    image: Annotated[list[Path] | None, typer.Option("--image", help="a portrait to rebuild; may be repeated")] = None,
     seed: SEED = 0,
+    count: Annotated[int, typer.Option("--count", min=1, help="avatars of each text or portrait; seeds count up")] = 1,
     output: OUTPUT = None,
     guidance_scale: SCALE = None,
+    steps: STEPS = None,
+    precision: PRECISION = None,
     as_json: JSON = False,
 ) -> None:
-    """Make one avatar: from a text, from a portrait, or from nothing but a seed.
+    """Make avatars by the whole cascade: from texts, from portraits, or from nothing but a seed.
+
+    One avatar is a folder of pictures, a turntable and a mesh; many are a folder each. A seed makes the same avatar
+    however many are made with it. Many, run again, go on with those that are not there yet.
 
     \b
     Examples:
       rodin sample --run runs/demo --seed 3
       rodin sample --run runs/demo --text "a woman with long red hair and a green shirt"
       rodin sample --run runs/demo --image me.png --output me/
+      rodin sample --run runs/demo --count 100 --steps 25 --output crowd/
+      rodin sample --run runs/demo --text "a bald man" --text "a woman with a hat" --count 4 --json
     """
     read_config(RunFolder(run))
-    if text is not None and image is not None:
+    texts, images = text or [], image or []
+    if texts and images:
         raise ValueError("got both --text and --image, wanted one of them, or neither for an avatar from nothing")
-    check_text("--text", text)
-    check_image(image)
+    for words in texts:
+        check_text("--text", words)
+    for picture in images:
+        check_image(picture)
     check_scale(guidance_scale)
-    kind = "text" if text is not None else f"image-{image.stem}" if image is not None else "nothing"
+    one = count == 1 and len(texts) + len(images) <= 1
+    kind = "text" if texts else f"image-{images[0].stem}" if images else "nothing"
     screen = Screen(quiet=as_json)
-    made = library("rodin.stages.one_off", "sample_command")(
+    wanted = {"text": next(iter(texts), None), "image": next(iter(images), None)}
+    made = library("rodin.stages.one_off", "sample_command" if one else "samples_command")(
         run,
-        text=text,
-        image=image,
+        **(wanted if one else {"texts": texts, "images": images, "count": count}),
         seed=seed,
-        output=output or default_output(run, kind, seed),
-        guidance_scale=guidance_scale,
+        output=output or default_output(run, kind if one else f"{kind}-many", seed),
+        how=library("rodin.stages.one_off", "How")(guidance_scale, steps, precision),
         progress=screen.meter("sample"),
     )
     screen.clear()
@@ -80,6 +100,8 @@ def edit(
     seed: SEED = 0,
     output: OUTPUT = None,
     guidance_scale: SCALE = None,
+    steps: STEPS = None,
+    precision: PRECISION = None,
     as_json: JSON = False,
 ) -> None:
     """Change an avatar by words: that of a portrait, of a text, or one from nothing but a seed.
@@ -105,7 +127,7 @@ def edit(
         target=target,
         seed=seed,
         output=output or default_output(run, "edit", seed),
-        guidance_scale=guidance_scale,
+        how=library("rodin.stages.one_off", "How")(guidance_scale, steps, precision),
         progress=screen.meter("edit"),
     )
     screen.clear()
@@ -146,7 +168,10 @@ def check_scale(scale: float | None) -> None:
 
 def show_made(made: Any, as_json: bool) -> None:
     """Name what was written."""
-    if isinstance(made, dict):
+    if isinstance(made, list) and made and isinstance(made[0], dict):
+        found = [{key: plain(value) for key, value in one.items()} for one in made]
+        print(json.dumps(found, indent=1) if as_json else "\n".join(one["output"] for one in found))
+    elif isinstance(made, dict):
         found = {key: plain(value) for key, value in made.items()}
         print(json.dumps(found, indent=1) if as_json else "\n".join(f"{key}: {value}" for key, value in found.items()))
     else:
@@ -209,9 +234,9 @@ def report(run: RUN, as_json: JSON = False) -> None:
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="fit, decoder, conv, sample, train or store")],
-    run: Annotated[Path | None, typer.Option("--run", help="fit, decoder: take this run's people and decoder")] = None,
-    people: Annotated[int, typer.Option("--people", min=1, help="with --run: how many of the run's people")] = 8,
+    name: Annotated[str, typer.Argument(help="fit, decoder, conv, unet, sample, train or store")],
+    run: Annotated[Path | None, typer.Option("--run", help="with this run's people and models")] = None,
+    people: Annotated[int, typer.Option("--people", min=1, help="with --run: how many of its people, or avatars")] = 8,
     as_json: JSON = False,
 ) -> None:
     """Measure how fast this machine does a part of the work, and against what.
@@ -222,6 +247,7 @@ def bench(
       rodin bench fit --run runs/demo --people 4
       rodin bench decoder --run runs/demo --people 2
       rodin bench conv --json
+      rodin bench sample --run runs/demo --people 4
     """
     if name not in BENCHES | RUN_BENCHES:
         raise ValueError(f"unknown bench '{name}'; there are {', '.join(BENCHES | RUN_BENCHES)}")
@@ -242,7 +268,9 @@ def bench(
     for row in rows:
         against = f"  ({row['baseline']}: {row['baseline_value']:.4g} {row['unit']})" if row.get("baseline") else ""
         ratio = f"  x{row['ratio']:.2f}" if row.get("ratio") else ""
-        print(f"{row['name']:<32} {row['value']:>10.4g} {row['unit']}{ratio}{against}")
+        over = {key.replace("_", " "): value for key, value in row.items() if key.startswith("over_")}
+        cost = "".join(f"  {key} {value:.2f}" for key, value in over.items())
+        print(f"{row['name']:<32} {row['value']:>10.4g} {row['unit']}{ratio}{against}{cost}")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -131,17 +131,22 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def check_weights(run: Run) -> None:
-    """Refuse to begin a run whose pretrained CLIP is not here: better now than after a week of fitting.
+    """Refuse to begin a run whose pretrained weights are not here: better now than after a week of fitting.
 
     Raises:
         FileNotFoundError: names the file and the command that brings it.
     """
     wanted = {stage.name for stage in run.stages if run.missing(stage)}
-    if run.config.clip.pretrained is None or not wanted & {"embed", "sample", "evaluate"}:
-        return
-    target = weights_folder() / find("clip").file
-    if not target.is_file():
-        raise FileNotFoundError(
-            f"{target}: no weights for clip.pretrained '{run.config.clip.pretrained}'; run `rodin weights fetch` on a "
-            "login node, or train a small CLIP with --set clip.pretrained=none"
-        )
+    clip, perceptual = run.config.clip.pretrained, run.config.upsample.patch.perceptual
+    needs = []
+    if clip is not None and wanted & {"embed", "sample", "evaluate"}:
+        needs.append(("clip", f"for clip.pretrained '{clip}'", "train a small CLIP with --set clip.pretrained=none"))
+    if perceptual and wanted & {"upsample", "sweep-convolution"}:
+        without = "do without it: --set upsample.patch.perceptual=0"
+        needs.append(("lpips", f"of LPIPS for upsample.patch.perceptual {perceptual}", without))
+    for name, what, otherwise in needs:
+        target = weights_folder() / find(name).file
+        if not target.is_file():
+            raise FileNotFoundError(
+                f"{target}: no weights {what}; run `rodin weights fetch` on a login node, or {otherwise}"
+            )

@@ -12,7 +12,7 @@ from pydantic import model_validator
 
 from rodin.config.data import Data
 from rodin.config.fitting import Fit, FitLosses, SharedDecoder, TriPlane
-from rodin.config.models import Base, Degrade, Diffusion, Latent, Prior, Refine, SmallClip, Training, Upsample
+from rodin.config.models import Base, Degrade, Diffusion, Latent, Patch, Prior, Refine, SmallClip, Training, Upsample
 from rodin.config.section import Count, Section
 from rodin.config.uses import Evaluate, Sample, Sweeps
 
@@ -26,6 +26,7 @@ __all__ = [
     "Fit",
     "FitLosses",
     "Latent",
+    "Patch",
     "Prior",
     "Refine",
     "Sample",
@@ -77,6 +78,11 @@ class Config(Section):
         if self.clip.patch > self.clip.image_size or self.clip.image_size % self.clip.patch:
             raise ValueError(
                 f"clip.image_size {self.clip.image_size} is not a multiple of clip.patch {self.clip.patch}"
+            )
+        if self.upsample.patch.used and self.upsample.diffusion.predicts != "x0":
+            raise ValueError(
+                f"upsample.patch renders x0, but upsample.diffusion.predicts is {self.upsample.diffusion.predicts}; "
+                "set it to x0, or upsample.patch.pixel and .perceptual to 0"
             )
         return self
 

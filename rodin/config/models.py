@@ -120,6 +120,24 @@ class Degrade(Section):
     """least and greatest standard deviation of the Gaussian noise, feature units"""
 
 
+class Patch(Section):
+    """The upsampler's image-level loss on patches of pictures (R10); both weights 0: without."""
+
+    pixel: Weight = 0.0
+    """weight of the squared error of pixels (ours; preset paper: 1)"""
+    perceptual: Weight = 0.0
+    """weight of LPIPS, which needs the weights of `rodin weights fetch lpips` (ours; preset paper: 0.1)"""
+    side: Positive = 64
+    """side of a patch, pixels; the whole picture where that is smaller (ours)"""
+    samples: Positive = 64
+    """samples on a ray (ours)"""
+
+    @property
+    def used(self) -> bool:
+        """Whether there is such a loss."""
+        return bool(self.pixel or self.perceptual)
+
+
 class Upsample(Section):
     """The upsampling model (R9-R11)."""
 
@@ -135,6 +153,8 @@ class Upsample(Section):
     """3D-aware convolution (R7); off for Figure 6's ablation"""
     degrade: Degrade = Degrade()
     """condition augmentation"""
+    patch: Patch = Patch()
+    """image-level loss"""
     diffusion: Diffusion = Diffusion(timesteps=100, predicts="x0")
     """noising and sampling (R17: T = 100)"""
     training: Training = Training(batch=16)

@@ -1,6 +1,6 @@
 """What is drawn from the trained models, and what is measured."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ class Sample(Section):
 
     guidance_scale: Real = 1.5
     """classifier-free guidance (R50); 1 is without"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """what the networks compute in while sampling; on a CPU bfloat16 is slow (ours)"""
     unconditional: Positive = 64
     """avatars drawn from nothing (R54)"""
     interpolations: Count = 4

@@ -23,6 +23,10 @@ class Lpips:
     def __init__(self, network: torch.nn.Module) -> None:
         self.network = network
 
+    def distance(self, images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """The same with gradients, for a loss: pictures [N, 3, H, W] on the network's device -> [N] float32."""
+        return self.network(2.0 * images - 1.0, 2.0 * truth - 1.0).flatten()
+
     @torch.no_grad()
     def __call__(self, images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         """Perceptual distance of each picture from its truth.

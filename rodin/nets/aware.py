@@ -70,6 +70,8 @@ def aware_conv(
         raise ValueError(f"x: got shape {list(x.shape)}, wanted three square planes of side 2 or more")
     kernels = line_kernels(weight_columns, weight_rows)
     tensors = [x, weight, bias, kernels]
+    if not torch.amp.is_autocast_available(x.device.type):  # such as meta tensors, which only count
+        return _AwareConv.apply(*tensors, roll_out)  # type: ignore[return-value]
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         tensors = [None if tensor is None else tensor.to(dtype) for tensor in tensors]

@@ -1,6 +1,6 @@
 """How large a network is: parameters, and floating-point operations a sample, both without its memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,8 @@ def flops(model: nn.Module, *inputs: torch.Tensor) -> int:
     """Floating-point operations of one forward pass (a multiply-add is two), of the matrix products alone.
 
     Args:
-        inputs: what the model is called with; a batch of 1 gives operations a sample.
+        inputs: what the model is called with; a batch of 1 gives operations a sample. On a CPU attention goes
+            uncounted (torch has no count for its kernel there): give meta tensors.
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(*inputs)
@@ -34,3 +35,17 @@ def on_meta(build: Callable[..., nn.Module], **settings: Any) -> nn.Module:
     """
     with torch.device("meta"):
         return build(**settings)
+
+
+def sizes_on_meta(
+    build: Callable[..., nn.Module], inputs: Sequence[tuple[Sequence[int], str]], settings: Mapping[str, Any]
+) -> tuple[int, int]:
+    """Parameters, and operations of one forward pass, of a network that is never given memory.
+
+    Args:
+        build: the network's class. inputs: shape and dtype of each tensor it is called with, of one sample.
+        settings: its keyword arguments.
+    """
+    network = on_meta(build, **settings).eval()
+    tensors = [torch.zeros(*shape, dtype=getattr(torch, dtype), device="meta") for shape, dtype in inputs]
+    return parameters(network), flops(network, *tensors)

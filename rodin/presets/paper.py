@@ -1,5 +1,5 @@
 """`paper`: every number of the paper. The defaults of `rodin.config` are the paper's, so little stands here."""
 
-from rodin.config import Config, Fit
+from rodin.config import Config, Fit, Patch, Upsample
 
-PAPER = Config(preset="paper", fit=Fit(target_psnr=None))
+PAPER = Config(preset="paper", fit=Fit(target_psnr=None), upsample=Upsample(patch=Patch(pixel=1, perceptual=0.1)))

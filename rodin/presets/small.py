@@ -8,6 +8,7 @@ from rodin.config import (
     Evaluate,
     Fit,
     Latent,
+    Patch,
     Prior,
     Sample,
     SharedDecoder,
@@ -34,6 +35,7 @@ SMALL = Config(
     ),
     upsample=Upsample(
         channels=96,
+        patch=Patch(pixel=1),
         diffusion=Diffusion(timesteps=100, predicts="x0"),
         training=Training(batch=16, steps=20_000, lr=1e-4, ema=0.999),
     ),

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.config.networks import base_settings
 from rodin.nets.base import BaseUNet
 from rodin.nets.blocks import Attention, ResBlock
 from rodin.stages.hooks import Hooks
@@ -43,22 +44,6 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     run_training(Place.of(folder, "base"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
 
 
-def settings_of(config: Config, latent_width: int) -> dict[str, Any]:
-    """Keyword arguments of the network."""
-    base = config.base
-    return {
-        "plane_channels": config.triplane.channels,
-        "resolution": config.triplane.base_resolution,
-        "channels": base.channels,
-        "multipliers": base.multipliers,
-        "blocks": base.blocks,
-        "attention": base.attention,
-        "head_channels": base.head_channels,
-        "dropout": base.dropout,
-        "latent_width": latent_width,
-    }
-
-
 def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
     fits, embeddings = Shards(folder.stage("fit"), "planes"), Shards(folder.stage("embed"), "latents")
     people, views = training_people(config, fits, embeddings), config.data.reference_views
@@ -66,7 +51,7 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
     check_planes(planes, config)
     normaliser = plane_normaliser(folder, "base").to(ranks.device)
     schedule = schedule_of(config.base.diffusion, ranks.device)
-    settings = settings_of(config, embeddings.shape("image")[-1])
+    settings = base_settings(config, embeddings.shape("image")[-1])
     network = BaseUNet(**settings).to(ranks.device).train()
 
     def load(items: Any, draws: Draws) -> dict[str, torch.Tensor]:

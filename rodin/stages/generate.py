@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from rodin.config import Config, Diffusion
+from rodin.diffusion.alone import alone
 from rodin.diffusion.guidance import guided
 from rodin.diffusion.process import x0_from_eps
 from rodin.diffusion.samplers import Denoise, OnStep, ancestral, ddim
@@ -31,7 +32,7 @@ from rodin.stages.models import (
     load_refiner,
     load_upsampler,
 )
-from rodin.stages.pictures import over_white, to_bytes
+from rodin.stages.pictures import over_white, refined, to_bytes
 from rodin.store.run_folder import RunFolder
 from rodin.train.normaliser import Normaliser
 
@@ -46,7 +47,8 @@ def draw(
     seeds: Sequence[int],
     *,
     latent: Any = None,
-    device: torch.device | str = "cpu",
+    device: torch.device,
+    precision: str = "float32",
     on_step: OnStep | None = None,
 ) -> torch.Tensor:
     """Samples of one diffusion model, in the data's own units.
@@ -56,18 +58,21 @@ def draw(
         normaliser: between the data's units and the model's; x0_hat is clipped to where data can be.
         settings: noising and sampling.
         shape: one sample's shape.
-        seeds: N; a sample depends on its own seed only, not on its batch.
+        seeds: N; a sample depends on its own seed only, not on its batch: on a CPU to the last bit.
         latent: handed to `model`.
         device: where to sample.
+        precision: float32 or bfloat16, of the network; the sampler's own arithmetic is float32.
         on_step: called with (step, timestep, x0_hat in the data's units).
 
     Returns:
         [N, *shape] float32.
     """
     schedule = Schedule.named(settings.schedule, settings.timesteps).to(device)
+    network = alone(model) if device.type == "cpu" else model
 
     def clean(x_t: torch.Tensor, timestep: torch.Tensor, latent: Any) -> torch.Tensor:
-        prediction = model(x_t, timestep, latent).to(x_t)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            prediction = network(x_t, timestep, latent).to(x_t)
         x0 = prediction if settings.predicts == "x0" else x0_from_eps(schedule, x_t, timestep, prediction)
         return normaliser.clip(x0) if settings.clip else x0
 
@@ -116,7 +121,8 @@ class Avatars:
         return load_decoder(self.folder, self.device)
 
     @cached_property
-    def _base(self) -> Loaded:
+    def base(self) -> Loaded:
+        """The base model."""
         return load_base(self.folder, self.device)
 
     @cached_property
@@ -138,7 +144,7 @@ class Avatars:
     @property
     def latent_width(self) -> int:
         """D."""
-        return self._base.settings["latent_width"]
+        return self.base.settings["latent_width"]
 
     @torch.no_grad()
     def latents_unconditional(self, seeds: Sequence[int]) -> torch.Tensor:
@@ -148,13 +154,12 @@ class Avatars:
         """
         loaded = self._latent
         return unit(
-            draw(
+            self._draw(
                 lambda x_t, timestep, _: loaded(x_t, timestep),
-                loaded.normaliser,
-                _sampling(self.config.latent.diffusion, loaded),
+                loaded,
+                self.config.latent.diffusion,
                 (loaded.settings["latent_width"],),
                 [seed_for(seed, LATENT) for seed in seeds],
-                device=self.device,
             )
         )
 
@@ -172,16 +177,16 @@ class Avatars:
         Source: R40, R41.
         """
         loaded, drawn = self._prior, []
-        text, tokens, mask = (part.to(self.device) for part in self.clip.text(prompts))
+        each = [self.clip.text([prompt]) for prompt in prompts]
+        text, tokens, mask = (torch.cat(parts).to(self.device) for parts in zip(*each, strict=True))
         for attempt in range(self.config.prior.best_of):
-            latents = draw(
+            latents = self._draw(
                 lambda z_t, timestep, latent: loaded(z_t, timestep, *latent),
-                loaded.normaliser,
-                _sampling(self.config.prior.diffusion, loaded),
+                loaded,
+                self.config.prior.diffusion,
                 (loaded.settings["latent_width"],),
                 [seed_for(seed, PRIOR, attempt) for seed in seeds],
                 latent=(text, tokens, mask),
-                device=self.device,
             )
             drawn.append(unit(latents))
         candidates = torch.stack(drawn)
@@ -213,18 +218,26 @@ class Avatars:
 
     @torch.no_grad()
     def low_planes(
-        self, latents: torch.Tensor, seeds: Sequence[int], guidance_scale: float, on_step: OnStep | None = None
+        self,
+        latents: torch.Tensor,
+        seeds: Sequence[int],
+        guidance_scale: float,
+        on_step: OnStep | None = None,
+        model: Callable[..., torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        """Tri-planes of latents at the base model's resolution, [N, 3, C, r, r]; arguments as `planes`."""
-        plane, loaded = self.config.triplane, self._base
-        return draw(
-            guided(loaded, guidance_scale),
-            loaded.normaliser,
-            _sampling(self.config.base.diffusion, loaded),
+        """Tri-planes of latents at the base model's resolution, [N, 3, C, r, r]; arguments as `planes`.
+
+        Args:
+            model: called instead of `base`.
+        """
+        plane, loaded = self.config.triplane, self.base
+        return self._draw(
+            guided(model or loaded, guidance_scale),
+            loaded,
+            self.config.base.diffusion,
             (3, plane.channels, plane.base_resolution, plane.base_resolution),
             [seed_for(seed, BASE) for seed in seeds],
             latent=latents.to(self.device),
-            device=self.device,
             on_step=on_step,
         )
 
@@ -233,16 +246,20 @@ class Avatars:
         """The upsampling model's tri-planes [N, 3, C, R, R] of low-resolution ones [N, 3, C, r, r], in [-1, 1]."""
         plane, loaded = self.config.triplane, self._upsampler
         shape = (3, plane.channels, plane.resolution, plane.resolution)
-        planes = draw(
+        planes = self._draw(
             loaded,
-            loaded.normaliser,
-            _sampling(self.config.upsample.diffusion, loaded),
+            loaded,
+            self.config.upsample.diffusion,
             shape,
             [seed_for(seed, UPSAMPLE) for seed in seeds],
             latent=loaded.normaliser.resized(plane.base_resolution).to_model(low.clamp(-1, 1)),
-            device=self.device,
         )
         return planes.clamp(-1, 1)
+
+    def _draw(self, model: Denoise, loaded: Loaded, settings: Diffusion, *what: Any, **more: Any) -> torch.Tensor:
+        """`draw` as the config says, with the noising that the model was trained with."""
+        how, precision = settings.model_copy(update=loaded.diffusion), self.config.sample.precision
+        return draw(model, loaded.normaliser, how, *what, device=self.device, precision=precision, **more)
 
     @torch.no_grad()
     def render(
@@ -276,17 +293,3 @@ class Avatars:
         data = self.config.data
         poses = cameras.ring(views, radius=data.camera_radius)
         return self.render(planes, poses, cameras.pinhole(resolution, data.fov_degrees), resolution)
-
-
-def refined(refiner: Callable[[torch.Tensor], torch.Tensor], rgba: torch.Tensor) -> torch.Tensor:
-    """Rendered pictures [V, H, W, 4] refined over white, their opacity kept (R63)."""
-    opacity = rgba[..., 3:]
-    over = rgba[..., :3] * opacity + 1 - opacity
-    better = refiner(over.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    colour = (better - (1 - opacity)) / opacity.clamp_min(1e-3)
-    return torch.cat([torch.where(opacity > 1e-3, colour, rgba[..., :3]).clamp(0, 1), opacity], dim=-1)
-
-
-def _sampling(settings: Diffusion, loaded: Loaded) -> Diffusion:
-    """How to sample, as the config says, with the noising that the model was trained with."""
-    return settings.model_copy(update=loaded.diffusion)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from rodin.config import Config
+from rodin.config.networks import latent_settings
 from rodin.nets.latent import LatentMLP
 from rodin.stages.hooks import Hooks
 from rodin.stages.training import Place, Subject, plan_of, run_training
@@ -37,11 +38,7 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
     latents = Rows(embeddings, people, "image", views)
     normaliser = latent_normaliser(latents).to(ranks.device)
     schedule = schedule_of(config.latent.diffusion, ranks.device)
-    settings = {
-        "latent_width": embeddings.shape("image")[-1],
-        "hidden": config.latent.hidden,
-        "layers": config.latent.layers,
-    }
+    settings = latent_settings(config, embeddings.shape("image")[-1])
     network = LatentMLP(**settings).to(ranks.device).train()
 
     def load(items: Any, draws: Draws) -> dict[str, torch.Tensor]:

@@ -1,41 +1,89 @@
-"""One avatar on request: from nothing, a text or a picture, or changed by words; a folder one can hand on.
-
-Everything written says of itself that it was generated: the pictures in their text chunks, the folder in its
-metadata.json (R60).
-"""
+"""Avatars on request: from nothing, texts or a picture, one or many; or one changed by words."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from rodin.config import Config
-from rodin.field import cameras
-from rodin.field.mesh import write_glb
 from rodin.presets.toml import from_toml
 from rodin.stages.generate import Avatars
+from rodin.stages.handing_on import check_output, contents, hand_on, origin, same
 from rodin.stages.latents import edited
 from rodin.stages.pictures import read_picture
-from rodin.stages.solid import solid
-from rodin.store import manifest
-from rodin.store.atomic import fsync_folder, make_folder
+from rodin.store.manifest import sha256_of
 from rodin.store.run_folder import RunFolder
 
 Progress = Callable[[int, int, str], None]
 
 GENERAL_TEXTS = ("a photo of a person", "a portrait of a person")
-METADATA = "metadata.json"
-TURNTABLE = 24
-FRAME_MILLISECONDS = 90
+
+
+@dataclass(frozen=True)
+class How:
+    """How avatars are drawn, where that is not as the run's config says; each None: as it says.
+
+    Args:
+        guidance_scale: of the base model, over 0; 1 is without.
+        steps: DDIM steps of base model and upsampler.
+        precision: of the networks, float32 or bfloat16.
+    """
+
+    guidance_scale: float | None = None
+    steps: int | None = None
+    precision: str | None = None
+
+    def config(self, config: Config) -> Config:
+        """A run's config changed by this.
+
+        Raises:
+            ValueError: what cannot be; says what is wanted.
+        """
+        sample, changes = config.sample, {}
+        if (scale := self.guidance_scale) is not None:
+            if not 0 < scale < float("inf"):
+                raise ValueError(f"guidance scale: got {scale}, wanted a number over 0 (1 is without guidance)")
+            sample = sample.model_copy(update={"guidance_scale": scale})
+        if self.precision is not None:
+            if self.precision not in ("float32", "bfloat16"):
+                raise ValueError(f"precision: got '{self.precision}', wanted float32 or bfloat16")
+            sample = sample.model_copy(update={"precision": self.precision})
+        if self.steps is not None:
+            most = config.base.diffusion.timesteps
+            if not 1 <= self.steps <= most:
+                raise ValueError(f"steps: got {self.steps}, wanted 1 to {most}, the base model's timesteps")
+            for name in ("base", "upsample"):
+                part = getattr(config, name)
+                ddim = part.diffusion.model_copy(update={"sampler": "ddim", "sampling_steps": self.steps})
+                changes[name] = part.model_copy(update={"diffusion": ddim})
+        return config.model_copy(update=changes | {"sample": sample})
+
+    def told(self, config: Config) -> dict[str, Any]:
+        """What metadata.json says of it."""
+        base = config.base.diffusion
+        told = {"guidance_scale": config.sample.guidance_scale, "sampler": base.sampler, "steps": base.sampling_steps}
+        return told | {"precision": config.sample.precision}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One avatar that is wanted: a seed, and a text, a picture or neither."""
+
+    seed: int
+    text: str | None = None
+    image: Path | None = None
+
+    def told(self) -> dict[str, Any]:
+        """What metadata.json says of it."""
+        if self.image is not None:
+            source = {"from": "image", "image": self.image.name, "image_sha256": sha256_of(self.image)}
+        else:
+            source = {"from": "nothing"} if self.text is None else {"from": "text", "prompt": self.text}
+        return source | {"seed": self.seed}
 
 
 def sample_command(
@@ -45,7 +93,7 @@ def sample_command(
     image: Path | None = None,
     seed: int = 0,
     output: Path,
-    guidance_scale: float | None = None,
+    how: How | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Make one avatar: from a text, from a picture, or from nothing but a seed.
@@ -56,7 +104,7 @@ def sample_command(
         image: a picture to make it from; at most one of both is given.
         seed: the same makes the same avatar.
         output: folder to write, made anew; one of ours that is there already is replaced.
-        guidance_scale: of the base model, over 0; None: the run's own.
+        how: how it is drawn; None: as the run's config says.
         progress: told (done, total, note).
 
     Returns:
@@ -67,16 +115,55 @@ def sample_command(
             an output folder with something else in it.
         FileNotFoundError: no such run, picture or trained model.
     """
-    if text is not None and image is not None:
-        raise ValueError("got both a text and an image, wanted at most one of them")
-    given = _words("text", [text]) if text is not None else []
-    avatars, scale = _open(run, guidance_scale), guidance_scale
+    (wish,) = wishes([] if text is None else [text], [] if image is None else [image], seed, 1)
+    avatars = _open(run, how or How())
     check_output(output)
-    latent, told = _source(avatars, given[0] if given else None, image, seed)
-    made = avatars.planes(latent, [seed], _scale(avatars.config, scale), _steps(avatars.config, progress))[0]
-    return _write(
-        avatars, output, {"avatar": made}, told | {"seed": seed, "guidance_scale": _scale(avatars.config, scale)}
-    )
+    (made,) = _planes(avatars, [wish], progress)
+    return hand_on(avatars, output, {"avatar": made}, wish.told() | (how or How()).told(avatars.config))
+
+
+def samples_command(
+    run: Path,
+    *,
+    texts: Sequence[str] = (),
+    images: Sequence[Path] = (),
+    seed: int = 0,
+    count: int = 1,
+    output: Path,
+    how: How | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Make many avatars, each a folder of its own; run again, it goes on with those that are not there yet.
+
+    Args:
+        run, output, how, progress: as in `sample_command`; `output` holds a folder an avatar: 0000, 0001, ...
+        texts: what they shall look like. images: pictures to make them from; neither: from nothing.
+        seed: of the first; the others count up.
+        count: avatars of each text or picture.
+
+    Returns:
+        one dict an avatar, as `sample_command`. An avatar does not depend on how many are made with it.
+
+    Raises:
+        ValueError, FileNotFoundError: as `sample_command`.
+    """
+    wanted = wishes(texts, images, seed, count)
+    avatars = _open(run, how or How())
+    told = [wish.told() | (how or How()).told(avatars.config) for wish in wanted]
+    places = [output / f"{number:04d}" for number in range(len(wanted))]
+    for place in places:
+        check_output(place)
+    if strange := [path.name for path in output.glob("*") if path not in places and not path.name.startswith(".")]:
+        raise ValueError(f"{output}: holds {strange[0]}, not of these avatars; wanted a new folder's name for them")
+    left = [n for n, place in enumerate(places) if not same(place, origin(avatars, told[n]))]
+    size = avatars.config.sample.batch
+    for first in range(0, len(left), size):
+        batch, before = left[first : first + size], len(wanted) - len(left) + first
+        tell = None if progress is None else _among(progress, before, len(batch), len(wanted))
+        planes = _planes(avatars, [wanted[n] for n in batch], tell)
+        for number, made in zip(batch, planes, strict=True):
+            hand_on(avatars, places[number], {"avatar": made}, told[number])
+    return [contents(place) for place in places]
 
 
 def edit_command(
@@ -88,13 +175,13 @@ def edit_command(
     source: str | Sequence[str] | None = None,
     seed: int = 0,
     output: Path,
-    guidance_scale: float | None = None,
+    how: How | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Change an avatar by words: its latent moves by E(target) - mean E(source), its noise stays.
 
     Args:
-        run, seed, output, guidance_scale, progress: as in `sample_command`.
+        run, seed, output, how, progress: as in `sample_command`.
         image: a picture of the avatar to change.
         text: a text it is made from instead; neither: an avatar from nothing.
         target: what it shall become.
@@ -109,65 +196,68 @@ def edit_command(
 
     Source: R35-R37.
     """
-    if text is not None and image is not None:
-        raise ValueError("got both a text and an image to start from, wanted at most one of them")
     sources = _words("source text", [source] if isinstance(source, str) else list(source or GENERAL_TEXTS))
     (wanted,) = _words("target text", [target])
-    given = _words("text", [text])[0] if text is not None else None
-    avatars = _open(run, guidance_scale)
+    (wish,) = wishes([] if text is None else [text], [] if image is None else [image], seed, 1)
+    avatars = _open(run, how or How())
     check_output(output)
     embeddings = avatars.clip.text([wanted, *sources])[0]
-    latent, told = _source(avatars, given, image, seed)
+    latent = _latents(avatars, [wish])
     changed = edited(latent[0], embeddings[1:].to(latent), embeddings[0].to(latent))
-    scale = _scale(avatars.config, guidance_scale)
-    both = torch.stack([changed, latent[0]])
+    both, scale = torch.stack([changed, latent[0]]), avatars.config.sample.guidance_scale
     after, before = avatars.planes(both, [seed, seed], scale, _steps(avatars.config, progress))
-    told |= {"target": wanted, "source": sources, "seed": seed, "guidance_scale": scale}
-    return _write(avatars, output, {"avatar": after, "before": before}, told)
+    told = wish.told() | {"target": wanted, "source": sources} | (how or How()).told(avatars.config)
+    return hand_on(avatars, output, {"avatar": after, "before": before}, told)
 
 
-def check_output(output: Path) -> None:
-    """Refuse an output that would overwrite anything but a result of ours.
+def wishes(texts: Sequence[str], images: Sequence[Path], seed: int, count: int) -> list[Wish]:
+    """The avatars that are wanted, in order: `count` of each text or picture, or of nothing.
 
     Raises:
-        ValueError: there is a file, or a folder with something else in it.
+        ValueError: texts and pictures both, an empty text, no avatar at all.
+        FileNotFoundError: no such picture.
     """
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise ValueError(f"{output}: is a file, wanted a folder's name for the output")
-    if any(output.iterdir()) and not (output / METADATA).is_file():
-        raise ValueError(f"{output}: holds other files; wanted a new folder's name for the output")
+    if texts and images:
+        raise ValueError("got both a text and an image, wanted at most one of them")
+    if count < 1:
+        raise ValueError(f"count: got {count}, wanted at least 1 avatar")
+    for image in images:
+        if not image.is_file():
+            raise FileNotFoundError(f"{image}: no such picture; wanted the path of a PNG or JPEG file")
+    seeds = range(seed, seed + count)
+    if texts:
+        return [Wish(one, text=words) for words in _words("text", texts) for one in seeds]
+    return [Wish(one, image=image) for image in images or [None] for one in seeds]
 
 
-def _words(what: str, texts: Sequence[str | None]) -> list[str]:
+def _words(what: str, texts: Sequence[str]) -> list[str]:
     for text in texts:
-        if text is None or not text.strip():
+        if not text.strip():
             raise ValueError(f"{what}: got an empty one, wanted words such as 'a person with red hair'")
-    return [str(text).strip() for text in texts]
+    return [text.strip() for text in texts]
 
 
-def _open(run: Path, scale: float | None) -> Avatars:
-    if scale is not None and not 0 < scale < float("inf"):
-        raise ValueError(f"guidance scale: got {scale}, wanted a number over 0 (1 is without guidance)")
+def _open(run: Path, how: How) -> Avatars:
     folder = RunFolder(run)
     if not folder.config_file.is_file():
         raise FileNotFoundError(f"{run}: not a run folder (it has no {folder.config_file.name}); `rodin run` makes one")
-    return Avatars(from_toml(folder.config_file), folder)
+    return Avatars(how.config(from_toml(folder.config_file)), folder)
 
 
-def _scale(config: Config, scale: float | None) -> float:
-    return config.sample.guidance_scale if scale is None else scale
+def _latents(avatars: Avatars, wanted: Sequence[Wish]) -> torch.Tensor:
+    """The latents [N, D] that avatars of one kind start from."""
+    seeds = [wish.seed for wish in wanted]
+    if wanted[0].image is not None:
+        size = avatars.config.data.resolution
+        pictures = [read_picture(wish.image, size) for wish in wanted if wish.image is not None]
+        return torch.cat([avatars.latent_from_image(picture) for picture in pictures])
+    texts = [wish.text for wish in wanted if wish.text is not None]
+    return avatars.latents_from_text(texts, seeds) if texts else avatars.latents_unconditional(seeds)
 
 
-def _source(avatars: Avatars, text: str | None, image: Path | None, seed: int) -> tuple[torch.Tensor, dict[str, Any]]:
-    """The latent [1, D] that an avatar starts from, and where it came from."""
-    if image is not None:
-        picture = read_picture(image, avatars.config.data.resolution)
-        return avatars.latent_from_image(picture), {"from": "image", "image": image.name}
-    if text is not None:
-        return avatars.latents_from_text([text], [seed]), {"from": "text", "prompt": text}
-    return avatars.latents_unconditional([seed]), {"from": "nothing"}
+def _planes(avatars: Avatars, wanted: Sequence[Wish], progress: Progress | None) -> torch.Tensor:
+    seeds, scale = [wish.seed for wish in wanted], avatars.config.sample.guidance_scale
+    return avatars.planes(_latents(avatars, wanted), seeds, scale, _steps(avatars.config, progress))
 
 
 def _steps(config: Config, progress: Progress | None) -> Callable[[int, int, torch.Tensor], None] | None:
@@ -177,84 +267,6 @@ def _steps(config: Config, progress: Progress | None) -> Callable[[int, int, tor
     return lambda step, timestep, x0: progress(step + 1, total, "base model")
 
 
-def _write(avatars: Avatars, output: Path, made: dict[str, torch.Tensor], told: dict[str, Any]) -> dict[str, Any]:
-    """Write everything into a folder of another name, then give it its own."""
-    config, folder = avatars.config, avatars.folder
-    about = {"generated": True, "generator": "rodin-suite", "run": str(folder.path.resolve()), **told}
-    about["models"] = {
-        stage: checksums(folder, stage) for stage in ("clip", "decoder", "base", "upsample", "latent", "prior")
-    }
-    make_folder(output.parent)
-    temporary = output.parent / f".{uuid.uuid4().hex}.{output.name}"
-    temporary.mkdir()
-    try:
-        names = []
-        for name, planes in made.items():
-            for view, picture in enumerate(avatars.turn(planes, config.sample.views, config.sample.resolution)):
-                names.append(f"{name}-{view:02d}.png")
-                save_png(temporary / names[-1], picture, about)
-        frames = avatars.turn(made["avatar"], TURNTABLE, config.sample.resolution)
-        save_turntable(temporary / "turntable.gif", frames, about)
-        camera = cameras.ring(1, radius=config.data.camera_radius)[0]
-        lens, grid = cameras.pinhole(config.sample.resolution, config.data.fov_degrees), config.sample.mesh_resolution
-        box = config.triplane.box
-        found = solid(made["avatar"], avatars.decoder, frames[0], camera, lens, box=box, resolution=grid)
-        if len(found[1]):
-            write_glb(temporary / "avatar.glb", *found)
-        about["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
-        (temporary / METADATA).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        put_folder(temporary, output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return {
-        "output": output,
-        "views": [output / name for name in names],
-        "turntable": output / "turntable.gif",
-        "mesh": output / "avatar.glb" if len(found[1]) else None,
-        "metadata": output / METADATA,
-    }
-
-
-def checksums(folder: RunFolder, stage: str) -> dict[str, str]:
-    """SHA-256 of each file that a stage published; empty for a stage the run has not."""
-    path = folder.manifest(stage)
-    if not manifest.complete(path):
-        return {}
-    return {name: entry["sha256"] for name, entry in manifest.read(path).get("files", {}).items()}
-
-
-def put_folder(temporary: Path, output: Path) -> None:
-    """Give a finished folder its name, in the place of an earlier result."""
-    aside = temporary.with_suffix(".old")
-    if output.exists():
-        output.replace(aside)
-    temporary.replace(output)
-    fsync_folder(output.parent)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def save_png(path: Path, rgba: np.ndarray, about: dict[str, Any]) -> None:
-    """Write a picture [H, W, 4] uint8 that says of itself that it was generated, by what and from what."""
-    chunks = PngInfo()
-    chunks.add_text("Software", str(about["generator"]))
-    chunks.add_text("Source", "generated image of a synthetic person, not a photograph")
-    chunks.add_itxt("generated", json.dumps(about, ensure_ascii=False))
-    Image.fromarray(rgba, "RGBA").save(path, "PNG", pnginfo=chunks)
-
-
-def save_turntable(path: Path, frames: np.ndarray, about: dict[str, Any]) -> None:
-    """Write pictures [V, H, W, 4] uint8 over white as an animation without end, tagged as generated."""
-    pictures = []
-    for frame in frames:
-        white = Image.new("RGBA", (frame.shape[1], frame.shape[0]), "white")
-        white.alpha_composite(Image.fromarray(frame, "RGBA"))
-        pictures.append(white.convert("RGB"))
-    pictures[0].save(
-        path,
-        "GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=FRAME_MILLISECONDS,
-        loop=0,
-        comment=f"generated by {about['generator']}, not a photograph",
-    )
+def _among(progress: Progress, before: int, drawn: int, total: int) -> Progress:
+    """Progress over all avatars out of the steps of one batch."""
+    return lambda step, steps, note: progress(before * steps + drawn * step, total * steps, f"{before} avatars done")

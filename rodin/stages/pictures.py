@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,15 @@ def over_white(rgba: np.ndarray) -> torch.Tensor:
 def to_bytes(pictures: torch.Tensor) -> np.ndarray:
     """Values in [0, 1] as uint8, rounded; any shape."""
     return (pictures.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def refined(refiner: Callable[[torch.Tensor], torch.Tensor], rgba: torch.Tensor) -> torch.Tensor:
+    """Rendered pictures [V, H, W, 4] refined over white, their opacity kept (R63)."""
+    opacity = rgba[..., 3:]
+    over = rgba[..., :3] * opacity + 1 - opacity
+    better = refiner(over.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    colour = (better - (1 - opacity)) / opacity.clamp_min(1e-3)
+    return torch.cat([torch.where(opacity > 1e-3, colour, rgba[..., :3]).clamp(0, 1), opacity], dim=-1)
 
 
 def read_picture(path: Path, size: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.config.networks import prior_settings
 from rodin.nets.prior import Prior
 from rodin.stages.hooks import Hooks
 from rodin.stages.training import Place, Subject, plan_of, run_training
@@ -40,14 +41,7 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
     normaliser = latent_normaliser(latents).to(ranks.device)
     schedule = schedule_of(config.prior.diffusion, ranks.device)
     captions, token_count, token_width = embeddings.shape("tokens")
-    settings = {
-        "latent_width": embeddings.shape("image")[-1],
-        "token_width": token_width,
-        "token_count": token_count,
-        "width": config.prior.width,
-        "layers": config.prior.layers,
-        "heads": config.prior.heads,
-    }
+    settings = prior_settings(config, embeddings.shape("image")[-1], token_count, token_width)
     network = Prior(**settings).to(ranks.device).train()
 
     def load(items: np.ndarray, draws: Draws) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from rodin.config import Config
+from rodin.config.networks import refine_settings
 from rodin.field.render import render_image
 from rodin.nets.refine import Refiner
 from rodin.stages.decoder import load_decoder
@@ -40,7 +41,7 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
     planes, rgba = Rows(fits, people, "planes"), Rows(pictures, people, "rgba", count)
     cameras = {name: Rows(pictures, people, name, count) for name in ("camera_to_world", "intrinsics")}
     decoder = load_decoder(folder, ranks.device)
-    settings = {"channels": config.refine.channels, "blocks": config.refine.blocks}
+    settings = refine_settings(config)
     network = Refiner(**settings).to(ranks.device).train()
 
     def load(items: Any, draws: Draws) -> dict[str, torch.Tensor]:

@@ -1,20 +1,30 @@
 """Stage `sweep-convolution`: the upsampler with and without roll-out and 3D-aware convolution (R46, Figure 6).
 
-An array over the four; each is trained anew with the base model fixed, then measured on held-out people, unrefined.
+An array over the four; each is trained anew with the base model fixed, then measured unrefined: behind the base model
+on held-out people, and alone on the low planes of fitted people, where no error of the base model hides its own.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import torch
+
 from rodin.config import Config
 from rodin.stages.generate import Avatars
-from rodin.stages.hooks import Hooks
-from rodin.stages.reconstruction import measure_shard, measured_people
+from rodin.stages.hooks import Hooks, Stopped
+from rodin.stages.latents import seed_for
+from rodin.stages.reconstruction import Judge, measure_shard, measured_people
 from rodin.stages.training import Place
+from rodin.stages.training_data import training_people
 from rodin.stages.upsample import train_upsampler
 from rodin.store import manifest
+from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
 
+ALONE = 6
 VARIANTS = ((True, True), (True, False), (False, True), (False, False))
 
 
@@ -40,6 +50,8 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     into = folder.stage("sweep-convolution") / f"upsampler-{shard}"
     train_upsampler(changed, Place(folder, "sweep-convolution-training", shard, into), hooks)
     views, latents = Shards(folder.stage("render"), "views"), Shards(folder.stage("embed"), "latents")
+    avatars, said = Avatars(changed, folder, upsampler=into), {"roll_out": roll_out, "aware": aware}
+    write_rows(folder, "sweep-convolution-alone", shard, alone(avatars, views, said, hooks))
     people = measured_people(config, views, latents)[: config.sweeps.fit_subjects]
     if not people:
         manifest.publish(done, {"files": {}})
@@ -49,8 +61,29 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         "sweep-convolution",
         shard,
         people,
-        avatars=Avatars(changed, folder, upsampler=into),
+        avatars=avatars,
         scale=config.sample.guidance_scale,
         hooks=hooks,
-        said={"roll_out": roll_out, "aware": aware},
+        said=said,
     )
+
+
+def alone(avatars: Avatars, views: Shards, said: dict[str, Any], hooks: Hooks) -> list[dict[str, Any]]:
+    """What the upsampler makes of the low planes of some fitted people, held against their pictures.
+
+    Args:
+        avatars: with this variant's upsampler. views: the store of pictures. said: what else the rows say.
+        hooks: the wish to stop.
+
+    Returns:
+        a row a person, `sweeps.fit_subjects` of them.
+    """
+    config, fits = avatars.config, Shards(avatars.folder.stage("fit"), "planes")
+    judge, rows = Judge(avatars, views, config.evaluate.views), []
+    for number, subject in enumerate(training_people(config, fits, views)[: config.sweeps.fit_subjects]):
+        if hooks.should_stop():
+            raise Stopped()
+        low = torch.from_numpy(fits.read(subject, "base").astype(np.float32))[None].to(avatars.device)
+        values, _ = judge(subject, avatars.upsampled(low, [seed_for(config.seed, ALONE, number)])[0])
+        rows.append({"stage": "sweep-convolution-alone", "subject": subject, **said, **values})
+    return rows

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.config.networks import upsample_settings
 from rodin.nets.blocks import ResBlock
 from rodin.nets.degrade import degrade
 from rodin.nets.upsample import Upsampler
 from rodin.stages.hooks import Hooks
+from rodin.stages.patches import Patches
 from rodin.stages.preview import PEOPLE, preview
 from rodin.stages.training import Place, Subject, plan_of, run_training
 from rodin.stages.training_data import (
@@ -54,21 +56,6 @@ def train_upsampler(config: Config, place: Place, hooks: Hooks) -> None:
     run_training(place, plan, hooks, lambda ranks: _subject(config, place.folder, ranks))
 
 
-def settings_of(config: Config) -> dict[str, Any]:
-    """Keyword arguments of the network."""
-    upsample = config.upsample
-    return {
-        "plane_channels": config.triplane.channels,
-        "resolution": config.triplane.resolution,
-        "low_resolution": config.triplane.base_resolution,
-        "channels": upsample.channels,
-        "blocks": upsample.blocks,
-        "dropout": upsample.dropout,
-        "roll_out": upsample.roll_out,
-        "aware": upsample.aware,
-    }
-
-
 def spoiled(config: Config, planes: torch.Tensor, draws: Draws) -> torch.Tensor:
     """Low-resolution planes made as imperfect as the base model's, each sample by its own random numbers.
 
@@ -84,30 +71,36 @@ def spoiled(config: Config, planes: torch.Tensor, draws: Draws) -> torch.Tensor:
 
 
 def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
-    fits = Shards(folder.stage("fit"), "planes")
-    people = training_people(config, fits)
+    fits, patch = Shards(folder.stage("fit"), "planes"), config.upsample.patch
+    people = training_people(config, fits, *([Shards(folder.stage("render"), "views")] if patch.used else []))
     planes, bases = Rows(fits, people, "planes"), Rows(fits, people[:PEOPLE], "base")
     check_planes(planes, config)
     check_planes(bases, config)
+    patches = Patches.of(config, folder, people, ranks.device) if patch.used else None
     normaliser = plane_normaliser(folder, "planes").to(ranks.device)
     low_normaliser = normaliser.resized(config.triplane.base_resolution)
     schedule = schedule_of(config.upsample.diffusion, ranks.device)
-    settings = settings_of(config)
+    settings = upsample_settings(config)
     network = Upsampler(**settings).to(ranks.device).train()
 
     def load(items: Any, draws: Draws) -> dict[str, torch.Tensor]:
-        return {"planes": torch.from_numpy(planes(items))}
+        seen = {} if patches is None else patches.load(items, draws)
+        return {"planes": torch.from_numpy(planes(items)), **seen}
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         whole = batch["planes"].float()
         low = low_normaliser.to_model(spoiled(config, whole, draws))
-        return denoising_loss(
-            lambda x_t, timestep: network(x_t, timestep, low),
-            schedule,
-            normaliser.to_model(whole),
-            config.upsample.diffusion.predicts,
-            draws,
-        )
+        predicted: list[torch.Tensor] = []
+
+        def denoise(x_t: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+            predicted.append(network(x_t, timestep, low))
+            return predicted[0]
+
+        x0, predicts = normaliser.to_model(whole), config.upsample.diffusion.predicts
+        loss = denoising_loss(denoise, schedule, x0, predicts, draws)
+        if patches is None:
+            return loss
+        return loss + patches.loss(normaliser.from_model(predicted[0].float()), batch, draws)
 
     few = torch.from_numpy(bases(np.arange(len(bases.subjects)))).float().to(ranks.device)
     picture = preview(

@@ -165,3 +165,15 @@ def test_damaged_files_are_one_clear_line(empty_run: Path, data: bytes):
         table(empty_run, "fit")
     assert "fit-" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_convolutions_by_hand(full_run: Path):
+    rows = {row["upsampler"]: row for row in table(full_run, "convolution")}
+    assert list(rows) == ["neither", "roll-out only", "3D-aware only", "both"]
+    assert [row["psnr"] for row in rows.values()] == [21, 22, 23, 24]
+    assert [row["gain_behind"] for row in rows.values()] == [None, 1, 2, 3]
+    assert rows["both"]["gain_behind_low"] == rows["both"]["gain_behind_high"] == 3
+    assert [row["alone_psnr"] for row in rows.values()] == [25, 26.5, 28, 29.5]
+    assert rows["both"]["gain_alone"] == 4.5
+    assert rows["both"]["gain_alone_low"] == pytest.approx(4.5 - 12.7062 * 1.5, abs=1e-3)
+    assert "+3.00" in render_table(list(rows.values()))

@@ -1,3 +1,4 @@
+import diffusers
 import pytest
 import torch
 from oracles.diffusion import ancestral_step
@@ -42,6 +43,35 @@ def test_posterior_mean_is_equation_3(timestep):
             z[0, i].item(),
         )
         assert (mean + variance.sqrt() * z)[0, i].item() == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize("T", [1000, 100])
+def test_noising_posterior_and_conversions_follow_diffusers(T):
+    schedule, scale = Schedule.linear(T), 1000 / T
+    theirs = diffusers.DDPMScheduler(T, beta_start=1e-4 * scale, beta_end=0.02 * scale, variance_type="fixed_small")
+    # their tables are float32: the same formula in float64 leaves only what is computed from them to compare
+    theirs.betas = torch.linspace(1e-4 * scale, 0.02 * scale, T, dtype=torch.float64)
+    theirs.alphas = 1 - theirs.betas
+    theirs.alphas_cumprod = torch.cumprod(theirs.alphas, 0)
+    theirs.one = torch.tensor(1.0, dtype=torch.float64)
+    x0, eps = drawn(T, 4), drawn(T, 4, seed=1)
+    timestep = torch.arange(T)
+    x_t = noise_to(schedule, x0, timestep, eps)
+    torch.testing.assert_close(x_t, theirs.add_noise(x0, eps, timestep), rtol=1e-6, atol=1e-12)
+    _, variance = posterior(schedule, x_t, timestep, x0)
+    wanted = torch.stack([theirs._get_variance(int(t)) for t in timestep])
+    torch.testing.assert_close(variance[1:, 0], wanted[1:], rtol=1e-6, atol=0)
+    assert wanted[0] < 1e-15  # theirs is cut off just over zero
+    velocity = theirs.get_velocity(x0, eps, timestep)
+    alpha_bar = schedule.alpha_bar[:, None]
+    from_velocity = alpha_bar.sqrt() * x_t - (1 - alpha_bar).sqrt() * velocity
+    torch.testing.assert_close(x0_from_eps(schedule, x_t, timestep, eps), from_velocity, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(
+        eps_from_x0(schedule, x_t, timestep, from_velocity),
+        alpha_bar.sqrt() * velocity + (1 - alpha_bar).sqrt() * x_t,
+        rtol=1e-6,
+        atol=1e-9,
+    )
 
 
 def test_posterior_at_the_first_timestep_is_x0_itself():

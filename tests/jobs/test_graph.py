@@ -8,6 +8,7 @@ from jobs.graph import NAMES, ask_of, chosen, graph
 from jobs.plan import plan_rows
 from jobs.site import Site, load_site
 from jobs.stage import training_ranks, whole_minutes
+from jobs.weights import check_weights
 from jobs.work import Run, deal, element_count
 from rodin.config import Config
 from rodin.presets import PRESETS, preset
@@ -142,6 +143,22 @@ def test_paper_plan_has_the_papers_sizes(tmp_path: Path):
     assert rows["render"]["disk_bytes"] == 4 * 101_000 * 300 * 256**2
     assert rows["fit"]["disk_bytes"] == 100_000 * 2 * 3 * 32 * (256**2 + 64**2)
     assert rows["base"]["ranks"] == 8
+
+
+def test_a_run_without_its_weights_is_refused_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RODIN_WEIGHTS", str(tmp_path))
+    for changes, told in (
+        ([], "ViT-B-32-openai.safetensors: no weights for clip.pretrained 'ViT-B-32-quickgelu'"),
+        (["clip.pretrained=none"], "alexnet-owt-7be5be79.pth: no weights of LPIPS for upsample.patch.perceptual 0.1"),
+    ):
+        config = preset("paper", changes)
+        run = Run(RunFolder(tmp_path), config, Site(name="x"), tuple(graph(config)))
+        with pytest.raises(FileNotFoundError) as caught:
+            check_weights(run)
+        assert told in str(caught.value)
+        assert "\n" not in str(caught.value)
+    config = preset("paper", ["clip.pretrained=none", "upsample.patch.perceptual=0"])
+    check_weights(Run(RunFolder(tmp_path), config, Site(name="x"), tuple(graph(config))))
 
 
 def test_wall_time_has_room():

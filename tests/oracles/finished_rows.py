@@ -153,3 +153,19 @@ def write_sweeps(run: RunFolder) -> None:
                 for person in range(3)
             ],
         )
+        write_rows(
+            run,
+            "sweep-convolution-alone",
+            shard,
+            [
+                {
+                    "stage": "sweep-convolution-alone",
+                    "subject": f"{person:06d}",
+                    "roll_out": roll_out,
+                    "aware": aware,
+                    "psnr": 25.0 + shard * (person + 1),
+                    "ssim": 0.9,
+                }
+                for person in range(2)
+            ],
+        )

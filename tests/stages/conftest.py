@@ -48,4 +48,4 @@ def copy(trained, tmp_path):
 
 @pytest.fixture(scope="session")
 def avatars(trained):
-    return Avatars(CONFIG, trained)
+    return Avatars(CONFIG, trained, torch.device("cpu"))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rodin.stages.pictures import over_white, read_picture, to_bytes
+from rodin.stages.pictures import over_white, read_picture, refined, to_bytes
 
 
 def test_over_white_lays_straight_alpha_over_white():
@@ -60,3 +60,13 @@ def test_what_is_no_picture_is_one_clear_line(tmp_path):
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="damaged"):
         read_picture(tmp_path / "cut.png", 24)
+
+
+def test_refined_pictures_keep_their_opacity():
+    rgba = torch.rand(2, 8, 8, 4)
+    rgba[:, :4, :, 3] = 0
+    same = refined(lambda image: image, rgba)
+    assert torch.allclose(same[..., 3], rgba[..., 3])
+    assert torch.allclose(same[:, 4:], rgba[:, 4:], atol=1e-3)
+    darker = refined(lambda image: image * 0.5, rgba)
+    assert (darker[:, 4:, :, :3] <= rgba[:, 4:, :, :3] + 1e-6).all()

@@ -1,0 +1,79 @@
+"""Fair clocks: things are timed in turn, so that what else the machine does falls on all of them alike."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+CLEAR_PEAK = Path("/proc/self/clear_refs")
+STATUS = Path("/proc/self/status")
+
+
+def default_device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def medians(runs: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> dict[str, float]:
+    """Median seconds of each, run in turn; a first round that does not count warms up.
+
+    Args:
+        runs: name -> what is timed.
+        repeats: rounds that count.
+        device: waited for before and after each.
+    """
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(repeats + 1):
+        for name, run in runs.items():
+            _wait(device)
+            start = time.perf_counter()
+            run()
+            _wait(device)
+            if number:
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
+
+
+def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
+    """Most memory that a run held at once, over what was held before it; run it once before to warm up.
+
+    Args:
+        run: what is measured.
+        device: a GPU's allocator is asked; on a CPU, Linux for the largest resident set.
+
+    Returns:
+        bytes; None where the system does not tell.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed but kept would hide what is asked for anew
+        CLEAR_PEAK.write_text("5")  # sets the largest resident set back to the present one
+        before = _status_bytes("VmRSS")
+        run()
+        return _status_bytes("VmHWM") - before
+    except (OSError, AttributeError):
+        return None
+
+
+def _status_bytes(field: str) -> int:
+    lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return int(lines[field].split()[0]) * 1024
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,50 @@
+"""What `rodin plan` says of the networks, against counting by hand."""
+
+import pytest
+
+from jobs.networks import network_rows, networks_text
+from rodin.presets import preset
+
+
+def test_the_papers_networks_have_these_sizes():
+    rows = {row["stage"]: row for row in network_rows(preset("paper"))}
+    assert {stage: round(row["parameters"] / 1e6, 1) for stage, row in rows.items()} == {
+        "base": 717.9,
+        "upsample": 32.7,
+        "latent": 117.1,
+        "prior": 39.5,
+    }
+    assert {stage: row["calls"] for stage, row in rows.items()} == {
+        "base": 200,
+        "upsample": 100,
+        "latent": 100,
+        "prior": 200,
+    }
+    assert rows["base"]["flops"] == pytest.approx(700e9, rel=0.01)
+    assert rows["upsample"]["flops"] == pytest.approx(279e9, rel=0.01)
+    assert all(row["sample_flops"] == row["calls"] * row["flops"] for row in rows.values())
+
+
+def test_a_latent_networks_operations_by_hand():
+    row = next(row for row in network_rows(preset("paper")) if row["stage"] == "latent")
+    width, hidden = 512, 2048
+    layers = width * hidden + 18 * (hidden + width) * hidden + (hidden + width) * width
+    scales, time = 19 * width * hidden, 64 * width + width * width
+    assert row["flops"] == 2 * (layers + scales + time)
+
+
+def test_a_priors_parameters_by_hand():
+    row = next(row for row in network_rows(preset("paper")) if row["stage"] == "prior")
+    width, tokens = 512, 77
+    block = 12 * width * width + 13 * width  # attention 4 w², MLP 8 w², biases 4 w + 5 w, two norms 4 w
+    linear = width * width + width
+    rest = 3 * linear + 2 * linear + 2 * width + tokens * width + (tokens + 4) * width + 2 * width + linear
+    assert row["parameters"] == 12 * block + rest
+
+
+def test_guidance_and_the_refiner_are_counted():
+    plain = network_rows(preset("tiny", ["sample.guidance_scale=1", "refine.enabled=true"]))
+    rows = {row["stage"]: row for row in plain}
+    assert rows["base"]["calls"] == 4
+    assert rows["refine"]["calls"] == 2
+    assert len(networks_text(plain).splitlines()) == 6
