@@ -125,6 +125,7 @@ def step_loss(
         generator=generator,
         guess=guess,
         cut=settings.cut,
+        bf16=planes.is_cuda,
     )
     free = (torch.rand(FREE_POINTS, 3, generator=generator, device=device) * 2 - 1) * box
     free = free[~occupied(scene.hull, free, box)]

@@ -55,11 +55,11 @@ def bench_run(
     tunings = [Tuning(fit.lr * factor, SPARSE) for factor in LRS]
     code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(bench.__file__).parent.glob("*.py"))]
     about = [platform.node(), str(device), chosen, fit.model_dump(mode="json"), code]
-    kept = _kept(folder.stage("bench") / FILE, hashlib.sha256(json.dumps(about).encode()).hexdigest())
+    kept = kept_in(folder.stage("bench") / FILE, hashlib.sha256(json.dumps(about).encode()).hexdigest())
     return bench_fit(read, track, tunings=tunings, ideas=True, progress=progress, kept=kept)
 
 
-def _kept(path: Path, about: str) -> Keep:
+def kept_in(path: Path, about: str) -> Keep:
     """What was measured before on this machine with this config and code, out of a file that grows by what is new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []

@@ -1,5 +1,7 @@
 """The bench runs, measures both fitters on the same person, and its reference renders as the renderer does."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -8,6 +10,7 @@ from rodin.field.bust import bust
 from rodin.field.decoder import Decoder
 from rodin.field.reference import reference_loss
 from rodin.field.scene import make_scene
+from rodin.stages.bench_fit import kept_in
 
 
 def test_bench_races_with_and_without_each_idea() -> None:
@@ -49,3 +52,20 @@ def test_the_reference_learns_too() -> None:
         adam.step()
         losses.append(loss.item())
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    path, asked = tmp_path / "bench" / "fit.jsonl", []
+
+    def measure() -> tuple[float, float]:
+        asked.append(1)
+        return 2.0, 20.0 + len(asked)
+
+    assert kept_in(path, "a")("0 fit", measure) == (2.0, 21.0)
+    with path.open("a") as file:
+        file.write('{"about": "a", "name": "1 f')
+    again = kept_in(path, "a")
+    assert again("0 fit", measure) == (2.0, 21.0)
+    assert again("1 fit", measure) == (2.0, 22.0)
+    assert kept_in(path, "other code")("0 fit", measure) == (2.0, 23.0)
+    assert kept_in(path, "a")("1 fit", measure) == (2.0, 22.0)

@@ -7,7 +7,7 @@ import torch
 from oracles import ellipsoids
 
 from rodin.field.decoder import Decoder
-from rodin.field.fit import Diverged, Losses, Settings, fit_planes, quality, rescaled, step_loss
+from rodin.field.fit import Diverged, Losses, Settings, at_step, fit_planes, next_guess, quality, rescaled, step_loss
 from rodin.field.occupancy import guess_filled
 from rodin.field.planes import look_up
 from rodin.field.scene import Scene, make_scene
@@ -95,3 +95,32 @@ def test_rescaling_draws_every_resolution_and_keeps_the_shape() -> None:
         seen.add(round(float((made - planes).square().mean()), 5))
     assert len(seen) == 5
     assert 0.0 in seen
+
+
+def test_the_first_half_of_a_fit_takes_more_rays_of_fewer_samples() -> None:
+    early, late = at_step(SETTINGS, 39, 80), at_step(SETTINGS, 40, 80)
+    assert (early.rays, early.samples) == (768, 10)
+    assert late == SETTINGS
+    assert at_step(replace(SETTINGS, coarse=False), 0, 80) == replace(SETTINGS, coarse=False)
+    assert early.rays * early.samples < SETTINGS.rays * SETTINGS.samples
+
+
+def test_all_of_the_hull_may_be_filled_at_first_and_what_is_empty_is_skipped_later(taught) -> None:
+    scene, decoder, start, _ = taught
+    nothing = torch.zeros_like(scene.hull).float()
+    first, later = (next_guess(nothing, start, decoder, scene, SETTINGS, step) for step in (0, 50))
+    assert torch.equal(first > 0, scene.hull)
+    assert 0 < (later > 0).sum() < scene.hull.sum()
+    assert first.max() > 5
+    assert next_guess(nothing, start, decoder, scene, SETTINGS, 51) is nothing
+    assert next_guess(nothing, start, decoder, scene, replace(SETTINGS, occupancy=False), 50) is nothing
+
+
+@pytest.mark.gpu
+def test_a_fit_on_a_gpu_is_as_good(taught) -> None:
+    scene, decoder, start, held_out = taught
+    there = Scene(*(part.cuda() for part in scene))
+    planes, _ = fit_planes(
+        there, decoder.cuda(), start.cuda(), SETTINGS, steps=80, lr=2e-2, seed=3, anchor=start.cuda()
+    )
+    assert quality(planes.cpu(), decoder.cpu(), *held_out, box=1.0, samples=32)[0] > 23
