@@ -29,6 +29,7 @@ REGULAR = 0.25
 EMPTY = 0.05
 ALL = -1.0
 COARSE_UNTIL = 0.5
+COARSE_FROM = 72
 COARSE_SAMPLES = 3
 COARSE_RAYS = 2
 
@@ -198,10 +199,10 @@ def next_guess(
 
 
 def at_step(settings: Settings, step: int, steps: int) -> Settings:
-    """How a step goes: while the fit is coarse, a third of the samples on twice the rays, which costs less."""
-    if not settings.coarse or step >= COARSE_UNTIL * steps:
+    """How a step goes: while the fit is coarse, a third of the samples, where they are many, on twice the rays."""
+    if not settings.coarse or settings.samples < COARSE_FROM or step >= COARSE_UNTIL * steps:
         return settings
-    samples = max(1, settings.samples // COARSE_SAMPLES)
+    samples = settings.samples // COARSE_SAMPLES
     return replace(settings, samples=samples, rays=settings.rays * COARSE_RAYS)
 
 

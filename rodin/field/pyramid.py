@@ -14,12 +14,13 @@ import torch
 from rodin.field.planes import resize
 
 LEVELS = 5
+COARSEST = 4
 
 
 def level_shapes(shape: Sequence[int], count: int = LEVELS) -> list[tuple[int, ...]]:
     """Shapes of the tensors, finest first, that make planes [3, C, R, R]."""
     planes, channels, resolution, _ = shape
-    sides = [max(1, resolution >> level) for level in range(count)]
+    sides = [resolution >> level for level in range(count) if level == 0 or resolution >> level >= COARSEST]
     return [(planes, channels, side, side) for side in sides]
 
 

@@ -98,11 +98,12 @@ def test_rescaling_draws_every_resolution_and_keeps_the_shape() -> None:
 
 
 def test_the_first_half_of_a_fit_takes_more_rays_of_fewer_samples() -> None:
-    early, late = at_step(SETTINGS, 39, 80), at_step(SETTINGS, 40, 80)
-    assert (early.rays, early.samples) == (768, 10)
-    assert late == SETTINGS
-    assert at_step(replace(SETTINGS, coarse=False), 0, 80) == replace(SETTINGS, coarse=False)
-    assert early.rays * early.samples < SETTINGS.rays * SETTINGS.samples
+    many = replace(SETTINGS, samples=96)
+    early, late = at_step(many, 39, 80), at_step(many, 40, 80)
+    assert (early.rays, early.samples) == (768, 32)
+    assert late == many
+    assert at_step(replace(many, coarse=False), 0, 80).samples == 96
+    assert at_step(SETTINGS, 0, 80) == SETTINGS
 
 
 def test_all_of_the_hull_may_be_filled_at_first_and_what_is_empty_is_skipped_later(taught) -> None:
