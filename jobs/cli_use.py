@@ -241,6 +241,8 @@ def bench(
 ) -> None:
     """Measure how fast this machine does a part of the work, and against what.
 
+    `fit --run` keeps each fit as it is measured, so that the same command goes on after a stop.
+
     \b
     Examples:
       rodin bench fit

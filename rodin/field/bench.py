@@ -14,14 +14,18 @@ import torch
 from rodin.field.bust import bust
 from rodin.field.decoder import Decoder
 from rodin.field.fit import Losses, Settings, StepLoss, fit_planes, quality, step_loss
+from rodin.field.hull import hull_cells
 from rodin.field.occupancy import guess_filled
 from rodin.field.pyramid import total, zero_levels
 from rodin.field.reference import COARSE, FINE, reference_loss
 from rodin.field.scene import Scene, make_scene
 
 HELD_OUT = 3
-HULL = 64
 LR = 1.5e-2
+ASK_EVERY = 5
+NEVER = 1e9
+UNENDING = "fit without early stop"
+STRICT = "fit, the reference a sum over resolutions too"
 SETTINGS = Settings(
     box=1.0, rays=1024, samples=48, min_rescale=None, losses=Losses(sparse=1e-2, planes_tv=3e-3, planes_l2=1e-3)
 )
@@ -35,6 +39,13 @@ class Race(NamedTuple):
     psnr: float
     theirs: float
     wanted: float
+
+
+class Tuning(NamedTuple):
+    """What the reference may choose for itself: its step size, and its L_sparse as a share of ours."""
+
+    lr: float
+    sparse: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -75,11 +86,21 @@ class Track:
     def scene(self, person: Person) -> Scene:
         """The views of a person that are fitted."""
         parts = (array[:-HELD_OUT] for array in (person.rgba, person.poses, person.lenses))
-        return make_scene(*parts, box=self.settings.box, hull_resolution=HULL, device=self.start.device)
+        return make_scene(
+            *parts, box=self.settings.box, hull_resolution=hull_cells(self.start.shape[-1]), device=self.start.device
+        )
 
-    def reference(self, person: Person, lr: float) -> tuple[float, float]:
-        """(seconds, PSNR) of the reference fit."""
-        return self._timed(person, self.scene(person), self.settings, self.reference_steps, lr, reference_loss)
+    def reference(self, person: Person, tuning: Tuning, levels: int = 1) -> tuple[float, float]:
+        """(seconds, PSNR) of the reference fit; its planes are a sum over that many resolutions, one: not a sum."""
+        losses = self.settings.losses
+        settings = replace(
+            self.settings,
+            losses=replace(losses, sparse=losses.sparse * tuning.sparse),
+            levels=levels,
+            occupancy=False,
+            coarse=False,
+        )
+        return self._timed(person, self.scene(person), settings, self.reference_steps, tuning.lr, reference_loss)
 
     def ours(self, person: Person, wanted: float, change: Change | None = None) -> tuple[float, float]:
         """(seconds, PSNR) of our fit, hull and all, until the PSNR wanted is reached."""
@@ -118,7 +139,7 @@ class Track:
             since = time.perf_counter()
             return psnr >= wanted
 
-        given = {"lr": lr, "seed": 0, "anchor": self.start, "stop": stop, "loss_of": loss_of}
+        given = {"lr": lr, "seed": 0, "anchor": self.start, "stop": stop, "ask_every": ASK_EVERY, "loss_of": loss_of}
         fit_planes(scene, self.decoder, self.start, settings, steps=steps, **given)
         return spent, psnr
 
@@ -144,30 +165,52 @@ def without_choice(scene: Scene, settings: Settings) -> tuple[Scene, Settings]:
     return scene._replace(inside=every, outside=every[:0]), settings
 
 
+def without_levels(scene: Scene, settings: Settings) -> tuple[Scene, Settings]:
+    """The planes are learned as they are, not as a sum over resolutions."""
+    return scene, replace(settings, levels=1)
+
+
+def without_coarse(scene: Scene, settings: Settings) -> tuple[Scene, Settings]:
+    """All steps take as many samples of a ray as the last."""
+    return scene, replace(settings, coarse=False)
+
+
 IDEAS = {
     "visual hull": without_hull,
     "occupancy grid": without_occupancy,
     "skipping what is hidden": without_cut,
     "rays where the person is": without_choice,
+    "planes as a sum over resolutions": without_levels,
+    "coarse samples first": without_coarse,
 }
+Measure = Callable[[], tuple[float, float]]
+Keep = Callable[[str, Measure], tuple[float, float]]
+
+
+def measured(_: str, measure: Measure) -> tuple[float, float]:
+    """Nothing is kept of what was measured before."""
+    return measure()
 
 
 def bench_fit(
     people: Sequence[Person] | None = None,
     track: Track | None = None,
     *,
-    reference_lrs: Sequence[float] = (LR,),
+    tunings: Sequence[Tuning] = (Tuning(LR, 1e-2), Tuning(4 * LR, 1e-2)),
     ideas: bool = False,
-    progress: Callable[[int, int, str], None] = lambda done, total, note: None,
+    progress: Callable[[int, int, str], None] = lambda *_: None,
+    kept: Keep = measured,
 ) -> list[dict[str, Any]]:
-    """Seconds until a fit is as good as the reference fit at its end, on views fitted by neither.
+    """Measure seconds to the PSNR the reference ends at, on views not fitted.
 
     Args:
-        people: who is fitted. None: a bust of balls, drawn exactly.
-        track: what the races share; none: a decoder learned beforehand on another bust, untimed.
-        reference_lrs: step sizes tried for the reference on the first person; the best is used for all.
-        ideas: also race with each of IDEAS switched off in turn, and without stopping early.
-        progress: told races done, races in all and what came of the last.
+        people: who is fitted; none: a bust of balls, drawn exactly.
+        track: what the races share; none: a decoder and a start learned on another bust.
+        tunings: what the reference tries on the first person; its best serves all.
+        ideas: whether ours also runs without each of its ideas, and against a reference that has our sum over
+            resolutions.
+        progress: told fits done, fits in all and what came of the last.
+        kept: gives what a fit of that name came to, from an earlier run or by measuring.
 
     Returns:
         rows {name, value, unit, baseline, baseline_value, ratio}, medians over people; `ratio` over 1 means ours is
@@ -175,20 +218,36 @@ def bench_fit(
     """
     people = people or [Person(*bust(1, 24, 64))]
     track = track or Track(*_learned(150))
-    ends = {lr: track.reference(people[0], lr) for lr in reference_lrs}
-    lr = max(ends, key=lambda one: ends[one][1])
-    variants: dict[str, Change | None] = {"fit": None}
-    variants |= {f"fit without {name}": change for name, change in IDEAS.items()} if ideas else {}
-    races: dict[str, list[Race]] = {name: [] for name in [*variants, *(["fit without early stop"] if ideas else [])]}
-    for number, person in enumerate(people):
-        theirs, wanted = ends[lr] if number == 0 else track.reference(person, lr)
+    count, done = len(tunings) - 1 + len(people) * (2 + ideas * (3 + len(IDEAS))), 0
+
+    def fitted(number: int, name: str, measure: Measure) -> tuple[float, float]:
+        nonlocal done
+        seconds, psnr = kept(f"{number} {name}", measure)
+        done += 1
+        progress(done, count, f"person {number}, {name}: {psnr:.1f} dB in {seconds:.1f} s")
+        return seconds, psnr
+
+    def theirs(number: int, tuning: Tuning, levels: int = 1) -> tuple[float, float]:
+        name = f"reference, lr {tuning.lr:g}, sparse x{tuning.sparse:g}, {levels} levels"
+        return fitted(number, name, lambda: track.reference(people[number], tuning, levels))
+
+    def race(number: int, name: str, end: tuple[float, float], change: Change | None = None) -> Race:
+        wanted = NEVER if name == UNENDING else end[1]
+        return Race(*fitted(number, name, lambda: track.ours(people[number], wanted, change)), *end)
+
+    tried = {tuning: theirs(0, tuning) for tuning in tunings}
+    best = max(tried, key=lambda one: tried[one][1])
+    ends, races = [tried[best]], {"fit": [race(0, "fit", tried[best])]}
+    for number in range(1, len(people)):
+        ends.append(theirs(number, best))
+        races["fit"].append(race(number, "fit", ends[number]))
+    variants = {f"fit without {name}": change for name, change in IDEAS.items()} | {UNENDING: None} if ideas else {}
+    for number, end in enumerate(ends):
         for name, change in variants.items():
-            races[name].append(Race(*track.ours(person, wanted, change), theirs, wanted))
-        if ideas:
-            races["fit without early stop"].append(Race(*track.ours(person, 1e9), theirs, wanted))
-        first = races["fit"][-1]
-        progress(number + 1, len(people), f"{theirs / first.ours:.1f} times faster to {wanted:.1f} dB")
-    baseline = f"{COARSE}+{FINE} samples, all pixels, no hull, {track.reference_steps} steps, lr {lr:g}"
+            races.setdefault(name, []).append(race(number, name, end, change))
+    for number in range(len(people)) if ideas else ():
+        races.setdefault(STRICT, []).append(race(number, STRICT, theirs(number, best, track.settings.levels)))
+    baseline = f"{COARSE}+{FINE} samples, all pixels, no hull, {track.reference_steps} steps, lr {best.lr:g}"
     return [_row(name, some, baseline) for name, some in races.items()]
 
 
@@ -208,7 +267,7 @@ def _row(name: str, races: Sequence[Race], baseline: str) -> dict[str, Any]:
 
 def _learned(steps: int) -> tuple[Decoder, torch.Tensor]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    scene = make_scene(*bust(0, 24, 64), box=SETTINGS.box, hull_resolution=HULL, device=device)
+    scene = make_scene(*bust(0, 24, 64), box=SETTINGS.box, hull_resolution=hull_cells(64), device=device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         decoder = Decoder(8).to(device)

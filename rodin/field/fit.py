@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -11,21 +11,27 @@ from rodin.field.decoder import Decoder
 from rodin.field.losses import distortion, smoothness, total_variation
 from rodin.field.occupancy import guess_density, guess_filled, occupied
 from rodin.field.planes import look_up, resize
-from rodin.field.pyramid import total, zero_levels
+from rodin.field.pyramid import LEVELS, total, zero_levels
 from rodin.field.render import Traced, render_views, trace
 from rodin.field.scene import Rays, Scene, draw_rays
 
 StepLoss = Callable[
     [torch.Tensor, Decoder, Scene, torch.Tensor, "Settings", torch.Generator | None, torch.Tensor | None], torch.Tensor
 ]
-HULL_LIMIT = 128
 OUTSIDE_SHARE = 0.1
 FREE_POINTS = 1024
 NEAR_POINTS = 512
+HIDING = (0, 10, 25)
 FROM_HULL = 50
 REFRESH = 25
 RESCALE = 0.5
+REGULAR = 0.25
 EMPTY = 0.05
+ALL = -1.0
+COARSE_UNTIL = 0.5
+COARSE_FROM = 72
+COARSE_SAMPLES = 3
+COARSE_RAYS = 2
 
 
 class Diverged(RuntimeError):
@@ -51,7 +57,8 @@ class Settings:
 
     box: half the side of the cube; rays and samples of a step; min_rescale: smallest resolution of R28's random
     rescaling, none: no rescaling; losses: their weights; cut: share of a ray's light, by the guess, under which it is
-    followed no further; occupancy: whether the guess is renewed from the field.
+    followed no further; occupancy: whether the guess is renewed from the field; levels: how many resolutions the planes
+    are a sum over; coarse: whether the first half of a fit takes more rays of fewer samples.
     """
 
     box: float
@@ -61,6 +68,8 @@ class Settings:
     losses: Losses
     cut: float = 1e-3
     occupancy: bool = True
+    levels: int = LEVELS
+    coarse: bool = True
 
 
 def rescaled(planes: torch.Tensor, lowest: int, generator: torch.Generator | None) -> torch.Tensor:
@@ -96,14 +105,16 @@ def step_loss(
     Returns:
         scalar.
 
-    Source: R28, R31-R34. Ours: half the steps rescale, the others teach the full resolution; a random background
-    behind each ray, so that opacity follows from colour; opacity is also held against alpha; L_sparse acts outside the
-    hull, where emptiness is known and the rays skip, so that it is empty without the hull too.
+    Source: R28, R31-R34. Ours: half the steps rescale, the others teach the full resolution; a quarter of the steps
+    regularise the planes, four times as hard, since all their texels cost much; a random background behind each ray, so
+    that opacity follows from colour; opacity is also held against alpha; L_sparse acts outside the hull, where
+    emptiness is known and the rays skip, so that it is empty without the hull too.
     """
     box, device = settings.box, planes.device
     lowest = settings.min_rescale
-    chance = torch.rand((), generator=generator, device=device)
-    used = planes if lowest is None or chance >= RESCALE else rescaled(planes, lowest, generator)
+    chances = torch.rand(2, generator=generator, device=device).tolist()
+    rescale, regular = chances[0] < RESCALE, chances[1] < REGULAR
+    used = rescaled(planes, lowest, generator) if lowest is not None and rescale else planes
     rays = draw_rays(scene, settings.rays, OUTSIDE_SHARE, generator)
     seen = trace(
         used,
@@ -115,12 +126,12 @@ def step_loss(
         generator=generator,
         guess=guess,
         cut=settings.cut,
+        bf16=planes.is_cuda,
     )
     free = (torch.rand(FREE_POINTS, 3, generator=generator, device=device) * 2 - 1) * box
     free = free[~occupied(scene.hull, free, box)]
-    return weighted_losses(seen, rays, used, decoder, free, settings, generator) + plane_losses(
-        planes, settings.losses, anchor
-    )
+    loss = weighted_losses(seen, rays, used, decoder, free, settings, generator)
+    return loss + plane_losses(planes, settings.losses, anchor) / REGULAR if regular else loss
 
 
 def weighted_losses(
@@ -168,7 +179,10 @@ def _pixel_error(
 def next_guess(
     guess: torch.Tensor, planes: torch.Tensor, decoder: Decoder, scene: Scene, settings: Settings, step: int
 ) -> torch.Tensor:
-    """The guess for a step: the hull at first, later now and then renewed from the field inside the hull.
+    """The guess for a step, now and then renewed from the field inside the hull.
+
+    At first all of the hull may be filled, and only what the field hides is skipped: what is empty too soon would never
+    be seen again.
 
     Args:
         guess: [G, G, G], the last step's.
@@ -178,9 +192,18 @@ def next_guess(
         settings: how the fit goes.
         step: steps done on this person.
     """
-    if not settings.occupancy or step < FROM_HULL or step % REFRESH:
+    early = step in HIDING
+    if not settings.occupancy or not (early or (step >= FROM_HULL and step % REFRESH == 0)):
         return guess
-    return guess_density(planes, decoder, box=settings.box, threshold=EMPTY, within=scene.hull)
+    return guess_density(planes, decoder, box=settings.box, threshold=ALL if early else EMPTY, within=scene.hull)
+
+
+def at_step(settings: Settings, step: int, steps: int) -> Settings:
+    """How a step goes: while the fit is coarse, a third of the samples, where they are many, on twice the rays."""
+    if not settings.coarse or settings.samples < COARSE_FROM or step >= COARSE_UNTIL * steps:
+        return settings
+    samples = settings.samples // COARSE_SAMPLES
+    return replace(settings, samples=samples, rays=settings.rays * COARSE_RAYS)
 
 
 def fit_planes(
@@ -194,6 +217,7 @@ def fit_planes(
     seed: int,
     anchor: torch.Tensor | None = None,
     stop: Callable[[int, torch.Tensor], bool] | None = None,
+    ask_every: int = REFRESH,
     loss_of: StepLoss = step_loss,
 ) -> tuple[torch.Tensor, int]:
     """Fit one person with the decoder frozen.
@@ -207,7 +231,8 @@ def fit_planes(
         lr: Adam's step size at the start; it falls to a tenth on a cosine.
         seed: everything random follows from it.
         anchor: planes that `planes_l2` pulls to; none: zero.
-        stop: asked now and then with (steps done, planes) whether that is good enough.
+        stop: asked with (steps done, planes) whether that is good enough.
+        ask_every: steps between two questions.
         loss_of: the loss of one step; another one only to compare with.
 
     Returns:
@@ -217,7 +242,7 @@ def fit_planes(
     """
     start = start.detach().clamp(-1, 1)
     generator = torch.Generator(device=start.device).manual_seed(seed)
-    levels = zero_levels(start.shape, start.device)
+    levels = zero_levels(start.shape, start.device, settings.levels)
     optimiser = torch.optim.Adam(levels, lr=lr, betas=(0.9, 0.99), fused=True)
     guess, done = guess_filled(scene.hull), 0
 
@@ -225,12 +250,12 @@ def fit_planes(
         planes = (start + total(levels)).clamp(-1, 1)
         guess = next_guess(guess, planes.detach(), decoder, scene, settings, step)
         optimiser.param_groups[0]["lr"] = lr * (0.55 + 0.45 * math.cos(math.pi * step / steps))
-        loss = loss_of(planes, decoder, scene, guess, settings, generator, anchor)
+        loss = loss_of(planes, decoder, scene, guess, at_step(settings, step, steps), generator, anchor)
         for level, gradient in zip(levels, torch.autograd.grad(loss, levels), strict=True):
             level.grad = gradient
         optimiser.step()
         done = step + 1
-        if done % REFRESH == 0:
+        if done % ask_every == 0:
             if not math.isfinite(float(loss.detach())):
                 raise Diverged(f"the loss was {float(loss.detach())} at step {step}")
             if stop is not None and stop(done, (start + total(levels)).detach().clamp(-1, 1)):

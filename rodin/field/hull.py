@@ -10,6 +10,11 @@ from rodin.field.occupancy import cell_centres
 OPAQUE = 2
 
 
+def hull_cells(resolution: int) -> int:
+    """Cells a side of the hull that serves planes of a resolution: half of it, since to look at all cells costs too."""
+    return max(min(64, resolution), min(128, resolution // 2))
+
+
 def carve(
     alpha: torch.Tensor, camera_to_world: torch.Tensor, intrinsics: torch.Tensor, *, box: float, resolution: int
 ) -> torch.Tensor:

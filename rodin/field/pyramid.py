@@ -1,6 +1,6 @@
 """Planes as a sum over resolutions, which is how they are optimised.
 
-    planes = sum_k up(level_k),   level_k at R / 2^k
+    planes = level_0 + up(level_1 + up(level_2 + ...)),   level_k at R / 2^k
 
 Adam moves every entry of every level about equally far, so that what is broad is learned in few steps and texels that
 few rays touch follow their surroundings.
@@ -13,13 +13,14 @@ import torch
 
 from rodin.field.planes import resize
 
-LEVELS = 3
+LEVELS = 5
+COARSEST = 4
 
 
-def level_shapes(shape: Sequence[int]) -> list[tuple[int, ...]]:
-    """Shapes of the LEVELS tensors, finest first, that make planes [3, C, R, R]."""
+def level_shapes(shape: Sequence[int], count: int = LEVELS) -> list[tuple[int, ...]]:
+    """Shapes of the tensors, finest first, that make planes [3, C, R, R]."""
     planes, channels, resolution, _ = shape
-    sides = [max(1, resolution >> level) for level in range(LEVELS)]
+    sides = [resolution >> level for level in range(count) if level == 0 or resolution >> level >= COARSEST]
     return [(planes, channels, side, side) for side in sides]
 
 
@@ -30,15 +31,14 @@ def levels_of(vector: torch.Tensor, shape: Sequence[int]) -> list[torch.Tensor]:
     return [part.view(one) for part, one in zip(parts, shapes, strict=True)]
 
 
-def zero_levels(shape: Sequence[int], device: torch.device | str = "cpu") -> list[torch.Tensor]:
-    """LEVELS tensors of zeros that want gradients, finest first, of planes [3, C, R, R]."""
-    return [torch.zeros(one, device=device, requires_grad=True) for one in level_shapes(shape)]
+def zero_levels(shape: Sequence[int], device: torch.device | str = "cpu", count: int = LEVELS) -> list[torch.Tensor]:
+    """Tensors of zeros that want gradients, finest first, of planes [3, C, R, R]."""
+    return [torch.zeros(one, device=device, requires_grad=True) for one in level_shapes(shape, count)]
 
 
 def total(levels: Sequence[torch.Tensor]) -> torch.Tensor:
     """The planes [3, C, R, R] that levels, finest first, make together."""
-    resolution = levels[0].shape[-1]
-    planes = levels[0]
-    for level in levels[1:]:
-        planes = planes + resize(level[None], resolution)[0]
+    planes = levels[-1]
+    for level in reversed(levels[:-1]):
+        planes = level + resize(planes[None], level.shape[-1])[0]
     return planes

@@ -105,8 +105,12 @@ def trace(
     generator: torch.Generator | None = None,
     guess: torch.Tensor | None = None,
     cut: float = 1e-3,
+    bf16: bool = False,
 ) -> Traced:
-    """Render rays of one person and keep what the losses need; arguments as `render`, planes [3, C, R, R]."""
+    """Render rays of one person and keep what the losses need.
+
+    Arguments as `render`, planes [3, C, R, R]; bf16: the decoder's products in bfloat16, all sums as the planes are.
+    """
     near, far = box_interval(origins, directions, box)
     t, delta = stratify(near, far, samples, generator)
     points = origins[:, None] + t[..., None] * directions[:, None]
@@ -114,7 +118,10 @@ def trace(
     points = points.flatten(0, 1) if kept is None else points.flatten(0, 1)[kept]
     ray = torch.arange(points.shape[0], device=points.device) // samples if kept is None else kept // samples
     features = look_up(planes[None], points[None], box)[0]
-    density, colour = decoder(features, directions[ray] if decoder.view_directions else None)
+    with torch.autocast(planes.device.type, torch.bfloat16, enabled=bf16):
+        density, colour = decoder(features, directions[ray] if decoder.view_directions else None)
+    if bf16:
+        density, colour = density.to(planes), colour.to(planes)
     dense = density if kept is None else density.new_zeros(t.numel()).index_copy(0, kept, density)
     weights, transmittance = weigh(dense.view_as(t), delta)
     weight = weights.flatten() if kept is None else weights.flatten()[kept]

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import platform
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rodin.config import Config
-from rodin.field.bench import Person, Track, bench_fit
+from rodin.field import bench
+from rodin.field.bench import Keep, Measure, Person, Track, Tuning, bench_fit
 from rodin.stages.decoder import fit_settings, load_decoder, load_mean
 from rodin.stages.models import default_device
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
 
-LRS = (0.5, 1.0, 2.0)
+LRS = (2.0, 4.0, 8.0)
+SPARSE = 1e-2
+FILE = "fit.jsonl"
 
 
 def bench_run(
@@ -21,25 +29,51 @@ def bench_run(
     """Race both fitters on people of a run, none of whom the decoder was learned with where there are enough.
 
     Args:
-        config: the run's config: `fit` is how ours goes; the reference takes as many steps.
+        config: the run's config: `fit` is how ours goes; the reference takes as many steps. Neither rescales
+            (R28), which teaches the decoder, frozen here.
         folder: the run, with its views and its decoder.
         people: how many, the last of the training people.
-        progress: told races done, races in all and what came of the last.
+        progress: told fits done, fits in all and what came of the last.
 
     Returns:
-        rows as `rodin.field.bench.bench_fit` gives them.
+        rows as `rodin.field.bench.bench_fit` gives them. Each fit is written to the run's bench/fit.jsonl as it is
+        measured, and the same command run again goes on from there.
     """
     device = default_device()
     views = Shards(folder.stage("render"), "views")
     chosen = [subject for subject in config.train_subjects() if subject in views][-people:]
     read = [Person(*(views.read(one, field) for field in ("rgba", "camera_to_world", "intrinsics"))) for one in chosen]
+    fit = config.fit
     track = Track(
         load_decoder(folder, device),
         load_mean(folder, device),
-        fit_settings(config, config.fit.rays),
-        steps=config.fit.steps,
-        reference_steps=config.fit.steps,
-        lr=config.fit.lr,
+        replace(fit_settings(config, fit.rays), min_rescale=None),
+        steps=fit.steps,
+        reference_steps=fit.steps,
+        lr=fit.lr,
     )
-    lrs = [config.fit.lr * factor for factor in LRS]
-    return bench_fit(read, track, reference_lrs=lrs, ideas=True, progress=progress)
+    tunings = [Tuning(fit.lr * factor, SPARSE) for factor in LRS]
+    code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(bench.__file__).parent.glob("*.py"))]
+    about = [platform.node(), str(device), chosen, fit.model_dump(mode="json"), code]
+    kept = kept_in(folder.stage("bench") / FILE, hashlib.sha256(json.dumps(about).encode()).hexdigest())
+    return bench_fit(read, track, tunings=tunings, ideas=True, progress=progress, kept=kept)
+
+
+def kept_in(path: Path, about: str) -> Keep:
+    """What was measured before on this machine with this config and code, out of a file that grows by what is new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    path.write_text("".join(whole))
+    rows = [json.loads(line) for line in whole]
+    known = {row["name"]: (row["seconds"], row["psnr"]) for row in rows if row["about"] == about}
+
+    def kept(name: str, measure: Measure) -> tuple[float, float]:
+        if name not in known:
+            known[name] = seconds, psnr = measure()
+            row = {"about": about, "name": name, "seconds": seconds, "psnr": psnr}
+            with path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        return known[name]
+
+    return kept

@@ -17,7 +17,8 @@ import torch
 
 from rodin.config import Config
 from rodin.field.decoder import Decoder
-from rodin.field.fit import HULL_LIMIT, Losses, Settings, next_guess, step_loss
+from rodin.field.fit import Losses, Settings, next_guess, step_loss
+from rodin.field.hull import hull_cells
 from rodin.field.occupancy import guess_filled
 from rodin.field.pyramid import level_shapes, levels_of, total, zero_levels
 from rodin.field.scene import Scene, make_scene
@@ -105,7 +106,7 @@ def read_scene(
         views.read(subject, "camera_to_world")[fitted],
         views.read(subject, "intrinsics")[fitted],
         box=config.triplane.box,
-        hull_resolution=min(HULL_LIMIT, config.triplane.resolution),
+        hull_resolution=hull_cells(config.triplane.resolution),
         device=device,
         hull=hull,
     )

@@ -1,24 +1,32 @@
 """The bench runs, measures both fitters on the same person, and its reference renders as the renderer does."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
-from rodin.field.bench import IDEAS, SETTINGS, Person, Track, bench_fit
+from rodin.field.bench import IDEAS, SETTINGS, Person, Track, Tuning, bench_fit
 from rodin.field.bust import bust
 from rodin.field.decoder import Decoder
 from rodin.field.reference import reference_loss
 from rodin.field.scene import make_scene
+from rodin.stages.bench_fit import kept_in
 
 
 def test_bench_races_with_and_without_each_idea() -> None:
     torch.manual_seed(0)
     track = Track(Decoder(4, 16).requires_grad_(False), torch.zeros(3, 4, 16, 16), steps=25, reference_steps=25)
-    rows = bench_fit([Person(*bust(1, 8, 16)), Person(*bust(2, 8, 16))], track, reference_lrs=(1e-4, 2e-2), ideas=True)
+    people, tunings = [Person(*bust(1, 8, 16)), Person(*bust(2, 8, 16))], (Tuning(1e-4), Tuning(2e-2))
+    told: list[tuple[int, int, str]] = []
+    rows = bench_fit(people, track, tunings=tunings, ideas=True, progress=lambda *what: told.append(what))
+    assert [done for done, _, _ in told] == list(range(1, told[0][1] + 1))
     assert [row["name"].split(",")[0] for row in rows] == [
         "fit",
         *(f"fit without {name}" for name in IDEAS),
         "fit without early stop",
+        "fit",
     ]
+    assert "the reference a sum" in rows[-1]["name"]
     for row in rows:
         assert row.keys() == {"name", "value", "unit", "baseline", "baseline_value", "ratio"}
         assert row["value"] > 0
@@ -44,3 +52,20 @@ def test_the_reference_learns_too() -> None:
         adam.step()
         losses.append(loss.item())
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    path, asked = tmp_path / "bench" / "fit.jsonl", []
+
+    def measure() -> tuple[float, float]:
+        asked.append(1)
+        return 2.0, 20.0 + len(asked)
+
+    assert kept_in(path, "a")("0 fit", measure) == (2.0, 21.0)
+    with path.open("a") as file:
+        file.write('{"about": "a", "name": "1 f')
+    again = kept_in(path, "a")
+    assert again("0 fit", measure) == (2.0, 21.0)
+    assert again("1 fit", measure) == (2.0, 22.0)
+    assert kept_in(path, "other code")("0 fit", measure) == (2.0, 23.0)
+    assert kept_in(path, "a")("1 fit", measure) == (2.0, 22.0)

@@ -7,7 +7,7 @@ import torch
 from oracles import ellipsoids
 
 from rodin.field.decoder import Decoder
-from rodin.field.fit import Diverged, Losses, Settings, fit_planes, quality, rescaled, step_loss
+from rodin.field.fit import Diverged, Losses, Settings, at_step, fit_planes, next_guess, quality, rescaled, step_loss
 from rodin.field.occupancy import guess_filled
 from rodin.field.planes import look_up
 from rodin.field.scene import Scene, make_scene
@@ -81,7 +81,8 @@ def test_each_loss_counts_and_can_be_switched_off(taught, name: str) -> None:
 
     def loss(losses: Losses) -> float:
         settings = replace(SETTINGS, losses=losses, min_rescale=None)
-        return step_loss(start, decoder, scene, guess, settings, torch.Generator().manual_seed(0)).item()
+        dice = torch.Generator().manual_seed(0)
+        return sum(step_loss(start, decoder, scene, guess, settings, dice).item() for _ in range(12))
 
     assert loss(replace(none, **{name: 1.0})) > loss(none) > 0
 
@@ -94,3 +95,33 @@ def test_rescaling_draws_every_resolution_and_keeps_the_shape() -> None:
         seen.add(round(float((made - planes).square().mean()), 5))
     assert len(seen) == 5
     assert 0.0 in seen
+
+
+def test_the_first_half_of_a_fit_takes_more_rays_of_fewer_samples() -> None:
+    many = replace(SETTINGS, samples=96)
+    early, late = at_step(many, 39, 80), at_step(many, 40, 80)
+    assert (early.rays, early.samples) == (768, 32)
+    assert late == many
+    assert at_step(replace(many, coarse=False), 0, 80).samples == 96
+    assert at_step(SETTINGS, 0, 80) == SETTINGS
+
+
+def test_all_of_the_hull_may_be_filled_at_first_and_what_is_empty_is_skipped_later(taught) -> None:
+    scene, decoder, start, _ = taught
+    nothing = torch.zeros_like(scene.hull).float()
+    first, later = (next_guess(nothing, start, decoder, scene, SETTINGS, step) for step in (0, 50))
+    assert torch.equal(first > 0, scene.hull)
+    assert 0 < (later > 0).sum() < scene.hull.sum()
+    assert first.max() > 5
+    assert next_guess(nothing, start, decoder, scene, SETTINGS, 51) is nothing
+    assert next_guess(nothing, start, decoder, scene, replace(SETTINGS, occupancy=False), 50) is nothing
+
+
+@pytest.mark.gpu
+def test_a_fit_on_a_gpu_is_as_good(taught) -> None:
+    scene, decoder, start, held_out = taught
+    there = Scene(*(part.cuda() for part in scene))
+    planes, _ = fit_planes(
+        there, decoder.cuda(), start.cuda(), SETTINGS, steps=80, lr=2e-2, seed=3, anchor=start.cuda()
+    )
+    assert quality(planes.cpu(), decoder.cpu(), *held_out, box=1.0, samples=32)[0] > 23

@@ -6,7 +6,7 @@ import torch
 from oracles import ellipsoids
 
 from rodin.field import cameras
-from rodin.field.hull import carve
+from rodin.field.hull import carve, hull_cells
 from rodin.field.occupancy import cell_centres, cell_index, dilate
 from rodin.field.scene import Scene, draw_rays, make_scene, rays_at
 
@@ -66,6 +66,10 @@ def test_most_rays_go_where_the_person_is() -> None:
     assert drawn.origins.shape == (1000, 3)
     assert float((drawn.alpha[900:] == 0).float().mean()) == 1.0
     assert float((drawn.alpha[:900] > 0).float().mean()) > max(0.6, opaque + 0.2)
+
+
+def test_a_hull_is_half_as_fine_as_its_planes_where_they_are_large() -> None:
+    assert [hull_cells(resolution) for resolution in (16, 64, 128, 256, 512)] == [16, 64, 64, 128, 128]
 
 
 def test_pictures_of_nobody_are_refused() -> None:

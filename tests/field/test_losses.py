@@ -1,5 +1,8 @@
 """The fast distortion against its double sum; smoothness and total variation where the answer is known."""
 
+import math
+
+import pytest
 import torch
 from oracles import distortion as oracle
 
@@ -35,6 +38,30 @@ def test_smoothness_is_nothing_only_for_an_even_field() -> None:
         density = decoder.density(look_up(planes[None], points[None], 1.0)[0])
         loss = smoothness(planes, decoder, points, density, box=1.0, distance=0.05, generator=None)
         assert (loss.item() < 1e-6) == even
+
+
+def test_smoothness_is_the_loop_over_points() -> None:
+    torch.manual_seed(0)
+    decoder, points, planes = Decoder(4, 8).double(), torch.rand(9, 3).double() - 0.5, torch.randn(3, 4, 8, 8).double()
+
+    def density(point: torch.Tensor) -> float:
+        return decoder.density(look_up(planes[None], point[None, None], 1.0)[0]).item()
+
+    steps = torch.randn(9, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 0.05
+    slow = [abs(math.log1p(density(p + step)) - math.log1p(density(p))) for p, step in zip(points, steps, strict=True)]
+    here = torch.tensor([density(point) for point in points], dtype=torch.float64)
+    dice = torch.Generator().manual_seed(5)
+    fast = smoothness(planes, decoder, points, here, box=1.0, distance=0.05, generator=dice)
+    assert fast.item() == pytest.approx(sum(slow) / 9, abs=1e-12)
+
+
+def test_total_variation_is_the_loop_over_neighbours() -> None:
+    planes = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows = planes.flatten(0, 1).tolist()
+    across = [(one[i][j + 1] - one[i][j]) ** 2 for one in rows for i in range(4) for j in range(3)]
+    down = [(one[i + 1][j] - one[i][j]) ** 2 for one in rows for i in range(3) for j in range(4)]
+    slow = sum(across) / len(across) + sum(down) / len(down)
+    assert total_variation(planes).item() == pytest.approx(slow, abs=1e-12)
 
 
 def test_total_variation_of_a_ramp() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from oracles import volume
 
 from rodin.field import cameras
@@ -150,3 +151,17 @@ def test_the_decoder_has_the_layers_it_says(layers: int) -> None:
     assert colour.shape == (5, 3)
     assert (density >= 0).all()
     torch.testing.assert_close(decoder.density(features), density)
+
+
+def test_bfloat16_products_are_nearly_the_same_forward_and_gradient() -> None:
+    dice = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    decoder, planes = Decoder(4, 16), torch.randn(3, 4, 8, 8, generator=dice).requires_grad_(True)
+    origins = torch.tensor([[0.1, 0.2, 3.0]]).expand(32, 3)
+    directions = F.normalize(torch.randn(32, 3, generator=dice) * 0.1 - torch.tensor([0.0, 0.0, 1.0]), dim=-1)
+    made = [trace(planes, decoder, origins, directions, box=1.0, samples=24, bf16=bf16) for bf16 in (False, True)]
+    full, half = made
+    assert half.colour.dtype == torch.float32
+    assert 0 < (half.colour - full.colour).abs().max() < 0.02
+    one, other = (torch.autograd.grad(each.colour.sum(), planes)[0].flatten() for each in made)
+    assert F.cosine_similarity(one, other, dim=0) > 0.999
