@@ -12,9 +12,10 @@ import torch
 
 from rodin.config import Config
 from rodin.field.decoder import Decoder
-from rodin.stages.decoder import Learning, load_decoder, load_mean
+from rodin.stages.decoder import Learning
 from rodin.stages.fit import fit_person
 from rodin.stages.models import default_device
+from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.stages.sweep_fits import measured
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards

@@ -13,8 +13,9 @@ from typing import Any
 from rodin.config import Config
 from rodin.field import bench
 from rodin.field.bench import Keep, Measure, Person, Track, Tuning, bench_fit
-from rodin.stages.decoder import fit_settings, load_decoder, load_mean
+from rodin.stages.decoder import fit_settings
 from rodin.stages.models import default_device
+from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
 

@@ -24,6 +24,7 @@ from rodin.field.pyramid import level_shapes, levels_of, total, zero_levels
 from rodin.field.scene import Scene, make_scene
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.stages.pages import BETAS, EPS, Scenes, adam_, vectors
+from rodin.stages.shared_decoder import FILE
 from rodin.store import manifest, results
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
@@ -32,7 +33,6 @@ from rodin.train.draws import generator
 from rodin.train.order import Order
 from rodin.train.ranks import Ranks
 
-FILE = "decoder.pt"
 SHOWN = 50
 CHECKPOINTS = 10
 
@@ -63,27 +63,6 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         learning.publish()
 
 
-def load_decoder(folder: RunFolder, device: torch.device | str = "cpu") -> Decoder:
-    """The shared decoder of a run, frozen.
-
-    Args:
-        folder: the run.
-        device: where to put it.
-
-    Raises:
-        FileNotFoundError: stage `decoder` has not been run.
-    """
-    content = _published(folder)
-    decoder = Decoder(**{name: content[name] for name in ("channels", "width", "layers", "view_directions")})
-    decoder.load_state_dict(content["decoder"])
-    return decoder.to(device).eval().requires_grad_(False)
-
-
-def load_mean(folder: RunFolder, device: torch.device | str = "cpu") -> torch.Tensor:
-    """The mean planes [3, C, R, R] of the people the decoder was learned with; every fit starts from them."""
-    return _published(folder)["mean"].to(device)
-
-
 def fit_settings(config: Config, rays: int) -> Settings:
     """The config's choices as the fitter wants them; `rays` of one step on one person."""
     fit = config.fit
@@ -110,13 +89,6 @@ def read_scene(
         device=device,
         hull=hull,
     )
-
-
-def _published(folder: RunFolder) -> dict[str, Any]:
-    path = folder.stage("decoder") / FILE
-    if not manifest.complete(folder.manifest("decoder", 0)):
-        raise FileNotFoundError(f"{path}: the shared decoder is not there; run stage decoder first")
-    return checkpoint.read(path)
 
 
 @dataclass

@@ -16,8 +16,9 @@ from rodin.field.fit import Diverged, fit_planes, over_white, quality
 from rodin.field.planes import resize
 from rodin.field.scene import Scene
 from rodin.metrics.ssim import ssim
-from rodin.stages.decoder import fit_settings, load_decoder, load_mean, read_scene
+from rodin.stages.decoder import fit_settings, read_scene
 from rodin.stages.hooks import Hooks, Stopped
+from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards, ShardWriter
 from rodin.train.draws import bits

@@ -20,7 +20,6 @@ from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.render import render_views
 from rodin.nets.clip import Clip
-from rodin.stages.decoder import load_decoder
 from rodin.stages.latents import seed_for, unit
 from rodin.stages.models import (
     Loaded,
@@ -33,6 +32,7 @@ from rodin.stages.models import (
     load_upsampler,
 )
 from rodin.stages.pictures import over_white, refined, to_bytes
+from rodin.stages.shared_decoder import load_decoder
 from rodin.store.run_folder import RunFolder
 from rodin.train.normaliser import Normaliser
 

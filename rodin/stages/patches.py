@@ -14,8 +14,8 @@ from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.render import render
 from rodin.metrics import lpips
-from rodin.stages.decoder import load_decoder
 from rodin.stages.pictures import over_white
+from rodin.stages.shared_decoder import load_decoder
 from rodin.stages.training_data import Rows, chosen
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards

@@ -12,10 +12,10 @@ from torch import nn
 from rodin.config import Config, Diffusion
 from rodin.field import cameras
 from rodin.field.render import render_views
-from rodin.stages.decoder import load_decoder
 from rodin.stages.generate import draw
 from rodin.stages.latents import seed_for
 from rodin.stages.pictures import over_white, to_bytes
+from rodin.stages.shared_decoder import load_decoder
 from rodin.store.run_folder import RunFolder
 from rodin.train.normaliser import Normaliser
 

@@ -10,9 +10,9 @@ from rodin.config import Config
 from rodin.config.networks import refine_settings
 from rodin.field.render import render_image
 from rodin.nets.refine import Refiner
-from rodin.stages.decoder import load_decoder
 from rodin.stages.hooks import Hooks
 from rodin.stages.pictures import over_white
+from rodin.stages.shared_decoder import load_decoder
 from rodin.stages.training import Place, Subject, plan_of, run_training
 from rodin.stages.training_data import Rows, chosen, training_people
 from rodin.store.run_folder import RunFolder

@@ -18,11 +18,12 @@ from rodin.field.planes import resize
 from rodin.field.scene import make_scene
 from rodin.metrics.memory import forget_peak, peak_rss_mb
 from rodin.metrics.ssim import ssim
-from rodin.stages.decoder import fit_settings, load_decoder, load_mean
+from rodin.stages.decoder import fit_settings
 from rodin.stages.hooks import Hooks
 from rodin.stages.latents import seed_for
 from rodin.stages.models import default_device
 from rodin.stages.pictures import evenly, over_white, to_bytes
+from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards, ShardWriter

@@ -18,6 +18,7 @@ from rodin.presets.tiny import TINY
 from rodin.stages import decoder as stage
 from rodin.stages import fit
 from rodin.stages.hooks import Hooks, Stopped
+from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.store import manifest
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
@@ -72,7 +73,7 @@ def undisturbed(tmp_path_factory) -> RunFolder:
 
 def test_the_decoder_is_published_with_its_curve(undisturbed: RunFolder) -> None:
     assert manifest.check_files(undisturbed.manifest("decoder", 0)) == []
-    decoder, mean = stage.load_decoder(undisturbed), stage.load_mean(undisturbed)
+    decoder, mean = load_decoder(undisturbed), load_mean(undisturbed)
     assert not any(parameter.requires_grad for parameter in decoder.parameters())
     assert mean.shape == (3, 4, 16, 16)
     assert mean.abs().max() <= 1
@@ -161,8 +162,8 @@ def test_people_are_fitted_and_measured_on_views_not_fitted(undisturbed: RunFold
 
 
 def test_a_fit_does_not_depend_on_its_shard(undisturbed: RunFolder) -> None:
-    views, made = Shards(undisturbed.stage("render"), "views"), stage.load_decoder(undisturbed)
-    alone = fit.fit_person(config(), views, "000003", made, stage.load_mean(undisturbed))
+    views, made = Shards(undisturbed.stage("render"), "views"), load_decoder(undisturbed)
+    alone = fit.fit_person(config(), views, "000003", made, load_mean(undisturbed))
     stored = Shards(undisturbed.stage("fit"), "planes").read("000003", "planes")
     np.testing.assert_array_equal(alone.planes.numpy(), stored)
 
@@ -179,4 +180,4 @@ def test_a_fit_under_the_floor_is_retried_then_failed_with_its_reason(undisturbe
 
 def test_without_a_decoder_the_next_step_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run stage decoder first"):
-        stage.load_decoder(RunFolder(tmp_path))
+        load_decoder(RunFolder(tmp_path))

@@ -1,0 +1,103 @@
+"""Sweeps of fits and the race of the shared decoder against decoders of people's own, on people of ellipsoids."""
+
+import importlib
+
+import pytest
+from oracles.small_run import CONFIG, PEOPLE
+
+from rodin.field.fit import Diverged
+from rodin.stages import bench_decoder as bench_decoder_module
+from rodin.stages import sweep_fits, sweep_resolution, sweep_views
+from rodin.stages.bench_decoder import bench_decoder
+from rodin.stages.hooks import Hooks
+from rodin.stages.pictures import evenly, over_white
+from rodin.store import manifest
+from rodin.store.results import read_rows
+from rodin.store.shard import Shards
+
+
+@pytest.mark.parametrize(("stage", "values"), [("sweep-resolution", [8, 16]), ("sweep-views", [4, 8])])
+def test_fitting_sweeps_write_a_row_a_point(trained, stage, values):
+    module = importlib.import_module(f"rodin.stages.{stage.replace('-', '_')}")
+    for shard in range(CONFIG.shards(stage)):
+        module.run(CONFIG, trained, shard, Hooks())
+        assert manifest.complete(trained.manifest(stage, shard))
+    rows = read_rows(trained, stage)
+    assert [row["value"] for row in rows] == values
+    assert {row["subject"] for row in rows} == {PEOPLE[0]}
+    assert all(row["psnr"] > 5 and row["seconds"] > 0 for row in rows)
+    size = [row["megabytes"] for row in rows]
+    assert size == ([pytest.approx(3 * 4 * side**2 * 2 / 1e6) for side in values] if values[0] == 8 else [size[0]] * 2)
+    assert all(row["peak_megabytes"] > 50 for row in rows)
+    shown, views = Shards(trained.stage(stage), "samples"), Shards(trained.stage("render"), "views")
+    truth = over_white(views.read(PEOPLE[0], "rgba", slice(-CONFIG.fit.held_out_views, None)))
+    for name in shown:
+        error = (over_white(shown.read(name, "rgba")) - truth).square().mean((1, 2, 3))
+        assert float(-10 * error.log10().mean()) == pytest.approx(shown.meta(name)["row"]["psnr"], abs=0.05)
+
+
+def test_a_point_of_a_sweep_that_was_killed_is_one_row(trained, monkeypatch):
+    shard, row = 1, []
+    forget = trained.manifest("sweep-views", shard)
+    for missing in (forget, trained.shard("sweep-views", shard), trained.results / f"sweep-views-{shard:05d}.jsonl"):
+        missing.unlink(missing_ok=True)
+    with monkeypatch.context() as broken:
+        broken.setattr(sweep_fits, "write_rows", killed)  # the fit is done, its row is not yet written
+        with pytest.raises(KeyboardInterrupt):
+            sweep_views.run(CONFIG, trained, shard, Hooks())
+    assert not forget.exists()
+    monkeypatch.setattr(sweep_fits, "fit_row", killed)  # it is not fitted again
+    sweep_views.run(CONFIG, trained, shard, Hooks())
+    row = [one for one in read_rows(trained, "sweep-views") if one["value"] == 8]
+    assert len(row) == 1
+    assert row[0]["psnr"] > 5
+
+
+def killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_fit_that_comes_to_nothing_is_on_record(trained, monkeypatch):
+    def diverged(*_: object, **__: object) -> None:
+        raise Diverged("the loss was nan at step 3")
+
+    monkeypatch.setattr(sweep_fits, "fit_row", diverged)
+    config = CONFIG.model_copy(update={"sweeps": CONFIG.sweeps.model_copy(update={"plane_resolutions": (8, 12, 16)})})
+    sweep_resolution.run(config, trained, 2, Hooks())
+    assert Shards(trained.stage("sweep-resolution"), "samples").failed_of(2) == {
+        f"{PEOPLE[0]}-00002": "the loss was nan at step 3"
+    }
+    trained.manifest("sweep-resolution", 2).unlink()
+
+
+def test_people_the_decoder_never_saw_are_held_against_decoders_of_their_own(trained):
+    config = CONFIG.model_copy(update={"decoder": CONFIG.decoder.model_copy(update={"subjects": 1})})
+    told: list[tuple[int, int, str]] = []
+    rows = bench_decoder(config, trained, 2, lambda *words: told.append(words))
+    assert [row["name"].split(" with")[0] for row in rows[:2]] == [f"person {one}" for one in PEOPLE[-2:]]
+    assert rows[2]["value"] == pytest.approx((rows[0]["value"] + rows[1]["value"]) / 2)
+    assert all(row["value"] > 5 and row["baseline_value"] > 5 for row in rows[:3])
+    assert [row["rates"] for row in rows[3:]] == [{"fit": rows[3]["value"]}, {"decoder": rows[4]["value"]}]
+    assert all(row["value"] > 0 for row in rows[3:])
+    assert [words[:2] for words in told] == [(1, 2), (2, 2)]
+    seen = CONFIG.model_copy(update={"decoder": CONFIG.decoder.model_copy(update={"subjects": 99})})
+    with pytest.raises(ValueError, match="learned with all of its people"):
+        bench_decoder(seen, trained, 2, lambda *_: None)
+
+
+def test_a_lonely_decoder_that_came_to_nothing_begins_again(trained, monkeypatch):
+    config = CONFIG.model_copy(update={"decoder": CONFIG.decoder.model_copy(update={"subjects": 1})})
+    seeds, scores = [], iter([3.0, 99.0])
+    learned = bench_decoder_module._learned
+    monkeypatch.setattr(
+        bench_decoder_module, "_learned", lambda config, *rest: (seeds.append(config.seed), learned(config, *rest))[1]
+    )
+    monkeypatch.setattr(bench_decoder_module, "measured", lambda *_: ({"psnr": next(scores)}, None))
+    row = bench_decoder(config, trained, 1, lambda *_: None)[0]
+    assert seeds == [config.seed, config.seed + 1]
+    assert row["baseline_value"] == 99.0
+
+
+def test_few_views_are_spread_over_all_sides():
+    assert evenly(21, 3) == [0, 10, 20]
+    assert evenly(21, 300) == list(range(21))
