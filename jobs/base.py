@@ -1,6 +1,6 @@
 """`base`: the base diffusion model of low-resolution tri-planes; ranks share the batch."""
 
-from jobs.costs import FLOPS, base_flops, samples_seen, training_flops
+from jobs.costs import FLOPS, base_flops, model_bytes, samples_seen, training_flops
 from jobs.site import Site
 from jobs.stage import Amount, Ask, Stage, train_ask
 from rodin.config import Config
@@ -25,6 +25,6 @@ STAGE = Stage(
     "train",
     _ask,
     _work,
-    lambda config: 4e3 * config.base.channels**2,
+    lambda config: model_bytes(2e4 * config.base.channels**2),
     Amount(FLOPS, lambda config: training_flops(config.base.training, base_flops(config))),
 )

@@ -124,6 +124,11 @@ def training_flops(training: Training, forward: float) -> float:
     return 3 * forward * training.batch * training.steps
 
 
+def model_bytes(parameters: float) -> float:
+    """Disk of a training: the model, and two checkpoints of weights, average and both moments, all float32."""
+    return 4.0 * (1 + 2 * 4) * parameters
+
+
 def samples_seen(training: Training) -> str:
     """How much training that is, in words."""
     return f"{training.steps:,} steps of {training.batch}"

@@ -1,6 +1,6 @@
 """`latent`: diffusion of image embeddings, for avatars drawn from nothing; ranks share the batch."""
 
-from jobs.costs import FLOPS, latent_flops, samples_seen, training_flops
+from jobs.costs import FLOPS, latent_flops, model_bytes, samples_seen, training_flops
 from jobs.site import Site
 from jobs.stage import Amount, Ask, Stage, train_ask
 from rodin.config import Config
@@ -24,6 +24,6 @@ STAGE = Stage(
     "train",
     _ask,
     _work,
-    lambda config: 20.0 * config.latent.layers * config.latent.hidden**2,
+    lambda config: model_bytes(1.4 * config.latent.layers * config.latent.hidden**2),
     Amount(FLOPS, lambda config: training_flops(config.latent.training, latent_flops(config))),
 )

@@ -1,6 +1,6 @@
 """`prior`: text embedding to image embedding; ranks share the batch."""
 
-from jobs.costs import FLOPS, prior_flops, samples_seen, training_flops
+from jobs.costs import FLOPS, model_bytes, prior_flops, samples_seen, training_flops
 from jobs.site import Site
 from jobs.stage import Amount, Ask, Stage, train_ask
 from rodin.config import Config
@@ -24,6 +24,6 @@ STAGE = Stage(
     "train",
     _ask,
     _work,
-    lambda config: 240.0 * config.prior.layers * config.prior.width**2,
+    lambda config: model_bytes(12.6 * config.prior.layers * config.prior.width**2),
     Amount(FLOPS, lambda config: training_flops(config.prior.training, prior_flops(config))),
 )

@@ -1,6 +1,6 @@
 """`upsample`: the upsampling diffusion model, base planes to fitted ones; ranks share the batch."""
 
-from jobs.costs import FLOPS, samples_seen, training_flops, upsample_flops
+from jobs.costs import FLOPS, model_bytes, samples_seen, training_flops, upsample_flops
 from jobs.site import Site
 from jobs.stage import Amount, Ask, Stage, train_ask
 from rodin.config import Config
@@ -25,6 +25,6 @@ STAGE = Stage(
     "train",
     _ask,
     _work,
-    lambda config: 2e3 * config.upsample.channels**2,
+    lambda config: model_bytes(890 * config.upsample.channels**2),
     Amount(FLOPS, lambda config: training_flops(config.upsample.training, upsample_flops(config))),
 )

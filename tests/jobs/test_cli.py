@@ -59,7 +59,7 @@ MISTAKES = {
     "image not there": (["sample", "--run", "runs/tiny", "--image", "no.png"], "no.png: no such file"),
     "scale": (["sample", "--run", "runs/tiny", "--guidance-scale", "-1"], "wanted a number over 0"),
     "seed": (["sample", "--run", "runs/tiny", "--seed", "-1"], "--seed"),
-    "unknown bench": (["bench", "fits"], "unknown bench 'fits'; there are fit, conv, sample, train, store"),
+    "unknown bench": (["bench", "fits"], "unknown bench 'fits'; there are fit, conv, unet, sample, train, store"),
     "bench without a run": (["bench", "decoder"], "--run is missing: the run whose people `rodin bench decoder` takes"),
     "bench with a run": (["bench", "conv", "--run", "runs/tiny"], "--run goes with `rodin bench fit` or `decoder`"),
     "unknown sweep": (["sweep", "cgf", "--run", "runs/tiny"], "unknown sweep 'cgf'"),
