@@ -17,10 +17,9 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from rodin.field import cameras
 from rodin.field.mesh import write_glb
 from rodin.stages.generate import Avatars
-from rodin.stages.solid import solid
+from rodin.stages.solid import front, solid
 from rodin.store import manifest
 from rodin.store.atomic import fsync_folder, make_folder
 from rodin.store.run_folder import RunFolder
@@ -60,10 +59,9 @@ def hand_on(avatars: Avatars, output: Path, made: dict[str, torch.Tensor], told:
                 save_png(temporary / f"{name}-{view:02d}.png", picture, about)
         frames = avatars.turn(made["avatar"], TURNTABLE, config.sample.resolution)
         save_turntable(temporary / "turntable.gif", frames, about)
-        camera = cameras.ring(1, radius=config.data.camera_radius)[0]
-        lens, grid = cameras.pinhole(config.sample.resolution, config.data.fov_degrees), config.sample.mesh_resolution
+        camera, size = front(config.data, config.sample.resolution), config.sample.mesh_resolution
         box = config.triplane.box
-        found = solid(made["avatar"], avatars.decoder, frames[0], camera, lens, box=box, resolution=grid)
+        found = solid(made["avatar"], avatars.decoder, frames[0], *camera, box=box, resolution=size)
         if len(found[1]):
             write_glb(temporary / "avatar.glb", *found)
         about["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))

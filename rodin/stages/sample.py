@@ -14,13 +14,12 @@ import numpy as np
 import torch
 
 from rodin.config import Config
-from rodin.field import cameras
 from rodin.field.mesh import shade, write_glb
 from rodin.stages.generate import Avatars
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.stages.latents import interpolate, seed_for
 from rodin.stages.prompts import Prompt, prompts_of
-from rodin.stages.solid import solid
+from rodin.stages.solid import front, solid
 from rodin.store import manifest
 from rodin.store.atomic import publishing
 from rodin.store.run_folder import RunFolder
@@ -177,7 +176,7 @@ def shown(avatars: Avatars, folder: RunFolder, row: Row, planes: torch.Tensor) -
     """
     config, size = avatars.config, avatars.config.sample.resolution
     rgba, box = avatars.turn(planes, config.sample.views, size), config.triplane.box
-    camera = cameras.ring(1, radius=config.data.camera_radius)[0], cameras.pinhole(size, config.data.fov_degrees)
+    camera = front(config.data, size)
     found = solid(planes, avatars.decoder, rgba[0], *camera, box=box, resolution=config.sample.mesh_resolution)
     if row.kind == "unconditional" and len(found[1]):
         with publishing(folder.stage("sample") / "meshes" / f"{row.name}.glb") as path:

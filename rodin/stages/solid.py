@@ -5,11 +5,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from rodin.config import Data
+from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.mesh import density_grid, mesh, shade, surface
 
 LEVELS = tuple(80 / 2**step for step in range(8))
 COARSE = 32
+
+
+def front(data: Data, resolution: int) -> tuple[np.ndarray, np.ndarray]:
+    """The frontal camera of `Avatars.turn`: camera_to_world [4, 4], intrinsics [4] of pictures of that resolution."""
+    return cameras.ring(1, radius=data.camera_radius)[0], cameras.pinhole(resolution, data.fov_degrees)
 
 
 def solid(
