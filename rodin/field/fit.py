@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from rodin.field.decoder import Decoder
-from rodin.field.losses import distortion, smoothness, total_variation
+from rodin.field.losses import distortion, emptiness, points_anywhere, smoothness, total_variation
 from rodin.field.occupancy import guess_density, guess_filled, occupied
-from rodin.field.planes import look_up, resize
+from rodin.field.planes import resize
 from rodin.field.pyramid import LEVELS, total, zero_levels
 from rodin.field.render import Traced, render_views, trace
 from rodin.field.scene import Rays, Scene, draw_rays
@@ -19,7 +19,6 @@ StepLoss = Callable[
     [torch.Tensor, Decoder, Scene, torch.Tensor, "Settings", torch.Generator | None, torch.Tensor | None], torch.Tensor
 ]
 OUTSIDE_SHARE = 0.1
-FREE_POINTS = 1024
 NEAR_POINTS = 512
 HIDING = (0, 10, 25)
 FROM_HULL = 50
@@ -128,7 +127,7 @@ def step_loss(
         cut=settings.cut,
         bf16=planes.is_cuda,
     )
-    free = (torch.rand(FREE_POINTS, 3, generator=generator, device=device) * 2 - 1) * box
+    free = points_anywhere(planes, box, generator)
     free = free[~occupied(scene.hull, free, box)]
     loss = weighted_losses(seen, rays, used, decoder, free, settings, generator)
     return loss + plane_losses(planes, settings.losses, anchor) / REGULAR if regular else loss
@@ -153,7 +152,7 @@ def weighted_losses(
         spread = distortion(seen.weights, (seen.t - seen.near[:, None]) / length, seen.delta / length)
         loss = loss + weights.distortion * spread.mean()
     if weights.sparse and len(free):
-        loss = loss + weights.sparse * decoder.density(look_up(planes[None], free[None], box)[0]).sum() / FREE_POINTS
+        loss = loss + weights.sparse * emptiness(planes, decoder, free, box=box)
     if weights.smooth and len(seen.points):
         pick = torch.randint(len(seen.points), (NEAR_POINTS,), generator=generator, device=planes.device)
         loss = loss + weights.smooth * smoothness(

@@ -5,6 +5,25 @@ import torch
 from rodin.field.decoder import Decoder
 from rodin.field.planes import look_up
 
+FEWEST_POINTS = 1024
+
+
+def points_anywhere(planes: torch.Tensor, box: float, generator: torch.Generator | None) -> torch.Tensor:
+    """Points for L_sparse, [K, 3], anywhere in the cube of planes [3, C, R, R]."""
+    return (torch.rand(_points(planes), 3, generator=generator, device=planes.device) * 2 - 1) * box
+
+
+def emptiness(planes: torch.Tensor, decoder: Decoder, points: torch.Tensor, *, box: float) -> torch.Tensor:
+    """L_sparse: the density at those of `points_anywhere` that are kept, [K, 3], as a mean over all; scalar.
+
+    Source: R32. Ours: a quarter as many points a step as a plane has texels; a thousand left specks in planes of 256².
+    """
+    return decoder.density(look_up(planes[None], points[None], box)[0]).sum() / _points(planes)
+
+
+def _points(planes: torch.Tensor) -> int:
+    return max(FEWEST_POINTS, planes.shape[-1] ** 2 // 4)
+
 
 def distortion(weights: torch.Tensor, s: torch.Tensor, widths: torch.Tensor) -> torch.Tensor:
     """How spread a ray's weights lie, in O(S).

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 
 from rodin.field.decoder import Decoder
-from rodin.field.fit import FREE_POINTS, Settings, plane_losses, weighted_losses
+from rodin.field.fit import Settings, plane_losses, weighted_losses
+from rodin.field.losses import points_anywhere
 from rodin.field.planes import look_up
 from rodin.field.render import Traced, box_interval, stratify, weigh
 from rodin.field.scene import Rays, Scene, rays_at
@@ -31,7 +32,7 @@ def reference_loss(
     drawn = torch.randint(pixels, (settings.rays,), generator=generator, device=planes.device)
     rays = rays_at(scene, drawn)
     seen = _coarse_to_fine(planes, decoder, rays, settings.box, generator)
-    free = (torch.rand(FREE_POINTS, 3, generator=generator, device=planes.device) * 2 - 1) * settings.box
+    free = points_anywhere(planes, settings.box, generator)
     loss = weighted_losses(seen, rays, planes, decoder, free, settings, generator)
     return loss + plane_losses(planes, settings.losses, anchor)
 
