@@ -18,6 +18,7 @@ def test_fine_planes_are_looked_at_in_more_points(resolution, count):
     assert points.max() > 0.49
 
 
+@torch.no_grad()
 def test_it_is_the_sum_over_kept_points_through_all_points():
     torch.manual_seed(0)
     planes, decoder = torch.randn(3, 4, 128, 128), Decoder(4)
