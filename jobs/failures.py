@@ -6,10 +6,13 @@ import json
 import time
 import traceback
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 from rodin.store.atomic import publish_bytes
 from rodin.store.run_folder import RunFolder
+
+TAIL = 64 << 10  # bytes of a log, more than any line of ours
 
 
 class Failed(Exception):
@@ -85,3 +88,14 @@ def failures(folder: RunFolder) -> list[Failure]:
             continue
     alive = [one for one in found if not folder.manifest(one.stage, one.shard).is_file()]
     return sorted(alive, key=lambda one: (one.kind != "user", one.when))
+
+
+def last_words(log: Path) -> str:
+    """The last line of a log that says something; empty where none does."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL))
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import submitit
 
-from jobs.failures import Failed, Failure, failures, forget, record
+from jobs.failures import Failed, Failure, failures, forget, last_words, record
 from jobs.launch_task import Element
 from jobs.lock import born
 from jobs.progress import duration, progress_file
@@ -202,7 +202,8 @@ class LocalLauncher:
                 continue
             if shard in begun or (not begun and not any(key[0] == name for key in on_record)):
                 progress_file(self.run.folder, name, shard).unlink(missing_ok=True)
-                line = f"its process died{last_line(worker.log)}"
+                words = last_words(worker.log)
+                line = f"its process died{f': {words}' if words else ' without a word: killed, or out of memory'}"
                 record(self.run.folder, Failure(name, shard, "crash", line, str(worker.log)))
             else:
                 self.given.discard((name, shard))
@@ -269,13 +270,3 @@ def deaf_to_interrupts() -> Iterator[None]:
 def log_of(folder: RunFolder, stage: str, job_id: str, rank: int = 0) -> Path:
     """Where a job's rank writes what it prints while at a stage."""
     return folder.jobs / "logs" / stage / f"{job_id}_{rank}_log.out"
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log that says something."""
-    try:
-        lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    except OSError:
-        lines = []
-    said = next((line for line in reversed(lines) if line), None)
-    return f": {said}" if said else " without a word: killed, or out of memory"

@@ -8,10 +8,9 @@ import io
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 from jobs import slurm_client
-from jobs.failures import Failed, Failure, failures, forget, record
+from jobs.failures import Failed, Failure, failures, forget, last_words, record
 from jobs.launch_scripts import Batch, batches, executor_for, job_name
 from jobs.launch_task import Element
 from jobs.ledger import Submission, enter, submissions
@@ -173,16 +172,13 @@ class SlurmLauncher:
     def _again(self, sent: list[Submission]) -> bool:
         """Whether a further try may help: by the cause of each job's end; what cannot is put on record."""
         states = slurm_client.ends([one.job_id for one in sent])
+        on_record = {(failure.stage, failure.shard) for failure in self._failures()}
         causes: dict[str, set[str]] = {}
         for one in sent:
             for job_id, shards in one.job_ids().items():
                 state = states.get(job_id) or states.get(one.job_id, "UNKNOWN")
                 left = [shard for shard in shards if not self.run.folder.manifest(one.stage, shard).is_file()]
-                if any(
-                    (failure.stage, failure.shard) == (one.stage, shard)
-                    for failure in self._failures()
-                    for shard in left
-                ):
+                if any((one.stage, shard) in on_record for shard in left):
                     continue  # it said itself what was wrong
                 if state in CURABLE and (not left or self.tries.get(one.stage, 0) < self.run.site.retries):
                     causes.setdefault(one.stage, set()).add(state)
@@ -194,13 +190,14 @@ class SlurmLauncher:
 
     def _record(self, stage: str, shards: list[int], job_id: str, state: str) -> None:
         log = self.run.folder.jobs / "logs" / stage / f"{job_id}_0_log.out"
+        words = last_words(log)
+        said = f"job {job_id} ended as {state}" + (f', its log ending in "{words[:200]}"' if words else "")
         for shard in shards:
-            said = f"job {job_id} ended as {state}{last_words(log)}"
             record(self.run.folder, Failure(stage, shard, "crash", said, str(log)))
 
     def _strengthen(self, stage: str, ends: set[str]) -> None:
         causes = ", ".join(sorted(ends))
-        if stage in {whole.name for whole in self.run.stages if not self.run.missing(whole)}:
+        if any(one.name == stage and not self.run.missing(one) for one in self.run.stages):
             self.tell(f"{stage}: {causes} after its work was done; what waited for it is sent again")
             return
         time_factor, memory_factor = self.factor.get(stage, (1.0, 1.0))
@@ -211,18 +208,6 @@ class SlurmLauncher:
         self.factor[stage] = (time_factor, memory_factor)
         self.tries[stage] = self.tries.get(stage, 0) + 1
         self.tell(f"{stage}: ended by {causes}; sent again with {time_factor:g}x time, {memory_factor:g}x memory")
-
-
-def last_words(log: Path) -> str:
-    """The last line of a log in quotes, after a comma; nothing where there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4096))
-            lines = file.read().decode("utf-8", errors="replace").split("\n")
-    except OSError:
-        return ""
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return f', its log ending in "{last[:200]}"' if last else ""
 
 
 def remove_orphans(folder: RunFolder, stage: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 from rodin.config import Config
 from rodin.field import cameras
 from rodin.field.render import render_views
+from rodin.nets.timing import medians
 from rodin.stages.generate import Avatars
 from rodin.stages.sample import Row, shown
 from rodin.store.run_folder import RunFolder
@@ -29,7 +28,7 @@ def bench_run(config: Config, folder: RunFolder, people: int, progress: Progress
         folder: the run.
         people: avatars drawn together.
         progress: told (done, total, note).
-        repeats: how often each is timed, in turn with its baseline; medians count.
+        repeats: how often each is timed, in turn with its baseline, after a round that does not count; medians count.
 
     Returns:
         rows {name, value, unit, baseline, baseline_value, ratio}, seconds an avatar; the last is the whole cascade.
@@ -116,21 +115,8 @@ def _row(
     repeats: int,
     device: torch.device,
 ) -> dict[str, Any]:
-    mine: list[float] = []
-    theirs: list[float] = []
-    for _ in range(repeats):
-        mine.append(_seconds(ours, device))
-        if baseline is not None:
-            theirs.append(_seconds(baseline, device))
-    value = statistics.median(mine) / people
-    against = statistics.median(theirs) / people if theirs else None
+    runs = {"ours": ours} if baseline is None else {"ours": ours, "baseline": baseline}
+    seconds = {key: value / people for key, value in medians(runs, repeats, device).items()}
+    value, against = seconds["ours"], seconds.get("baseline")
     row = {"name": name, "value": value, "unit": "s", "baseline": other, "baseline_value": against}
     return row | {"ratio": None if against is None else against / value}
-
-
-def _seconds(run: Callable[[], Any], device: torch.device) -> float:
-    start = time.perf_counter()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start

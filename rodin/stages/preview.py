@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from rodin.config import Config, Diffusion
-from rodin.field import cameras
-from rodin.field.render import render_views
+from rodin.field.render import render_image
 from rodin.stages.generate import draw
 from rodin.stages.latents import seed_for
 from rodin.stages.pictures import over_white, to_bytes
 from rodin.stages.shared_decoder import load_decoder
+from rodin.stages.solid import front
 from rodin.store.run_folder import RunFolder
 from rodin.train.normaliser import Normaliser
 
@@ -57,21 +57,9 @@ def preview(
         seeds = [seed_for(number, 0) for number in range(len(condition))]
         shape = (3, config.triplane.channels, resolution, resolution)
         planes = draw(network, normaliser, sampling, shape, seeds, latent=condition, device=device).clamp(-1, 1)
-        decoder, pose = load_decoder(folder, device), cameras.ring(1, radius=config.data.camera_radius)
-        lens = cameras.pinhole(size, config.data.fov_degrees)
-        seen = [
-            render_views(
-                one,
-                decoder,
-                torch.from_numpy(pose),
-                torch.from_numpy(lens),
-                size,
-                size,
-                box=config.triplane.box,
-                samples=config.sample.render_samples,
-            )[0]
-            for one in planes
-        ]
+        decoder, (pose, lens) = load_decoder(folder, device), map(torch.from_numpy, front(config.data, size))
+        box, samples = config.triplane.box, config.sample.render_samples
+        seen = [render_image(one, decoder, pose, lens, size, size, box=box, samples=samples) for one in planes]
         rgb = to_bytes(over_white(to_bytes(torch.stack(seen))))
         return np.concatenate(list(rgb.transpose(0, 2, 3, 1)), axis=1)
 
