@@ -87,5 +87,9 @@ class Fit(Section):
     """a fit under this is retried with another seed, then recorded as failed, dB (ours)"""
     retries: Count = 1
     """tries after the first (ours)"""
+    together: Positive = 1
+    """people fitted at once in one process, which keeps a GPU busy; a CPU core is busy with one (ours)"""
+    compile: bool = False
+    """compile the decoder and the sums along rays, while fitting and while learning the decoder (ours)"""
     losses: FitLosses = FitLosses()
     """weights of the losses"""

@@ -13,12 +13,14 @@ import torch
 
 from rodin.field.bust import bust
 from rodin.field.decoder import Decoder
-from rodin.field.fit import Losses, Settings, StepLoss, fit_planes, quality, step_loss
+from rodin.field.dice import dice_of
+from rodin.field.fit import fit_planes, quality
 from rodin.field.hull import hull_cells
 from rodin.field.occupancy import guess_filled
 from rodin.field.pyramid import total, zero_levels
 from rodin.field.reference import COARSE, FINE, reference_loss
 from rodin.field.scene import Scene, make_scene
+from rodin.field.step import Losses, Settings, StepLoss, step_loss
 
 HELD_OUT = 3
 LR = 1.5e-2
@@ -271,13 +273,13 @@ def _learned(steps: int) -> tuple[Decoder, torch.Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         decoder = Decoder(8).to(device)
-    levels, dice = zero_levels((3, 8, 64, 64), device), torch.Generator(device).manual_seed(0)
+    levels, dice = zero_levels((1, 3, 8, 64, 64), device), dice_of(0, device)
     groups = [{"params": levels, "lr": 2e-2}, {"params": list(decoder.parameters()), "lr": 1e-2}]
-    adam, guess = torch.optim.Adam(groups, betas=(0.9, 0.99)), guess_filled(scene.hull)
+    adam, guess = torch.optim.Adam(groups, betas=(0.9, 0.99)), guess_filled(scene.hull)[None]
     with torch.no_grad():
-        levels[0].normal_(0, 0.1, generator=dice)
+        levels[0].normal_(0, 0.1, generator=dice.there)
     for _ in range(steps):
         adam.zero_grad()
-        step_loss(total(levels).clamp(-1, 1), decoder, scene, guess, SETTINGS, dice).backward()
+        step_loss(total(levels).clamp(-1, 1), decoder, [scene], guess, SETTINGS, [dice]).backward()
         adam.step()
-    return decoder.eval().requires_grad_(False), total(levels).detach().clamp(-1, 1)
+    return decoder.eval().requires_grad_(False), total(levels).detach()[0].clamp(-1, 1)

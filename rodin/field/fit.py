@@ -1,30 +1,23 @@
-"""Fitting a tri-plane to one person's pictures (R25-R34): the losses of a step, the loop, and the quality reached."""
+"""Fitting tri-planes to people's pictures (R25-R34): the loop, and the quality reached."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from rodin.field.decoder import Decoder
-from rodin.field.losses import distortion, emptiness, points_anywhere, smoothness, total_variation
-from rodin.field.occupancy import guess_density, guess_filled, occupied
-from rodin.field.planes import resize
-from rodin.field.pyramid import LEVELS, total, zero_levels
-from rodin.field.render import Traced, render_views, trace
-from rodin.field.scene import Rays, Scene, draw_rays
+from rodin.field.dice import dice_of
+from rodin.field.occupancy import guess_density, guess_filled
+from rodin.field.pyramid import total, zero_levels
+from rodin.field.render import render_views
+from rodin.field.scene import Scene
+from rodin.field.step import Settings, StepLoss, step_loss
 
-StepLoss = Callable[
-    [torch.Tensor, Decoder, Scene, torch.Tensor, "Settings", torch.Generator | None, torch.Tensor | None], torch.Tensor
-]
-OUTSIDE_SHARE = 0.1
-NEAR_POINTS = 512
 HIDING = (0, 10, 25)
 FROM_HULL = 50
 REFRESH = 25
-RESCALE = 0.5
-REGULAR = 0.25
 EMPTY = 0.05
 ALL = -1.0
 COARSE_UNTIL = 0.5
@@ -37,142 +30,12 @@ class Diverged(RuntimeError):
     """A fit that came to nothing; another seed may do better."""
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Weights of the losses: pixels, opacity, L_sparse, L_smooth, L_dist, and the planes' total variation and size."""
+class Fit(NamedTuple):
+    """What came of one person: planes [3, C, R, R] in [-1, 1], steps done, and why it diverged where it did."""
 
-    mse: float = 1.0
-    opacity: float = 0.1
-    sparse: float = 1e-3
-    smooth: float = 1e-3
-    distortion: float = 1e-3
-    planes_tv: float = 1e-3
-    planes_l2: float = 1e-4
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a fit goes.
-
-    box: half the side of the cube; rays and samples of a step; min_rescale: smallest resolution of R28's random
-    rescaling, none: no rescaling; losses: their weights; cut: share of a ray's light, by the guess, under which it is
-    followed no further; occupancy: whether the guess is renewed from the field; levels: how many resolutions the planes
-    are a sum over; coarse: whether the first half of a fit takes more rays of fewer samples.
-    """
-
-    box: float
-    rays: int
-    samples: int
-    min_rescale: int | None
-    losses: Losses
-    cut: float = 1e-3
-    occupancy: bool = True
-    levels: int = LEVELS
-    coarse: bool = True
-
-
-def rescaled(planes: torch.Tensor, lowest: int, generator: torch.Generator | None) -> torch.Tensor:
-    """The planes [3, C, R, R] brought down to a random resolution in [lowest, R] and back up to R.
-
-    Source: R28, so that one decoder serves every resolution.
-    """
-    resolution = planes.shape[-1]
-    r = int(torch.randint(lowest, resolution + 1, (), generator=generator, device=planes.device))
-    return resize(resize(planes[None], r), resolution)[0]
-
-
-def step_loss(
-    planes: torch.Tensor,
-    decoder: Decoder,
-    scene: Scene,
-    guess: torch.Tensor,
-    settings: Settings,
-    generator: torch.Generator | None,
-    anchor: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """The loss of one step on one person.
-
-    Args:
-        planes: [3, C, R, R].
-        decoder: the shared decoder.
-        scene: the person's pictures.
-        guess: [G, G, G], see `occupancy`.
-        settings: how the fit goes.
-        generator: draws rays, samples, backgrounds, points and the rescaling.
-        anchor: planes [3, C, R, R] that `planes_l2` pulls to; none: zero.
-
-    Returns:
-        scalar.
-
-    Source: R28, R31-R34. Ours: half the steps rescale, the others teach the full resolution; a quarter of the steps
-    regularise the planes, four times as hard, since all their texels cost much; a random background behind each ray, so
-    that opacity follows from colour; opacity is also held against alpha; L_sparse acts outside the hull, where
-    emptiness is known and the rays skip, so that it is empty without the hull too.
-    """
-    box, device = settings.box, planes.device
-    lowest = settings.min_rescale
-    chances = torch.rand(2, generator=generator, device=device).tolist()
-    rescale, regular = chances[0] < RESCALE, chances[1] < REGULAR
-    used = rescaled(planes, lowest, generator) if lowest is not None and rescale else planes
-    rays = draw_rays(scene, settings.rays, OUTSIDE_SHARE, generator)
-    seen = trace(
-        used,
-        decoder,
-        rays.origins,
-        rays.directions,
-        box=box,
-        samples=settings.samples,
-        generator=generator,
-        guess=guess,
-        cut=settings.cut,
-        bf16=planes.is_cuda,
-    )
-    free = points_anywhere(planes, box, generator)
-    free = free[~occupied(scene.hull, free, box)]
-    loss = weighted_losses(seen, rays, used, decoder, free, settings, generator)
-    return loss + plane_losses(planes, settings.losses, anchor) / REGULAR if regular else loss
-
-
-def weighted_losses(
-    seen: Traced,
-    rays: Rays,
-    planes: torch.Tensor,
-    decoder: Decoder,
-    free: torch.Tensor,
-    settings: Settings,
-    generator: torch.Generator | None,
-) -> torch.Tensor:
-    """The losses of rendered rays: pixels, opacity, L_dist, L_sparse at `free` points [K, 3], L_smooth; scalar."""
-    weights, box = settings.losses, settings.box
-    loss = weights.mse * _pixel_error(seen.colour, seen.opacity, rays, generator)
-    if weights.opacity:
-        loss = loss + weights.opacity * F.mse_loss(seen.opacity, rays.alpha)
-    if weights.distortion:
-        length = (seen.far - seen.near).clamp_min(1e-6)[:, None]
-        spread = distortion(seen.weights, (seen.t - seen.near[:, None]) / length, seen.delta / length)
-        loss = loss + weights.distortion * spread.mean()
-    if weights.sparse and len(free):
-        loss = loss + weights.sparse * emptiness(planes, decoder, free, box=box)
-    if weights.smooth and len(seen.points):
-        pick = torch.randint(len(seen.points), (NEAR_POINTS,), generator=generator, device=planes.device)
-        loss = loss + weights.smooth * smoothness(
-            planes, decoder, seen.points[pick], seen.density[pick], box=box, distance=0.01 * box, generator=generator
-        )
-    return loss
-
-
-def plane_losses(planes: torch.Tensor, weights: Losses, anchor: torch.Tensor | None) -> torch.Tensor:
-    """Total variation of planes [3, C, R, R] and their size, from zero and from the anchor; scalar."""
-    loss = weights.planes_tv * total_variation(planes) + weights.planes_l2 * planes.square().mean()
-    return loss if anchor is None else loss + weights.planes_l2 * (planes - anchor).square().mean()
-
-
-def _pixel_error(
-    colour: torch.Tensor, opacity: torch.Tensor, rays: Rays, generator: torch.Generator | None
-) -> torch.Tensor:
-    behind = torch.rand(colour.shape, generator=generator, device=colour.device)
-    wanted = rays.colour * rays.alpha[:, None] + behind * (1 - rays.alpha[:, None])
-    return F.mse_loss(colour + behind * (1 - opacity[:, None]), wanted)
+    planes: torch.Tensor
+    steps: int
+    diverged: str | None
 
 
 def next_guess(
@@ -205,6 +68,91 @@ def at_step(settings: Settings, step: int, steps: int) -> Settings:
     return replace(settings, samples=samples, rays=settings.rays * COARSE_RAYS)
 
 
+def fit_together(
+    scenes: Sequence[Scene],
+    decoder: Decoder,
+    start: torch.Tensor,
+    settings: Settings,
+    *,
+    steps: int,
+    lr: float,
+    seeds: Sequence[int],
+    anchor: torch.Tensor | None = None,
+    stop: Callable[[int, int, torch.Tensor], bool] | None = None,
+    ask_every: int = REFRESH,
+    loss_of: StepLoss = step_loss,
+) -> list[Fit]:
+    """Fit people at once with the decoder frozen, each as if alone.
+
+    Whatever the company, a person's random numbers, guesses, step sizes and end are the same; sums over samples may be
+    taken in another order, so that results are the same up to rounding, and the same bits in the same company. Who is
+    done or has diverged leaves, and the others go on.
+
+    Args:
+        scenes: N people's pictures, all of one size.
+        decoder: the shared decoder; its parameters are left alone.
+        start: planes all begin from, [3, C, R, R].
+        settings: how the fits go.
+        steps: optimiser steps at most.
+        lr: Adam's step size at the start; it falls to a tenth on a cosine.
+        seeds: N; everything random of a person follows from theirs.
+        anchor: planes that `planes_l2` pulls to; none: zero.
+        stop: asked with (person, steps done, planes) whether that is good enough.
+        ask_every: steps between two questions.
+        loss_of: the losses of one step; others only to compare with.
+
+    Returns:
+        N fits.
+
+    Source: R25-R34. Ours: what is learned is the difference to the start, over several resolutions (see `pyramid`).
+    """
+    start, fits = start.detach().clamp(-1, 1), dict[int, Fit]()
+    people, dice = list(range(len(scenes))), [dice_of(seed, start.device) for seed in seeds]
+    levels = zero_levels((len(scenes), *start.shape), start.device, settings.levels)
+    adam = torch.optim.Adam(levels, lr=lr, betas=(0.9, 0.99), fused=True)
+    guesses = [guess_filled(scene.hull) for scene in scenes]
+
+    for step in range(steps):
+        planes, here = (start + total(levels)).clamp(-1, 1), [scenes[person] for person in people]
+        for number, (scene, own) in enumerate(zip(here, planes.detach(), strict=True)):
+            guesses[number] = next_guess(guesses[number], own, decoder, scene, settings, step)
+        adam.param_groups[0]["lr"] = lr * (0.55 + 0.45 * math.cos(math.pi * step / steps))
+        throws = [dice[person] for person in people]
+        how = at_step(settings, step, steps)
+        losses = loss_of(planes, decoder, here, torch.stack(guesses), how, throws, anchor)
+        for level, gradient in zip(levels, torch.autograd.grad(losses.sum(), levels), strict=True):
+            level.grad = gradient
+        adam.step()
+        done = step + 1
+        asked = done % ask_every == 0
+        if not asked and done < steps:
+            continue
+        planes, staying = (start + total(levels)).detach().clamp(-1, 1), []
+        for number, (person, loss) in enumerate(zip(people, losses.tolist(), strict=True)):
+            reason = None if math.isfinite(loss) else f"the loss was {loss} at step {step}"
+            enough = reason is None and asked and stop is not None and stop(person, done, planes[number])
+            if reason is not None or enough or done == steps:
+                fits[person] = Fit(planes[number].clone(), done, reason)
+            else:
+                staying.append(number)
+        if not staying:
+            break
+        if len(staying) < len(people):
+            levels = _keep(adam, levels, staying)
+            people, guesses = ([rows[number] for number in staying] for rows in (people, guesses))
+    return [fits[person] for person in range(len(scenes))]
+
+
+def _keep(adam: torch.optim.Adam, levels: Sequence[torch.Tensor], rows: Sequence[int]) -> list[torch.Tensor]:
+    """Some rows of all levels, with which the optimiser goes on."""
+    kept = [level.detach()[rows].requires_grad_() for level in levels]
+    for old, new in zip(levels, kept, strict=True):
+        moments = adam.state.pop(old)
+        adam.state[new] = {name: value if name == "step" else value[rows] for name, value in moments.items()}
+    adam.param_groups[0]["params"] = kept
+    return kept
+
+
 def fit_planes(
     scene: Scene,
     decoder: Decoder,
@@ -219,47 +167,20 @@ def fit_planes(
     ask_every: int = REFRESH,
     loss_of: StepLoss = step_loss,
 ) -> tuple[torch.Tensor, int]:
-    """Fit one person with the decoder frozen.
-
-    Args:
-        scene: the person's pictures.
-        decoder: the shared decoder; its parameters are left alone.
-        start: planes to begin from, [3, C, R, R].
-        settings: how the fit goes.
-        steps: optimiser steps at most.
-        lr: Adam's step size at the start; it falls to a tenth on a cosine.
-        seed: everything random follows from it.
-        anchor: planes that `planes_l2` pulls to; none: zero.
-        stop: asked with (steps done, planes) whether that is good enough.
-        ask_every: steps between two questions.
-        loss_of: the loss of one step; another one only to compare with.
+    """Fit one person: `fit_together` of one; `stop` is asked with (steps done, planes).
 
     Returns:
         planes [3, C, R, R] in [-1, 1], steps done.
 
-    Source: R25-R34. Ours: what is learned is the difference to the start, over several resolutions (see `pyramid`).
+    Raises:
+        Diverged: the loss was no number.
     """
-    start = start.detach().clamp(-1, 1)
-    generator = torch.Generator(device=start.device).manual_seed(seed)
-    levels = zero_levels(start.shape, start.device, settings.levels)
-    optimiser = torch.optim.Adam(levels, lr=lr, betas=(0.9, 0.99), fused=True)
-    guess, done = guess_filled(scene.hull), 0
-
-    for step in range(steps):
-        planes = (start + total(levels)).clamp(-1, 1)
-        guess = next_guess(guess, planes.detach(), decoder, scene, settings, step)
-        optimiser.param_groups[0]["lr"] = lr * (0.55 + 0.45 * math.cos(math.pi * step / steps))
-        loss = loss_of(planes, decoder, scene, guess, at_step(settings, step, steps), generator, anchor)
-        for level, gradient in zip(levels, torch.autograd.grad(loss, levels), strict=True):
-            level.grad = gradient
-        optimiser.step()
-        done = step + 1
-        if done % ask_every == 0:
-            if not math.isfinite(float(loss.detach())):
-                raise Diverged(f"the loss was {float(loss.detach())} at step {step}")
-            if stop is not None and stop(done, (start + total(levels)).detach().clamp(-1, 1)):
-                break
-    return (start + total(levels)).detach().clamp(-1, 1), done
+    enough = None if stop is None else lambda _, done, planes: stop(done, planes)
+    given = {"steps": steps, "lr": lr, "anchor": anchor, "ask_every": ask_every, "loss_of": loss_of}
+    (fit,) = fit_together([scene], decoder, start, settings, seeds=[seed], stop=enough, **given)
+    if fit.diverged is not None:
+        raise Diverged(fit.diverged)
+    return fit.planes, fit.steps
 
 
 def over_white(rgba: torch.Tensor) -> torch.Tensor:

@@ -1,28 +1,34 @@
-"""What a fitted field is asked for (R31-R34). Letters as in `render`: M rays, S samples, t distance, w weights."""
+"""What fitted fields are asked for (R31-R34). Letters as in `render`: N people, M rays, S samples, w weights."""
+
+from collections.abc import Sequence
 
 import torch
 
 from rodin.field.decoder import Decoder
+from rodin.field.dice import Dice, normal, uniform
 from rodin.field.planes import look_up
 
 FEWEST_POINTS = 1024
 
 
-def points_anywhere(planes: torch.Tensor, box: float, generator: torch.Generator | None) -> torch.Tensor:
-    """Points for L_sparse, [K, 3], anywhere in the cube of planes [3, C, R, R]."""
-    return (torch.rand(_points(planes), 3, generator=generator, device=planes.device) * 2 - 1) * box
+def points_anywhere(planes: torch.Tensor, box: float, dice: Sequence[Dice]) -> torch.Tensor:
+    """Points for L_sparse, [N, K, 3], anywhere in the cube of planes [N, 3, C, R, R]; dice: each person's.
 
-
-def emptiness(planes: torch.Tensor, decoder: Decoder, points: torch.Tensor, *, box: float) -> torch.Tensor:
-    """L_sparse: the density at those of `points_anywhere` that are kept, [K, 3], as a mean over all; scalar.
-
-    Source: R32. Ours: a quarter as many points a step as a plane has texels; a thousand left specks in planes of 256².
+    Ours: a quarter as many points a step as a plane has texels; a thousand left specks in planes of 256².
     """
-    return decoder.density(look_up(planes[None], points[None], box)[0]).sum() / _points(planes)
+    count = max(FEWEST_POINTS, planes.shape[-1] ** 2 // 4)
+    return (uniform([one.there for one in dice], planes, count, 3) * 2 - 1) * box
 
 
-def _points(planes: torch.Tensor) -> int:
-    return max(FEWEST_POINTS, planes.shape[-1] ** 2 // 4)
+def emptiness(
+    planes: torch.Tensor, decoder: Decoder, points: torch.Tensor, counted: torch.Tensor, *, box: float
+) -> torch.Tensor:
+    """L_sparse: the density at those of `points_anywhere` [N, K, 3] that are counted [N, K], as a mean over all; [N].
+
+    Source: R32. Ours: those not counted are evaluated nonetheless; to pick the others out is to wait for the device.
+    """
+    density = decoder.density(look_up(planes, points, box))
+    return torch.where(counted, density, 0.0).mean(1)
 
 
 def distortion(weights: torch.Tensor, s: torch.Tensor, widths: torch.Tensor) -> torch.Tensor:
@@ -31,12 +37,12 @@ def distortion(weights: torch.Tensor, s: torch.Tensor, widths: torch.Tensor) -> 
     L_dist = sum_ij w_i w_j |s_i - s_j| + 1/3 sum_i w_i^2 width_i
 
     Args:
-        weights: w [M, S], >= 0.
-        s: [M, S], where the samples lie on the ray, 0 at its entry to the box and 1 at its exit, rising.
-        widths: [M, S] or broadcast, widths of the bins in the same unit.
+        weights: w [..., S], >= 0.
+        s: [..., S], where the samples lie on the ray, 0 at its entry to the box and 1 at its exit, rising.
+        widths: [..., S] or broadcast, widths of the bins in the same unit.
 
     Returns:
-        [M].
+        [...].
 
     Source: mip-NeRF 360 (R34). Ours: s is linear in distance, since the box is small.
     """
@@ -53,31 +59,31 @@ def smoothness(
     *,
     box: float,
     distance: float,
-    generator: torch.Generator | None,
+    dice: Sequence[Dice],
 ) -> torch.Tensor:
     """Mean difference of density between points and neighbours of theirs.
 
     Args:
-        planes: [3, C, R, R].
+        planes: [N, 3, C, R, R].
         decoder: the shared decoder.
-        points: [K, 3], world units.
-        density: [K], theirs.
+        points: [N, K, 3], world units.
+        density: [N, K], theirs.
         box: half the side of the cube.
         distance: standard deviation of the step to the neighbour, world units.
-        generator: draws the step.
+        dice: each person's; they draw the step.
 
     Returns:
-        scalar, log-density units.
+        [N], log-density units.
 
     Source: EG3D's density regularisation (R33). Ours: of log(1 + density), so that one dense cell does not rule it, and
     at the samples of the rays instead of all over the box, where most is empty.
     """
-    step = torch.randn(points.shape, generator=generator, device=points.device, dtype=points.dtype) * distance
-    near = decoder.density(look_up(planes[None], (points + step)[None], box)[0])
-    return (torch.log1p(near) - torch.log1p(density)).abs().mean()
+    step = normal([one.there for one in dice], points, *points.shape[1:]) * distance
+    near = decoder.density(look_up(planes, points + step, box))
+    return (torch.log1p(near) - torch.log1p(density)).abs().mean(1)
 
 
 def total_variation(planes: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference of texels side by side, of planes [..., R, R]; scalar."""
+    """Mean squared difference of texels side by side, of planes [N, 3, C, R, R]; [N]."""
     across, down = planes.diff(dim=-1), planes.diff(dim=-2)
-    return across.square().mean() + down.square().mean()
+    return across.square().flatten(1).mean(1) + down.square().flatten(1).mean(1)

@@ -37,25 +37,21 @@ def cell_index(points: torch.Tensor, resolution: int, box: float) -> torch.Tenso
     return (cell[..., 0] * resolution + cell[..., 1]) * resolution + cell[..., 2]
 
 
-def occupied(cells: torch.Tensor, points: torch.Tensor, box: float) -> torch.Tensor:
-    """Whether each point [..., 3] lies in a cell that is set in [G, G, G] bool; [...] bool."""
-    return cells.flatten()[cell_index(points, cells.shape[0], box)]
-
-
 def visible(guess: torch.Tensor, points: torch.Tensor, delta: torch.Tensor, box: float, cut: float) -> torch.Tensor:
     """Which samples along rays lie in cells that are not empty and that light still reaches.
 
     Args:
-        guess: [G, G, G].
-        points: [M, S, 3] in order along each ray, world units.
-        delta: [M, 1], distance between samples, world units.
+        guess: [N, G, G, G], each person's.
+        points: [N, M, S, 3] in order along each ray, world units.
+        delta: [N, M, 1], distance between samples, world units.
         box: half the side of the cube.
         cut: a ray is followed until less than this share of its light is left, by the guess.
 
     Returns:
-        [M, S] bool.
+        [N, M, S] bool.
     """
-    density = guess.flatten()[cell_index(points, guess.shape[0], box)]
+    cell = cell_index(points, guess.shape[-1], box)
+    density = torch.stack([one.flatten()[at] for one, at in zip(guess, cell, strict=True)])
     optical = density * delta
     return (density > 0) & (optical.cumsum(-1) - optical < -math.log(cut))
 

@@ -5,12 +5,15 @@ its columns (last axis), the second along its rows: plane xy has x to the right 
 Texel (row i, column j) covers the square whose centre is box * (2 (j + 0.5) / R - 1), box * (2 (i + 0.5) / R - 1).
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from rodin.shapes import check_shape
 
-AXES = ((0, 1), (0, 2), (1, 2))
+AXES = (slice(0, 2), slice(0, 3, 2), slice(1, 3))
 
 
 def look_up(planes: torch.Tensor, points: torch.Tensor, box: float) -> torch.Tensor:
@@ -34,6 +37,24 @@ def look_up(planes: torch.Tensor, points: torch.Tensor, box: float) -> torch.Ten
     grid = torch.stack([unit[..., axes] for axes in AXES], dim=1).flatten(0, 1)[:, :, None]
     features = F.grid_sample(planes.flatten(0, 1), grid, mode="bilinear", padding_mode="border", align_corners=False)
     return features[..., 0].unflatten(0, (sizes["N"], 3)).mean(dim=1).transpose(1, 2)
+
+
+def look_up_each(planes: torch.Tensor, points: torch.Tensor, counts: Sequence[int], box: float) -> torch.Tensor:
+    """`look_up` of unlike numbers of points: each person's one after another, in one look-up padded to the most.
+
+    Args:
+        planes: [N, 3, C, R, R].
+        points: [K, 3], world units, the first person's first.
+        counts: N numbers of points; they make K.
+        box: half the side of the fitted cube, world units.
+
+    Returns:
+        features [K, C].
+    """
+    if len(counts) == 1:
+        return look_up(planes, points[None], box)[0]
+    padded = look_up(planes, pad_sequence(list(points.split(list(counts))), batch_first=True), box)
+    return torch.cat([features[:count] for features, count in zip(padded.unbind(), counts, strict=True)])
 
 
 def resize(planes: torch.Tensor, resolution: int) -> torch.Tensor:

@@ -18,27 +18,27 @@ COARSEST = 4
 
 
 def level_shapes(shape: Sequence[int], count: int = LEVELS) -> list[tuple[int, ...]]:
-    """Shapes of the tensors, finest first, that make planes [3, C, R, R]."""
-    planes, channels, resolution, _ = shape
+    """Shapes of the tensors, finest first, that make planes [..., 3, C, R, R]."""
+    *many, resolution, _ = shape
     sides = [resolution >> level for level in range(count) if level == 0 or resolution >> level >= COARSEST]
-    return [(planes, channels, side, side) for side in sides]
+    return [(*many, side, side) for side in sides]
 
 
-def levels_of(vector: torch.Tensor, shape: Sequence[int]) -> list[torch.Tensor]:
-    """The levels, finest first, that one vector holds one after another; views of it."""
+def levels_of(vectors: torch.Tensor, shape: Sequence[int]) -> list[torch.Tensor]:
+    """The levels, finest first, of planes of this shape, that vectors [N, length] hold one after another; views."""
     shapes = level_shapes(shape)
-    parts = vector.split([math.prod(one) for one in shapes])
-    return [part.view(one) for part, one in zip(parts, shapes, strict=True)]
+    parts = vectors.split([math.prod(one) for one in shapes], dim=-1)
+    return [part.unflatten(-1, one) for part, one in zip(parts, shapes, strict=True)]
 
 
 def zero_levels(shape: Sequence[int], device: torch.device | str = "cpu", count: int = LEVELS) -> list[torch.Tensor]:
-    """Tensors of zeros that want gradients, finest first, of planes [3, C, R, R]."""
+    """Tensors of zeros that want gradients, finest first, of planes [..., 3, C, R, R]."""
     return [torch.zeros(one, device=device, requires_grad=True) for one in level_shapes(shape, count)]
 
 
 def total(levels: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The planes [3, C, R, R] that levels, finest first, make together."""
+    """The planes [N, 3, C, R, R] that levels, finest first, make together."""
     planes = levels[-1]
     for level in reversed(levels[:-1]):
-        planes = level + resize(planes[None], level.shape[-1])[0]
+        planes = level + resize(planes, level.shape[-1])
     return planes

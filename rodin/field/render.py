@@ -7,25 +7,27 @@ through the box is cut into S bins of width delta, each with one sample, on whic
     colour = sum_i w_i c_i,   opacity = sum_i w_i = 1 - T_{S+1}
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
+from rodin.field.dice import uniform
 from rodin.field.occupancy import guess_density, visible
-from rodin.field.planes import look_up
+from rodin.field.planes import look_up_each
 from rodin.shapes import check_shape
 
 CHUNK_SAMPLES = 1 << 19
 
 
 class Traced(NamedTuple):
-    """What one person's rays met.
+    """What people's rays met.
 
-    colour [M, 3] premultiplied; opacity [M]; depth [M] (mean distance, world units); weights [M, S]; t [M, S]; delta
-    [M, 1 or S]; near [M], far [M]: where a ray enters and leaves the box; points [K, 3] and density [K] of the samples
-    kept.
+    colour [N, M, 3] premultiplied; opacity [N, M]; depth [N, M] (mean distance, world units); weights [N, M, S]; t
+    [N, M, S]; delta [N, M, 1 or S]; near, far [N, M]: where a ray enters and leaves the box; points [K, 3] and density
+    [K] of the samples kept, the first person's first; counts: how many of them are each person's.
     """
 
     colour: torch.Tensor
@@ -38,6 +40,7 @@ class Traced(NamedTuple):
     far: torch.Tensor
     points: torch.Tensor
     density: torch.Tensor
+    counts: list[int]
 
 
 def box_interval(origins: torch.Tensor, directions: torch.Tensor, box: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,40 +61,72 @@ def box_interval(origins: torch.Tensor, directions: torch.Tensor, box: float) ->
 
 
 def stratify(
-    near: torch.Tensor, far: torch.Tensor, samples: int, generator: torch.Generator | None
+    near: torch.Tensor, far: torch.Tensor, samples: int, generators: Sequence[torch.Generator] | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One sample in each of S equal bins.
 
     Args:
-        near, far: [M], world units.
+        near, far: [N, M], world units.
         samples: S.
-        generator: draws the place within each bin; none: the middle.
+        generators: each person's, drawing the place within each bin; none: the middle.
 
     Returns:
-        t [M, S], delta [M, 1] (the width of a bin), world units.
+        t [N, M, S], delta [N, M, 1] (the width of a bin), world units.
     """
-    delta = ((far - near) / samples)[:, None]
-    place = torch.arange(samples, device=near.device, dtype=near.dtype).expand(near.shape[0], samples)
-    if generator is None:
-        return near[:, None] + (place + 0.5) * delta, delta
-    jitter = torch.rand(place.shape, generator=generator, device=near.device, dtype=near.dtype)
-    return near[:, None] + (place + jitter) * delta, delta
+    delta = ((far - near) / samples)[..., None]
+    place = torch.arange(samples, device=near.device, dtype=near.dtype)
+    jitter = 0.5 if generators is None else uniform(generators, near, near.shape[1], samples)
+    return near[..., None] + (place + jitter) * delta, delta
 
 
 def weigh(density: torch.Tensor, delta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights of the samples along rays, and what light passes them all.
 
     Args:
-        density: [M, S], per world unit.
-        delta: [M, 1] or [M, S], world units.
+        density: [..., S], per world unit.
+        delta: [..., 1] or [..., S], world units.
 
     Returns:
-        weights [M, S], transmittance [M]; weights.sum(-1) + transmittance = 1.
+        weights [..., S], transmittance [...]; weights.sum(-1) + transmittance = 1.
     """
     optical = density * delta
     passed = optical.cumsum(-1)
     weights = torch.exp(optical - passed) * -torch.expm1(-optical)
-    return weights, torch.exp(-passed[:, -1])
+    return weights, torch.exp(-passed[..., -1])
+
+
+def shade(
+    decoder: Decoder,
+    features: torch.Tensor,
+    directions: torch.Tensor,
+    kept: torch.Tensor,
+    delta: torch.Tensor,
+    samples: int,
+    bf16: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What rays show whose samples have these features, in one product over all people.
+
+    Args:
+        decoder: the shared decoder.
+        features: [K, C] of the samples kept.
+        directions: [N, M, 3].
+        kept: [K] their flat numbers over [N, M, S]; the other samples are empty.
+        delta: [N, M, 1].
+        samples: S.
+        bf16: as `trace`.
+
+    Returns:
+        density [K], weights [N, M, S], transmittance [N, M], colour [N, M, 3] premultiplied.
+    """
+    people, rays = directions.shape[:2]
+    ray = kept // samples
+    with torch.autocast(features.device.type, torch.bfloat16, enabled=bf16):
+        density, colour = decoder(features, directions.flatten(0, 1)[ray] if decoder.view_directions else None)
+    density, colour = density.to(features.dtype), colour.to(features.dtype)
+    dense = density.new_zeros(people * rays * samples).index_copy(0, kept, density)
+    weights, transmittance = weigh(dense.view(people, rays, samples), delta)
+    seen = weights.flatten()[kept][:, None] * colour
+    return density, weights, transmittance, seen.new_zeros(people * rays, 3).index_add(0, ray, seen).view_as(directions)
 
 
 def trace(
@@ -102,33 +137,43 @@ def trace(
     *,
     box: float,
     samples: int,
-    generator: torch.Generator | None = None,
+    generators: Sequence[torch.Generator] | None = None,
     guess: torch.Tensor | None = None,
     cut: float = 1e-3,
     bf16: bool = False,
+    shading: Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]] = shade,
 ) -> Traced:
-    """Render rays of one person and keep what the losses need.
+    """Render rays of people and keep what the losses need.
 
-    Arguments as `render`, planes [3, C, R, R]; bf16: the decoder's products in bfloat16, all sums as the planes are.
+    Args:
+        planes: [N, 3, C, R, R].
+        decoder: the shared decoder.
+        origins: [N, M, 3], world units.
+        directions: [N, M, 3], unit length.
+        box: half the side of the fitted cube, world units.
+        samples: S, samples of a ray through the whole box.
+        generators: each person's, jittering the samples; none: the middle of each bin.
+        guess: [N, G, G, G], see `occupancy`; samples it rules out count as empty. None: all are evaluated.
+        cut: share of a ray's light under which it is followed no further, by the guess.
+        bf16: the decoder's products in bfloat16, all sums as the planes are.
+        shading: `shade`, or the same compiled.
     """
+    people, rays = origins.shape[:2]
     near, far = box_interval(origins, directions, box)
-    t, delta = stratify(near, far, samples, generator)
-    points = origins[:, None] + t[..., None] * directions[:, None]
-    kept = None if guess is None else visible(guess, points, delta, box, cut).flatten().nonzero()[:, 0]
-    points = points.flatten(0, 1) if kept is None else points.flatten(0, 1)[kept]
-    ray = torch.arange(points.shape[0], device=points.device) // samples if kept is None else kept // samples
-    features = look_up(planes[None], points[None], box)[0]
-    with torch.autocast(planes.device.type, torch.bfloat16, enabled=bf16):
-        density, colour = decoder(features, directions[ray] if decoder.view_directions else None)
-    if bf16:
-        density, colour = density.to(planes), colour.to(planes)
-    dense = density if kept is None else density.new_zeros(t.numel()).index_copy(0, kept, density)
-    weights, transmittance = weigh(dense.view_as(t), delta)
-    weight = weights.flatten() if kept is None else weights.flatten()[kept]
-    seen = colour.new_zeros(t.shape[0], 3).index_add(0, ray, weight[:, None] * colour)
+    t, delta = stratify(near, far, samples, generators)
+    points = origins[..., None, :] + t[..., None] * directions[..., None, :]
+    if guess is None:
+        kept, points, counts = torch.arange(t.numel(), device=t.device), points.view(-1, 3), [rays * samples] * people
+    else:
+        reached = visible(guess, points, delta, box, cut).flatten(1)
+        kept = reached.flatten().nonzero()[:, 0]
+        points = points.view(-1, 3)[kept]
+        counts = [len(kept)] if people == 1 else reached.sum(1).tolist()
+    features = look_up_each(planes, points, counts, box)
+    density, weights, transmittance, colour = shading(decoder, features, directions, kept, delta, samples, bf16)
     opacity = 1.0 - transmittance
     depth = (weights * t).sum(-1) / opacity.clamp_min(1e-6)
-    return Traced(seen, opacity, depth, weights, t, delta, near, far, points, density)
+    return Traced(colour, opacity, depth, weights, t, delta, near, far, points, density, counts)
 
 
 def render(
@@ -141,46 +186,35 @@ def render(
     samples: int,
     generator: torch.Generator | None = None,
     guess: torch.Tensor | None = None,
-    cut: float = 1e-3,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Render rays; differentiable in planes and decoder.
+    """Render rays of one person; differentiable in planes and decoder.
 
     Args:
-        planes: [1 or N, 3, C, R, R]; one person's serve all rays.
+        planes: [1, 3, C, R, R].
         decoder: the shared decoder.
-        origins: [M, 3] or [N, M, 3], world units.
-        directions: like origins, unit length.
+        origins: [M, 3], world units.
+        directions: [M, 3], unit length.
         box: half the side of the fitted cube, world units.
         samples: S, samples of a ray through the whole box.
         generator: jitters the samples; none: the middle of each bin.
-        guess: [G, G, G] or [N, G, G, G], see `occupancy`; samples it rules out count as empty. None: all are evaluated.
-        cut: share of a ray's light under which it is followed no further, by the guess.
+        guess: [G, G, G], see `occupancy`; samples it rules out count as empty. None: all are evaluated.
 
     Returns:
-        colour [..., 3] premultiplied by opacity (over white: colour + 1 - opacity), opacity [...] in [0, 1],
-        depth [...] the mean distance, world units; leading dimensions as those of origins.
+        colour [M, 3] premultiplied by opacity (over white: colour + 1 - opacity), opacity [M] in [0, 1], depth [M] the
+        mean distance, world units.
     """
-    check_shape("planes", planes, "N 3 C R R")
-    if origins.dim() == 2:
-        people = [(planes[0], origins, directions, guess)]
-        if planes.shape[0] != 1:
-            raise ValueError(f"origins: got shape {list(origins.shape)} for {planes.shape[0]} people, wanted [N M 3]")
-    else:
-        check_shape("origins", origins, "N M 3")
-        many = origins.shape[0]
-        guesses = [guess] * many if guess is None or guess.dim() == 3 else list(guess)
-        people = list(zip(planes.expand(many, -1, -1, -1, -1), origins, directions, guesses, strict=True))
-    traced = [
-        trace(p, decoder, o, d, box=box, samples=samples, generator=generator, guess=g, cut=cut)
-        for p, o, d, g in people
-    ]
-    if origins.dim() == 2:
-        return traced[0].colour, traced[0].opacity, traced[0].depth
-    return (
-        torch.stack([one.colour for one in traced]),
-        torch.stack([one.opacity for one in traced]),
-        torch.stack([one.depth for one in traced]),
+    check_shape("planes", planes, "1 3 C R R")
+    seen = trace(
+        planes,
+        decoder,
+        origins[None],
+        directions[None],
+        box=box,
+        samples=samples,
+        generators=None if generator is None else [generator],
+        guess=None if guess is None else guess[None],
     )
+    return seen.colour[0], seen.opacity[0], seen.depth[0]
 
 
 @torch.no_grad()
@@ -215,14 +249,15 @@ def render_views(
     """
     poses = torch.as_tensor(camera_to_world).cpu().numpy()
     lenses = torch.as_tensor(intrinsics).cpu().expand(len(poses), 4).numpy()
-    guess = guess_density(planes, decoder, box=box) if skip_empty else None
+    guess = guess_density(planes, decoder, box=box)[None] if skip_empty else None
     pictures = []
     for pose, lens in zip(poses, lenses, strict=True):
         origins, directions = (torch.from_numpy(array).to(planes) for array in cameras.rays(pose, lens, height, width))
         parts = []
         for chunk in torch.arange(height * width, device=planes.device).split(max(1, CHUNK_SAMPLES // samples)):
-            traced = trace(planes, decoder, origins[chunk], directions[chunk], box=box, samples=samples, guess=guess)
-            parts.append(torch.cat([traced.colour, traced.opacity[:, None]], dim=-1))
+            some = origins[chunk][None], directions[chunk][None]
+            traced = trace(planes[None], decoder, *some, box=box, samples=samples, guess=guess)
+            parts.append(torch.cat([traced.colour[0], traced.opacity[0, :, None]], dim=-1))
         pictures.append(torch.cat(parts).view(height, width, 4))
     premultiplied = torch.stack(pictures).float()
     opacity = premultiplied[..., 3:].clamp(0, 1)

@@ -2,4 +2,6 @@
 
 from rodin.config import Config, Fit, Patch, Upsample
 
-PAPER = Config(preset="paper", fit=Fit(target_psnr=None), upsample=Upsample(patch=Patch(pixel=1, perceptual=0.1)))
+PAPER = Config(
+    preset="paper", fit=Fit(target_psnr=None, together=4), upsample=Upsample(patch=Patch(pixel=1, perceptual=0.1))
+)

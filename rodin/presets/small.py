@@ -25,7 +25,7 @@ SMALL = Config(
     triplane=TriPlane(channels=16, resolution=128, base_resolution=32),
     clip=SmallClip(pretrained=None, width=128, image_size=96, patch=8, steps=4_000, batch=128),
     decoder=SharedDecoder(subjects=64, steps=10_000, rays=2048),
-    fit=Fit(steps=2_000, rays=4096, samples=96, min_rescale=32, held_out_views=4),
+    fit=Fit(steps=2_000, rays=4096, samples=96, min_rescale=32, held_out_views=4, together=4),
     base=Base(
         channels=96,
         multipliers=(1, 2, 3),

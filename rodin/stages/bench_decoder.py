@@ -83,7 +83,7 @@ def _learned(config: Config, folder: RunFolder, subject: str) -> tuple[torch.Ten
         learning = Learning(alone, folder, ranks, only=[subject])
         while learning.step < config.fit.steps:
             learning.take_step()
-        planes = learning.planes(learning.people[0].state[0].to(ranks.device)).detach()
+        planes = learning.planes(learning.people[0].state[:1].to(ranks.device))[0].detach()
         return planes, learning.decoder.eval().requires_grad_(False)
 
 

@@ -17,11 +17,13 @@ import torch
 
 from rodin.config import Config
 from rodin.field.decoder import Decoder
-from rodin.field.fit import Losses, Settings, next_guess, step_loss
+from rodin.field.dice import dice_of
+from rodin.field.fit import next_guess
 from rodin.field.hull import hull_cells
 from rodin.field.occupancy import guess_filled
 from rodin.field.pyramid import level_shapes, levels_of, total, zero_levels
 from rodin.field.scene import Scene, make_scene
+from rodin.field.step import Losses, Settings, step_loss
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.stages.pages import BETAS, EPS, Scenes, adam_, vectors
 from rodin.stages.shared_decoder import FILE
@@ -29,7 +31,7 @@ from rodin.store import manifest, results
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
 from rodin.train import checkpoint
-from rodin.train.draws import generator
+from rodin.train.draws import generator, seed_for
 from rodin.train.order import Order
 from rodin.train.ranks import Ranks
 
@@ -72,6 +74,7 @@ def fit_settings(config: Config, rays: int) -> Settings:
         samples=fit.samples,
         min_rescale=fit.min_rescale if fit.rescale else None,
         losses=Losses(**fit.losses.model_dump()),
+        compiled=fit.compile,
     )
 
 
@@ -133,7 +136,7 @@ class Learning:
             )
         self.shape = (3, plane.channels, plane.resolution, plane.resolution)
         first = 0.1 * torch.randn(self.shape, generator=generator(config.seed, "first planes", 0))
-        self.shared = zero_levels(self.shape, device)
+        self.shared = zero_levels((1, *self.shape), device)
         with torch.no_grad():
             self.shared[0].copy_(first)
         views = Shards(self.folder.stage("render"), "views")
@@ -160,9 +163,7 @@ class Learning:
         learn = self.config.decoder
         fall = 0.55 + 0.45 * math.cos(math.pi * self.step / learn.steps)
         self.adam.zero_grad(set_to_none=True)
-        chosen = self._drawn()
-        losses = [self._visit(person, 1 / len(chosen), learn.planes_lr * fall) for person in chosen]
-        mean = torch.stack(losses).mean()
+        mean = self._visit(self._drawn(), learn.planes_lr * fall)
         common = [*self.shared, *self.decoder.parameters()]
         self.ranks.mean_([mean, *(parameter.grad for parameter in common if parameter.grad is not None)])
         if not math.isfinite(float(mean)):
@@ -177,21 +178,27 @@ class Learning:
             drawn = self.step * learn.subjects_per_step * self.ranks.world
             self.curve.append({"stage": "decoder", "step": self.step, "samples": drawn, "loss": float(mean)})
 
-    def _visit(self, person: Person, share: float, lr: float) -> torch.Tensor:
-        """Move one person's planes, and add this share of the gradients of what is common; the loss."""
+    def _visit(self, people: list[Person], lr: float) -> torch.Tensor:
+        """Move people's planes, and add the gradients of what is common; their mean loss."""
         device, settings = self.ranks.device, self.settings
-        dice = generator(self.config.seed, f"decoder {person.subject}", self.step, device)
-        scene, state = self.scenes[person.subject], person.state.to(device)
-        values = state[0].detach().requires_grad_()
-        planes = self.planes(values)
-        guess = guess_filled(scene.hull) if person.guess is None else person.guess
-        person.guess = next_guess(guess, planes.detach(), self.decoder, scene, settings, person.visits)
-        loss = step_loss(planes, self.decoder, scene, person.guess, settings, dice, total(self.shared).detach())
-        (share * loss).backward()
-        person.visits += 1
-        adam_(state, cast(torch.Tensor, values.grad), person.visits, lr)
-        if state is not person.state:
-            person.state.copy_(state)
+        scenes = [self.scenes[person.subject] for person in people]
+        states = [person.state.to(device) for person in people]
+        values = torch.stack([state[0] for state in states]).requires_grad_()
+        planes, guesses = self.planes(values), []
+        for person, scene, own in zip(people, scenes, planes.detach(), strict=True):
+            guess = guess_filled(scene.hull) if person.guess is None else person.guess
+            person.guess = next_guess(guess, own, self.decoder, scene, settings, person.visits)
+            person.visits += 1
+            guesses.append(person.guess)
+        seeds = [seed_for(self.config.seed, f"decoder {person.subject}", self.step) for person in people]
+        dice = [dice_of(seed, device) for seed in seeds]
+        anchor = total(self.shared).detach()[0]
+        loss = step_loss(planes, self.decoder, scenes, torch.stack(guesses), settings, dice, anchor).mean()
+        loss.backward()
+        for person, state, gradient in zip(people, states, cast(torch.Tensor, values.grad), strict=True):
+            adam_(state, gradient, person.visits, lr)
+            if state is not person.state:
+                person.state.copy_(state)
         return loss.detach()
 
     def _drawn(self) -> list[Person]:
@@ -200,7 +207,7 @@ class Learning:
         return [self.people[place] for place in dict.fromkeys(places.tolist())]
 
     def planes(self, values: torch.Tensor) -> torch.Tensor:
-        """The planes [3, C, R, R] in [-1, 1] of a person with these values [length]."""
+        """The planes [N, 3, C, R, R] in [-1, 1] of people with these values [N, length]."""
         return (total(self.shared) + total(levels_of(values, self.shape))).clamp(-1, 1)
 
     def save(self) -> None:
@@ -225,7 +232,7 @@ class Learning:
         with torch.no_grad():
             mean = torch.zeros(self.shape, device=self.ranks.device)
             for one in self.people:
-                mean += self.planes(one.state[0].to(self.ranks.device))
+                mean += self.planes(one.state[:1].to(self.ranks.device))[0]
         count = torch.tensor(float(len(self.people)), device=self.ranks.device)
         self.ranks.sum_([mean, count])
 

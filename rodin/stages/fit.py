@@ -1,18 +1,22 @@
-"""Stage `fit`: one tri-plane for each training person of a shard, the decoder frozen (R25-R34, R30)."""
+"""Stage `fit`: one tri-plane for each training person of a shard, the decoder frozen (R25-R34, R30).
+
+People are fitted `fit.together` at a time, in groups that the shard alone decides: after a kill the same group is
+fitted again, and the rows that were missing get the bits they would have had.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 from rodin.config import Config
 from rodin.field.decoder import Decoder
-from rodin.field.fit import Diverged, fit_planes, over_white, quality
+from rodin.field.fit import Diverged, fit_together, over_white, quality
 from rodin.field.planes import resize
 from rodin.field.scene import Scene
 from rodin.metrics.ssim import ssim
@@ -21,7 +25,7 @@ from rodin.stages.hooks import Hooks, Stopped
 from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards, ShardWriter
-from rodin.train.draws import bits
+from rodin.train.draws import seed_for
 
 
 @dataclass(frozen=True)
@@ -62,82 +66,123 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             return
         views = Shards(folder.stage("render"), "views")
         decoder, mean = load_decoder(folder, device), load_mean(folder, device)
-        for subject in missing:
-            if hooks.should_stop():
+        for group in _groups(subjects, config.fit.together):
+            wanted = [subject for subject in group if subject in missing]
+            if wanted and hooks.should_stop():
                 raise Stopped()
-            if subject in views.failed:
-                writer.fail(subject, f"has no views: {views.failed[subject]}")
+            for subject in wanted:
+                if subject in views.failed:
+                    writer.fail(subject, f"has no views: {views.failed[subject]}")
+            seen = [subject for subject in group if subject not in views.failed]
+            if not any(subject in wanted for subject in seen):
                 continue
-            try:
-                fitted = fit_person(config, views, subject, decoder, mean)
-            except Diverged as reason:
-                writer.fail(subject, str(reason))
-                continue
-            base = resize(fitted.planes.float()[None], plane.base_resolution)[0]
-            writer.add(subject, fitted.meta, planes=fitted.planes.cpu().numpy(), base=base.half().cpu().numpy())
-            done = len(subjects) - len(writer.missing())
-            hooks.progress(done, len(subjects), f"{subject}: {fitted.meta['psnr']:.1f} dB")
+            for subject, fitted in zip(seen, fit_people(config, views, seen, decoder, mean), strict=True):
+                if subject not in wanted:
+                    continue
+                if isinstance(fitted, Diverged):
+                    writer.fail(subject, str(fitted))
+                    continue
+                base = resize(fitted.planes.float()[None], plane.base_resolution)[0]
+                writer.add(subject, fitted.meta, planes=fitted.planes.cpu().numpy(), base=base.half().cpu().numpy())
+                done = len(subjects) - len(writer.missing())
+                hooks.progress(done, len(subjects), f"{subject}: {fitted.meta['psnr']:.1f} dB")
         writer.publish()
 
 
-def fit_person(config: Config, views: Shards, subject: str, decoder: Decoder, start: torch.Tensor) -> Fitted:
-    """Fit one person, with another seed where a try comes to nothing.
+def _groups(subjects: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [subjects[begin : begin + size] for begin in range(0, len(subjects), size)]
+
+
+@dataclass
+class Person:
+    """Who is being fitted: the pictures that are, those that are not, and seconds and reasons of the tries so far."""
+
+    subject: str
+    scene: Scene
+    held_out: HeldOut
+    seconds: float
+    reasons: list[str] = field(default_factory=list)
+
+
+def fit_people(
+    config: Config, views: Shards, subjects: Sequence[str], decoder: Decoder, start: torch.Tensor
+) -> list[Fitted | Diverged]:
+    """Fit people together, and alone with another seed whoever came to nothing.
 
     Args:
         config: the run's config.
         views: the store of pictures.
-        subject: id.
+        subjects: ids.
         decoder: the shared decoder, frozen.
-        start: planes the fit starts from, [3, C, R, R] on the device; the mean of the decoder's people.
+        start: planes the fits start from, [3, C, R, R] on the device; the mean of the decoder's people.
 
     Returns:
-        planes float16 and their quality on pictures not fitted, rendered without the hull.
-
-    Raises:
-        Diverged: every try diverged or stayed under `fit.floor_psnr`; says which.
+        of each, planes float16 and their quality on pictures not fitted, rendered without the hull, with the seconds
+        that were theirs, of those together in proportion to their steps; or, where every try diverged or stayed under
+        `fit.floor_psnr`, what is to be said about that.
 
     Source: R25-R34. Ours: the start is the mean person: the fit is faster and people's planes are alike.
     """
-    fit, reasons = config.fit, []
-    began = time.perf_counter()
-    scene = read_scene(views, subject, config, start.device)
-    held_out = _held_out(views, subject, fit.held_out_views, start.device)
-    for attempt in range(1 + fit.retries):
-        seed = int(bits(config.seed, f"fit {subject}", [attempt])[0] >> np.uint64(1))
-        try:
-            planes, steps = _once(config, scene, held_out, decoder, start, seed)
-            psnr, similarity = _measure(config, planes, decoder, held_out)
-        except Diverged as reason:
-            reasons.append(str(reason))
-            continue
-        if math.isfinite(psnr) and psnr >= fit.floor_psnr:
-            meta = {"psnr": psnr, "ssim": similarity, "seconds": time.perf_counter() - began, "steps": steps}
-            return Fitted(planes, meta)
-        reasons.append(f"{psnr:.1f} dB on views not fitted, under fit.floor_psnr {fit.floor_psnr}")
-    raise Diverged(f"{len(reasons)} tries: {'; '.join(reasons)}")
+    people = [_read(config, views, subject, start.device) for subject in subjects]
+    ends: list[Fitted | Diverged] = []
+    for person, first in zip(people, _try(config, people, decoder, start, 0), strict=True):
+        fitted = first
+        for attempt in range(1, 1 + config.fit.retries):
+            if fitted is None:
+                (fitted,) = _try(config, [person], decoder, start, attempt)
+        ends.append(fitted or Diverged(f"{len(person.reasons)} tries: {'; '.join(person.reasons)}"))
+    return ends
 
 
-def _once(
-    config: Config, scene: Scene, held_out: HeldOut, decoder: Decoder, start: torch.Tensor, seed: int
-) -> tuple[torch.Tensor, int]:
-    fit = config.fit
-    target = fit.target_psnr
+def fit_person(config: Config, views: Shards, subject: str, decoder: Decoder, start: torch.Tensor) -> Fitted:
+    """Fit one person; as `fit_people`.
 
-    def good_enough(_: int, planes: torch.Tensor) -> bool:
-        return target is not None and _measure(config, planes, decoder, held_out)[0] >= target
+    Raises:
+        Diverged: every try came to nothing; says which.
+    """
+    (fitted,) = fit_people(config, views, [subject], decoder, start)
+    if isinstance(fitted, Diverged):
+        raise fitted
+    return fitted
 
-    planes, steps = fit_planes(
-        scene,
+
+def _try(
+    config: Config, people: Sequence[Person], decoder: Decoder, start: torch.Tensor, attempt: int
+) -> list[Fitted | None]:
+    """One try on people together; none of those that came to nothing."""
+    fit, target, began = config.fit, config.fit.target_psnr, time.perf_counter()
+
+    def good_enough(number: int, _: int, planes: torch.Tensor) -> bool:
+        return target is not None and _measure(config, planes, decoder, people[number].held_out)[0] >= target
+
+    fits = fit_together(
+        [person.scene for person in people],
         decoder,
         start,
         fit_settings(config, fit.rays),
         steps=fit.steps,
         lr=fit.lr,
-        seed=seed,
+        seeds=[seed_for(config.seed, f"fit {person.subject}", attempt) for person in people],
         anchor=start,
         stop=None if target is None else good_enough,
     )
-    return planes.half(), steps
+    spent, ends = time.perf_counter() - began, list[Fitted | None]()
+    for person, (planes, steps, diverged) in zip(people, fits, strict=True):
+        person.seconds += spent * steps / sum(one.steps for one in fits)
+        ends.append(None if diverged is not None else _judged(config, person, planes.half(), steps, decoder))
+        if diverged is not None:
+            person.reasons.append(diverged)
+    return ends
+
+
+def _judged(config: Config, person: Person, planes: torch.Tensor, steps: int, decoder: Decoder) -> Fitted | None:
+    began, floor = time.perf_counter(), config.fit.floor_psnr
+    psnr, similarity = _measure(config, planes, decoder, person.held_out)
+    person.seconds += time.perf_counter() - began
+    if math.isfinite(psnr) and psnr >= floor:
+        return Fitted(planes, {"psnr": psnr, "ssim": similarity, "seconds": person.seconds, "steps": steps})
+    person.reasons.append(f"{psnr:.1f} dB on views not fitted, under fit.floor_psnr {floor}")
+    return None
 
 
 def _measure(config: Config, planes: torch.Tensor, decoder: Decoder, held_out: HeldOut) -> tuple[float, float]:
@@ -150,10 +195,13 @@ def _measure(config: Config, planes: torch.Tensor, decoder: Decoder, held_out: H
     return psnr, float(alike.mean())
 
 
-def _held_out(views: Shards, subject: str, count: int, device: torch.device) -> HeldOut:
-    last = slice(views.shape("rgba")[0] - count, None)
-    return HeldOut(
+def _read(config: Config, views: Shards, subject: str, device: torch.device) -> Person:
+    began = time.perf_counter()
+    last = slice(views.shape("rgba")[0] - config.fit.held_out_views, None)
+    held_out = HeldOut(
         torch.from_numpy(views.read(subject, "rgba", last)).to(device),
         torch.from_numpy(views.read(subject, "camera_to_world")[last]),
         torch.from_numpy(views.read(subject, "intrinsics")[last]),
     )
+    scene = read_scene(views, subject, config, device)
+    return Person(subject, scene, held_out, time.perf_counter() - began)

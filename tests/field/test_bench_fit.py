@@ -8,6 +8,7 @@ import torch
 from rodin.field.bench import IDEAS, SETTINGS, Person, Track, Tuning, bench_fit
 from rodin.field.bust import bust
 from rodin.field.decoder import Decoder
+from rodin.field.dice import dice_of
 from rodin.field.reference import reference_loss
 from rodin.field.scene import make_scene
 from rodin.stages.bench_fit import kept_in
@@ -39,15 +40,15 @@ def test_the_reference_learns_too() -> None:
     rgba, poses, lenses = bust(2, 6, 16)
     assert 0.1 < np.mean(rgba[..., 3] > 0) < 0.8
     scene = make_scene(rgba, poses, lenses, box=1.0, hull_resolution=16)
-    planes, decoder = (0.1 * torch.randn(3, 4, 16, 16)).requires_grad_(True), Decoder(4, 16)
+    planes, decoder = (0.1 * torch.randn(1, 3, 4, 16, 16)).requires_grad_(True), Decoder(4, 16)
     adam, dice, losses = (
         torch.optim.Adam([planes, *decoder.parameters()], lr=2e-2),
-        torch.Generator().manual_seed(0),
+        dice_of(0),
         [],
     )
     for _ in range(15):
         adam.zero_grad()
-        loss = reference_loss(planes, decoder, scene, torch.empty(0), SETTINGS, dice)
+        loss = reference_loss(planes, decoder, [scene], torch.empty(0), SETTINGS, [dice])
         loss.backward()
         adam.step()
         losses.append(loss.item())

@@ -7,10 +7,12 @@ import torch
 from oracles import ellipsoids
 
 from rodin.field.decoder import Decoder
-from rodin.field.fit import Diverged, Losses, Settings, at_step, fit_planes, next_guess, quality, rescaled, step_loss
+from rodin.field.dice import dice_of
+from rodin.field.fit import Diverged, at_step, fit_planes, next_guess, quality
 from rodin.field.occupancy import guess_filled
 from rodin.field.planes import look_up
 from rodin.field.scene import Scene, make_scene
+from rodin.field.step import Losses, Settings, rescaled, step_loss
 
 SETTINGS = Settings(box=1.0, rays=384, samples=32, min_rescale=16, losses=Losses(sparse=1e-2, planes_l2=1e-3))
 
@@ -22,10 +24,10 @@ def taught() -> tuple[Scene, Decoder, torch.Tensor, tuple[torch.Tensor, ...]]:
     decoder, planes = Decoder(6, 32), (0.1 * torch.randn(3, 6, 32, 32)).requires_grad_(True)
     scene = make_scene(*(array[:10] for array in ellipsoids.views(10, 32, seed=0)), box=1.0, hull_resolution=32)
     groups = [{"params": [planes], "lr": 3e-2}, {"params": list(decoder.parameters()), "lr": 1e-2}]
-    adam, dice = torch.optim.Adam(groups, betas=(0.9, 0.99)), torch.Generator().manual_seed(0)
+    adam, dice, guess = torch.optim.Adam(groups, betas=(0.9, 0.99)), [dice_of(0)], guess_filled(scene.hull)[None]
     for _ in range(120):
         adam.zero_grad()
-        step_loss(planes, decoder, scene, guess_filled(scene.hull), SETTINGS, dice).backward()
+        step_loss(planes[None], decoder, [scene], guess, SETTINGS, dice).backward()
         adam.step()
         with torch.no_grad():
             planes.clamp_(-1, 1)
@@ -77,21 +79,22 @@ def test_a_fit_that_diverges_says_so(taught) -> None:
 def test_each_loss_counts_and_can_be_switched_off(taught, name: str) -> None:
     scene, decoder, start, _ = taught
     none = Losses(**dict.fromkeys(("opacity", "sparse", "smooth", "distortion", "planes_tv", "planes_l2"), 0.0))
-    guess = guess_filled(scene.hull)
+    guess = guess_filled(scene.hull)[None]
 
     def loss(losses: Losses) -> float:
         settings = replace(SETTINGS, losses=losses, min_rescale=None)
-        dice = torch.Generator().manual_seed(0)
-        return sum(step_loss(start, decoder, scene, guess, settings, dice).item() for _ in range(12))
+        dice = [dice_of(0)]
+        return sum(step_loss(start[None], decoder, [scene], guess, settings, dice).item() for _ in range(12))
 
     assert loss(replace(none, **{name: 1.0})) > loss(none) > 0
 
 
 def test_rescaling_draws_every_resolution_and_keeps_the_shape() -> None:
-    planes, dice, seen = torch.randn(3, 2, 16, 16), torch.Generator().manual_seed(0), set()
+    planes, dice, seen = torch.randn(2, 3, 2, 16, 16), [dice_of(0), dice_of(1)], set()
     for _ in range(60):
-        made = rescaled(planes, 12, dice)
+        made = rescaled(planes, 12, (True, False), dice)
         assert made.shape == planes.shape
+        assert torch.equal(made[1], planes[1])
         seen.add(round(float((made - planes).square().mean()), 5))
     assert len(seen) == 5
     assert 0.0 in seen

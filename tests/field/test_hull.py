@@ -8,7 +8,8 @@ from oracles import ellipsoids
 from rodin.field import cameras
 from rodin.field.hull import carve, hull_cells
 from rodin.field.occupancy import cell_centres, cell_index, dilate
-from rodin.field.scene import Scene, draw_rays, make_scene, rays_at
+from rodin.field.dice import dice_of
+from rodin.field.scene import Rays, Scene, draw_rays, make_scene, rays_at
 
 
 def scene(resolution: int = 24) -> Scene:
@@ -51,7 +52,7 @@ def test_cells_and_points_agree() -> None:
 
 def test_rays_show_the_pixels_they_go_through() -> None:
     here = scene()
-    rays = rays_at(here, torch.arange(32 * 32) + 3 * 32 * 32)
+    rays = Rays(*(part[0] for part in rays_at([here], torch.arange(32 * 32)[None] + 3 * 32 * 32)))
     origins, directions = cameras.rays(here.poses[3].numpy(), here.lenses[3].numpy(), 32, 32)
     np.testing.assert_allclose(rays.origins, origins, atol=1e-6)
     np.testing.assert_allclose(rays.directions, directions, atol=1e-5)
@@ -62,7 +63,7 @@ def test_rays_show_the_pixels_they_go_through() -> None:
 def test_most_rays_go_where_the_person_is() -> None:
     here = scene()
     opaque = float((here.rgba[..., 3] > 0).float().mean())
-    drawn = draw_rays(here, 1000, 0.1, torch.Generator().manual_seed(0))
+    drawn = Rays(*(part[0] for part in draw_rays([here], 1000, 0.1, [dice_of(0)])))
     assert drawn.origins.shape == (1000, 3)
     assert float((drawn.alpha[900:] == 0).float().mean()) == 1.0
     assert float((drawn.alpha[:900] > 0).float().mean()) > max(0.6, opaque + 0.2)

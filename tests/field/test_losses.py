@@ -7,6 +7,7 @@ import torch
 from oracles import distortion as oracle
 
 from rodin.field.decoder import Decoder
+from rodin.field.dice import dice_of
 from rodin.field.losses import distortion, smoothness, total_variation
 from rodin.field.planes import look_up
 
@@ -33,10 +34,10 @@ def test_a_compact_ray_is_less_distorted() -> None:
 
 def test_smoothness_is_nothing_only_for_an_even_field() -> None:
     torch.manual_seed(0)
-    decoder, points = Decoder(4, 8), torch.rand(64, 3) - 0.5
-    for planes, even in ((torch.full((3, 4, 8, 8), 0.3), True), (torch.randn(3, 4, 8, 8), False)):
-        density = decoder.density(look_up(planes[None], points[None], 1.0)[0])
-        loss = smoothness(planes, decoder, points, density, box=1.0, distance=0.05, generator=None)
+    decoder, points = Decoder(4, 8), torch.rand(1, 64, 3) - 0.5
+    for planes, even in ((torch.full((1, 3, 4, 8, 8), 0.3), True), (torch.randn(1, 3, 4, 8, 8), False)):
+        density = decoder.density(look_up(planes, points, 1.0))
+        loss = smoothness(planes, decoder, points, density, box=1.0, distance=0.05, dice=[dice_of(1)])
         assert (loss.item() < 1e-6) == even
 
 
@@ -49,9 +50,8 @@ def test_smoothness_is_the_loop_over_points() -> None:
 
     steps = torch.randn(9, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 0.05
     slow = [abs(math.log1p(density(p + step)) - math.log1p(density(p))) for p, step in zip(points, steps, strict=True)]
-    here = torch.tensor([density(point) for point in points], dtype=torch.float64)
-    dice = torch.Generator().manual_seed(5)
-    fast = smoothness(planes, decoder, points, here, box=1.0, distance=0.05, generator=dice)
+    here = torch.tensor([[density(point) for point in points]], dtype=torch.float64)
+    fast = smoothness(planes[None], decoder, points[None], here, box=1.0, distance=0.05, dice=[dice_of(5)])
     assert fast.item() == pytest.approx(sum(slow) / 9, abs=1e-12)
 
 
@@ -61,9 +61,9 @@ def test_total_variation_is_the_loop_over_neighbours() -> None:
     across = [(one[i][j + 1] - one[i][j]) ** 2 for one in rows for i in range(4) for j in range(3)]
     down = [(one[i + 1][j] - one[i][j]) ** 2 for one in rows for i in range(3) for j in range(4)]
     slow = sum(across) / len(across) + sum(down) / len(down)
-    assert total_variation(planes).item() == pytest.approx(slow, abs=1e-12)
+    assert total_variation(planes[None]).item() == pytest.approx(slow, abs=1e-12)
 
 
 def test_total_variation_of_a_ramp() -> None:
-    ramp = torch.arange(6.0).expand(3, 2, 6, 6) * 0.5
-    torch.testing.assert_close(total_variation(ramp), torch.tensor(0.25))
+    ramp = torch.arange(6.0).expand(2, 3, 2, 6, 6) * torch.tensor([0.5, 1.0])[:, None, None, None, None]
+    torch.testing.assert_close(total_variation(ramp), torch.tensor([0.25, 1.0]))

@@ -42,14 +42,14 @@ def test_adam_is_torchs():
 
 def test_levels_are_views_of_one_vector():
     shape = (3, 2, 64, 64)
-    vector = torch.arange(3 * 2 * (64**2 + 32**2 + 16**2 + 8**2 + 4**2)).float().requires_grad_()
-    levels = levels_of(vector, shape)
-    assert [tuple(level.shape) for level in levels] == level_shapes(shape)
+    vectors = torch.arange(2 * 3 * 2 * (64**2 + 32**2 + 16**2 + 8**2 + 4**2)).float().view(2, -1).requires_grad_()
+    levels = levels_of(vectors, shape)
+    assert [tuple(level.shape) for level in levels] == [(2, *one) for one in level_shapes(shape)]
     assert len(levels) == LEVELS == len(zero_levels(shape))
     total(levels).sum().backward()
-    assert vector.grad is not None
-    assert (vector.grad[: 3 * 2 * 64**2] == 1).all()
-    torch.testing.assert_close(vector.grad[-3 * 2 * 4**2 :].sum(), torch.tensor(6.0 * 64**2))
+    assert vectors.grad is not None
+    assert (vectors.grad[:, : 3 * 2 * 64**2] == 1).all()
+    torch.testing.assert_close(vectors.grad[:, -3 * 2 * 4**2 :].sum(1), torch.tensor([6.0 * 64**2] * 2))
     assert [side for _, _, side, _ in level_shapes((3, 2, 16, 16))] == [16, 8, 4]
 
 

@@ -47,18 +47,19 @@ def test_rendering_is_the_loop_forward_and_gradient() -> None:
 def test_weights_and_what_passes_make_one() -> None:
     planes, decoder, origins, directions = draw()
     dice = torch.Generator().manual_seed(2)
-    seen = trace(planes, decoder, origins, directions, box=BOX, samples=20, generator=dice)
-    near, far = box_interval(origins, directions, BOX)
-    t, delta = stratify(near, far, 20, torch.Generator().manual_seed(2))
+    rays = origins[None], directions[None]
+    seen = trace(planes[None], decoder, *rays, box=BOX, samples=20, generators=[dice])
+    near, far = box_interval(*rays, BOX)
+    t, delta = stratify(near, far, 20, [torch.Generator().manual_seed(2)])
     density = decoder.density(
-        look_up(planes[None], (origins[:, None] + t[..., None] * directions[:, None]).flatten(0, 1)[None], BOX)[0]
+        look_up(planes[None], (origins[:, None] + t[0, ..., None] * directions[:, None]).flatten(0, 1)[None], BOX)[0]
     )
     weights, passed = weigh(density.view_as(t), delta)
     torch.testing.assert_close(weights.sum(-1) + passed, torch.ones_like(passed))
     torch.testing.assert_close(seen.weights, weights)
     assert (t.diff(dim=-1) > 0).all()
-    assert (t[:, 0] >= near).all()
-    assert (t[:, -1] <= far).all()
+    assert (t[..., 0] >= near).all()
+    assert (t[..., -1] <= far).all()
 
 
 def test_a_fog_of_known_density_has_beers_opacity() -> None:
@@ -74,16 +75,31 @@ def test_a_fog_of_known_density_has_beers_opacity() -> None:
     assert 4 < depth[0] < 5
 
 
-def test_several_people_are_each_their_own() -> None:
+def test_several_people_are_each_their_own_forward_and_gradient() -> None:
     planes, decoder, origins, directions = draw()
-    both = torch.stack([planes, -planes])
-    many = render(both, decoder, origins.expand(2, -1, -1), directions.expand(2, -1, -1), box=BOX, samples=9)
-    for number in range(2):
-        alone = render(both[number][None], decoder, origins, directions, box=BOX, samples=9)
-        for ours, theirs in zip(many, alone, strict=True):
-            assert torch.equal(ours[number], theirs)
-    with pytest.raises(ValueError, match=r"wanted \[N M 3\]"):
-        render(both, decoder, origins, directions, box=BOX, samples=9)
+    people = torch.stack([planes, -planes, planes.flip(-1)]).requires_grad_()
+    guess = torch.zeros(3, 8, 8, 8, dtype=torch.float64)
+    guess[0, 1:6], guess[2, :, 2:4] = 1.0, 0.5  # nobody in the second box, and unlike numbers of samples elsewhere
+    rays = [torch.stack([array, array.flip(0), array]) for array in (origins, directions)]
+    many = trace(people, decoder, *rays, box=BOX, samples=9, guess=guess)
+    assert many.counts[1] == 0
+    assert many.counts[0] != many.counts[2] > 0
+    assert sum(many.counts) == len(many.points) == len(many.density)
+    alone = [
+        trace(one[None], decoder, o[None], d[None], box=BOX, samples=9, guess=own[None])
+        for one, o, d, own in zip(people, *rays, guess, strict=True)
+    ]
+    for ours, *theirs in zip(many[:-1], *(each[:-1] for each in alone), strict=True):
+        torch.testing.assert_close(ours, torch.cat(theirs), atol=1e-12, rtol=1e-10)
+    weight = torch.randn(many.colour.shape, dtype=torch.float64)
+    one, other = (
+        torch.autograd.grad((colour * weight).sum(), people)[0]
+        for colour in (many.colour, torch.cat([each.colour for each in alone]))
+    )
+    assert one[0].abs().sum() > 0
+    torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-10)
+    with pytest.raises(ValueError, match="wanted .1 3 C R R"):
+        render(people, decoder, origins, directions, box=BOX, samples=9)
 
 
 def test_a_full_guess_changes_nothing_and_an_empty_one_shows_nothing() -> None:
@@ -102,8 +118,8 @@ def test_a_full_guess_changes_nothing_and_an_empty_one_shows_nothing() -> None:
 def test_samples_behind_what_is_dense_are_skipped() -> None:
     guess = torch.full((4, 4, 4), 20.0)
     guess[:, :, 3] = 0.0  # empty in front
-    points = torch.stack([torch.zeros(8), torch.zeros(8), torch.linspace(0.9, -0.9, 8)], dim=-1)[None]
-    kept = visible(guess, points, torch.tensor([[0.25]]), 1.0, cut=1e-3)[0]
+    points = torch.stack([torch.zeros(8), torch.zeros(8), torch.linspace(0.9, -0.9, 8)], dim=-1)[None, None]
+    kept = visible(guess[None], points, torch.tensor([[[0.25]]]), 1.0, cut=1e-3)[0, 0]
     assert kept.tolist() == [False, False, True, True, False, False, False, False]
 
 
@@ -156,10 +172,11 @@ def test_the_decoder_has_the_layers_it_says(layers: int) -> None:
 def test_bfloat16_products_are_nearly_the_same_forward_and_gradient() -> None:
     dice = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    decoder, planes = Decoder(4, 16), torch.randn(3, 4, 8, 8, generator=dice).requires_grad_(True)
+    decoder, planes = Decoder(4, 16), torch.randn(1, 3, 4, 8, 8, generator=dice).requires_grad_(True)
     origins = torch.tensor([[0.1, 0.2, 3.0]]).expand(32, 3)
     directions = F.normalize(torch.randn(32, 3, generator=dice) * 0.1 - torch.tensor([0.0, 0.0, 1.0]), dim=-1)
-    made = [trace(planes, decoder, origins, directions, box=1.0, samples=24, bf16=bf16) for bf16 in (False, True)]
+    rays = origins[None], directions[None]
+    made = [trace(planes, decoder, *rays, box=1.0, samples=24, bf16=bf16) for bf16 in (False, True)]
     full, half = made
     assert half.colour.dtype == torch.float32
     assert 0 < (half.colour - full.colour).abs().max() < 0.02
