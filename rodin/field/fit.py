@@ -128,8 +128,11 @@ def fit_together(
         if not asked and done < steps:
             continue
         planes, staying = (start + total(levels)).detach().clamp(-1, 1), []
+        sound = planes.flatten(1).isfinite().all(1).tolist()
         for number, (person, loss) in enumerate(zip(people, losses.tolist(), strict=True)):
             reason = None if math.isfinite(loss) else f"the loss was {loss} at step {step}"
+            if reason is None and not sound[number]:
+                reason = f"its planes were no numbers after step {step}"
             enough = reason is None and asked and stop is not None and stop(person, done, planes[number])
             if reason is not None or enough or done == steps:
                 fits[person] = Fit(planes[number].clone(), done, reason)

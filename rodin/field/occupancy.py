@@ -37,6 +37,12 @@ def cell_index(points: torch.Tensor, resolution: int, box: float) -> torch.Tenso
     return (cell[..., 0] * resolution + cell[..., 1]) * resolution + cell[..., 2]
 
 
+def cells_at(cells: torch.Tensor, points: torch.Tensor, box: float) -> torch.Tensor:
+    """What [G, G, G] cells hold where points [..., 3] lie; [...]."""
+    index = cell_index(points, cells.shape[0], box)
+    return cells.flatten().index_select(0, index.flatten()).view_as(index)
+
+
 def visible(guess: torch.Tensor, points: torch.Tensor, delta: torch.Tensor, box: float, cut: float) -> torch.Tensor:
     """Which samples along rays lie in cells that are not empty and that light still reaches.
 
@@ -50,8 +56,7 @@ def visible(guess: torch.Tensor, points: torch.Tensor, delta: torch.Tensor, box:
     Returns:
         [N, M, S] bool.
     """
-    cell = cell_index(points, guess.shape[-1], box)
-    density = torch.stack([one.flatten()[at] for one, at in zip(guess, cell, strict=True)])
+    density = torch.stack([cells_at(one, where, box) for one, where in zip(guess, points, strict=True)])
     optical = density * delta
     return (density > 0) & (optical.cumsum(-1) - optical < -math.log(cut))
 

@@ -121,11 +121,13 @@ def shade(
     people, rays = directions.shape[:2]
     ray = kept // samples
     with torch.autocast(features.device.type, torch.bfloat16, enabled=bf16):
-        density, colour = decoder(features, directions.flatten(0, 1)[ray] if decoder.view_directions else None)
+        density, colour = decoder(
+            features, directions.flatten(0, 1).index_select(0, ray) if decoder.view_directions else None
+        )
     density, colour = density.to(features.dtype), colour.to(features.dtype)
     dense = density.new_zeros(people * rays * samples).index_copy(0, kept, density)
     weights, transmittance = weigh(dense.view(people, rays, samples), delta)
-    seen = weights.flatten()[kept][:, None] * colour
+    seen = weights.flatten().index_select(0, kept)[:, None] * colour
     return density, weights, transmittance, seen.new_zeros(people * rays, 3).index_add(0, ray, seen).view_as(directions)
 
 
@@ -167,7 +169,7 @@ def trace(
     else:
         reached = visible(guess, points, delta, box, cut).flatten(1)
         kept = reached.flatten().nonzero()[:, 0]
-        points = points.view(-1, 3)[kept]
+        points = points.view(-1, 3).index_select(0, kept)
         counts = [len(kept)] if people == 1 else reached.sum(1).tolist()
     features = look_up_each(planes, points, counts, box)
     density, weights, transmittance, colour = shading(decoder, features, directions, kept, delta, samples, bf16)

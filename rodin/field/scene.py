@@ -96,7 +96,7 @@ def draw_rays(scenes: Sequence[Scene], rays: int, outside_share: float, dice: Se
 
 
 def _some(pool: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    return pool[torch.randint(len(pool), (count,), generator=generator, device=pool.device)]
+    return pool.index_select(0, torch.randint(len(pool), (count,), generator=generator, device=pool.device))
 
 
 def rays_at(scenes: Sequence[Scene], pixel: torch.Tensor) -> Rays:
@@ -104,9 +104,10 @@ def rays_at(scenes: Sequence[Scene], pixel: torch.Tensor) -> Rays:
     _, height, width, _ = scenes[0].rgba.shape
     view, place = pixel // (height * width), pixel % (height * width)
     row, column = place // width, place % width
-    lens = torch.stack([scene.lenses[one] for scene, one in zip(scenes, view, strict=True)])
-    pose = torch.stack([scene.poses[one] for scene, one in zip(scenes, view, strict=True)])
-    rgba = torch.stack([scene.rgba.view(-1, 4)[one] for scene, one in zip(scenes, pixel, strict=True)]).float() / 255
+    lens = torch.stack([scene.lenses.index_select(0, one) for scene, one in zip(scenes, view, strict=True)])
+    pose = torch.stack([scene.poses.index_select(0, one) for scene, one in zip(scenes, view, strict=True)])
+    rgba = torch.stack([scene.rgba.view(-1, 4).index_select(0, one) for scene, one in zip(scenes, pixel, strict=True)])
+    rgba = rgba.float() / 255
     x, y = (column + 0.5 - lens[..., 2]) / lens[..., 0], (row + 0.5 - lens[..., 3]) / lens[..., 1]
     local = torch.stack([x, y, torch.ones_like(x)], dim=-1)
     directions = F.normalize((pose[..., :3, :3] @ local[..., None])[..., 0], dim=-1)

@@ -11,7 +11,7 @@ from rodin.field.compiled import compiled_shade
 from rodin.field.decoder import Decoder
 from rodin.field.dice import Dice, integers, uniform
 from rodin.field.losses import distortion, emptiness, points_anywhere, smoothness, total_variation
-from rodin.field.occupancy import cell_index
+from rodin.field.occupancy import cells_at
 from rodin.field.planes import resize
 from rodin.field.pyramid import LEVELS
 from rodin.field.render import Traced, shade, trace
@@ -110,8 +110,7 @@ def step_loss(
         shading=compiled_shade() if settings.compiled else shade,
     )
     free = points_anywhere(planes, box, dice)
-    cell = cell_index(free, guess.shape[-1], box)
-    empty = torch.stack([~scene.hull.flatten()[at] for scene, at in zip(scenes, cell, strict=True)])
+    empty = torch.stack([~cells_at(scene.hull, points, box) for scene, points in zip(scenes, free, strict=True)])
     loss = weighted_losses(seen, rays, used, decoder, (free, empty), settings, dice)
     regular = [number for number, (_, chance) in enumerate(chances) if chance < REGULAR]
     return plus(loss, regular, planes, lambda some: plane_losses(some, settings.losses, anchor) / REGULAR)
@@ -141,8 +140,11 @@ def plus(
         return loss
     if len(chosen) == len(loss):
         return loss + term(planes)
-    places = torch.tensor(chosen, device=loss.device)
-    return loss.index_add(0, places, term(planes[places]))
+    each, rows = list(loss.unbind()), planes.unbind()
+    terms = term(torch.stack([rows[number] for number in chosen]))
+    for number, one in zip(chosen, terms.unbind(), strict=True):
+        each[number] = each[number] + one
+    return torch.stack(each)
 
 
 def weighted_losses(

@@ -12,6 +12,7 @@ import torch
 
 from rodin.config import Config
 from rodin.field.decoder import Decoder
+from rodin.stages.bench_fit import speed_row
 from rodin.stages.decoder import Learning
 from rodin.stages.fit import fit_person
 from rodin.stages.models import default_device
@@ -71,8 +72,8 @@ def bench_decoder(
     return [
         *rows,
         _row(f"mean of {len(rows)} people", *means),
-        _speed("fit", len(rows) * points * config.fit.rays / fitting),
-        _speed("decoder", learned * points * config.decoder.rays / learning),
+        speed_row("fit", len(rows) * points * config.fit.rays / fitting),
+        speed_row("decoder", learned * points * config.decoder.rays / learning),
     ]
 
 
@@ -85,10 +86,6 @@ def _learned(config: Config, folder: RunFolder, subject: str) -> tuple[torch.Ten
             learning.take_step()
         planes = learning.planes(learning.people[0].state[:1].to(ranks.device))[0].detach()
         return planes, learning.decoder.eval().requires_grad_(False)
-
-
-def _speed(stage: str, points: float) -> dict[str, Any]:
-    return {"name": f"speed of stage {stage}", "value": points, "unit": "points/s", "rates": {stage: points}}
 
 
 def _row(name: str, ours: float, theirs: float) -> dict[str, Any]:

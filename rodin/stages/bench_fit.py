@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rodin.config import Config
 from rodin.field import bench
-from rodin.field.bench import Keep, Measure, Person, Track, Tuning, bench_fit
+from rodin.field.bench import Keep, Measure, bench_fit
+from rodin.field.track import Person, Track, Tuning
 from rodin.stages.decoder import fit_settings
+from rodin.stages.fit import Fitted, fit_people
 from rodin.stages.models import default_device
 from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.store.run_folder import RunFolder
@@ -37,7 +40,8 @@ def bench_run(
         progress: told fits done, fits in all and what came of the last.
 
     Returns:
-        rows as `rodin.field.bench.bench_fit` gives them. Each fit is written to the run's bench/fit.jsonl as it is
+        rows as `rodin.field.bench.bench_fit` gives them, then how fast the stage went, `fit.together` people at a time,
+        for `rodin plan --rates`. Each fit is written to the run's bench/fit.jsonl as it is
         measured, and the same command run again goes on from there.
     """
     device = default_device()
@@ -57,7 +61,23 @@ def bench_run(
     code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(bench.__file__).parent.glob("*.py"))]
     about = [platform.node(), str(device), chosen, fit.model_dump(mode="json"), code]
     kept = kept_in(folder.stage("bench") / FILE, hashlib.sha256(json.dumps(about).encode()).hexdigest())
-    return bench_fit(read, track, tunings=tunings, ideas=True, progress=progress, kept=kept)
+    rows = bench_fit(read, track, tunings=tunings, ideas=True, progress=progress, kept=kept)
+    decoder, size = track.decoder, fit.together
+
+    def stage(some: Sequence[str]) -> tuple[float, float]:
+        began = time.perf_counter()
+        made = [one for one in fit_people(config, views, some, decoder, track.start) if isinstance(one, Fitted)]
+        return time.perf_counter() - began, sum(one.meta["psnr"] for one in made) / max(1, len(made))
+
+    seconds = 0.0
+    for group in (chosen[begin : begin + size] for begin in range(0, len(chosen), size)):
+        seconds += kept(f"stage fit on {' '.join(group)}", lambda group=group: stage(group))[0]
+    return [*rows, speed_row("fit", len(chosen) * fit.steps * fit.rays * fit.samples / seconds)]
+
+
+def speed_row(stage: str, points: float) -> dict[str, Any]:
+    """How many points along rays a stage gets through in a second, as `rodin plan --rates` reads it."""
+    return {"name": f"speed of stage {stage}", "value": points, "unit": "points/s", "rates": {stage: points}}
 
 
 def kept_in(path: Path, about: str) -> Keep:

@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
-from rodin.field.bench import IDEAS, SETTINGS, Person, Track, Tuning, bench_fit
+from rodin.field.bench import IDEAS, bench_fit
 from rodin.field.bust import bust
 from rodin.field.decoder import Decoder
 from rodin.field.dice import dice_of
 from rodin.field.reference import reference_loss
 from rodin.field.scene import make_scene
+from rodin.field.track import SETTINGS, Person, Track, Tuning
 from rodin.stages.bench_fit import kept_in
 
 
@@ -26,8 +28,13 @@ def test_bench_races_with_and_without_each_idea() -> None:
         *(f"fit without {name}" for name in IDEAS),
         "fit without early stop",
         "fit",
+        "fit",
     ]
-    assert "the reference a sum" in rows[-1]["name"]
+    assert "the reference a sum" in rows[-2]["name"]
+    together = rows.pop()
+    assert together["name"] == "fit, 2 people at once, seconds a person"
+    assert together["baseline"] == "one after another"
+    assert together["ratio"] == pytest.approx(together["baseline_value"] / together["value"])
     for row in rows:
         assert row.keys() == {"name", "value", "unit", "baseline", "baseline_value", "ratio"}
         assert row["value"] > 0

@@ -22,6 +22,7 @@ CLOCK = "seconds"
 TINY = [
     *("data.views=6", "data.resolution=16", "data.held_out=1", "triplane.resolution=16", "triplane.base_resolution=8"),
     *("decoder.steps=2", "fit.steps=3", "fit.rays=64", "fit.samples=8", "fit.min_rescale=8", "fit.floor_psnr=0"),
+    "fit.together=2",
 ]
 
 
