@@ -90,6 +90,6 @@ class Fit(Section):
     together: Positive = 1
     """people fitted at once in one process, which keeps a GPU busy; a CPU core is busy with one (ours)"""
     compile: bool = False
-    """compile the decoder and the sums along rays, while fitting and while learning the decoder (ours)"""
+    """torch.compile the decoder and the sums along rays; needs a C++ compiler on compute nodes; slow on a CPU (ours)"""
     losses: FitLosses = FitLosses()
     """weights of the losses"""

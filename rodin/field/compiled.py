@@ -1,8 +1,10 @@
-"""The part of a step that compiles well: the decoder's products and the sums along rays, for any number of samples."""
+"""The part of a step that compiles: the decoder's products and the sums along rays, for any number of samples."""
 
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -18,13 +20,7 @@ def compiled_shade() -> Callable[..., Any]:
     Raises:
         ValueError: no compiler is here.
     """
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        raise ValueError(
-            "fit.compile: no C++ compiler here, wanted g++ or $CXX; load one or set fit.compile=false"
-        ) from None
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise ValueError(f"fit.compile: no compiler '{compiler}' here; set CXX to one, or fit.compile=false")
     return torch.compile(shade, dynamic=True)

@@ -128,11 +128,7 @@ def fit_together(
         if not asked and done < steps:
             continue
         planes, staying = (start + total(levels)).detach().clamp(-1, 1), []
-        sound = planes.flatten(1).isfinite().all(1).tolist()
-        for number, (person, loss) in enumerate(zip(people, losses.tolist(), strict=True)):
-            reason = None if math.isfinite(loss) else f"the loss was {loss} at step {step}"
-            if reason is None and not sound[number]:
-                reason = f"its planes were no numbers after step {step}"
+        for number, (person, reason) in enumerate(zip(people, _wrong(losses, planes, step), strict=True)):
             enough = reason is None and asked and stop is not None and stop(person, done, planes[number])
             if reason is not None or enough or done == steps:
                 fits[person] = Fit(planes[number].clone(), done, reason)
@@ -144,6 +140,17 @@ def fit_together(
             levels = _keep(adam, levels, staying)
             people, guesses = ([rows[number] for number in staying] for rows in (people, guesses))
     return [fits[person] for person in range(len(scenes))]
+
+
+def _wrong(losses: torch.Tensor, planes: torch.Tensor, step: int) -> list[str | None]:
+    """What is wrong with each person: their loss or their planes [N, 3, C, R, R] are no numbers."""
+
+    def reason(loss: float, sound: bool) -> str | None:
+        if not math.isfinite(loss):
+            return f"the loss was {loss} at step {step}"
+        return None if sound else f"the planes were no numbers after step {step}"
+
+    return [reason(*one) for one in zip(losses.tolist(), planes.flatten(1).isfinite().all(1).tolist(), strict=True)]
 
 
 def _keep(adam: torch.optim.Adam, levels: Sequence[torch.Tensor], rows: Sequence[int]) -> list[torch.Tensor]:

@@ -23,6 +23,7 @@ from rodin.store import manifest
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards, ShardWriter
+from rodin.train.ranks import Ranks
 
 SIZE, VIEWS = 24, 10
 
@@ -103,6 +104,29 @@ def test_paged_to_disk_gives_the_same_bits(undisturbed: RunFolder, tmp_path: Pat
     little = little.model_copy(update={"decoder": little.decoder.model_copy(update={"memory_gb": 1e-6})})
     stage.run(little, folder, 0, Hooks())
     assert torch.equal(content(folder)["mean"], content(undisturbed)["mean"])
+
+
+def learning(folder: RunFolder, per_step: int) -> stage.Learning:
+    learn = config().decoder.model_copy(update={"subjects_per_step": per_step})
+    people = config().train_subjects()[:2]
+    return stage.Learning(config().model_copy(update={"decoder": learn}), folder, Ranks(), only=people)
+
+
+def test_two_people_in_a_step_move_as_each_alone_and_share_the_decoder(undisturbed: RunFolder) -> None:
+    together, alone = learning(undisturbed, 2), learning(undisturbed, 1)
+    names, before = dict(together.decoder.named_parameters()), together.planes(together.people[0].state[:1]).detach()
+    mean, losses = together._visit(together._drawn(), 1e-2), []
+    for person in alone.people:
+        alone.adam.zero_grad()
+        losses.append(alone._visit([person], 1e-2))
+    ours = {person.subject: person.state for person in together.people}
+    for person in alone.people:
+        torch.testing.assert_close(ours[person.subject][0], person.state[0], atol=1e-4, rtol=1e-3)
+        assert person.visits == 1
+    torch.testing.assert_close(mean, torch.stack(losses).mean())
+    assert names["colour.weight"].grad.abs().max() > 0
+    after = together.planes(together.people[0].state[:1]).detach()
+    assert float((after - before).abs().mean()) > 1e-3
 
 
 def start(folder: Path, learn: int, die_at: int, rank: int = 0, world: int = 1, port: int = 29611) -> subprocess.Popen:

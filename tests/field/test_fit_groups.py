@@ -92,7 +92,7 @@ def test_whoever_came_to_nothing_is_tried_again_alone(whole: RunFolder, monkeypa
         companies.append(given["seeds"])
         if len(companies) == 1:
             fits[0] = Fit(fits[0].planes, 5, "the loss was nan at step 4")
-            fits[2] = Fit(fits[2].planes, 6, "its planes were no numbers at step 5")
+            fits[2] = Fit(fits[2].planes, 6, "the planes were no numbers after step 5")
         if len(companies) == 3:
             fits[0] = Fit(fits[0].planes, 2, "the loss was inf at step 1")
         return fits
@@ -103,7 +103,7 @@ def test_whoever_came_to_nothing_is_tried_again_alone(whole: RunFolder, monkeypa
     assert isinstance(first, stage.Fitted)
     assert isinstance(second, stage.Fitted)
     assert companies[1][0] not in companies[0]
-    assert str(third) == ("2 tries: its planes were no numbers at step 5; the loss was inf at step 1")
+    assert str(third) == ("2 tries: the planes were no numbers after step 5; the loss was inf at step 1")
     assert first.meta["seconds"] > second.meta["seconds"] * 1.2
 
 

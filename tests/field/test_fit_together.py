@@ -6,6 +6,7 @@ import pytest
 import torch
 from oracles import ellipsoids
 
+from rodin.field.compiled import compiled_shade
 from rodin.field.decoder import Decoder
 from rodin.field.dice import dice_of
 from rodin.field.fit import fit_planes, fit_together
@@ -87,6 +88,27 @@ def test_one_who_diverges_leaves_and_spoils_nobody(scenes, decoder, start) -> No
     for number in (0, 2):
         planes, _ = fit_planes(scenes[number], decoder, start, SETTINGS, steps=30, lr=2e-2, seed=SEEDS[number])
         assert float((planes - many[number].planes).abs().mean()) < 1e-3 * float((planes - start).abs().mean())
+
+
+def test_planes_that_are_no_numbers_are_told_apart_from_losses(scenes, decoder, start) -> None:
+    def loss_of(planes, *_) -> torch.Tensor:
+        loss = planes.flatten(1).square().sum(1)
+        loss.register_hook(lambda gradient: gradient * torch.tensor([1.0, float("nan")]))
+        return loss
+
+    fits = fit_together(
+        scenes[:2], decoder, start, SETTINGS, steps=3, lr=1e-2, seeds=SEEDS[:2], loss_of=loss_of, ask_every=1
+    )
+    assert [fit.diverged for fit in fits] == [None, "the planes were no numbers after step 0"]
+    assert [fit.steps for fit in fits] == [3, 1]
+
+
+def test_without_a_compiler_the_next_step_is_named(monkeypatch, scenes, decoder, start) -> None:
+    compiled_shade.cache_clear()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    settings = replace(SETTINGS, compiled=True)
+    with pytest.raises(ValueError, match=r"no compiler 'no-such-compiler' here; set CXX to one, or fit.compile=false"):
+        fit_planes(scenes[0], decoder, start, settings, steps=1, lr=1e-2, seed=0)
 
 
 @pytest.mark.slow

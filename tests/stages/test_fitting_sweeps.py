@@ -1,12 +1,14 @@
 """Sweeps of fits and the race of the shared decoder against decoders of people's own, on people of ellipsoids."""
 
 import importlib
+import json
 
 import pytest
 from oracles.small_run import CONFIG, PEOPLE
 
 from rodin.field.fit import Diverged
 from rodin.stages import bench_decoder as bench_decoder_module
+from rodin.stages import bench_fit as bench_fit_module
 from rodin.stages import sweep_fits, sweep_resolution, sweep_views
 from rodin.stages.bench_decoder import bench_decoder
 from rodin.stages.hooks import Hooks
@@ -83,6 +85,22 @@ def test_people_the_decoder_never_saw_are_held_against_decoders_of_their_own(tra
     seen = CONFIG.model_copy(update={"decoder": CONFIG.decoder.model_copy(update={"subjects": 99})})
     with pytest.raises(ValueError, match="learned with all of its people"):
         bench_decoder(seen, trained, 2, lambda *_: None)
+
+
+def test_people_of_a_run_are_raced_together_too_and_give_the_rate_of_the_stage(trained, monkeypatch):
+    fewer = CONFIG.fit.model_copy(update={"steps": 5, "together": 2})
+    config, told = CONFIG.model_copy(update={"fit": fewer}), []
+    rows = bench_fit_module.bench_run(config, trained, 3, lambda *words: told.append(words))
+    assert told[-1][0] == told[-1][1] == len(told)
+    company, speed = rows[-2:]
+    assert company["name"] == "fit, 3 people at once, seconds a person"
+    assert speed["rates"] == {"fit": speed["value"]}
+    written = [json.loads(line) for line in (trained.stage("bench") / bench_fit_module.FILE).read_text().splitlines()]
+    taken = {row["name"]: row["seconds"] for row in written if row["name"].startswith("stage fit on ")}
+    assert list(taken) == [f"stage fit on {PEOPLE[2]} {PEOPLE[3]}", f"stage fit on {PEOPLE[4]}"]
+    assert speed["value"] == pytest.approx(3 * 5 * fewer.rays * fewer.samples / sum(taken.values()))
+    monkeypatch.setattr(bench_fit_module, "fit_people", killed)
+    assert bench_fit_module.bench_run(config, trained, 3, lambda *_: None) == rows
 
 
 def test_a_lonely_decoder_that_came_to_nothing_begins_again(trained, monkeypatch):
