@@ -54,9 +54,11 @@ def stored(folder: RunFolder) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("written", [1, 2, 3, 4])
 def test_killed_among_the_rows_of_a_group_the_rest_gets_the_bits_it_would_have_had(
-    whole: RunFolder, tmp_path: Path, written: int
+    whole: RunFolder, tmp_path: Path, monkeypatch, written: int
 ) -> None:
-    folder, told = run_folder(tmp_path, whole), []
+    folder, told, companies, people = run_folder(tmp_path, whole), [], [], config().train_subjects()
+    fit_people = stage.fit_people
+    monkeypatch.setattr(stage, "fit_people", lambda *given: (companies.append(list(given[2])), fit_people(*given))[1])
 
     def progress(done: int, total: int, note: str) -> None:
         told.append((done, total, note[:7]))
@@ -66,8 +68,10 @@ def test_killed_among_the_rows_of_a_group_the_rest_gets_the_bits_it_would_have_h
     with pytest.raises(KeyboardInterrupt):
         stage.run(config("fit.together=3"), folder, 0, Hooks(progress=progress))
     assert not manifest.complete(folder.manifest("fit", 0))
+    companies.clear()
     stage.run(config("fit.together=3"), folder, 0, Hooks(progress=progress))
     assert told == [(number + 1, 5, f"00000{number}:") for number in range(5)]
+    assert companies == ([people[:3]] if written < 3 else []) + [people[3:]]
     assert stored(folder) == stored(whole)
 
 
