@@ -41,8 +41,8 @@ def bench_run(
 
     Returns:
         rows as `rodin.field.bench.bench_fit` gives them, then how fast the stage went, `fit.together` people at a time,
-        for `rodin plan --rates`. Each fit is written to the run's bench/fit.jsonl as it is
-        measured, and the same command run again goes on from there.
+        for `rodin plan --rates`. Each fit is written to the run's bench/fit.jsonl as it is measured, and the same
+        command run again goes on from there.
     """
     device = default_device()
     views = Shards(folder.stage("render"), "views")
