@@ -25,7 +25,7 @@ from jobs.progress import Meter
 from jobs.record import read_config
 from jobs.site import as_root, mpiexec
 from rodin.config import Config
-from rodin.metrics.memory import forget_peak, peak_rss_mb
+from rodin.memory import forget_peak, peak_rss_mb
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.store import results
 from rodin.store.run_folder import RunFolder

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from rodin.device import default_device
 from rodin.field.bust import bust
 from rodin.field.decoder import Decoder
 from rodin.field.dice import dice_of
@@ -157,7 +158,7 @@ class Track:
 
 def learned(steps: int) -> tuple[Decoder, torch.Tensor]:
     """A decoder and planes [3, 8, 64, 64] learned on a bust nobody races with."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     scene = make_scene(*bust(0, 24, 64), box=SETTINGS.box, hull_resolution=hull_cells(64), device=device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from rodin.device import default_device
 from rodin.nets.aware import AwareConv, profiles
-from rodin.nets.timing import default_device, medians, peak_bytes
+from rodin.nets.timing import medians, peak_bytes
 
 
 def bench_conv(

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from rodin.device import default_device
 from rodin.nets.base import BaseUNet
-from rodin.nets.timing import default_device, medians
+from rodin.nets.timing import medians
 
 
 def bench_guidance(

@@ -7,18 +7,11 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
-CLEAR_PEAK = Path("/proc/self/clear_refs")
-STATUS = Path("/proc/self/status")
-
-
-def default_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+from rodin.memory import forget_peak, resident_bytes
 
 
 def medians(runs: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> dict[str, float]:
@@ -61,17 +54,13 @@ def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
         return torch.cuda.max_memory_allocated(device) - before
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed but kept would hide what is asked for anew
-        CLEAR_PEAK.write_text("5")  # sets the largest resident set back to the present one
-        before = _status_bytes("VmRSS")
-        run()
-        return _status_bytes("VmHWM") - before
     except (OSError, AttributeError):
         return None
-
-
-def _status_bytes(field: str) -> int:
-    lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
-    return int(lines[field].split()[0]) * 1024
+    if not forget_peak():
+        return None
+    before = resident_bytes("VmRSS")
+    run()
+    return resident_bytes("VmHWM") - before
 
 
 def _wait(device: torch.device) -> None:

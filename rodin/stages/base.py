@@ -69,15 +69,7 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
         )
 
     few = np.arange(min(PEOPLE, len(people)))
-    picture = preview(
-        config,
-        folder,
-        lambda: BaseUNet(**settings).to(ranks.device),
-        normaliser,
-        config.base.diffusion,
-        torch.from_numpy(latents.entry(few, np.zeros_like(few))).to(ranks.device),
-        config.triplane.base_resolution,
-    )
+    shown = torch.from_numpy(latents.entry(few, np.zeros_like(few))).to(ranks.device)
     return Subject(
         network,
         settings,
@@ -88,5 +80,5 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
         noising(config.base.diffusion),
         blocks=[one for one in network.modules() if isinstance(one, ResBlock | Attention)],
         decoder=decoder_digest(folder),
-        picture=picture,
+        picture=preview(config, folder, BaseUNet, settings, normaliser, config.base.diffusion, shown),
     )

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from rodin.config import Config
+from rodin.device import default_device
 from rodin.field.decoder import Decoder
 from rodin.stages.bench_fit import speed_row
 from rodin.stages.decoder import Learning
 from rodin.stages.fit import fit_person
-from rodin.stages.models import default_device
 from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.stages.sweep_fits import measured
 from rodin.store.run_folder import RunFolder

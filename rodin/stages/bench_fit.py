@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from rodin.config import Config
+from rodin.device import default_device
 from rodin.field import bench
 from rodin.field.bench import Keep, Measure, bench_fit
 from rodin.field.track import Person, Track, Tuning
 from rodin.stages.decoder import fit_settings
 from rodin.stages.fit import Fitted, fit_people
-from rodin.stages.models import default_device
 from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from rodin.config import Config
+from rodin.device import default_device
 from rodin.field.decoder import Decoder
 from rodin.field.fit import Diverged, fit_together, over_white, quality
 from rodin.field.planes import resize
@@ -54,7 +55,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         shard: which part of the training people.
         hooks: progress and the wish to stop.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     plane, subjects = config.triplane, config.subjects_of("fit", shard)
     shapes = {
         "planes": (3, plane.channels, plane.resolution, plane.resolution),

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from rodin.config import Config, Diffusion
+from rodin.device import default_device
 from rodin.diffusion.alone import alone
 from rodin.diffusion.guidance import guided
 from rodin.diffusion.process import x0_from_eps
@@ -23,7 +24,6 @@ from rodin.nets.clip import Clip
 from rodin.stages.latents import seed_for, unit
 from rodin.stages.models import (
     Loaded,
-    default_device,
     load_base,
     load_clip,
     load_latent,

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from rodin.config import Config
+from rodin.device import default_device
 from rodin.nets.base import BaseUNet
 from rodin.nets.clip import Clip
 from rodin.nets.latent import LatentMLP
@@ -44,11 +45,6 @@ class Loaded:
 
     def __call__(self, *arguments: Any, **named: Any) -> torch.Tensor:
         return self.network(*arguments, **named)
-
-
-def default_device() -> torch.device:
-    """CUDA where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_base(folder: RunFolder, device: torch.device | None = None) -> Loaded:

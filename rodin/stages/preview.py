@@ -25,22 +25,21 @@ PEOPLE, STEPS, SIDE = 4, 10, 128
 def preview(
     config: Config,
     folder: RunFolder,
-    make: Callable[[], nn.Module],
+    kind: Callable[..., nn.Module],
+    settings: Mapping[str, Any],
     normaliser: Normaliser,
     diffusion: Diffusion,
     condition: torch.Tensor,
-    resolution: int,
 ) -> Callable[[Mapping[str, torch.Tensor]], np.ndarray]:
     """What draws the same people again and again out of a model that is in training.
 
     Args:
         config: the run's config.
         folder: the run, with its decoder.
-        make: a network like the one in training, on its device.
-        normaliser: between planes and the network's units.
+        kind, settings: what makes a network like the one in training, which is not touched.
+        normaliser: between planes and the network's units; its mean is a person's planes [3, C, R, R].
         diffusion: noising the network is trained with; sampled by DDIM in a few steps.
         condition: [N, ...] what the network is given beside x_t and the timestep, on its device.
-        resolution: R of the planes it makes.
 
     Returns:
         (state dict of the average) -> [S, N S, 3] uint8: N avatars beside each other, over white.
@@ -52,10 +51,11 @@ def preview(
 
     @torch.no_grad()
     def picture(average: Mapping[str, Any]) -> np.ndarray:
-        network, device = make().eval(), condition.device
+        device = condition.device
+        network = kind(**settings).to(device).eval()
         network.load_state_dict(average)
         seeds = [seed_for(number, 0) for number in range(len(condition))]
-        shape = (3, config.triplane.channels, resolution, resolution)
+        shape = tuple(normaliser.mean.shape)
         planes = draw(network, normaliser, sampling, shape, seeds, latent=condition, device=device).clamp(-1, 1)
         decoder, (pose, lens) = load_decoder(folder, device), map(torch.from_numpy, front(config.data, size))
         box, samples = config.triplane.box, config.sample.render_samples

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.device import default_device
 from rodin.field.decoder import Decoder
 from rodin.field.fit import Diverged, fit_planes, quality
 from rodin.field.planes import resize
 from rodin.field.scene import make_scene
-from rodin.metrics.memory import forget_peak, peak_rss_mb
+from rodin.memory import forget_peak, peak_rss_mb
 from rodin.metrics.ssim import ssim
 from rodin.stages.decoder import fit_settings
 from rodin.stages.hooks import Hooks
 from rodin.stages.latents import seed_for
-from rodin.stages.models import default_device
 from rodin.stages.pictures import evenly, over_white, to_bytes
 from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.store.results import write_rows

@@ -103,15 +103,7 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
         return loss + patches.loss(normaliser.from_model(predicted[0].float()), batch, draws)
 
     few = torch.from_numpy(bases(np.arange(len(bases.subjects)))).float().to(ranks.device)
-    picture = preview(
-        config,
-        folder,
-        lambda: Upsampler(**settings).to(ranks.device),
-        normaliser,
-        config.upsample.diffusion,
-        low_normaliser.to_model(few),
-        config.triplane.resolution,
-    )
+    shown = low_normaliser.to_model(few)
     return Subject(
         network,
         settings,
@@ -122,5 +114,5 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
         noising(config.upsample.diffusion),
         blocks=[one for one in network.modules() if isinstance(one, ResBlock)],
         decoder=decoder_digest(folder),
-        picture=picture,
+        picture=preview(config, folder, Upsampler, settings, normaliser, config.upsample.diffusion, shown),
     )

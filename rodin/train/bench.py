@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rodin.device import default_device
 from rodin.diffusion.schedule import Schedule
 from rodin.nets.base import BaseUNet
 from rodin.nets.latent import LatentMLP
@@ -41,7 +42,7 @@ def bench_train(device: torch.device | None = None, repeats: int = 3) -> list[Ro
     Returns:
         rows {name, value, unit, baseline, baseline_value, ratio}; a ratio over 1 means ours is faster.
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or default_device()
     rows = []
     for name, network, shape, plan in _cases(device):
         data = torch.randn(ITEMS, *shape)
