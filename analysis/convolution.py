@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.quality import mean_of, paired, spread
+from analysis.quality import mean_of, paired, spread, sure_of
 from analysis.rows import MissingRows, Row, results
 
 NAMES = {
@@ -16,6 +17,7 @@ NAMES = {
     (True, True): "both",
 }
 GAINS = {"gain_behind": "behind the base model, unseen people", "gain_alone": "alone, on fitted people's low planes"}
+LIMIT = "intervals are over people, of one training each: another seed's training may move a mean by as much"
 FIELDS = {"roll_out": bool, "aware": bool, "subject": str, "psnr": float, "ssim": float}
 
 
@@ -25,7 +27,7 @@ def table_convolution(run: Path) -> list[Row]:
     Returns:
         Rows with upsampler, people, psnr and ssim behind the base model on held-out people, `alone_psnr` and
         `alone_ssim` on the low planes of fitted people, and how much better each is than the one with neither, person
-        by person: `gain_behind` and `gain_alone`; all with 95 % intervals over people.
+        by person: `gain_behind` and `gain_alone`; all with 95 % intervals over people. The verdicts stand in `note`.
     """
     behind, alone = _by_variant(run, "sweep-convolution"), {}
     with contextlib.suppress(MissingRows):
@@ -40,7 +42,25 @@ def table_convolution(run: Path) -> list[Row]:
         for metric in ("psnr", "ssim"):
             line |= spread(f"alone_{metric}", mean_of(alone[key], metric) if key in alone else None)
         table.append(line | _gain("gain_alone", alone, key))
+    notes = [f"{title}, against neither: {verdict(table, name)}" for name, title in GAINS.items()]
+    table[0]["note"] = "\n".join([*notes, LIMIT])
     return table
+
+
+def verdict(table: Sequence[Row], name: str) -> str:
+    """Which upsamplers can be told from the one with neither, so that noise is not read as gain.
+
+    Args:
+        table: rows of `table_convolution`.
+        name: of GAINS.
+    """
+    told: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+    for row in table:
+        if row[name] is None:
+            continue
+        which = "better" if row[name] > 0 else "worse"
+        told[which if sure_of(row, name) else "not told apart"].append(row["upsampler"])
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in told.items() if names) or "not measured"
 
 
 def _gain(name: str, groups: dict[tuple[bool, bool], list[Row]], key: tuple[bool, bool]) -> Row:

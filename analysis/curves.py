@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from analysis.convolution import GAINS, table_convolution
+from analysis.convolution import GAINS, table_convolution, verdict
 from analysis.costs import by_value, loss_curves
 from analysis.crops import crops
 from analysis.paper import METRICS, TABLE_1, scale_name
@@ -138,7 +138,9 @@ def convolutions(run: Path, path: Path, mark: bool) -> None:
             axes.axhline(0, color=THIRD, linewidth=1)
             axes.set_xticks(range(len(rows)), [row["upsampler"].replace(" ", "\n") for row in rows])
             axes.set_xlim(-0.5, len(rows) - 0.5)
-            axes.set(title=title, ylabel="dB of PSNR over neither")
+            people = max(row[f"{key}_people"] for row in rows if row[key] is not None)
+            axes.set(title=f"{title} ({people})", ylabel="dB of PSNR over neither")
+            axes.set_xlabel(verdict(rows, key).replace("; ", "\n"), fontsize=9, color=SOFT)
 
 
 def _doubling(axes: Axes, values: list[float]) -> None:

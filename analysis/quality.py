@@ -108,8 +108,8 @@ def verdict(table: Sequence[Row]) -> str:
         1: f"Rodin beats only the {beaten[0] if beaten else ''}",
         0: "Rodin beats neither",
     }
-    sure = all(_excludes_zero(row) for row in gains.values())
-    doubt = "" if sure else "; an interval reaches 0 or lacks, so more people are needed to be sure"
+    certain = all(sure_of(row, "gain_psnr") for row in gains.values())
+    doubt = "" if certain else "; an interval reaches 0 or lacks, so more people are needed to be sure"
     people = gains[MEAN_PERSON]["gain_psnr_people"]
     return f"{opening[len(beaten)]} in PSNR: {', '.join(parts)}, person by person, {people} people{doubt}"
 
@@ -133,6 +133,12 @@ def spread(name: str, interval: Interval | None) -> Row:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
     row: Row = {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
     return row | ({f"{name}_people": interval.count} if name.startswith("gain_") else {})
+
+
+def sure_of(row: Row, name: str) -> bool:
+    """Whether a gain's interval leaves out 0; not where it has none."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return low is not None and (low > 0 or high < 0)
 
 
 def or_none(make: Callable[[Path], list[Row]], run: Path) -> list[Row]:
@@ -164,11 +170,6 @@ def _people(rows: Sequence[Row]) -> int:
 def _median(values: Sequence[float]) -> float:
     middle = len(values) // 2
     return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
-
-
-def _excludes_zero(row: Row) -> bool:
-    low, high = row["gain_psnr_low"], row["gain_psnr_high"]
-    return low is not None and (low > 0 or high < 0)
 
 
 def _signed(row: Row) -> str:

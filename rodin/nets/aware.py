@@ -31,10 +31,12 @@ class AwareConv(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, roll_out: bool = True) -> None:
         super().__init__()
         bound = (3 * 9 * inputs) ** -0.5
+        kernels = [torch.empty(outputs, inputs, 3, 3).uniform_(-bound, bound) for _ in range(3)]
         self.roll_out = roll_out
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3).uniform_(-bound, bound))
-        self.weight_columns = nn.Parameter(torch.empty(outputs, inputs, 3, 3).uniform_(-bound, bound))
-        self.weight_rows = nn.Parameter(torch.empty(outputs, inputs, 3, 3).uniform_(-bound, bound))
+        self.weight = nn.Parameter(kernels[0])
+        # in memory one line after another, as `line_kernels` wants them and gives their gradients: nothing is reordered
+        self.weight_columns = nn.Parameter(kernels[1].permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3))
+        self.weight_rows = nn.Parameter(kernels[2].permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0))
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -104,8 +104,14 @@ def _load(folder: RunFolder, into: Path, make: type[nn.Module], device: torch.de
             f"{path}: trained on planes of decoder {decoder}, the run's is {there}; bring back the decoder, "
             f"or remove {into} and run stage {into.name} again"
         )
-    network = make(**record["settings"])
-    network.load_state_dict(record["model"])
-    network = network.to(device).eval().requires_grad_(False)
-    normaliser = Normaliser(**record["normaliser"] or {"mean": [0.0], "std": [1.0], "target": 1.0, "axis": 1})
-    return Loaded(network, record["settings"], normaliser.to(device), record["diffusion"], record["samples"])
+    try:
+        network = make(**record["settings"])
+        network.load_state_dict(record["model"])
+        normaliser = Normaliser(**record["normaliser"] or {"mean": [0.0], "std": [1.0], "target": 1.0, "axis": 1})
+        told = record["settings"], normaliser.to(device), record["diffusion"], record["samples"]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: of another version of rodin ({' '.join(str(error).split())[:120]}); use it with the code in the "
+            f"run's code/ folder, or remove {into} and run stage {into.name} again"
+        ) from None
+    return Loaded(network.to(device).eval().requires_grad_(False), *told)

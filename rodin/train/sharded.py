@@ -39,6 +39,8 @@ class Sharded:
         self.part, self.share = (ranks.rank, ranks.world), float(ranks.world)
         self.notes = torch.zeros(notes, device=ranks.device)
         mesh = init_device_mesh(ranks.device.type, (ranks.world,))
+        for parameter in network.parameters():
+            parameter.data = parameter.data.contiguous()  # FSDP2 takes no other memory format
         for block in blocks:
             fully_shard(block, mesh=mesh)
         fully_shard(network, mesh=mesh)

@@ -3,9 +3,11 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from analysis.convolution import verdict
 from analysis.paper import DASH
 from analysis.tables import TABLES, render_table, table, write_table
 from rodin.store.results import write_rows
@@ -177,3 +179,17 @@ def test_the_convolutions_by_hand(full_run: Path):
     assert rows["both"]["gain_alone"] == 4.5
     assert rows["both"]["gain_alone_low"] == pytest.approx(4.5 - 12.7062 * 1.5, abs=1e-3)
     assert "+3.00" in render_table(list(rows.values()))
+    behind, alone, limit = rows["neither"]["note"].splitlines()
+    assert behind.endswith("against neither: better: roll-out only, 3D-aware only, both")
+    assert alone.endswith("against neither: not told apart: roll-out only, 3D-aware only, both")
+    assert "another seed" in limit
+
+
+def test_a_convolution_that_loses_is_said_to():
+    rows: list[dict[str, Any]] = [
+        {"upsampler": "neither", "gain_behind": None},
+        {"upsampler": "both", "gain_behind": -1.0, "gain_behind_low": -1.5, "gain_behind_high": -0.5},
+        {"upsampler": "roll-out only", "gain_behind": 1.0, "gain_behind_low": None, "gain_behind_high": None},
+    ]
+    assert verdict(rows, "gain_behind") == "worse: both; not told apart: roll-out only"
+    assert verdict(rows[:1], "gain_behind") == "not measured"

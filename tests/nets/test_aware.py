@@ -50,6 +50,15 @@ def test_autocast_computes_in_its_precision_and_keeps_the_gradients():
         assert (mine[name] - parameter.grad).norm() < 0.05 * parameter.grad.norm()
 
 
+def test_kernels_and_their_gradients_lie_in_memory_as_they_are_used():
+    layer = AwareConv(2, 4)
+    layer(torch.randn(1, 2, 4, 12)).sum().backward()
+    for parameter, order in ((layer.weight_columns, (2, 0, 1, 3)), (layer.weight_rows, (3, 0, 1, 2))):
+        assert parameter.shape == parameter.grad.shape == (4, 2, 3, 3)
+        assert parameter.permute(order).is_contiguous()
+        assert parameter.grad.permute(order).is_contiguous()
+
+
 def test_channels_last_changes_nothing():
     picture = to_picture(drawn(2, 3, 5, 4, 4).detach(), True)
     layer = AwareConv(5, 6).double()

@@ -106,6 +106,36 @@ def test_a_model_file_of_another_stage(run):
     one_line(told)
 
 
+def older(record, change):
+    """A model's record as an earlier rodin might have written it."""
+    if change == "no diffusion":
+        del record["diffusion"]
+    elif change == "a setting more":
+        record["settings"]["widen"] = True
+    elif change == "a setting fewer":
+        del record["settings"]["hidden"]
+    elif change == "a weight of another name":
+        record["model"]["first.weight"] = record["model"].pop(next(iter(record["model"])))
+    elif change == "a weight of another shape":
+        name, weight = next((name, weight) for name, weight in record["model"].items() if weight.ndim == 2)
+        record["model"][name] = weight.T.contiguous()[:1]
+    return record
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["no diffusion", "a setting more", "a setting fewer", "a weight of another name", "a weight of another shape"],
+)
+def test_a_model_file_of_an_earlier_rodin(change, run):
+    latent.run(config_of("latent.training.steps=2"), run, 0, Hooks())
+    path = run.stage("latent") / "model.pt"
+    checkpoint.publish(path, older(checkpoint.read(path), change))
+    with pytest.raises(ValueError, match=r"latent/model.pt: of another version of rodin \(.+\); use it with") as told:
+        models.load_latent(run, CPU)
+    one_line(told)
+    assert "run stage latent again" in str(told.value)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_in_the_store_that_are_not_finite_name_the_person(value, run, monkeypatch):
     for module in ("incoming", "shard"):  # a store of another program's making: ours refuses such rows

@@ -76,8 +76,11 @@ def test_ranks_that_do_not_divide_the_batch_are_one_line(outcome):
     assert told == {f"{line} training.batch"}
 
 
-def test_gradients_do_not_change_when_activations_are_recomputed(outcome):
-    assert_same_bits(outcome("unbroken1"), outcome("recomputed"))
+@pytest.mark.parametrize(("plain", "other"), [("unbroken1", "recomputed"), ("sharded", "sharded-recomputed")])
+def test_gradients_do_not_change_when_activations_are_recomputed(outcome, plain, other):
+    """Sharded blocks are gathered once more for it."""
+    assert outcome(other)["finished"]
+    assert_same_bits(outcome(plain), outcome(other))
 
 
 def test_sharded_is_replicated_and_resumes_on_its_ranks_to_the_bit_and_on_others_closely(outcome):

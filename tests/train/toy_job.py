@@ -85,6 +85,7 @@ def main(out):
     launch(2, "bucketed", out, bucket=64, **run)
     statuses |= killed_and_again(1, "moved", out, 10, again=2, **run)
     launch(2, "sharded", out, sharded=True, **run)
+    launch(2, "sharded-recomputed", out, sharded=True, recompute=True, **run)
     statuses |= killed_and_again(2, "sharded-killed", out, 11, sharded=True, **run)
     statuses |= killed_and_again(2, "resharded", out, 11, again=3, sharded=True, **run)
     statuses |= killed_and_again(2, "gathered", out, 11, again=1, sharded=True, **run)
