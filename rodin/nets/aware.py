@@ -118,12 +118,26 @@ def _of_profiles(grad: torch.Tensor, roll_out: bool) -> tuple[torch.Tensor, torc
 
 
 def line_kernels(weight_columns: torch.Tensor, weight_rows: torch.Tensor) -> torch.Tensor:
-    """The lines of both kernels as 1-D kernels: [O, C, 3, 3] twice -> [2 · 3 · O, C, 1, 3].
+    """The lines of both kernels as 1-D kernels, as matrices: [O, C, 3, 3] twice -> [2, 3 · O, C · 3].
 
     The map along columns meets the three rows of its kernel, the map along rows the three columns of its own.
     """
     lines = torch.stack([weight_columns.permute(2, 0, 1, 3), weight_rows.permute(3, 0, 1, 2)])
-    return lines.flatten(0, 2).unsqueeze(2)
+    return lines.flatten(3, 4).flatten(1, 2)
+
+
+def _windows(profile: torch.Tensor) -> torch.Tensor:
+    """What a 1-D kernel sees at each place: [N, 2, C, 3, 1 + L + 1] -> [2, C · 3, N · 3 · L], for a matrix product.
+
+    There are few places for many weights, and a convolution would first bring all the weights to an order of its own.
+    """
+    return profile.unfold(4, 3, 1).permute(1, 2, 5, 0, 3, 4).flatten(3).flatten(1, 2)
+
+
+def _of_windows(grad: torch.Tensor, count: int) -> torch.Tensor:
+    """The transpose of `_windows`, for N = `count`."""
+    parts = grad.unflatten(2, (count, 3, -1)).unflatten(1, (-1, 3))  # [2, C, 3, N, 3, L]
+    return sum(F.pad(parts[:, :, j], (j, 2 - j)) for j in range(3)).permute(2, 0, 1, 3, 4)  # type: ignore[union-attr]
 
 
 class _AwareConv(torch.autograd.Function):
@@ -144,8 +158,9 @@ class _AwareConv(torch.autograd.Function):
         kernels: torch.Tensor,
         roll_out: bool,
     ) -> torch.Tensor:
-        profile = profiles(_taken_apart(x, roll_out), roll_out).flatten(1, 2)
-        lines = F.conv2d(profile, kernels, groups=2).unflatten(1, (2, 3, -1))
+        profile = profiles(_taken_apart(x, roll_out), roll_out)
+        product = torch.bmm(kernels, _windows(profile))
+        lines = product.unflatten(2, (len(profile), 3, -1)).unflatten(1, (3, -1)).permute(3, 0, 1, 2, 4, 5)
         picture = F.conv2d(x, weight, bias, padding=1)
         ctx.save_for_backward(x, weight, kernels, profile)
         ctx.roll_out, ctx.biased = roll_out, bias is not None
@@ -176,13 +191,13 @@ class _AwareConv(torch.autograd.Function):
         if ctx.roll_out:
             rows[:, 0, ..., :-1] += of_out[..., 1:, 0]
             rows[:, 2, ..., 1:] += of_out[..., :-1, -1]
-        of_profile, of_kernels, _ = _conv2d_backward(
-            of_lines.flatten(1, 3), profile, kernels, 0, 2, [True, True, False]
-        )
+        of_product = of_lines.permute(1, 2, 3, 0, 4, 5).flatten(3).flatten(1, 2)
+        of_kernels = torch.bmm(of_product, _windows(profile).transpose(1, 2))
         needs = [ctx.needs_input_grad[0], True, ctx.biased]
-        of_x, of_weight, of_bias = _conv2d_backward(grad, x, weight, 1, 1, needs)
+        of_x, of_weight, of_bias = _conv2d_backward(grad, x, weight, needs)
         if of_x is not None:
-            of_r, of_c = _of_profiles(of_profile.unflatten(1, (2, -1)), ctx.roll_out)
+            of_profile = _of_windows(torch.bmm(kernels.transpose(1, 2), of_product), len(profile))
+            of_r, of_c = _of_profiles(of_profile, ctx.roll_out)
             of_planes = _taken_apart(of_x, ctx.roll_out)
             of_planes += of_r[:, :, None]
             of_planes += of_c.contiguous()[..., None]
@@ -190,12 +205,10 @@ class _AwareConv(torch.autograd.Function):
 
 
 def _conv2d_backward(
-    grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, padding: int, groups: int, needs: list[bool]
+    grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, needs: list[bool]
 ) -> tuple[Any, Any, Any]:
-    sizes, pad = [weight.shape[0]], [padding, padding]
-    return torch.ops.aten.convolution_backward(
-        grad, x, weight, sizes, [1, 1], pad, [1, 1], False, [0, 0], groups, needs
-    )
+    sizes, ones = [weight.shape[0]], [1, 1]
+    return torch.ops.aten.convolution_backward(grad, x, weight, sizes, ones, ones, ones, False, [0, 0], 1, needs)
 
 
 def _taken_apart(picture: torch.Tensor, roll_out: bool) -> torch.Tensor:

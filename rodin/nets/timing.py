@@ -13,6 +13,8 @@ import torch
 
 from rodin.memory import forget_peak, resident_bytes
 
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of glibc's malloc.h
+
 
 def medians(runs: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> dict[str, float]:
     """Median seconds of each, run in turn; a first round that does not count warms up.
@@ -53,14 +55,20 @@ def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
     try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed but kept would hide what is asked for anew
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(MMAP_THRESHOLD, 1 << 17)  # tensors are mapped one by one and given back when freed, not kept
+        libc.malloc_trim(0)  # and what was kept before would hide what is asked for anew
     except (OSError, AttributeError):
         return None
-    if not forget_peak():
-        return None
-    before = resident_bytes("VmRSS")
-    run()
-    return resident_bytes("VmHWM") - before
+    try:
+        if not forget_peak():
+            return None
+        before = resident_bytes("VmRSS")
+        run()
+        return resident_bytes("VmHWM") - before
+    finally:
+        libc.mallopt(MMAP_THRESHOLD, 1 << 25)  # where it settles by itself in a process that uses large tensors
+        libc.mallopt(TRIM_THRESHOLD, 1 << 26)
 
 
 def _wait(device: torch.device) -> None:

@@ -50,8 +50,11 @@ def picture(number: int, side: int, rng: np.random.Generator) -> np.ndarray:
     return rgba
 
 
-def planes_of(number: int, channels: int, side: int) -> np.ndarray:
-    """[3, C, side, side] float32 in [-1, 1], smooth, different in each person and plane."""
+def planes_of(number: int, channels: int, side: int, detail: float = 0.0) -> np.ndarray:
+    """[3, C, side, side] float32 in [-1, 1], smooth but for `detail` that half the side cannot show.
+
+    Different in each person and plane.
+    """
     hair, shirt = (np.array(COLOURS[name]) / 255 for name in person(number))
     rows, columns = np.mgrid[0:side, 0:side] / side
     planes = np.empty((3, channels, side, side), np.float32)
@@ -59,7 +62,9 @@ def planes_of(number: int, channels: int, side: int) -> np.ndarray:
         for channel in range(channels):
             a, b = hair[channel % 3], shirt[(channel + plane) % 3]
             planes[plane, channel] = a * np.cos(3 * rows + channel) + b * np.sin(4 * columns + plane)
-    return np.clip(0.6 * planes, -1, 1)
+    chequered = np.where(np.indices((side, side)).sum(axis=0) % 2, 1.0, -1.0)
+    strength = detail * np.sin(1.0 + number + np.arange(3 * channels)).reshape(3, channels, 1, 1)
+    return np.clip(0.6 * planes + strength * chequered, -1, 1).astype(np.float32)
 
 
 def make_views(config: Config, run: RunFolder) -> None:
@@ -83,13 +88,13 @@ def make_views(config: Config, run: RunFolder) -> None:
         writer.publish()
 
 
-def make_planes(config: Config, run: RunFolder) -> None:
+def make_planes(config: Config, run: RunFolder, detail: float = 0.0) -> None:
     plane, people = config.triplane, config.train_subjects()
     high, low = plane.resolution, plane.base_resolution
     shapes = {"planes": (3, plane.channels, high, high), "base": (3, plane.channels, low, low)}
     with ShardWriter(run.stage("fit"), 0, "planes", people, shapes) as writer:
         for number, subject in enumerate(people):
-            whole = planes_of(number, plane.channels, high)
+            whole = planes_of(number, plane.channels, high, detail)
             factor = high // low
             base = whole.reshape(3, plane.channels, low, factor, low, factor).mean(axis=(3, 5))
             writer.add(subject, meta={"psnr": 20.0}, planes=whole.astype(np.float16), base=base.astype(np.float16))
