@@ -180,6 +180,8 @@ class _AwareConv(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
         x, weight, kernels, profile = ctx.saved_tensors
+        needs = [ctx.needs_input_grad[0], True, ctx.biased]
+        of_x, of_weight, of_bias = _conv2d_backward(grad, x, weight, needs)  # first: what it takes is the most
         of_out = _taken_apart(grad, ctx.roll_out)
         over_rows, over_columns = of_out.sum(dim=2), of_out.sum(dim=4)
         of_lines = torch.stack([over_rows, over_columns.transpose(2, 3)], dim=1)[:, :, None].repeat(1, 1, 3, 1, 1, 1)
@@ -193,8 +195,6 @@ class _AwareConv(torch.autograd.Function):
             rows[:, 2, ..., 1:] += of_out[..., :-1, -1]
         of_product = of_lines.permute(1, 2, 3, 0, 4, 5).flatten(3).flatten(1, 2)
         of_kernels = torch.bmm(of_product, _windows(profile).transpose(1, 2))
-        needs = [ctx.needs_input_grad[0], True, ctx.biased]
-        of_x, of_weight, of_bias = _conv2d_backward(grad, x, weight, needs)
         if of_x is not None:
             of_profile = _of_windows(torch.bmm(kernels.transpose(1, 2), of_product), len(profile))
             of_r, of_c = _of_profiles(of_profile, ctx.roll_out)
