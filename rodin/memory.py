@@ -19,9 +19,9 @@ def resident_bytes(field: Literal["VmRSS", "VmHWM"]) -> int:
     """Resident size now, or the largest since the peak was forgotten; 0 where the system does not tell."""
     try:
         lines = dict(line.split(":", 1) for line in STATUS.read_text(encoding="ascii").splitlines())
-    except OSError:
+        return int(lines[field].split()[0]) * 1024
+    except (OSError, KeyError):
         return 0
-    return int(lines[field].split()[0]) * 1024
 
 
 def peak_rss_mb() -> float:

@@ -65,7 +65,8 @@ def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
             return None
         before = resident_bytes("VmRSS")
         run()
-        return resident_bytes("VmHWM") - before
+        peak = resident_bytes("VmHWM")
+        return peak - before if peak else None
     finally:
         libc.mallopt(MMAP_THRESHOLD, 1 << 25)  # where it settles by itself in a process that uses large tensors
         libc.mallopt(TRIM_THRESHOLD, 1 << 26)

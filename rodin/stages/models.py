@@ -108,10 +108,11 @@ def _load(folder: RunFolder, into: Path, make: type[nn.Module], device: torch.de
         network = make(**record["settings"])
         network.load_state_dict(record["model"])
         normaliser = Normaliser(**record["normaliser"] or {"mean": [0.0], "std": [1.0], "target": 1.0, "axis": 1})
-        told = record["settings"], normaliser.to(device), record["diffusion"], record["samples"]
+        settings, diffusion, samples = (record[name] for name in ("settings", "diffusion", "samples"))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path}: of another version of rodin ({' '.join(str(error).split())[:120]}); use it with the code in the "
             f"run's code/ folder, or remove {into} and run stage {into.name} again"
         ) from None
-    return Loaded(network.to(device).eval().requires_grad_(False), *told)
+    network = network.to(device).eval().requires_grad_(False)
+    return Loaded(network, settings, normaliser.to(device), diffusion, samples)
