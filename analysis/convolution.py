@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.quality import mean_of, paired, spread, sure_of
+from analysis.quality import mean_of, paired, signed, spread, sure_of
 from analysis.rows import MissingRows, Row, results
 
-NAMES = {
+Variant = tuple[bool, bool]  # roll-out, 3D-aware
+NAMES: dict[Variant, str] = {
     (False, False): "neither",
     (True, False): "roll-out only",
     (False, True): "3D-aware only",
@@ -43,6 +44,9 @@ def table_convolution(run: Path) -> list[Row]:
             line |= spread(f"alone_{metric}", mean_of(alone[key], metric) if key in alone else None)
         table.append(line | _gain("gain_alone", alone, key))
     notes = [f"{title}, against neither: {verdict(table, name)}" for name, title in GAINS.items()]
+    for title, groups in zip(GAINS.values(), (behind, alone), strict=True):
+        if (gain := _gain("gain_psnr", groups, (True, True), over=(True, False)))["gain_psnr"] is not None:
+            notes.append(f"{title}, 3D-aware convolution adds to roll-out (the paper's question): {signed(gain)}")
     table[0]["note"] = "\n".join([*notes, LIMIT])
     return table
 
@@ -63,13 +67,13 @@ def verdict(table: Sequence[Row], name: str) -> str:
     return "; ".join(f"{what}: {', '.join(names)}" for what, names in told.items() if names) or "not measured"
 
 
-def _gain(name: str, groups: dict[tuple[bool, bool], list[Row]], key: tuple[bool, bool]) -> Row:
-    both = key != (False, False) and key in groups and (False, False) in groups
-    return spread(name, paired(groups[key], groups[(False, False)], "psnr") if both else None)
+def _gain(name: str, groups: dict[Variant, list[Row]], key: Variant, over: Variant = (False, False)) -> Row:
+    both = key != over and key in groups and over in groups
+    return spread(name, paired(groups[key], groups[over], "psnr") if both else None)
 
 
-def _by_variant(run: Path, name: str) -> dict[tuple[bool, bool], list[Row]]:
-    groups: dict[tuple[bool, bool], list[Row]] = defaultdict(list)
+def _by_variant(run: Path, name: str) -> dict[Variant, list[Row]]:
+    groups: dict[Variant, list[Row]] = defaultdict(list)
     for row in results(run, name, name, FIELDS, optional=["ssim"]):
         groups[(row["roll_out"], row["aware"])].append(row)
     return groups

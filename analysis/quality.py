@@ -102,7 +102,7 @@ def verdict(table: Sequence[Row]) -> str:
     if absent:
         return f"No verdict: '{OURS}' and '{absent[0]}' were not both measured on the same people"
     beaten = [name for name, row in gains.items() if row["gain_psnr"] > 0]
-    parts = [f"{_signed(row)} over the {name}" for name, row in gains.items()]
+    parts = [f"{signed(row)} over the {name}" for name, row in gains.items()]
     opening = {
         2: "Rodin beats both",
         1: f"Rodin beats only the {beaten[0] if beaten else ''}",
@@ -141,6 +141,13 @@ def sure_of(row: Row, name: str) -> bool:
     return low is not None and (low > 0 or high < 0)
 
 
+def signed(row: Row) -> str:
+    """The `gain_psnr` of a row with its interval, as text: +0.32 dB [+0.14, +0.51]."""
+    low, high = row["gain_psnr_low"], row["gain_psnr_high"]
+    inside = "" if low is None else f" [{number(low, 2, signed=True)}, {number(high, 2, signed=True)}]"
+    return f"{number(row['gain_psnr'], 2, signed=True)} dB{inside}"
+
+
 def or_none(make: Callable[[Path], list[Row]], run: Path) -> list[Row]:
     """A table's rows, or none of them where its stage has not run yet."""
     try:
@@ -170,9 +177,3 @@ def _people(rows: Sequence[Row]) -> int:
 def _median(values: Sequence[float]) -> float:
     middle = len(values) // 2
     return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
-
-
-def _signed(row: Row) -> str:
-    low, high = row["gain_psnr_low"], row["gain_psnr_high"]
-    inside = "" if low is None else f" [{number(low, 2, signed=True)}, {number(high, 2, signed=True)}]"
-    return f"{number(row['gain_psnr'], 2, signed=True)} dB{inside}"

@@ -179,9 +179,11 @@ def test_the_convolutions_by_hand(full_run: Path):
     assert rows["both"]["gain_alone"] == 4.5
     assert rows["both"]["gain_alone_low"] == pytest.approx(4.5 - 12.7062 * 1.5, abs=1e-3)
     assert "+3.00" in render_table(list(rows.values()))
-    behind, alone, limit = rows["neither"]["note"].splitlines()
+    behind, alone, *added, limit = rows["neither"]["note"].splitlines()
     assert behind.endswith("against neither: better: roll-out only, 3D-aware only, both")
     assert alone.endswith("against neither: not told apart: roll-out only, 3D-aware only, both")
+    assert added[0].endswith("adds to roll-out (the paper's question): +2.00 dB [+2.00, +2.00]")
+    assert added[1].rpartition(": ")[2].startswith("+3.00 dB [−")
     assert "another seed" in limit
 
 
