@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 GAIN = 4.0
+DENSITY = 10.0
+THIN = 2.0
 
 
 class Decoder(nn.Module):
@@ -20,32 +22,39 @@ class Decoder(nn.Module):
         width: width of the hidden layers.
         layers: fully connected layers, at least 2.
         view_directions: whether colour sees the direction it is seen from.
+        density: what the softplus is multiplied by.
 
     Source: paper B.2 (R26). Ours: softplus density, sigmoid colour; the first layer starts GAIN times wider
-    than usual, so that features well inside [-1, 1] suffice (the mean of three planes is small).
+    than usual, so that features well inside [-1, 1] suffice (the mean of three planes is small), and densities are
+    counted in tens from a thin start, since a surface wants a hundred: half a dB on strangers at 128².
     """
 
-    def __init__(self, channels: int, width: int = 64, layers: int = 4, view_directions: bool = False) -> None:
+    def __init__(
+        self, channels: int, width: int = 64, layers: int = 4, view_directions: bool = False, density: float = DENSITY
+    ) -> None:
         super().__init__()
         if layers < 2:
             raise ValueError(
                 f"decoder layers: got {layers}, wanted at least 2 (a trunk with the density, and the colour)"
             )
         self.channels, self.width, self.layers, self.view_directions = channels, width, layers, view_directions
+        self.density_scale = density
         widths = [channels] + [width] * (layers - 2)
         self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.density_and_features = nn.Linear(widths[-1], 1 + width)
         self.colour = nn.Linear(width + (3 if view_directions else 0), 3)
         with torch.no_grad():
             [*self.trunk, self.density_and_features][0].weight.mul_(GAIN)
+            self.density_and_features.bias[0] -= THIN
 
-    def settings(self) -> dict[str, int | bool]:
+    def settings(self) -> dict[str, int | float | bool]:
         """The arguments that make a decoder of this shape again."""
         return {
             "channels": self.channels,
             "width": self.width,
             "layers": self.layers,
             "view_directions": self.view_directions,
+            "density": self.density_scale,
         }
 
     def density(self, features: torch.Tensor) -> torch.Tensor:
@@ -58,7 +67,7 @@ class Decoder(nn.Module):
             density [...], >= 0, per world unit.
         """
         last = self.density_and_features
-        return F.softplus(F.linear(self._hidden(features), last.weight[:1], last.bias[:1])[..., 0])
+        return self.density_scale * F.softplus(F.linear(self._hidden(features), last.weight[:1], last.bias[:1])[..., 0])
 
     def forward(
         self, features: torch.Tensor, directions: torch.Tensor | None = None
@@ -78,7 +87,7 @@ class Decoder(nn.Module):
             if directions is None:
                 raise ValueError("directions: got none, wanted [..., 3], since this decoder's colour sees them")
             hidden = torch.cat([hidden, directions], dim=-1)
-        return F.softplus(out[..., 0]), torch.sigmoid(self.colour(hidden))
+        return self.density_scale * F.softplus(out[..., 0]), torch.sigmoid(self.colour(hidden))
 
     def _hidden(self, features: torch.Tensor) -> torch.Tensor:
         for layer in self.trunk:

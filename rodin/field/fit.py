@@ -10,6 +10,7 @@ import torch
 from rodin.field.decoder import Decoder
 from rodin.field.dice import dice_of
 from rodin.field.occupancy import guess_density, guess_filled
+from rodin.field.planes import bounded
 from rodin.field.pyramid import total, zero_levels
 from rodin.field.render import render_views
 from rodin.field.scene import Scene
@@ -113,7 +114,7 @@ def fit_together(
     guesses = [guess_filled(scene.hull) for scene in scenes]
 
     for step in range(steps):
-        planes, here = (start + total(levels)).clamp(-1, 1), [scenes[person] for person in people]
+        planes, here = bounded(start + total(levels)), [scenes[person] for person in people]
         for number, (scene, own) in enumerate(zip(here, planes.detach(), strict=True)):
             guesses[number] = next_guess(guesses[number], own, decoder, scene, settings, step)
         adam.param_groups[0]["lr"] = lr * (0.55 + 0.45 * math.cos(math.pi * step / steps))

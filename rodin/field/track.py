@@ -17,6 +17,7 @@ from rodin.field.dice import dice_of
 from rodin.field.fit import fit_planes, fit_together, quality
 from rodin.field.hull import hull_cells
 from rodin.field.occupancy import guess_filled
+from rodin.field.planes import bounded
 from rodin.field.pyramid import total, zero_levels
 from rodin.field.reference import reference_loss
 from rodin.field.scene import Scene, make_scene
@@ -170,6 +171,6 @@ def learned(steps: int) -> tuple[Decoder, torch.Tensor]:
         levels[0].normal_(0, 0.1, generator=dice.there)
     for _ in range(steps):
         adam.zero_grad()
-        step_loss(total(levels).clamp(-1, 1), decoder, [scene], guess, SETTINGS, [dice]).backward()
+        step_loss(bounded(total(levels)), decoder, [scene], guess, SETTINGS, [dice]).backward()
         adam.step()
     return decoder.eval().requires_grad_(False), total(levels).detach()[0].clamp(-1, 1)

@@ -21,6 +21,7 @@ from rodin.field.dice import dice_of
 from rodin.field.fit import next_guess
 from rodin.field.hull import hull_cells
 from rodin.field.occupancy import guess_filled
+from rodin.field.planes import bounded
 from rodin.field.pyramid import level_shapes, levels_of, total, zero_levels
 from rodin.field.scene import Scene, make_scene
 from rodin.field.step import Losses, Settings, step_loss
@@ -208,7 +209,7 @@ class Learning:
 
     def planes(self, values: torch.Tensor) -> torch.Tensor:
         """The planes [N, 3, C, R, R] in [-1, 1] of people with these values [N, length]."""
-        return (total(self.shared) + total(levels_of(values, self.shape))).clamp(-1, 1)
+        return bounded(total(self.shared) + total(levels_of(values, self.shape)))
 
     def save(self) -> None:
         """Save all ranks' state; it counts once rank 0 has published the list of its parts."""

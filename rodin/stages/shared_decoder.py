@@ -25,7 +25,8 @@ def load_decoder(folder: RunFolder, device: torch.device | str = "cpu") -> Decod
         FileNotFoundError: stage `decoder` has not been run.
     """
     content = _published(folder)
-    decoder = Decoder(**{name: content[name] for name in ("channels", "width", "layers", "view_directions")})
+    settings = {name: content[name] for name in ("channels", "width", "layers", "view_directions")}
+    decoder = Decoder(**settings, density=content.get("density", 1.0))  # files of 0.1 counted densities in ones
     decoder.load_state_dict(content["decoder"])
     return decoder.to(device).eval().requires_grad_(False)
 

@@ -18,7 +18,8 @@ from rodin.stages.bench_fit import kept_in
 
 def test_bench_races_with_and_without_each_idea() -> None:
     torch.manual_seed(0)
-    track = Track(Decoder(4, 16).requires_grad_(False), torch.zeros(3, 4, 16, 16), steps=25, reference_steps=25)
+    fog = Decoder(4, 16, density=1.0).requires_grad_(False)
+    track = Track(fog, torch.zeros(3, 4, 16, 16), steps=25, reference_steps=25)
     people, tunings = [Person(*bust(1, 8, 16)), Person(*bust(2, 8, 16))], (Tuning(1e-4), Tuning(2e-2))
     told: list[tuple[int, int, str]] = []
     rows = bench_fit(people, track, tunings=tunings, ideas=True, progress=lambda *what: told.append(what))

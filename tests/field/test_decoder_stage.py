@@ -23,6 +23,7 @@ from rodin.store import manifest
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards, ShardWriter
+from rodin.train import checkpoint
 from rodin.train.ranks import Ranks
 
 SIZE, VIEWS = 24, 10
@@ -202,3 +203,12 @@ def test_a_fit_under_the_floor_is_retried_then_failed_with_its_reason(undisturbe
 def test_without_a_decoder_the_next_step_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run stage decoder first"):
         load_decoder(RunFolder(tmp_path))
+
+
+def test_a_decoder_of_before_counts_densities_in_ones(undisturbed: RunFolder, tmp_path: Path) -> None:
+    content, before = checkpoint.read(undisturbed.stage("decoder") / "decoder.pt"), RunFolder(tmp_path)
+    checkpoint.publish(before.stage("decoder") / "decoder.pt", {k: v for k, v in content.items() if k != "density"})
+    manifest.publish(before.manifest("decoder", 0), {})
+    features = torch.randn(5, 4)
+    seen = load_decoder(undisturbed).density(features)
+    torch.testing.assert_close(load_decoder(before).density(features) * content["density"], seen)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from oracles import triplane
 
-from rodin.field.planes import look_up, resize
+from rodin.field.planes import bounded, look_up, resize
 from rodin.field.rollout import roll_in, roll_out
 
 BOX = 1.3
@@ -70,3 +70,13 @@ def test_resize_keeps_what_is_smooth() -> None:
     assert resize(smooth, 32) is smooth
     constant = torch.full((1, 3, 2, 30, 30), 0.7)
     torch.testing.assert_close(resize(constant, 13), torch.full((1, 3, 2, 13, 13), 0.7))
+
+
+def test_bounded_planes_are_clamped_and_only_their_way_back_has_a_gradient() -> None:
+    planes = torch.tensor([-2.0, -2.0, -0.5, 0.5, 2.0, 2.0], requires_grad=True)
+    uphill = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+    inside = bounded(planes)
+    (inside * uphill).sum().backward()
+    assert torch.equal(inside, planes.clamp(-1, 1))
+    assert planes.grad is not None
+    assert planes.grad.tolist() == [0.0, -1.0, 1.0, -1.0, 1.0, 0.0]

@@ -125,7 +125,7 @@ def test_samples_behind_what_is_dense_are_skipped() -> None:
 
 def test_skipping_what_is_empty_gives_the_same_pictures() -> None:
     torch.manual_seed(0)
-    decoder = Decoder(4, 16)
+    decoder = Decoder(4, 16, density=1.0)
     axis = torch.linspace(-1, 1, 64)
     ball = 2.5 * (0.45 - (axis[:, None] ** 2 + axis[None] ** 2))
     planes = torch.cat([ball.expand(3, 1, 64, 64), 0.3 * torch.randn(3, 3, 64, 64)], dim=1)
