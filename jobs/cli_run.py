@@ -202,7 +202,7 @@ def plan(
       rodin plan demo
       rodin plan paper --cluster slurm --site slurm/sites/example.toml
       rodin plan paper --cluster slurm --site mine.toml --rates runs/small
-      rodin bench decoder --run runs/small --json > speeds.json; rodin plan paper --site mine.toml --rates speeds.json
+      rodin bench fit --run runs/small --json > speeds.json; rodin plan paper --site mine.toml --rates speeds.json
     """
     work = prepare(name, folder, changes or [], stages, cluster, site)
     known, networks = read_rates(rates or []), network_rows(work.config)
