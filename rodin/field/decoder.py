@@ -67,7 +67,7 @@ class Decoder(nn.Module):
             density [...], >= 0, per world unit.
         """
         last = self.density_and_features
-        return self.density_scale * F.softplus(F.linear(self._hidden(features), last.weight[:1], last.bias[:1])[..., 0])
+        return self._dense(F.linear(self._hidden(features), last.weight[:1], last.bias[:1])[..., 0])
 
     def forward(
         self, features: torch.Tensor, directions: torch.Tensor | None = None
@@ -87,7 +87,10 @@ class Decoder(nn.Module):
             if directions is None:
                 raise ValueError("directions: got none, wanted [..., 3], since this decoder's colour sees them")
             hidden = torch.cat([hidden, directions], dim=-1)
-        return self.density_scale * F.softplus(out[..., 0]), torch.sigmoid(self.colour(hidden))
+        return self._dense(out[..., 0]), torch.sigmoid(self.colour(hidden))
+
+    def _dense(self, raw: torch.Tensor) -> torch.Tensor:
+        return self.density_scale * F.softplus(raw)
 
     def _hidden(self, features: torch.Tensor) -> torch.Tensor:
         for layer in self.trunk:

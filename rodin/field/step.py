@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 
@@ -179,8 +180,8 @@ def weighted_losses(
     if not weights.smooth:
         return loss
     present = [number for number, count in enumerate(seen.counts) if count]
-    ends = [sum(seen.counts[: number + 1]) for number in present]
-    ranges = [(end - seen.counts[number], end) for number, end in zip(present, ends, strict=True)]
+    ends = accumulate(seen.counts)
+    ranges = [(end - count, end) for end, count in zip(ends, seen.counts, strict=True) if count]
     theirs = [dice[number] for number in present]
     pick = integers([one.there for one in theirs], ranges, NEAR_POINTS, planes.device)
 

@@ -17,7 +17,7 @@ from rodin.field import bench
 from rodin.field.bench import Keep, Measure, bench_fit
 from rodin.field.track import Person, Track, Tuning
 from rodin.stages.decoder import fit_settings
-from rodin.stages.fit import Fitted, fit_people
+from rodin.stages.fit import Fitted, fit_people, groups
 from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
@@ -62,15 +62,14 @@ def bench_run(
     about = [platform.node(), str(device), chosen, fit.model_dump(mode="json"), code]
     kept = kept_in(folder.stage("bench") / FILE, hashlib.sha256(json.dumps(about).encode()).hexdigest())
     rows = bench_fit(read, track, tunings=tunings, ideas=True, progress=progress, kept=kept)
-    decoder, size = track.decoder, fit.together
 
     def stage(some: Sequence[str]) -> tuple[float, float]:
         began = time.perf_counter()
-        made = [one for one in fit_people(config, views, some, decoder, track.start) if isinstance(one, Fitted)]
+        made = [one for one in fit_people(config, views, some, track.decoder, track.start) if isinstance(one, Fitted)]
         return time.perf_counter() - began, sum(one.meta["psnr"] for one in made) / max(1, len(made))
 
     seconds = 0.0
-    for group in (chosen[begin : begin + size] for begin in range(0, len(chosen), size)):
+    for group in groups(chosen, fit.together):
         seconds += kept(f"stage fit on {' '.join(group)}", lambda group=group: stage(group))[0]
     return [*rows, speed_row("fit", len(chosen) * fit.steps * fit.rays * fit.samples / seconds)]
 

@@ -67,7 +67,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             return
         views = Shards(folder.stage("render"), "views")
         decoder, mean = load_decoder(folder, device), load_mean(folder, device)
-        for group in _groups(subjects, config.fit.together):
+        for group in groups(subjects, config.fit.together):
             wanted = [subject for subject in group if subject in missing]
             if wanted and hooks.should_stop():
                 raise Stopped()
@@ -90,7 +90,8 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         writer.publish()
 
 
-def _groups(subjects: Sequence[str], size: int) -> list[Sequence[str]]:
+def groups(subjects: Sequence[str], size: int) -> list[Sequence[str]]:
+    """The people who are fitted together: slices of that size, the last what is left."""
     return [subjects[begin : begin + size] for begin in range(0, len(subjects), size)]
 
 

@@ -26,7 +26,7 @@ def load_decoder(folder: RunFolder, device: torch.device | str = "cpu") -> Decod
     """
     content = _published(folder)
     settings = {name: content[name] for name in ("channels", "width", "layers", "view_directions")}
-    decoder = Decoder(**settings, density=content.get("density", 1.0))  # files of 0.1 counted densities in ones
+    decoder = Decoder(**settings, density=content.get("density", 1.0))  # older files count in ones
     decoder.load_state_dict(content["decoder"])
     return decoder.to(device).eval().requires_grad_(False)
 
