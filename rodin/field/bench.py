@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from rodin.field.bench_look_up import look_up_row
 from rodin.field.bust import bust
 from rodin.field.reference import COARSE, FINE
 from rodin.field.scene import Scene
@@ -101,7 +102,7 @@ def bench_fit(
     Returns:
         rows {name, value, unit, baseline, baseline_value, ratio}, medians over people; `ratio` over 1 means ours is
         faster. Where ours never gets as good, all its steps are counted and the row says how many people got there.
-        The last row is of COMPANY people fitted at once, all steps, against the same one after another.
+        Then COMPANY people fitted at once, all steps, against the same one after another; last, the look-up alone.
     """
     busts = [] if people else [Person(*bust(number, 24, 64)) for number in range(1, 1 + COMPANY)]
     groups = _groups(people or busts)
@@ -138,7 +139,9 @@ def bench_fit(
         races.setdefault(STRICT, []).append(race(number, STRICT, theirs(number, best, track.settings.levels)))
     baseline = f"{COARSE}+{FINE} samples, all pixels, no hull, {track.reference_steps} steps, lr {best.lr:g}"
     rows = [_row(name, some, baseline) for name, some in races.items()]
-    return rows + ([_company_row(groups, track, fitted)] if groups else [])
+    if groups:
+        rows.append(_company_row(groups, track, fitted))
+    return [*rows, look_up_row(track.start.device)]
 
 
 def _groups(people: Sequence[Person]) -> list[dict[int, Person]]:

@@ -15,6 +15,7 @@ from rodin.field.pyramid import total, zero_levels
 from rodin.field.render import render_views
 from rodin.field.scene import Scene
 from rodin.field.step import Settings, StepLoss, step_loss
+from rodin.field.texels import texel_by_texel
 
 HIDING = (0, 10, 25)
 FROM_HULL = 50
@@ -107,7 +108,7 @@ def fit_together(
 
     Source: R25-R34. Ours: what is learned is the difference to the start, over several resolutions (see `pyramid`).
     """
-    start, fits = start.detach().clamp(-1, 1), dict[int, Fit]()
+    start, fits = texel_by_texel(start.detach().clamp(-1, 1)), dict[int, Fit]()
     people, dice = list(range(len(scenes))), [dice_of(seed, start.device) for seed in seeds]
     levels = zero_levels((len(scenes), *start.shape), start.device, settings.levels)
     adam = torch.optim.Adam(levels, lr=lr, betas=(0.9, 0.99), fused=True)

@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from rodin.field.texels import AXES, look_up_texels, pays
 from rodin.shapes import check_shape
-
-AXES = (slice(0, 2), slice(0, 3, 2), slice(1, 3))
 
 
 def look_up(planes: torch.Tensor, points: torch.Tensor, box: float) -> torch.Tensor:
@@ -33,11 +32,18 @@ def look_up(planes: torch.Tensor, points: torch.Tensor, box: float) -> torch.Ten
     Source: paper B.2 (R25). Ours: planes xy, xz, yz (EG3D's published xy, xz, zx repeats one).
     """
     sizes = check_shape("planes", planes, "N 3 C R R")
-    check_shape("points", points, "N M 3", N=sizes["N"])
+    many = check_shape("points", points, "N M 3", N=sizes["N"])["M"]
+    if pays(planes):
+        return look_up_texels(planes, points.flatten(0, 1), [many] * len(points), box).unflatten(0, (-1, many))
+    return look_up_sampled(planes, points, box)
+
+
+def look_up_sampled(planes: torch.Tensor, points: torch.Tensor, box: float) -> torch.Tensor:
+    """`look_up` by grid_sample, whatever the device and the channels."""
     unit = points / box
     grid = torch.stack([unit[..., axes] for axes in AXES], dim=1).flatten(0, 1)[:, :, None]
     features = F.grid_sample(planes.flatten(0, 1), grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return features[..., 0].unflatten(0, (sizes["N"], 3)).mean(dim=1).transpose(1, 2)
+    return features[..., 0].unflatten(0, (len(planes), 3)).mean(dim=1).transpose(1, 2)
 
 
 def look_up_each(planes: torch.Tensor, points: torch.Tensor, counts: Sequence[int], box: float) -> torch.Tensor:
@@ -52,6 +58,8 @@ def look_up_each(planes: torch.Tensor, points: torch.Tensor, counts: Sequence[in
     Returns:
         features [K, C].
     """
+    if pays(planes):
+        return look_up_texels(planes, points, counts, box)
     if len(counts) == 1:
         return look_up(planes, points[None], box)[0]
     padded = look_up(planes, pad_sequence(list(points.split(list(counts))), batch_first=True), box)

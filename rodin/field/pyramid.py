@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 
 from rodin.field.planes import resize
+from rodin.field.texels import texel_by_texel
 
 LEVELS = 5
 COARSEST = 4
@@ -25,15 +26,22 @@ def level_shapes(shape: Sequence[int], count: int = LEVELS) -> list[tuple[int, .
 
 
 def levels_of(vectors: torch.Tensor, shape: Sequence[int]) -> list[torch.Tensor]:
-    """The levels, finest first, of planes of this shape, that vectors [N, length] hold one after another; views."""
+    """The levels, finest first, of planes of this shape, that vectors [N, length] hold one after another; views.
+
+    They lie texel by texel, as `texels` reads them fastest.
+    """
     shapes = level_shapes(shape)
     parts = vectors.split([math.prod(one) for one in shapes], dim=-1)
-    return [part.unflatten(-1, one) for part, one in zip(parts, shapes, strict=True)]
+    return [
+        part.unflatten(-1, (*many, side, side, channels)).movedim(-1, -3)
+        for part, (*many, channels, side, _) in zip(parts, shapes, strict=True)
+    ]
 
 
 def zero_levels(shape: Sequence[int], device: torch.device | str = "cpu", count: int = LEVELS) -> list[torch.Tensor]:
     """Tensors of zeros that want gradients, finest first, of planes [..., 3, C, R, R]."""
-    return [torch.zeros(one, device=device, requires_grad=True) for one in level_shapes(shape, count)]
+    levels = [torch.zeros(one, device=device) for one in level_shapes(shape, count)]
+    return [texel_by_texel(level).requires_grad_() for level in levels]
 
 
 def total(levels: Sequence[torch.Tensor]) -> torch.Tensor:

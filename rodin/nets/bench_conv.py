@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from rodin.device import default_device
 from rodin.nets.aware import AwareConv, profiles
-from rodin.nets.timing import medians, peak_bytes
+from rodin.timing import medians, peak_bytes
 
 
 def bench_conv(

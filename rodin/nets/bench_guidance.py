@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from rodin.device import default_device
 from rodin.nets.base import BaseUNet
-from rodin.nets.timing import medians
+from rodin.timing import medians
 
 
 def bench_guidance(

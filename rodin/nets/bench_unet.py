@@ -13,7 +13,7 @@ from rodin.device import default_device
 from rodin.nets import torchvision_shim
 from rodin.nets.base import BaseUNet
 from rodin.nets.sizes import parameters
-from rodin.nets.timing import medians
+from rodin.timing import medians
 
 PLANE_CHANNELS, MULTIPLIERS, HEAD_CHANNELS, LATENT_WIDTH = 32, (1, 2, 3, 4), 64, 512
 

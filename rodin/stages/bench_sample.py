@@ -10,10 +10,10 @@ import torch
 from rodin.config import Config
 from rodin.field import cameras
 from rodin.field.render import render_views
-from rodin.nets.timing import medians
 from rodin.stages.generate import Avatars
 from rodin.stages.sample import Row, shown
 from rodin.store.run_folder import RunFolder
+from rodin.timing import medians
 
 PROMPT = "a person with brown hair"
 Progress = Callable[[int, int, str], None]

@@ -18,7 +18,7 @@ import torch
 from rodin.config import Config
 from rodin.field.decoder import Decoder
 from rodin.field.dice import dice_of
-from rodin.field.fit import next_guess
+from rodin.field.fit import at_step, next_guess
 from rodin.field.hull import hull_cells
 from rodin.field.occupancy import guess_filled
 from rodin.field.planes import bounded
@@ -181,7 +181,7 @@ class Learning:
 
     def _visit(self, people: list[Person], lr: float) -> torch.Tensor:
         """Move people's planes, and add the gradients of what is common; their mean loss."""
-        device, settings = self.ranks.device, self.settings
+        device, settings = self.ranks.device, at_step(self.settings, self.step, self.config.decoder.steps)
         scenes = [self.scenes[person.subject] for person in people]
         states = [person.state.to(device) for person in people]
         values = torch.stack([state[0] for state in states]).requires_grad_()

@@ -30,9 +30,12 @@ def test_bench_races_with_and_without_each_idea() -> None:
         "fit without early stop",
         "fit",
         "fit",
+        "look-up and its gradient",
     ]
-    assert "the reference a sum" in rows[-2]["name"]
-    together = rows.pop()
+    assert "the reference a sum" in rows[-3]["name"]
+    look_up, together = rows.pop(), rows.pop()
+    assert look_up["baseline"] == "grid_sample"
+    assert look_up["ratio"] == pytest.approx(look_up["baseline_value"] / look_up["value"])
     assert together["name"] == "fit, 2 people at once, seconds a person"
     assert together["baseline"] == "one after another"
     assert together["ratio"] == pytest.approx(together["baseline_value"] / together["value"])

@@ -10,7 +10,7 @@ from rodin.nets.bench_conv import bench_conv, concatenated
 from rodin.nets.bench_guidance import bench_guidance
 from rodin.nets.bench_unet import bench_unet, theirs
 from rodin.nets.sizes import on_meta, parameters
-from rodin.nets.timing import medians, peak_bytes
+from rodin.timing import medians, peak_bytes
 
 CPU = torch.device("cpu")
 
