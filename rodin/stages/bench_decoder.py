@@ -16,8 +16,8 @@ from rodin.field.decoder import Decoder
 from rodin.stages.bench_fit import speed_row
 from rodin.stages.decoder import Learning
 from rodin.stages.fit import fit_person
+from rodin.stages.held_out import measure, read_held_out
 from rodin.stages.shared_decoder import load_decoder, load_mean
-from rodin.stages.sweep_fits import measured
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
 from rodin.train.ranks import Ranks
@@ -56,7 +56,7 @@ def bench_decoder(
     shared, mean = load_decoder(folder, device), load_mean(folder, device)
     rows, fitting, learning, learned = [], 0.0, 0.0, 0
     for number, one in enumerate(strangers):
-        fitted = fit_person(config, views, one, shared, mean)
+        fitted, held_out = fit_person(config, views, one, shared, mean), read_held_out(config, views, one, device)
         fitting, ours, theirs = fitting + fitted.meta["seconds"], fitted.meta["psnr"], -math.inf
         for seed in range(config.seed, config.seed + 1 + config.fit.retries):
             if theirs >= ours - FAR_BEHIND:
@@ -64,7 +64,7 @@ def bench_decoder(
             began = time.perf_counter()
             planes, own = _learned(config.model_copy(update={"seed": seed}), folder, one)
             learning, learned = learning + time.perf_counter() - began, learned + 1
-            theirs = max(theirs, measured(config, views, one, planes.half(), own)[0]["psnr"])
+            theirs = max(theirs, measure(config, planes.half(), own, held_out).psnr)
         rows.append(_row(f"person {one} with the shared decoder", ours, theirs))
         progress(number + 1, len(strangers), f"{one}: {ours:.2f} dB, with a decoder of their own {theirs:.2f} dB")
     means = (statistics.mean(row[key] for row in rows) for key in ("value", "baseline_value"))

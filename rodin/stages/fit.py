@@ -17,11 +17,11 @@ import torch
 from rodin.config import Config
 from rodin.device import default_device
 from rodin.field.decoder import Decoder
-from rodin.field.fit import Diverged, fit_together, over_white, quality
+from rodin.field.fit import Diverged, fit_together
 from rodin.field.planes import resize
 from rodin.field.scene import Scene
-from rodin.metrics.ssim import ssim
 from rodin.stages.decoder import fit_settings, read_scene
+from rodin.stages.held_out import HeldOut, measure, read_held_out
 from rodin.stages.hooks import Hooks, Stopped
 from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.store.run_folder import RunFolder
@@ -35,15 +35,6 @@ class Fitted:
 
     planes: torch.Tensor
     meta: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """The pictures that are not fitted: rgba [V, H, W, 4] uint8, poses [V, 4, 4], lenses [V, 4]."""
-
-    rgba: torch.Tensor
-    poses: torch.Tensor
-    lenses: torch.Tensor
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
@@ -155,7 +146,7 @@ def _try(
     fit, target, began = config.fit, config.fit.target_psnr, time.perf_counter()
 
     def good_enough(number: int, _: int, planes: torch.Tensor) -> bool:
-        return target is not None and _measure(config, planes, decoder, people[number].held_out)[0] >= target
+        return target is not None and measure(config, planes, decoder, people[number].held_out).psnr >= target
 
     fits = fit_together(
         [person.scene for person in people],
@@ -179,7 +170,7 @@ def _try(
 
 def _judged(config: Config, person: Person, planes: torch.Tensor, steps: int, decoder: Decoder) -> Fitted | None:
     began, floor = time.perf_counter(), config.fit.floor_psnr
-    psnr, similarity = _measure(config, planes, decoder, person.held_out)
+    psnr, similarity, _ = measure(config, planes, decoder, person.held_out)
     person.seconds += time.perf_counter() - began
     if math.isfinite(psnr) and psnr >= floor:
         return Fitted(planes, {"psnr": psnr, "ssim": similarity, "seconds": person.seconds, "steps": steps})
@@ -187,23 +178,8 @@ def _judged(config: Config, person: Person, planes: torch.Tensor, steps: int, de
     return None
 
 
-def _measure(config: Config, planes: torch.Tensor, decoder: Decoder, held_out: HeldOut) -> tuple[float, float]:
-    box, samples = config.triplane.box, config.fit.samples
-    psnr, made = quality(
-        planes.float(), decoder, held_out.rgba, held_out.poses, held_out.lenses, box=box, samples=samples
-    )
-    truth = over_white(held_out.rgba.float() / 255)
-    alike = ssim(made.permute(0, 3, 1, 2), truth.permute(0, 3, 1, 2))
-    return psnr, float(alike.mean())
-
-
 def _read(config: Config, views: Shards, subject: str, device: torch.device) -> Person:
     began = time.perf_counter()
-    last = slice(views.shape("rgba")[0] - config.fit.held_out_views, None)
-    held_out = HeldOut(
-        torch.from_numpy(views.read(subject, "rgba", last)).to(device),
-        torch.from_numpy(views.read(subject, "camera_to_world")[last]),
-        torch.from_numpy(views.read(subject, "intrinsics")[last]),
-    )
+    held_out = read_held_out(config, views, subject, device)
     scene = read_scene(views, subject, config, device)
     return Person(subject, scene, held_out, time.perf_counter() - began)

@@ -13,16 +13,15 @@ import torch
 
 from rodin.config import Config
 from rodin.device import default_device
-from rodin.field.decoder import Decoder
-from rodin.field.fit import Diverged, fit_planes, quality
+from rodin.field.fit import Diverged, fit_planes
 from rodin.field.planes import resize
 from rodin.field.scene import make_scene
 from rodin.memory import forget_peak, peak_rss_mb
-from rodin.metrics.ssim import ssim
 from rodin.stages.decoder import fit_settings
+from rodin.stages.held_out import measure, read_held_out
 from rodin.stages.hooks import Hooks
 from rodin.stages.latents import seed_for
-from rodin.stages.pictures import evenly, over_white, to_bytes
+from rodin.stages.pictures import evenly, to_bytes
 from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
@@ -135,25 +134,10 @@ def fit_row(
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     spent = {"seconds": time.perf_counter() - began, "peak_megabytes": _peak_megabytes(device)}
-    row, made = measured(config, views, subject, planes, decoder)
-    return row | spent | {"megabytes": planes.numel() * planes.element_size() / 1e6}, made
-
-
-def measured(
-    config: Config, views: Shards, subject: str, planes: torch.Tensor, decoder: Decoder
-) -> tuple[dict[str, Any], np.ndarray]:
-    """How like a person their planes [3, C, R, R] look on the views that are never fitted.
-
-    Returns:
-        {subject, psnr (dB), ssim}, means over those views; they as rendered, without a hull, [V, H, W, 4] uint8.
-    """
-    last = slice(views.shape("rgba")[0] - config.fit.held_out_views, None)
-    rgba, poses, lenses = (views.read(subject, name, last) for name in ("rgba", "camera_to_world", "intrinsics"))
-    truth = (torch.from_numpy(array) for array in (rgba, poses, lenses))
-    psnr, made = quality(planes.float(), decoder, *truth, box=config.triplane.box, samples=config.fit.samples)
-    alike = float(ssim(made.permute(0, 3, 1, 2).cpu(), over_white(rgba)).mean())
+    psnr, alike, made = measure(config, planes, decoder, read_held_out(config, views, subject, device))
+    size = {"megabytes": planes.numel() * planes.element_size() / 1e6}
     opaque = torch.cat([made, torch.ones_like(made[..., :1])], -1)
-    return {"subject": subject, "psnr": psnr, "ssim": alike}, to_bytes(opaque)
+    return {"subject": subject, "psnr": psnr, "ssim": alike} | spent | size, to_bytes(opaque)
 
 
 def _begin_peak(device: torch.device) -> None:
