@@ -122,8 +122,8 @@ def fit_together(
         throws = [dice[person] for person in people]
         how = at_step(settings, step, steps)
         losses = loss_of(planes, decoder, here, torch.stack(guesses), how, throws, anchor)
-        for level, gradient in zip(levels, torch.autograd.grad(losses.sum(), levels), strict=True):
-            level.grad = gradient
+        adam.zero_grad()
+        losses.sum().backward(inputs=levels)
         adam.step()
         done = step + 1
         asked = done % ask_every == 0

@@ -14,6 +14,7 @@ import torch
 from oracles import ellipsoids
 
 from rodin.config import Config
+from rodin.field import texels
 from rodin.presets.tiny import TINY
 from rodin.stages import decoder as stage
 from rodin.stages import fit
@@ -71,6 +72,19 @@ def undisturbed(tmp_path_factory) -> RunFolder:
     folder = run_folder(tmp_path_factory.mktemp("undisturbed"))
     stage.run(config(), folder, 0, Hooks())
     return folder
+
+
+def test_many_channels_are_learned_as_if_grid_sample_looked_them_up(undisturbed: RunFolder, monkeypatch) -> None:
+    wide = {"triplane": TINY.triplane.model_copy(update={"channels": texels.FROM_CHANNELS})}
+    ends = []
+    for lowest in (texels.FROM_CHANNELS, 99):
+        monkeypatch.setattr(texels, "FROM_CHANNELS", lowest)
+        with Ranks.from_environment() as ranks:
+            learning = stage.Learning(config().model_copy(update=wide), undisturbed, ranks, only=["000000", "000001"])
+            for _ in range(12):
+                learning.take_step()
+        ends.append(learning.planes(torch.stack([person.state[0] for person in learning.people])).detach())
+    torch.testing.assert_close(*ends, atol=2e-2, rtol=0)
 
 
 def test_the_decoder_is_published_with_its_curve(undisturbed: RunFolder) -> None:

@@ -6,9 +6,10 @@ import pytest
 import torch
 from oracles import ellipsoids
 
+from rodin.field import texels
 from rodin.field.decoder import Decoder
 from rodin.field.dice import dice_of
-from rodin.field.fit import Diverged, at_step, fit_planes, next_guess, quality
+from rodin.field.fit import Diverged, at_step, fit_planes, fit_together, next_guess, quality
 from rodin.field.occupancy import guess_filled
 from rodin.field.planes import look_up
 from rodin.field.scene import Scene, make_scene
@@ -35,6 +36,20 @@ def taught() -> tuple[Scene, Decoder, torch.Tensor, tuple[torch.Tensor, ...]]:
     other = make_scene(rgba[:11], poses[:11], lenses[:11], box=1.0, hull_resolution=32)
     held_out = tuple(torch.from_numpy(array[11:]) for array in (rgba, poses, lenses))
     return other, decoder.eval().requires_grad_(False), planes.detach(), held_out
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_many_channels_are_fitted_as_if_grid_sample_looked_them_up(taught, monkeypatch, leaves: bool) -> None:
+    """Whole texels lie together in memory then, and the optimiser must step through them in that order."""
+    torch.manual_seed(0)
+    scenes, decoder = [taught[0]] * 2, Decoder(texels.FROM_CHANNELS, 16).requires_grad_(False)
+    start, given = 0.1 * torch.randn(3, texels.FROM_CHANNELS, 16, 16), {"steps": 24, "lr": 2e-2, "seeds": [0, 1]}
+    given |= {"ask_every": 4, "stop": lambda person, done, _: leaves and person == 0 and done == 8}
+    ours = fit_together(scenes, decoder, start, SETTINGS, **given)
+    monkeypatch.setattr(texels, "FROM_CHANNELS", 99)
+    for one, other in zip(ours, fit_together(scenes, decoder, start, SETTINGS, **given), strict=True):
+        torch.testing.assert_close(one.planes, other.planes, atol=5e-3, rtol=0)
+        assert (one.planes - start).abs().max() > 0.1
 
 
 def test_a_fit_reaches_its_quality_on_views_not_fitted_without_the_hull(taught) -> None:
