@@ -22,7 +22,7 @@ from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.store.run_folder import RunFolder
 from rodin.store.shard import Shards
 
-LRS = (2.0, 4.0, 8.0)
+LRS = (1.0, 2.0, 4.0, 8.0)
 SPARSE = 1e-2
 FILE = "fit.jsonl"
 
