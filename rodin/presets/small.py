@@ -43,5 +43,5 @@ SMALL = Config(
     prior=Prior(layers=6, width=256, training=Training(batch=96, steps=20_000, lr=1e-4, ema=0.999)),
     sample=Sample(unconditional=32, resolution=128, mesh_resolution=128),
     evaluate=Evaluate(subjects=50, views=60),
-    sweeps=Sweeps(plane_resolutions=(32, 64, 96, 128, 192), view_counts=(5, 10, 20, 40, 56)),
+    sweeps=Sweeps(plane_resolutions=(8, 16, 32, 64, 128), view_counts=(5, 10, 20, 40, 56)),
 )

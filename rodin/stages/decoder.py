@@ -38,6 +38,7 @@ from rodin.train.ranks import Ranks
 
 SHOWN = 50
 CHECKPOINTS = 10
+LAYOUT = 2  # of people's values; 1 held each channel's texels together
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
@@ -257,7 +258,9 @@ class Learning:
     def _keep(self, name: str) -> None:
         parts = sorted(path.name for path in (self._states / name).glob("rank-*.pt"))[: self.ranks.world]
         files = manifest.describe_files(self._states, [f"{name}/{part}" for part in parts])
-        manifest.publish(self._states / "last.json", {"step": self.step, "curve": self.curve, "files": files})
+        manifest.publish(
+            self._states / "last.json", {"layout": LAYOUT, "step": self.step, "curve": self.curve, "files": files}
+        )
         for old in self._states.glob("step-*"):
             if old.name != name:
                 shutil.rmtree(old, ignore_errors=True)
@@ -269,6 +272,11 @@ class Learning:
         if problems := manifest.check_files(last):
             raise ValueError(f"{problems[0].split(';')[0]}; delete {self._states} to learn the decoder from the start")
         saved, mine = manifest.read(last), {one.subject: one for one in self.people}
+        if saved.get("layout") != LAYOUT:
+            raise ValueError(
+                f"{last}: got the state of layout {saved.get('layout', 1)}, wanted {LAYOUT}: the code has changed; "
+                f"delete {self._states} to learn the decoder from the start"
+            )
         for name in sorted(saved["files"]):
             content = checkpoint.read(self._states / name)
             if "decoder" in content:

@@ -114,6 +114,16 @@ def test_stopped_and_run_again_gives_the_same_bits(undisturbed: RunFolder, tmp_p
         assert torch.equal(ours["decoder"][name], value), name
 
 
+def test_the_state_of_older_code_is_refused_not_misread(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    with pytest.raises(Stopped):
+        stage.run(config(), folder, 0, asked_after(4))
+    last = folder.stage("decoder") / "state" / "last.json"
+    manifest.publish(last, {name: value for name, value in manifest.read(last).items() if name != "layout"})
+    with pytest.raises(ValueError, match="got the state of layout 1, wanted 2.*delete"):
+        stage.run(config(), folder, 0, Hooks())
+
+
 def test_paged_to_disk_gives_the_same_bits(undisturbed: RunFolder, tmp_path: Path) -> None:
     folder, little = run_folder(tmp_path), config()
     little = little.model_copy(update={"decoder": little.decoder.model_copy(update={"memory_gb": 1e-6})})
