@@ -186,7 +186,8 @@ class Learning:
         scenes = [self.scenes[person.subject] for person in people]
         states = [person.state.to(device) for person in people]
         values = torch.stack([state[0] for state in states]).requires_grad_()
-        planes, guesses = self.planes(values), []
+        shared = total(self.shared)
+        planes, guesses = self.planes(values, shared), []
         for person, scene, own in zip(people, scenes, planes.detach(), strict=True):
             guess = guess_filled(scene.hull) if person.guess is None else person.guess
             person.guess = next_guess(guess, own, self.decoder, scene, settings, person.visits)
@@ -194,7 +195,7 @@ class Learning:
             guesses.append(person.guess)
         seeds = [seed_for(self.config.seed, f"decoder {person.subject}", self.step) for person in people]
         dice = [dice_of(seed, device) for seed in seeds]
-        anchor = total(self.shared).detach()[0]
+        anchor = shared.detach()[0]
         loss = step_loss(planes, self.decoder, scenes, torch.stack(guesses), settings, dice, anchor).mean()
         loss.backward()
         for person, state, gradient in zip(people, states, cast(torch.Tensor, values.grad), strict=True):
@@ -208,9 +209,9 @@ class Learning:
         places = self.order[range(self.step * count, (self.step + 1) * count)]
         return [self.people[place] for place in dict.fromkeys(places.tolist())]
 
-    def planes(self, values: torch.Tensor) -> torch.Tensor:
-        """The planes [N, 3, C, R, R] in [-1, 1] of people with these values [N, length]."""
-        return bounded(total(self.shared) + total(levels_of(values, self.shape)))
+    def planes(self, values: torch.Tensor, shared: torch.Tensor | None = None) -> torch.Tensor:
+        """The planes [N, 3, C, R, R] in [-1, 1] of people with values [N, length]; `shared`: its sum, if known."""
+        return bounded((total(self.shared) if shared is None else shared) + total(levels_of(values, self.shape)))
 
     def save(self) -> None:
         """Save all ranks' state; it counts once rank 0 has published the list of its parts."""
@@ -232,9 +233,9 @@ class Learning:
     def publish(self) -> None:
         """Write decoder.pt, the loss curve and the manifest; the saved state is then of no more use."""
         with torch.no_grad():
-            mean = torch.zeros(self.shape, device=self.ranks.device)
+            mean, shared = torch.zeros(self.shape, device=self.ranks.device), total(self.shared)
             for one in self.people:
-                mean += self.planes(one.state[:1].to(self.ranks.device))[0]
+                mean += self.planes(one.state[:1].to(self.ranks.device), shared)[0]
         count = torch.tensor(float(len(self.people)), device=self.ranks.device)
         self.ranks.sum_([mean, count])
 
