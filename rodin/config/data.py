@@ -23,7 +23,7 @@ class Data(Section):
     resolution: Annotated[int, Field(ge=16)] = 256
     """height and width of a picture in pixels (R23: 256)"""
     samples: Positive = 32
-    """Cycles samples a pixel (ours)"""
+    """Cycles samples a pixel; 8 are 38.8 dB from a picture of 512, 16 are 42, 32 are 45, denoised, 256² (ours)"""
     denoise: bool = True
     """clean the pictures with Open Image Denoise (ours)"""
     camera_radius: Real = 4.0
