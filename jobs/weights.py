@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from jobs.work import Run
+from jobs.graph.work import Run
 from rodin.store.atomic import make_folder, publishing
 from rodin.store.weights import CLIP_FILE, LPIPS_FILE, weights_folder
 

@@ -14,7 +14,7 @@ import torch
 
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
-from rodin.field.dice import uniform
+from rodin.field.generators import uniform
 from rodin.field.occupancy import guess_density, visible
 from rodin.field.planes import look_up_each
 from rodin.shapes import check_shape

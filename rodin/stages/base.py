@@ -9,26 +9,18 @@ import torch
 
 from rodin.config import Config
 from rodin.config.networks import base_settings
+from rodin.data.normalisers import plane_normaliser
+from rodin.data.rows import Rows, check_planes, chosen, decoder_digest, noising, schedule_of, training_people
+from rodin.hooks import Hooks
 from rodin.nets.base import BaseUNet
 from rodin.nets.blocks import Attention, ResBlock
-from rodin.stages.hooks import Hooks
 from rodin.stages.preview import PEOPLE, preview
 from rodin.stages.training import Place, Subject, plan_of, run_training
-from rodin.stages.training_data import (
-    Rows,
-    check_planes,
-    chosen,
-    decoder_digest,
-    noising,
-    plane_normaliser,
-    schedule_of,
-    training_people,
-)
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards
+from rodin.store.shards.reader import Shards
+from rodin.train.data.draws import Draws
 from rodin.train.denoising import denoising_loss
-from rodin.train.draws import Draws
-from rodin.train.ranks import Ranks
+from rodin.train.parallel.ranks import Ranks
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:

@@ -10,19 +10,19 @@ import torch
 import torch.nn.functional as F
 
 from rodin.config import Config, SmallClip
+from rodin.data.pictures import over_white
+from rodin.data.rows import Rows, chosen, training_people
+from rodin.hooks import Hooks
 from rodin.nets.clip import Clip
 from rodin.stages.embed import captions_of
-from rodin.stages.hooks import Hooks
-from rodin.stages.pictures import over_white
 from rodin.stages.training import Place, Subject, run_training
-from rodin.stages.training_data import Rows, chosen, training_people
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards
-from rodin.train.draws import Draws, seed_for
+from rodin.store.shards.reader import Shards
+from rodin.train.data.draws import Draws, seed_for
 from rodin.train.loop import Trained
+from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
-from rodin.train.ranks import Ranks
 
 LARGEST_SCALE = math.log(100.0)  # of the logits, as CLIP was trained
 MEASURED_PEOPLE = 200

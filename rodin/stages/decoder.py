@@ -16,25 +16,25 @@ from typing import Any, cast
 import torch
 
 from rodin.config import Config
+from rodin.data.shared_decoder import FILE
 from rodin.field.decoder import Decoder
-from rodin.field.dice import dice_of
-from rodin.field.fit import at_step, next_guess
+from rodin.field.generators import dice_of
 from rodin.field.hull import hull_cells
 from rodin.field.occupancy import guess_filled
 from rodin.field.planes import bounded
-from rodin.field.pyramid import level_shapes, levels_of, total, zero_levels
-from rodin.field.scene import Scene, make_scene
-from rodin.field.step import Losses, Settings, step_loss
-from rodin.stages.hooks import Hooks, Stopped
-from rodin.stages.pages import BETAS, EPS, Scenes, adam_, vectors
-from rodin.stages.shared_decoder import FILE
+from rodin.fitting.fit import at_step, next_guess
+from rodin.fitting.paging import BETAS, EPS, Scenes, adam_, vectors
+from rodin.fitting.pyramid import level_shapes, levels_of, total, zero_levels
+from rodin.fitting.scene import Scene, make_scene
+from rodin.fitting.step import Losses, Settings, step_loss
+from rodin.hooks import Hooks, Stopped
 from rodin.store import manifest, results
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards
-from rodin.train import checkpoint
-from rodin.train.draws import generator, seed_for
-from rodin.train.order import Order
-from rodin.train.ranks import Ranks
+from rodin.store.shards.reader import Shards
+from rodin.train.data.draws import generator, seed_for
+from rodin.train.data.order import Order
+from rodin.train.parallel.ranks import Ranks
+from rodin.train.state import checkpoint
 
 SHOWN = 50
 CHECKPOINTS = 10

@@ -12,15 +12,16 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.data.pictures import over_white
+from rodin.generate.models import load_clip
+from rodin.hooks import Hooks, Stopped
 from rodin.nets.clip import Clip
-from rodin.stages.hooks import Hooks, Stopped
-from rodin.stages.models import load_clip
-from rodin.stages.pictures import over_white
-from rodin.stages.together import together
+from rodin.stages.collective import together
 from rodin.store import manifest
 from rodin.store.mpi import world
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards, ShardWriter
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.writer import ShardWriter
 
 PICTURES_AT_ONCE = 96
 

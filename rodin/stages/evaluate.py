@@ -14,20 +14,20 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.data.normalisers import mean_person
+from rodin.data.pictures import over_white
+from rodin.evaluation import prompts
+from rodin.evaluation.reconstruction import Baselines, measure_shard, measured_people
+from rodin.generate.cascade import Avatars
+from rodin.hooks import Hooks, Stopped
 from rodin.metrics.frechet import frechet
 from rodin.metrics.neighbours import neighbours
-from rodin.stages import prompts
-from rodin.stages.generate import Avatars
-from rodin.stages.hooks import Hooks, Stopped
-from rodin.stages.index import mean_person
-from rodin.stages.pictures import over_white
-from rodin.stages.reconstruction import Baselines, measure_shard, measured_people
-from rodin.stages.together import together
+from rodin.stages.collective import together
 from rodin.store import manifest
 from rodin.store.mpi import world
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards
+from rodin.store.shards.reader import Shards
 
 Row = dict[str, Any]
 

@@ -15,18 +15,19 @@ from typing import Any
 import torch
 
 from rodin.config import Config
+from rodin.data.shared_decoder import load_decoder, load_mean
 from rodin.device import default_device
+from rodin.evaluation.held_out import HeldOut, measure, read_held_out
 from rodin.field.decoder import Decoder
-from rodin.field.fit import Diverged, fit_together
 from rodin.field.planes import resize
-from rodin.field.scene import Scene
+from rodin.fitting.fit import Diverged, fit_together
+from rodin.fitting.scene import Scene
+from rodin.hooks import Hooks, Stopped
 from rodin.stages.decoder import fit_settings, read_scene
-from rodin.stages.held_out import HeldOut, measure, read_held_out
-from rodin.stages.hooks import Hooks, Stopped
-from rodin.stages.shared_decoder import load_decoder, load_mean
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards, ShardWriter
-from rodin.train.draws import seed_for
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.writer import ShardWriter
+from rodin.train.data.draws import seed_for
 
 
 @dataclass(frozen=True)

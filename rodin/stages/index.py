@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 
 from rodin.config import Config
-from rodin.stages.hooks import Hooks, Stopped
-from rodin.stages.together import together
+from rodin.data.normalisers import MEANS
+from rodin.hooks import Hooks, Stopped
+from rodin.stages.collective import together
 from rodin.store import manifest, results
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import StoreError
 from rodin.store.mpi import world
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards
+from rodin.store.shards.reader import Shards
 
 FIELDS = {"planes": "", "base": "base_"}
-MEANS = "means.npz"
 Sums = dict[str, np.ndarray]
 
 
@@ -177,22 +177,6 @@ def publish(folder: RunFolder, reports: list[ShardReport], sums: Sums) -> None:
     publish_bytes(folder.stage("index") / MEANS, file.getvalue())
     content["files"] = manifest.describe_files(folder.stage("index"), [MEANS])
     manifest.publish(folder.manifest("index", 0), content)
-
-
-def mean_person(folder: RunFolder, field: str = "planes") -> np.ndarray:
-    """The mean of all training people's planes, [3, C, R, R] float32.
-
-    Args:
-        folder: the run.
-        field: "planes" or "base".
-
-    Raises:
-        StoreError: the index is not made yet, or damaged.
-    """
-    if problems := manifest.check_files(folder.manifest("index")):
-        raise StoreError(problems[0])
-    with np.load(folder.stage("index") / MEANS, allow_pickle=False) as means:
-        return means[field]
 
 
 def around(whole: Moments, mean: np.ndarray) -> np.ndarray:

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from rodin.config import Config, Diffusion
+from rodin.data.pictures import over_white, to_bytes
+from rodin.data.shared_decoder import load_decoder
 from rodin.field.render import render_image
-from rodin.stages.generate import draw
-from rodin.stages.latents import seed_for
-from rodin.stages.pictures import over_white, to_bytes
-from rodin.stages.shared_decoder import load_decoder
-from rodin.stages.solid import front
+from rodin.generate.cascade import draw
+from rodin.generate.latents import seed_for
+from rodin.generate.mesh import front
 from rodin.store.run_folder import RunFolder
-from rodin.train.normaliser import Normaliser
+from rodin.train.data.normaliser import Normaliser
 
 PEOPLE, STEPS, SIDE = 4, 10, 128
 

@@ -8,17 +8,17 @@ import torch
 
 from rodin.config import Config
 from rodin.config.networks import refine_settings
+from rodin.data.pictures import over_white
+from rodin.data.rows import Rows, chosen, training_people
+from rodin.data.shared_decoder import load_decoder
 from rodin.field.render import render_image
+from rodin.hooks import Hooks
 from rodin.nets.refine import Refiner
-from rodin.stages.hooks import Hooks
-from rodin.stages.pictures import over_white
-from rodin.stages.shared_decoder import load_decoder
 from rodin.stages.training import Place, Subject, plan_of, run_training
-from rodin.stages.training_data import Rows, chosen, training_people
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards
-from rodin.train.draws import Draws
-from rodin.train.ranks import Ranks
+from rodin.store.shards.reader import Shards
+from rodin.train.data.draws import Draws
+from rodin.train.parallel.ranks import Ranks
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:

@@ -22,9 +22,9 @@ import numpy as np
 
 from rodin.config import Config
 from rodin.field import cameras
-from rodin.stages.hooks import Hooks, Stopped
+from rodin.hooks import Hooks, Stopped
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import ShardWriter
+from rodin.store.shards.writer import ShardWriter
 
 QUIT_SECONDS = 10.0
 LAST_LINES = 4

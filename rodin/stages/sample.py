@@ -14,16 +14,17 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.evaluation.prompts import Prompt, prompts_of
 from rodin.field.mesh import shade, write_glb
-from rodin.stages.generate import Avatars
-from rodin.stages.hooks import Hooks, Stopped
-from rodin.stages.latents import interpolate, seed_for
-from rodin.stages.prompts import Prompt, prompts_of
-from rodin.stages.solid import front, solid
+from rodin.generate.cascade import Avatars
+from rodin.generate.latents import interpolate, seed_for
+from rodin.generate.mesh import front, solid
+from rodin.hooks import Hooks, Stopped
 from rodin.store import manifest
 from rodin.store.atomic import publishing
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards, ShardWriter
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.writer import ShardWriter
 
 FROM_NOTHING, FROM_TEXT = 1, 2
 

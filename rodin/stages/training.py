@@ -13,18 +13,18 @@ from PIL import Image
 from torch import nn
 
 from rodin.config import Training
-from rodin.stages.hooks import Hooks, Stopped
+from rodin.hooks import Hooks, Stopped
 from rodin.store import manifest
 from rodin.store.atomic import publishing
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
-from rodin.train import checkpoint
-from rodin.train.draws import seed_for
+from rodin.train.data.draws import seed_for
+from rodin.train.data.normaliser import Normaliser
 from rodin.train.journal import Journal
 from rodin.train.loop import Load, LossOf, Trained, Watcher, train
-from rodin.train.normaliser import Normaliser
+from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
-from rodin.train.ranks import Ranks
+from rodin.train.state import checkpoint
 
 
 @dataclass(frozen=True)

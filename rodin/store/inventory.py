@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from rodin.store import manifest, schema
-from rodin.store.catalogue import manifest_paths
-from rodin.store.reader import Shards
+from rodin.store import manifest
 from rodin.store.repair import stage_folders
 from rodin.store.run_folder import RunFolder
+from rodin.store.shards import schema
+from rodin.store.shards.catalogue import manifest_paths
+from rodin.store.shards.reader import Shards
 
 
 def inventory(run: RunFolder) -> list[dict[str, Any]]:

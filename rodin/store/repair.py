@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from rodin.store import attempt as attempts
-from rodin.store import manifest, schema
+from rodin.store import manifest
 from rodin.store.atomic import fsync_folder
-from rodin.store.catalogue import manifest_paths
-from rodin.store.checking import check_shard, to_make_again
 from rodin.store.errors import OtherVersion, StoreError, disk_error
 from rodin.store.run_folder import RunFolder
+from rodin.store.shards import attempt as attempts
+from rodin.store.shards import schema
+from rodin.store.shards.catalogue import manifest_paths
+from rodin.store.shards.checking import check_shard, to_make_again
 
 NO_STAGES = ("jobs", "code", "results", "tables", "figures")
 Progress = Callable[[int, int, str], None]

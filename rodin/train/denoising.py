@@ -8,7 +8,7 @@ import torch
 
 from rodin.diffusion.losses import diffusion_loss
 from rodin.diffusion.schedule import Schedule
-from rodin.train.draws import Draws
+from rodin.train.data.draws import Draws
 
 
 def denoising_loss(

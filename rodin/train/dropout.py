@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from rodin.train.draws import Draws
+from rodin.train.data.draws import Draws
 
 
 class SampleDropout(nn.Module):

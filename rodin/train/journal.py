@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rodin.train.state import Row
+from rodin.train.state.training_state import Row
 
 
 class Journal:

@@ -18,20 +18,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from rodin.train import checkpoint, utilisation
-from rodin.train.ahead import Ahead
-from rodin.train.draws import Draws
+from rodin.train import utilisation
+from rodin.train.data.draws import Draws
+from rodin.train.data.order import Order, share
+from rodin.train.data.prefetch import Ahead
 from rodin.train.dropout import SampleDropout, by_sample
-from rodin.train.flat import Flat
-from rodin.train.order import Order, share
+from rodin.train.parallel.flat import Flat
+from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
-from rodin.train.ranks import Ranks
 from rodin.train.recompute import recompute
-from rodin.train.saver import Saver
-from rodin.train.state import Row, State
+from rodin.train.state import checkpoint
+from rodin.train.state.saver import Saver
+from rodin.train.state.training_state import Row, State
 
 if TYPE_CHECKING:
-    from rodin.train.sharded import Sharded
+    from rodin.train.parallel.sharded import Sharded
 
 Batch = dict[str, Any]
 Load = Callable[[np.ndarray, Draws], Batch]
@@ -190,7 +191,7 @@ def _laid_out(network: nn.Module, blocks: Sequence[nn.Module], plan: Plan, ranks
     notes = FAULTS + ranks.world
     if not plan.sharded or ranks.world == 1:
         return Flat(network, ranks, notes)
-    from rodin.train.sharded import Sharded  # here, as FSDP takes half a second to import
+    from rodin.train.parallel.sharded import Sharded  # here, as FSDP takes half a second to import
 
     return Sharded(network, ranks, notes, blocks)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from oracles import finished_rows, finished_stores
 
-from analysis.all import write_all
+from analysis.report.everything import write_all
 from rodin.store.run_folder import RunFolder
 
 

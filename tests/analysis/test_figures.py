@@ -8,12 +8,12 @@ import pytest
 from oracles import finished_stores
 from PIL import Image
 
-from analysis.crops import crops
-from analysis.curves import smoothed
-from analysis.figures import FIGURES, figure
-from analysis.gather import gather
-from analysis.pictures import TAG, Line, Tile, contact_sheet, over_white, wrapped
-from analysis.sheets import spaced, swatch
+from analysis.figures.contact_sheet import TAG, Line, Tile, contact_sheet, over_white, wrapped
+from analysis.figures.crops import crops
+from analysis.figures.curves import smoothed
+from analysis.figures.figures import FIGURES, figure
+from analysis.figures.sheets import spaced, swatch
+from analysis.report.gather import gather
 
 
 @pytest.mark.parametrize("name", list(FIGURES))
@@ -65,7 +65,7 @@ def test_pictures_stand_where_they_should():
 
 def test_crops_show_the_unseen_view_nearest_the_front(full_run: Path, monkeypatch: pytest.MonkeyPatch):
     seen = []
-    monkeypatch.setattr("analysis.crops.contact_sheet", seen.extend)
+    monkeypatch.setattr("analysis.figures.crops.contact_sheet", seen.extend)
     crops(full_run, "sweep-resolution")
     assert [line.heading for line in seen] == [f"Person 00000{n}, a view that was not fitted" for n in range(2)]
     assert [tile.words[0] for tile in seen[1].tiles] == ["truth", "16: 19.0 dB", "32: 20.0 dB", "64: 22.0 dB"]

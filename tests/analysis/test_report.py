@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from analysis.all import write_all
-from analysis.figures import FIGURES
-from analysis.gather import gather
-from analysis.provenance import command, fresh_command
-from analysis.report import write_report
-from analysis.tables import TABLES
+from analysis.figures.figures import FIGURES
+from analysis.report.everything import write_all
+from analysis.report.gather import gather
+from analysis.report.report import write_report
+from analysis.results.provenance import command, fresh_command
+from analysis.tables.tables import TABLES
 from rodin.presets import preset
 from rodin.presets.toml import to_toml
 
@@ -142,7 +142,7 @@ def test_analysis_needs_no_torch():
     code = (
         "import sys, importlib, pkgutil, analysis\n"
         "for module in pkgutil.iter_modules(analysis.__path__): importlib.import_module('analysis.' + module.name)\n"
-        "assert 'analysis.report' in sys.modules\n"
+        "assert 'analysis.report.report' in sys.modules\n"
         "heavy = {'torch', 'mpi4py', 'submitit', 'bpy'} & {name.split('.')[0] for name in sys.modules}\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )

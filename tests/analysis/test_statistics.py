@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from analysis.statistics import mean_interval, rate_interval, shuffled_hit_rate
+from analysis.results.statistics import mean_interval, rate_interval, shuffled_hit_rate
 
 
 def test_mean_interval_by_hand():

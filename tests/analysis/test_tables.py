@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from analysis.convolution import verdict
-from analysis.paper import DASH
-from analysis.tables import TABLES, render_table, table, write_table
+from analysis.results.paper import DASH
+from analysis.tables.convolution import verdict
+from analysis.tables.tables import TABLES, render_table, table, write_table
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from rodin.field import cameras
+from rodin.hooks import Hooks, Stopped
 from rodin.presets.tiny import TINY
 from rodin.stages import render
-from rodin.stages.hooks import Hooks, Stopped
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards
+from rodin.store.shards.reader import Shards
 
 ROOT = Path(__file__).parents[2]
 LACKING = [name for name in ("bpy", "anny") if importlib.util.find_spec(name) is None]

@@ -6,10 +6,10 @@ import torch
 from oracles import ellipsoids
 
 from rodin.field import cameras
-from rodin.field.dice import dice_of
+from rodin.field.generators import dice_of
 from rodin.field.hull import carve, hull_cells
 from rodin.field.occupancy import cell_centres, cell_index, dilate
-from rodin.field.scene import Rays, Scene, draw_rays, make_scene, rays_at
+from rodin.fitting.scene import Rays, Scene, draw_rays, make_scene, rays_at
 
 
 def scene(resolution: int = 24) -> Scene:

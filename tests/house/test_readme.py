@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from jobs.cli import app
+from jobs.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "slurm").rglob("*.md"))]

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 from oracles.obedient import ROOT, Rodin
 
-from jobs.cli import app, status_of
+from jobs.cli.app import app, status_of
 
 COMMANDS = [
     *("run", "plan", "sweep", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
@@ -140,7 +140,9 @@ def test_every_command_is_listed_above():
 
 
 def test_the_command_line_loads_no_torch_and_starts_at_once():
-    code = "import sys, jobs.cli; print([m for m in ('torch', 'submitit', 'h5py', 'matplotlib') if m in sys.modules])"
+    code = (
+        "import sys, jobs.cli.app; print([m for m in ('torch', 'submitit', 'h5py', 'matplotlib') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -14,8 +14,8 @@ import pytest
 from oracles.shards import ids, publish
 
 from jobs import weights
-from jobs.cli import status_of
-from jobs.record import write_config
+from jobs.cli.app import status_of
+from jobs.run.record import write_config
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
 

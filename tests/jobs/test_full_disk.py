@@ -12,7 +12,7 @@ from oracles.obedient import ROOT
 from rodin.presets import preset
 from rodin.store import manifest
 from rodin.store.run_folder import RunFolder
-from rodin.train import checkpoint
+from rodin.train.state import checkpoint
 
 COMMAND = ["run", "tiny", "--run", "r", "--stages", "latent", "--set", "data.subjects=6", "--set", "latent.hidden=64"]
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.graph import NAMES, ask_of, chosen, graph
-from jobs.plan import plan_rows
+from jobs.graph.graph import NAMES, ask_of, chosen, graph
+from jobs.graph.stage import training_ranks, whole_minutes
+from jobs.graph.work import Run, deal, element_count
+from jobs.plan.plan import plan_rows
 from jobs.site import Site, load_site
-from jobs.stage import training_ranks, whole_minutes
 from jobs.weights import check_weights
-from jobs.work import Run, deal, element_count
 from rodin.config import Config
 from rodin.presets import PRESETS, preset
 from rodin.store.run_folder import RunFolder

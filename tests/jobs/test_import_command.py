@@ -8,9 +8,9 @@ import pytest
 from oracles import captured, ellipsoids
 from PIL import Image
 
-from analysis.check_import import ABOVE, BESIDE, BOX, HULL, PICTURE_SIDE, Checked, draw, flat_hull, silhouette
-from jobs.cli import status_of
-from rodin.store.shard import Shards
+from analysis.figures.capture_check import ABOVE, BESIDE, BOX, HULL, PICTURE_SIDE, Checked, draw, flat_hull, silhouette
+from jobs.cli.app import status_of
+from rodin.store.shards.reader import Shards
 
 SETTINGS = [f"data.{name}" for name in ("subjects=1", "held_out=0", "views=6", "reference_views=2", "resolution=48")]
 SETTINGS += ["fit.held_out_views=1", "sweeps.view_counts=[2,4]", "evaluate.views=6"]

@@ -225,7 +225,7 @@ def test_code_of_a_run_stays_its_own(rodin: Rodin, tmp_path: Path):
 
 def test_stage_by_hand(rodin: Rodin):
     rodin("run", "tiny", "--stages", "render")
-    command = [sys.executable, "-m", "jobs.worker", "runs/tiny", "clip"]
+    command = [sys.executable, "-m", "jobs.launch.worker", "runs/tiny", "clip"]
     done = subprocess.run(command, cwd=rodin.cwd, env=rodin.env(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (rodin.cwd / "runs" / "tiny" / "clip" / "00000.json").is_file()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.networks import network_rows, networks_text
+from jobs.plan.networks import network_rows, networks_text
 from rodin.presets import preset
 
 

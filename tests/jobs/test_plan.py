@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from jobs import progress
-from jobs.cli_run import plan
-from jobs.graph import chosen, graph
-from jobs.hardware import hardware
-from jobs.plan import plan_rows, plan_text
-from jobs.progress import Meter
-from jobs.rates import Rate, read_rates
-from jobs.record import write_config
+from jobs.cli.run import plan
+from jobs.graph.graph import chosen, graph
+from jobs.graph.work import Run
+from jobs.plan.plan import plan_rows, plan_text
+from jobs.plan.rates import Rate, read_rates
+from jobs.run import progress
+from jobs.run.hardware import hardware
+from jobs.run.progress import Meter
+from jobs.run.record import write_config
 from jobs.site import Site
-from jobs.work import Run
 from rodin.config import Config
 from rodin.presets import preset
 from rodin.store import results

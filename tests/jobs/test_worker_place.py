@@ -8,8 +8,8 @@ import pytest
 from oracles.made_up_run import make_latents
 from oracles.obedient import ROOT
 
-from jobs.record import write_config
-from jobs.worker import RANKED, place_of_environment
+from jobs.launch.worker import RANKED, place_of_environment
+from jobs.run.record import write_config
 from rodin.presets import preset
 from rodin.store import manifest
 from rodin.store.run_folder import RunFolder
@@ -61,7 +61,7 @@ def test_torchrun_trains_on_two_ranks(tmp_path):
     write_config(run, config)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*command, "-m", "jobs.worker", str(run.path), "latent"],
+        [*command, "-m", "jobs.launch.worker", str(run.path), "latent"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

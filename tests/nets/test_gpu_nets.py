@@ -4,9 +4,9 @@ import pytest
 import torch
 from oracles.aware_conv import naive
 
+from rodin.bench.conv import bench_conv
+from rodin.bench.unet import bench_unet
 from rodin.nets.aware import AwareConv
-from rodin.nets.bench_conv import bench_conv
-from rodin.nets.bench_unet import bench_unet
 from rodin.nets.blocks import to_picture, to_planes
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]

@@ -7,7 +7,7 @@ from rodin.avatars.person import HAIR_COLOURS, SHIRT_COLOURS
 from rodin.config import Config
 from rodin.field import cameras
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import ShardWriter
+from rodin.store.shards.writer import ShardWriter
 
 HAIR, SHIRT = ("red", "blond", "blue"), ("green", "white", "purple")
 

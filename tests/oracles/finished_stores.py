@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from rodin.presets import preset
 from rodin.presets.toml import to_toml
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import ShardWriter
+from rodin.store.shards.writer import ShardWriter
 
 HAIR = {"red": "#b03a2e", "black": "#222222", "blond": "#d9b36c", "brown": "#6e4a2f"}
 PEOPLE, HELD_OUT, VIEWS, SIZE = 12, 3, 6, 48

@@ -15,8 +15,8 @@ import torch
 import torch._dynamo  # what the first optimiser would import, in every task anew
 
 from rodin.config import Config
+from rodin.hooks import Hooks
 from rodin.stages import fit
-from rodin.stages.hooks import Hooks
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 

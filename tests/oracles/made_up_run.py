@@ -9,7 +9,8 @@ from rodin.config import Config
 from rodin.field import cameras
 from rodin.stages import index
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards, ShardWriter
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.writer import ShardWriter
 
 COLOURS = {
     "red": (200, 30, 30),

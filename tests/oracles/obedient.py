@@ -38,7 +38,7 @@ NAMES = [
 
 FAKE = """
 import json, os, signal, socket, time
-from rodin.stages.hooks import Stopped
+from rodin.hooks import Stopped
 from rodin.store import manifest
 from rodin.store.mpi import world
 

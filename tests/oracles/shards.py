@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rodin.store.shard import ShardWriter
+from rodin.store.shards.writer import ShardWriter
 
 SHAPES = {"planes": (3, 4, 8, 8), "base": (3, 4, 4, 4)}
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards
+from rodin.store.shards.reader import Shards
 
 STAGES = (
     "render",

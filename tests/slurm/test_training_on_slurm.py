@@ -19,7 +19,7 @@ from oracles.obedient import ROOT, Rodin
 from rodin.presets import preset
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
-from rodin.train import checkpoint
+from rodin.train.state import checkpoint
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(400)]
 OVERRIDES = ["data.subjects=6", "base.training.steps=800", "base.training.checkpoint_every=300"]

@@ -9,10 +9,10 @@ from oracles.coloured_people import make_views
 from oracles.made_up_run import make_planes
 from oracles.small_run import CONFIG
 
+from rodin.generate.cascade import Avatars
+from rodin.hooks import Hooks
 from rodin.presets.toml import to_toml
 from rodin.stages import sample
-from rodin.stages.generate import Avatars
-from rodin.stages.hooks import Hooks
 from rodin.store.run_folder import RunFolder
 
 

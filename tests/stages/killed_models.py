@@ -16,9 +16,9 @@ import torch
 from oracles.forked_ranks import fork_ranks
 from oracles.made_up_run import make_latents, make_planes
 
-from jobs.worker import StopFlag
+from jobs.launch.worker import StopFlag
+from rodin.hooks import Hooks, Stopped
 from rodin.presets import preset
-from rodin.stages.hooks import Hooks, Stopped
 from rodin.store.run_folder import RunFolder
 
 STOPPED = 3

@@ -7,17 +7,19 @@ import pytest
 import torch
 from oracles.small_run import CONFIG, PEOPLE
 
-from rodin.field.fit import Diverged
-from rodin.stages import bench_decoder as bench_decoder_module
-from rodin.stages import bench_fit as bench_fit_module
-from rodin.stages import sweep_fits, sweep_resolution, sweep_views
-from rodin.stages.bench_decoder import bench_decoder
-from rodin.stages.held_out import Likeness
-from rodin.stages.hooks import Hooks
-from rodin.stages.pictures import evenly, over_white
+from rodin.bench import decoder as bench_decoder_module
+from rodin.bench import fit_run as bench_fit_module
+from rodin.bench.decoder import bench_decoder
+from rodin.data.pictures import evenly, over_white
+from rodin.evaluation.held_out import Likeness
+from rodin.fitting.fit import Diverged
+from rodin.hooks import Hooks
+from rodin.stages.sweeps import fits as sweep_fits
+from rodin.stages.sweeps import resolution as sweep_resolution
+from rodin.stages.sweeps import views as sweep_views
 from rodin.store import manifest
 from rodin.store.results import read_rows
-from rodin.store.shard import Shards
+from rodin.store.shards.reader import Shards
 
 
 @pytest.mark.parametrize(("stage", "values"), [("sweep-resolution", [8, 16]), ("sweep-views", [4, 8])])

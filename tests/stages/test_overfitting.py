@@ -6,13 +6,13 @@ import torch
 from oracles.made_up_run import make_latents, make_planes
 
 from rodin.field.planes import resize
+from rodin.generate.cascade import Avatars
+from rodin.hooks import Hooks
 from rodin.presets import preset
 from rodin.stages import base, latent, prior, upsample
-from rodin.stages.generate import Avatars
-from rodin.stages.hooks import Hooks
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards
+from rodin.store.shards.reader import Shards
 
 STAGES = {"base": base, "upsample": upsample, "latent": latent, "prior": prior}
 STEPS = {"base": 500, "upsample": 500, "latent": 4000, "prior": 800}

@@ -5,17 +5,17 @@ import torch
 import torch.nn.functional as F
 from oracles.made_up_run import captions, make_views, person
 
+from rodin.data.pictures import over_white
+from rodin.generate.models import load_clip
+from rodin.hooks import Hooks
 from rodin.nets.clip import Clip
 from rodin.presets import preset
 from rodin.stages import clip
-from rodin.stages.hooks import Hooks
-from rodin.stages.models import load_clip
-from rodin.stages.pictures import over_white
 from rodin.store import manifest
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards
-from rodin.train.draws import Draws
+from rodin.store.shards.reader import Shards
+from rodin.train.data.draws import Draws
 
 
 def unit(rows, width, seed):

@@ -10,14 +10,15 @@ import pytest
 import torch
 from oracles.made_up_run import make_latents, make_planes
 
+from rodin.generate import models
+from rodin.hooks import Hooks, Stopped
 from rodin.presets import preset
-from rodin.stages import base, latent, models, prior, upsample
-from rodin.stages.hooks import Hooks, Stopped
+from rodin.stages import base, latent, prior, upsample
 from rodin.store import manifest
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import ShardWriter
-from rodin.train import checkpoint
+from rodin.store.shards.writer import ShardWriter
+from rodin.train.state import checkpoint
 
 CPU = torch.device("cpu")
 

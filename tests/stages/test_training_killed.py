@@ -10,7 +10,7 @@ import torch
 
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
-from rodin.train import checkpoint
+from rodin.train.state import checkpoint
 
 JOB = Path(__file__).with_name("killed_models.py")
 MODELS = ["base", "upsample", "latent", "prior"]

@@ -6,10 +6,11 @@ import torch
 from oracles.small_run import CONFIG
 from PIL import Image
 
+from rodin.generate import models
+from rodin.hooks import Hooks
 from rodin.presets import preset
 from rodin.presets.toml import to_toml
-from rodin.stages import base, models, upsample
-from rodin.stages.hooks import Hooks
+from rodin.stages import base, upsample
 from rodin.store.run_folder import RunFolder
 
 STAGES = {"base": (base, models.load_base), "upsample": (upsample, models.load_upsampler)}

@@ -4,14 +4,14 @@ import torch
 from oracles.made_up_run import make_planes, make_views
 
 from rodin.field.decoder import Decoder
+from rodin.generate.models import load_refiner
+from rodin.hooks import Hooks
 from rodin.presets import preset
 from rodin.stages import refine
-from rodin.stages.hooks import Hooks
-from rodin.stages.models import load_refiner
 from rodin.store import manifest
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
-from rodin.train import checkpoint
+from rodin.train.state import checkpoint
 
 
 def test_the_refiner_learns_from_rendered_and_true_pictures(tmp_path):

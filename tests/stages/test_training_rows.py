@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from oracles.shards import SHAPES, ids, person, publish
 
-from rodin.stages import bench_store
-from rodin.stages.training_data import Rows
-from rodin.store import bench, layout
-from rodin.store.shard import Shards, StoreError
+from rodin.bench import reading as bench_store
+from rodin.bench import store as bench
+from rodin.data.rows import Rows
+from rodin.store.errors import StoreError
+from rodin.store.shards import layout
+from rodin.store.shards.reader import Shards
 
 
 @pytest.fixture

@@ -7,17 +7,19 @@ import pytest
 import torch
 from oracles.made_up_run import make_latents, make_planes
 
+from rodin.data.normalisers import latent_normaliser, plane_normaliser
+from rodin.data.rows import Rows, training_people
+from rodin.generate import models
+from rodin.hooks import Hooks, Stopped
 from rodin.presets import preset
-from rodin.stages import base, latent, models, prior, upsample
-from rodin.stages.hooks import Hooks, Stopped
+from rodin.stages import base, latent, prior, upsample
 from rodin.stages.training import Place
-from rodin.stages.training_data import Rows, latent_normaliser, plane_normaliser, training_people
 from rodin.store import manifest
 from rodin.store.errors import StoreError
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards
-from rodin.train.draws import Draws
+from rodin.store.shards.reader import Shards
+from rodin.train.data.draws import Draws
 
 STAGES = {"base": base, "upsample": upsample, "latent": latent, "prior": prior}
 LOADERS = {

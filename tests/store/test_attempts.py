@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from oracles.shards import SHAPES, fill, ids
 
-from rodin.store import layout, sealed
-from rodin.store import shard as shard_module
-from rodin.store.shard import Shards, ShardWriter, StoreError
+from rodin.store.errors import StoreError
+from rodin.store.shards import layout, sealed
+from rodin.store.shards import writer as shard_module
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.writer import ShardWriter
 
 
 def test_two_writers_at_once_do_not_harm_each_other(tmp_path: Path) -> None:

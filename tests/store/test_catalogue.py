@@ -12,17 +12,19 @@ import numpy as np
 import pytest
 from oracles.shards import SHAPES, fill, ids, person, publish
 
-from rodin.store import catalogue, manifest, rowfile
+from rodin.store import manifest
 from rodin.store.errors import OtherVersion, StoreError
 from rodin.store.repair import damaged
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards, ShardWriter
+from rodin.store.shards import catalogue, rowfile
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.writer import ShardWriter
 
 LIMITED = """
 import resource, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from rodin.store.shard import Shards
+from rodin.store.shards.reader import Shards
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 shards, most = Shards(Path(sys.argv[1]), "planes"), 0

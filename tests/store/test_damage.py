@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from oracles.shards import SHAPES, fill, ids, person, publish
 
-from rodin.store import layout, manifest
+from rodin.store import manifest
+from rodin.store.errors import StoreError
 from rodin.store.repair import damaged, set_aside
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards, ShardWriter, StoreError
+from rodin.store.shards import layout
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.writer import ShardWriter
 
 NEXT_STEPS = ("run the same command again", "use the code snapshot", "keep other HDF5 files out")
 SMALL = {"planes": (3, 1, 4, 4), "base": (3, 1, 2, 2)}

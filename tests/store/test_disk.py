@@ -10,7 +10,8 @@ from oracles.shards import SHAPES, fill, ids, publish
 from rodin.store import manifest
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import StoreError
-from rodin.store.shard import Shards, ShardWriter
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.writer import ShardWriter
 
 ATTEMPT = """
 import resource, sys
@@ -19,14 +20,14 @@ sys.path.insert(0, sys.argv[2])
 from oracles.shards import SHAPES, fill, ids
 from rodin.store import manifest
 from rodin.store.errors import StoreError
-from rodin.store.shard import ShardWriter
+from rodin.store.shards.writer import ShardWriter
 
 folder, limit, count = Path(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4])
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 if sys.argv[5]:
-    import rodin.store.shard
-    rodin.store.shard.free_bytes = lambda path: 1 << 40
+    import rodin.store.shards.writer
+    rodin.store.shards.writer.free_bytes = lambda path: 1 << 40
 try:
     with ShardWriter(folder, 0, "planes", ids(count), SHAPES) as writer:
         fill(writer)

@@ -9,7 +9,8 @@ from oracles.shards import fill, ids, person, publish
 from rodin.store import manifest
 from rodin.store.repair import damage_of, damaged, set_aside
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards, ShardWriter
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.writer import ShardWriter
 
 SMALL = {"planes": (3, 1, 4, 4), "base": (3, 1, 2, 2)}
 

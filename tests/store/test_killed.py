@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from oracles.shards import SHAPES, fill, ids, person, publish
 
-from rodin.store import attempt as attempts
-from rodin.store.shard import Shards, ShardWriter
+from rodin.store.shards import attempt as attempts
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.writer import ShardWriter
 
 KILLS = 18
 SUBJECTS = 12

@@ -10,12 +10,12 @@ import pytest
 from oracles.coloured_people import make_views
 
 from rodin.config import Config
+from rodin.hooks import Hooks
 from rodin.presets import preset
 from rodin.stages import decoder
-from rodin.stages.hooks import Hooks
 from rodin.store.repair import damaged, sweep
 from rodin.store.run_folder import RunFolder
-from rodin.store.shard import Shards
+from rodin.store.shards.reader import Shards
 
 ROOT = Path(__file__).parents[2]
 CLOCK = "seconds"

@@ -13,7 +13,9 @@ import pytest
 from oracles.shards import SHAPES, fill, ids, person, publish
 
 from rodin.store import manifest
-from rodin.store.shard import Shards, ShardWriter, StoreError
+from rodin.store.errors import StoreError
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.writer import ShardWriter
 
 VIEWS = {"rgba": (5, 6, 7, 4), "camera_to_world": (5, 4, 4), "intrinsics": (5, 4)}
 
@@ -225,7 +227,7 @@ def test_more_shards_than_file_handles(tmp_path: Path) -> None:
     limited = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from rodin.store.shard import Shards\n"
+        "from rodin.store.shards.writer import Shards\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))\n"
         "shards = Shards(Path(sys.argv[1]), 'planes')\n"
         "sums = [float(shards.read(subject, 'planes').sum()) for _ in range(2) for subject in shards]\n"

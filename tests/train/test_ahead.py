@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rodin.train.ahead import Ahead
+from rodin.train.data.prefetch import Ahead
 
 
 def test_in_order_and_no_further_than_told() -> None:

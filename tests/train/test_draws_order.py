@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from rodin.train.draws import Draws, bits, uniform
-from rodin.train.order import Order, share
+from rodin.train.data.draws import Draws, bits, uniform
+from rodin.train.data.order import Order, share
 
 
 def mixed(word):  # splitmix64's finalizer, in Python's own integers

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from rodin.nets.blocks import ResBlock
-from rodin.train.draws import Draws
+from rodin.train.data.draws import Draws
 from rodin.train.dropout import SampleDropout, by_sample
 from rodin.train.recompute import recompute
 

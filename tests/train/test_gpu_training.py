@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from rodin.train.loop import Watcher, train
+from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
-from rodin.train.ranks import Ranks
 
 pytestmark = pytest.mark.gpu
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from rodin.train import checkpoint
 from rodin.train.loop import train
+from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
-from rodin.train.ranks import Ranks
+from rodin.train.state import checkpoint
 
 ONE = Ranks()
 

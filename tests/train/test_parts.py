@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from rodin.field.planes import resize
-from rodin.train import ema
-from rodin.train.flat import Flat
-from rodin.train.normaliser import Normaliser
+from rodin.train.data.normaliser import Normaliser
+from rodin.train.parallel.flat import Flat
+from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
-from rodin.train.ranks import Ranks
+from rodin.train.state import ema
 
 WHOLE = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29511"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rodin.train import checkpoint
+from rodin.train.state import checkpoint
 
 JOB = Path(__file__).with_name("toy_job.py")
 

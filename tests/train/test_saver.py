@@ -9,10 +9,11 @@ import pytest
 import torch
 from oracles.toy_training import toy_training
 
-from rodin.train import checkpoint, loop
+from rodin.train import loop
 from rodin.train.loop import Watcher
-from rodin.train.ranks import Ranks
-from rodin.train.saver import Saver
+from rodin.train.parallel.ranks import Ranks
+from rodin.train.state import checkpoint
+from rodin.train.state.saver import Saver
 
 
 def test_training_goes_on_while_a_checkpoint_is_written_and_the_next_one_waits():

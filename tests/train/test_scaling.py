@@ -4,9 +4,9 @@ import pytest
 import torch
 from oracles.toy_training import toy_training
 
-from rodin.train import scaling
-from rodin.train.ranks import Ranks
-from rodin.train.scaling import Scaling
+from rodin.train.parallel import scaling
+from rodin.train.parallel.ranks import Ranks
+from rodin.train.parallel.scaling import Scaling
 
 
 def test_the_scale_moves_as_torch_s_grad_scaler_moves_it(monkeypatch):

@@ -14,9 +14,10 @@ from oracles.forked_ranks import fork_ranks
 from oracles.toy_training import toy_training
 from torch import nn
 
-from rodin.train import checkpoint, flat
 from rodin.train.loop import Watcher
-from rodin.train.ranks import Ranks
+from rodin.train.parallel import flat
+from rodin.train.parallel.ranks import Ranks
+from rodin.train.state import checkpoint
 
 
 def launch(world, name, out, **options):

@@ -1,0 +1,1 @@
+"""report.html: tables and figures of a run on one page."""

@@ -1,0 +1,134 @@
+"""What a run cost: seconds and memory of each stage, and what its networks' losses did."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.results.provenance import command
+from analysis.results.rows import MissingRows, Row, missing, results
+from rodin.store.run_folder import RunFolder
+
+ORDER = (
+    "render",
+    "import",
+    "clip",
+    "embed",
+    "decoder",
+    "fit",
+    "index",
+    "base",
+    "upsample",
+    "latent",
+    "prior",
+    "refine",
+    "sample",
+    "evaluate",
+    "sweep-cfg",
+    "sweep-resolution",
+    "sweep-views",
+    "sweep-convolution",
+    "bench",
+)
+TRAINED = ("clip", "decoder", "base", "upsample", "latent", "prior", "refine")
+FIT_COSTS = ("ssim", "seconds", "megabytes", "peak_megabytes")
+LOSS = {"step": int, "loss": float}
+
+
+def table_timings(run: Path) -> list[Row]:
+    """Seconds and peak memory of each stage, one row a stage in the order they run, and their sum."""
+    names = sorted(
+        {match[1] for path in RunFolder(run).results.glob("timing-*.jsonl") if (match := _TIMING.match(path.name))}
+    )
+    if not names:
+        raise MissingRows(f"{run}: no timing rows in results/timing-*.jsonl yet; `{command(run)}` runs the stages")
+    table = []
+    for stage in sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
+        fields = {"seconds": float, "peak_rss_mb": float}
+        rows = results(run, f"timing-{stage}", "timing", fields, optional=["peak_rss_mb"])
+        memory = [row["peak_rss_mb"] for row in rows if row.get("peak_rss_mb") is not None]
+        table.append(
+            {"name": stage, "tasks": len({row.get("shard") for row in rows})}
+            | {"seconds": sum(row["seconds"] for row in rows), "longest_seconds": max(row["seconds"] for row in rows)}
+            | {"peak_rss_mb": max(memory, default=None)}
+        )
+    memory = [row["peak_rss_mb"] for row in table if row["peak_rss_mb"] is not None]
+    total = {"name": "all stages", "tasks": sum(row["tasks"] for row in table)}
+    total |= {
+        "seconds": sum(row["seconds"] for row in table),
+        "longest_seconds": max(row["longest_seconds"] for row in table),
+    }
+    note = "seconds are added over a stage's tasks; tasks that ran side by side took less by the clock"
+    return [*table, total | {"peak_rss_mb": max(memory, default=None), "note": note}]
+
+
+def loss_curves(run: Path) -> dict[str, list[Row]]:
+    """Loss rows of every trained network that has any: stage -> rows by step."""
+    curves = {}
+    for stage in TRAINED:
+        try:
+            curves[stage] = sorted(results(run, stage, stage, LOSS), key=lambda row: row["step"])
+        except MissingRows:
+            continue
+    if not curves:
+        raise missing(run, "base", "base")
+    return curves
+
+
+def table_losses(run: Path, config: Mapping[str, Any] | None = None) -> list[Row]:
+    """What loss is normal: each network's first and last loss beside what to expect, one row a network.
+
+    Args:
+        run: the run folder.
+        config: the run's config as plain data, for what a network predicts; the paper's where not given.
+    """
+    table = []
+    for stage, rows in loss_curves(run).items():
+        tail = rows[-max(1, len(rows) // 10) :]
+        start, end = expected_losses(stage, config or {})
+        table.append(
+            {"network": stage, "steps": rows[-1]["step"], "first_loss": rows[0]["loss"]}
+            | {"last_loss": sum(row["loss"] for row in tail) / len(tail)}
+            | {"expected_first": start, "expected_last": end}
+        )
+    table[0]["note"] = "last loss: mean over the last tenth of the rows"
+    return table
+
+
+def expected_losses(stage: str, config: Mapping[str, Any]) -> tuple[str, str]:
+    """What a healthy loss does: (at the start, at the end), in words.
+
+    Args:
+        stage: a trained stage.
+        config: the run's config as plain data.
+    """
+    if stage == "clip":
+        batch = config.get("clip", {}).get("batch", 64)
+        return f"about ln {batch} = {math.log(batch):.2f} or more: a guess", "well under that"
+    if stage in ("decoder", "refine"):
+        return "0.05 to 0.3: grey pictures", "under 0.02: more than 17 dB"
+    predicts = (
+        config.get(stage, {}).get("diffusion", {}).get("predicts", "eps" if stage in ("base", "latent") else "x0")
+    )
+    if stage == "upsample" and predicts == "x0":
+        return "under 1: the low planes enlarged", "clearly under the first"
+    if predicts == "eps":
+        return "about 1: it predicts no noise at all", "0.02 to 0.7; stuck near 1 means a fault"
+    return "about 1: it predicts the mean", "0.02 to 0.7; stuck near 1 means a fault"
+
+
+def by_value(run: Path, name: str) -> list[Row]:
+    """Rows of a fitting sweep (Figures 3 and 4), grouped: one row a value of what is swept."""
+    fields = {"subject": str, "value": float, "psnr": float} | dict.fromkeys(FIT_COSTS, float)
+    rows = results(run, name, name, fields, optional=FIT_COSTS)
+    groups: dict[float, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row["value"]].append(row)
+    return [{"value": value, "rows": groups[value]} for value in sorted(groups)]
+
+
+_TIMING = re.compile(r"timing-(.+)-\d{5}\.jsonl$")

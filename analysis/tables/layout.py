@@ -1,0 +1,194 @@
+"""How rows are shown to people: one grid of texts, written as plain text, Markdown, CSV or LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.results.paper import DASH, METRICS, number
+from analysis.results.rows import Row
+
+DECIMALS = {
+    "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "hit_rate": 2,
+    "chance": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1, "peak_rss_mb": 0,
+    "first_loss": 4, "last_loss": 4, "guidance_scale": 1, "megabytes": 2, "peak_megabytes": 0,
+    "gain_behind": 2, "gain_alone": 2, "alone_psnr": 2,
+}  # fmt: skip
+HEADINGS = {
+    "psnr": "PSNR ↑",
+    "ssim": "SSIM ↑",
+    "lpips": "LPIPS ↓",
+    "gain_psnr": "ours better by, dB",
+    "gain_over_last": "gain, dB",
+    "gain_behind": "over neither, dB",
+    "alone_psnr": "PSNR ↑ alone",
+    "alone_ssim": "SSIM ↑ alone",
+    "gain_alone": "alone over neither, dB",
+    "peak_rss_mb": "peak memory, MB",
+    "peak_megabytes": "peak memory, MB",
+    "longest_seconds": "longest task, s",
+    "hit_rate": "hit rate",
+    "guidance_scale": "guidance",
+    "first_loss": "first loss",
+    "last_loss": "last loss",
+    "expected_first": "expected at first",
+    "expected_last": "expected at last",
+}
+NUMBER = re.compile(r"[+−]?[\d.,]+²?( \[[−\d.]+, [−\d.]+\])?")
+HIDDEN = ("note", "key", "gain_ssim")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as texts.
+
+    Args:
+        header: headings of the columns; the first column names the line.
+        lines: one list of texts a line.
+        notes: sentences under the table.
+    """
+
+    header: list[str]
+    lines: list[list[str]]
+    notes: list[str]
+
+
+def grid(rows: Sequence[Row]) -> Grid:
+    """Rows as a grid: a mean and its interval share one cell; Table 1 stands as the paper prints it."""
+    notes = list(dict.fromkeys(part for row in rows for part in str(row.get("note") or "").splitlines()))
+    if rows and "paper_psnr" in rows[0]:
+        return _paper_layout(rows, notes)
+    columns = [key for key in dict.fromkeys(key for row in rows for key in row) if _shown(key, rows)]
+    header = [HEADINGS.get(key, key.replace("_", " ")) for key in columns]
+    return Grid(header, [[cell(row, key) for key in columns] for row in rows], notes)
+
+
+def cell(row: Row, key: str) -> str:
+    """One value as text, with its 95 % interval where it has one; — where there is no value."""
+    value = row.get(key)
+    if value is None:
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, float):
+        return str(value)
+    digits = DECIMALS.get(row.get("key", key), 3)
+    text = number(value, digits, signed=key.startswith("gain_"))
+    low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
+    if low is None or high is None:
+        return text
+    return f"{text} [{number(low, digits)}, {number(high, digits)}]"
+
+
+def plain(table: Grid) -> str:
+    """Aligned columns for a terminal."""
+    widths = [max(len(line[column]) for line in [table.header, *table.lines]) for column in range(len(table.header))]
+    numeric = numeric_columns(table)
+
+    def line_of(texts: Sequence[str]) -> str:
+        cells = (
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(texts, widths, numeric, strict=True)
+        )
+        return "  ".join(cells).rstrip()
+
+    rule = "  ".join("─" * width for width in widths)
+    return "\n".join([line_of(table.header), rule, *map(line_of, table.lines), *table.notes]) + "\n"
+
+
+def markdown(table: Grid) -> str:
+    """A Markdown table."""
+    numeric = numeric_columns(table)
+    marks = ["---:" if right else "---" for right in numeric]
+    lines = [
+        "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+        for texts in [table.header, marks, *table.lines]
+    ]
+    return "\n".join([*lines, "", *(f"{note}  " for note in table.notes)]).rstrip() + "\n"
+
+
+def latex(table: Grid) -> str:
+    """A LaTeX tabular in booktabs' manner (`\\usepackage{booktabs}`)."""
+    numeric = numeric_columns(table)
+    columns = "".join("r" if right else "l" for right in numeric)
+    body = [" & ".join(_escape(text) for text in line) + r" \\" for line in table.lines]
+    head = " & ".join(_escape(text) for text in table.header) + r" \\"
+    notes = [f"% {note}" for note in table.notes]
+    return (
+        "\n".join(
+            [
+                *notes,
+                rf"\begin{{tabular}}{{{columns}}}",
+                r"\toprule",
+                head,
+                r"\midrule",
+                *body,
+                r"\bottomrule",
+                r"\end{tabular}",
+            ]
+        )
+        + "\n"
+    )
+
+
+def comma_separated(rows: Sequence[Row]) -> str:
+    """The rows themselves, every number in full, for a spreadsheet or pandas."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows({key: _flat(value) for key, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def numeric_columns(table: Grid) -> list[bool]:
+    """Which columns hold numbers, and so stand to the right."""
+    return [_numeric([line[column] for line in table.lines]) for column in range(len(table.header))]
+
+
+def _paper_layout(rows: Sequence[Row], notes: list[str]) -> Grid:
+    header = ["", "", *(row["name"] for row in rows)]
+    lines = []
+    for metric, (heading, decimals) in METRICS.items():
+        lines.append([heading, "ours", *(cell(row, metric) for row in rows)])
+        papers = (row[f"paper_{metric}"] for row in rows)
+        lines.append(["", "paper", *(DASH if value is None else number(value, decimals) for value in papers)])
+    lines.append(["people", "ours", *(str(row["people"]) for row in rows)])
+    lines.append(["", "paper", *(DASH if row["paper_psnr"] is None else "1000" for row in rows)])
+    return Grid(header, lines, notes)
+
+
+def _shown(key: str, rows: Sequence[Row]) -> bool:
+    if key in HIDDEN or (key.rpartition("_")[2] in ("low", "high", "people") and key.rpartition("_")[0] in rows[0]):
+        return False
+    return any(row.get(key) is not None for row in rows) or key in METRICS
+
+
+def _numeric(texts: Sequence[str]) -> bool:
+    return all(text == DASH or NUMBER.fullmatch(text) for text in texts)
+
+
+def _flat(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+_SPECIAL = {letter: f"\\{letter}" for letter in "&%#_${}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "−": "$-$",
+    "—": "---",
+    "±": r"$\pm$",
+    "²": "$^2$",
+    "×": r"$\times$",
+}
+
+
+def _escape(text: str) -> str:
+    return "".join(_SPECIAL.get(letter, letter) for letter in text)

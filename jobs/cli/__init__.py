@@ -1,0 +1,1 @@
+"""The command `rodin`, one file a group of commands. Only this package prints."""

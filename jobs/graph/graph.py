@@ -1,0 +1,108 @@
+"""The graph of stages for a config, in an order that may be run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from jobs.graph.stage import Ask, Stage
+from jobs.graph.stages import (
+    base,
+    clip,
+    decoder,
+    embed,
+    evaluate,
+    fit,
+    imported,
+    index,
+    latent,
+    prior,
+    refine,
+    render,
+    sample,
+    sweeps,
+    upsample,
+)
+from jobs.graph.stages import report as report_page
+from jobs.site import Site
+from rodin.config import Config
+
+SWEEPS = (sweeps.GUIDANCE, sweeps.RESOLUTION, sweeps.VIEWS, sweeps.CONVOLUTION)
+PAGES = (
+    render.STAGE,
+    imported.STAGE,
+    clip.STAGE,
+    decoder.STAGE,
+    embed.STAGE,
+    fit.STAGE,
+    index.STAGE,
+    base.STAGE,
+    upsample.STAGE,
+    latent.STAGE,
+    prior.STAGE,
+    refine.STAGE,
+    sample.STAGE,
+    evaluate.STAGE,
+    *SWEEPS,
+    report_page.STAGE,
+)
+NAMES = [stage.name for stage in PAGES]
+
+
+def graph(config: Config, extra: tuple[str, ...] = ()) -> list[Stage]:
+    """The stages of a config in an order where each comes after what it reads.
+
+    Args:
+        config: the run's.
+        extra: sweeps asked for by name beyond `sweep-cfg`, which every run has.
+    """
+    views = "render" if config.data.source == "avatars" else "import"
+    absent = {"import" if views == "render" else "render"}
+    if config.clip.pretrained is not None:
+        absent.add("clip")
+    if not config.refine.enabled:
+        absent.add("refine")
+    absent |= {stage.name for stage in SWEEPS} - {"sweep-cfg", *extra}
+    stages = [stage for stage in PAGES if stage.name not in absent]
+    return [_connected(stage, stages, views) for stage in stages]
+
+
+def _connected(stage: Stage, stages: list[Stage], views: str) -> Stage:
+    names = [other.name for other in stages]
+    if stage.name == "report":
+        return dataclasses.replace(stage, after=tuple(name for name in names if name != "report"))
+    after = [views if name == "render" or (name == "clip" and "clip" not in names) else name for name in stage.after]
+    if stage.name == "sample" and "refine" in names:
+        after.append("refine")
+    return dataclasses.replace(stage, after=tuple(after))
+
+
+def chosen(stages: list[Stage], names: list[str]) -> list[Stage]:
+    """The stages a user names, in graph order.
+
+    Raises:
+        ValueError: a name that is no stage of this config.
+    """
+    known = [stage.name for stage in stages]
+    for name in names:
+        if name not in known:
+            absent = " (not part of this config)" if name in NAMES else ""
+            raise ValueError(f"unknown stage '{name}'{absent}; there are {', '.join(known)}")
+    return [stage for stage in stages if stage.name in names]
+
+
+def ask_of(stage: Stage, config: Config, site: Site) -> Ask:
+    """What a stage asks of a site: its page's wish, the site file's word over it, the site's limits over both."""
+    ask = stage.ask(config, site)
+    if stage.name in site.stages:
+        given = site.stages[stage.name].model_dump(exclude_none=True)
+        ask = dataclasses.replace(ask, **given)
+    ranks = 1 if stage.kind == "mpi" and site.mpi == "none" else ask.ranks
+    if site.mpi == "mpiexec":  # one machine
+        ask = dataclasses.replace(ask, nodes=1)
+    return dataclasses.replace(
+        ask,
+        ranks=ranks,
+        cpus=max(1, min(ask.cpus, site.cpus_per_node // ranks)),
+        gpus=min(ask.gpus, site.gpus_per_node // ranks),
+        memory_gb=min(ask.memory_gb, site.memory_gb_per_node),
+    )

@@ -1,0 +1,30 @@
+"""`base`: the base diffusion model of low-resolution tri-planes; ranks share the batch."""
+
+from jobs.graph.costs import FLOPS, base_flops, model_bytes, samples_seen, training_flops
+from jobs.graph.stage import Amount, Ask, Stage, train_ask
+from jobs.site import Site
+from rodin.config import Config
+
+
+def _ask(config: Config, site: Site) -> Ask:
+    training = config.base.training
+    return train_ask(
+        config, site, batch=training.batch, flops=3 * base_flops(config), steps=training.steps, memory_gb=6.0
+    )
+
+
+def _work(config: Config) -> str:
+    side = config.triplane.base_resolution
+    return f"{samples_seen(config.base.training)}, planes of {side}², {config.base.channels} channels"
+
+
+STAGE = Stage(
+    "base",
+    "rodin.stages.base",
+    ("index", "embed"),
+    "train",
+    _ask,
+    _work,
+    lambda config: model_bytes(2e4 * config.base.channels**2),
+    Amount(FLOPS, lambda config: training_flops(config.base.training, base_flops(config))),
+)

@@ -1,0 +1,33 @@
+"""`report`: tables, figures and one page out of the results; needs no torch."""
+
+from jobs.graph.stage import ONCE, Ask, Stage
+from jobs.late import library
+from jobs.site import Site
+from rodin.config import Config
+from rodin.hooks import Hooks
+from rodin.store import manifest
+from rodin.store.run_folder import RunFolder
+
+
+def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
+    """Write the report and publish that it is there."""
+    del config, hooks
+    page = library("analysis.report.report", "write_report")(folder.path)
+    size = {"bytes": page.stat().st_size, "sha256": manifest.sha256_of(page)}
+    manifest.publish(folder.manifest("report", shard), {"kind": "report", "files": {f"../{page.name}": size}})
+
+
+def _ask(config: Config, site: Site) -> Ask:
+    return Ask(memory_gb=2.0, minutes=1)
+
+
+STAGE = Stage(
+    "report",
+    "jobs.graph.stages.report",
+    (),
+    "one",
+    _ask,
+    lambda config: "tables, figures, report.html",
+    lambda config: 1e7,
+    ONCE,
+)

@@ -1,0 +1,45 @@
+"""`sample`: avatars from nothing, from text, interpolated; an array over avatars."""
+
+from jobs.graph.costs import FLOPS, avatar_flops, drawing_flops, picture_seconds, plane_bytes
+from jobs.graph.stage import Amount, Ask, Stage
+from jobs.site import Site
+from rodin.config import Config
+
+
+def seconds_each(config: Config, site: Site, cpus: int, gpus: int) -> float:
+    """Seconds of one avatar: both denoisers, then its pictures."""
+    return drawing_flops(config) / site.flops(cpus, gpus) + config.sample.views * picture_seconds(config, cpus, gpus)
+
+
+def _ask(config: Config, site: Site) -> Ask:
+    gpus = min(1, site.gpus_per_node)
+    cpus = min(site.cpus_per_node, 4) if gpus else 1
+    seconds = _avatars(config) * seconds_each(config, site, cpus, gpus)
+    return Ask(1, 1, cpus, gpus, 4.0, seconds / 60)
+
+
+def _avatars(config: Config) -> int:
+    return config.sample_count() + config.sample.interpolations * (config.sample.interpolation_steps - 1)
+
+
+def _work(config: Config) -> str:
+    return f"{_avatars(config):,} avatars, {config.sample.views} views of {config.sample.resolution}² each"
+
+
+def _disk(config: Config) -> float:
+    pictures = 4.0 * (config.sample.views + 1) * config.sample.resolution**2
+    return _avatars(config) * (plane_bytes(config, config.triplane.resolution) + pictures)
+
+
+STAGE = Stage(
+    "sample",
+    "rodin.stages.sample",
+    ("base", "upsample", "latent", "prior"),
+    "array",
+    _ask,
+    _work,
+    _disk,
+    Amount(
+        FLOPS, lambda config: _avatars(config) * avatar_flops(config, config.sample.views, config.sample.resolution)
+    ),
+)

@@ -1,0 +1,30 @@
+"""`upsample`: the upsampling diffusion model, base planes to fitted ones; ranks share the batch."""
+
+from jobs.graph.costs import FLOPS, model_bytes, samples_seen, training_flops, upsample_flops
+from jobs.graph.stage import Amount, Ask, Stage, train_ask
+from jobs.site import Site
+from rodin.config import Config
+
+
+def _ask(config: Config, site: Site) -> Ask:
+    training = config.upsample.training
+    return train_ask(
+        config, site, batch=training.batch, flops=3 * upsample_flops(config), steps=training.steps, memory_gb=6.0
+    )
+
+
+def _work(config: Config) -> str:
+    plane = config.triplane
+    return f"{samples_seen(config.upsample.training)}, {plane.base_resolution}² to {plane.resolution}²"
+
+
+STAGE = Stage(
+    "upsample",
+    "rodin.stages.upsample",
+    ("index",),
+    "train",
+    _ask,
+    _work,
+    lambda config: model_bytes(890 * config.upsample.channels**2),
+    Amount(FLOPS, lambda config: training_flops(config.upsample.training, upsample_flops(config))),
+)

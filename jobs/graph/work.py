@@ -1,0 +1,82 @@
+"""What of a run is still to do, and how it is dealt out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobs.graph.graph import ask_of
+from jobs.graph.stage import Ask, Stage
+from jobs.site import Site
+from rodin.config import Config
+from rodin.store.run_folder import RunFolder
+
+ELEMENT_MINUTES = 60.0  # an element shorter than this may take several shards
+
+
+@dataclass(frozen=True)
+class Run:
+    """All a launcher needs to know.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        site: where it runs.
+        stages: wanted, in graph order.
+    """
+
+    folder: RunFolder
+    config: Config
+    site: Site
+    stages: tuple[Stage, ...]
+
+    def ask(self, stage: Stage) -> Ask:
+        """What a stage asks of this site."""
+        return ask_of(stage, self.config, self.site)
+
+    def missing(self, stage: Stage) -> list[int]:
+        """Shards without a manifest."""
+        return missing(self.folder, self.config, stage.name)
+
+    def done(self) -> bool:
+        """Whether every wanted stage is whole."""
+        return not any(self.missing(stage) for stage in self.stages)
+
+    def blocked(self) -> str | None:
+        """One line when a wanted stage reads what is neither there nor wanted."""
+        wanted = {stage.name for stage in self.stages}
+        for stage in self.stages:
+            if not self.missing(stage):
+                continue
+            for name in stage.after:
+                if name not in wanted and missing(self.folder, self.config, name) and stage.name != "report":
+                    return f"stage '{stage.name}' reads '{name}', which is not done; add it to --stages"
+        return None
+
+
+def missing(folder: RunFolder, config: Config, name: str) -> list[int]:
+    """Shards of a stage without a manifest."""
+    present = {path.stem for path in folder.stage(name).glob("[0-9]*.json")}
+    return [shard for shard in range(config.shards(name)) if f"{shard:05d}" not in present]
+
+
+def deal(shards: Sequence[int], elements: int) -> list[tuple[int, ...]]:
+    """Shards dealt into so many elements, neighbours together, sizes alike.
+
+    Example:
+        >>> deal([0, 1, 2, 3, 4], 2)
+        [(0, 1, 2), (3, 4)]
+    """
+    elements = max(1, min(elements, len(shards)))
+    size, extra = divmod(len(shards), elements)
+    ends = [size * (number + 1) + min(extra, number + 1) for number in range(elements)]
+    return [tuple(shards[begin:end]) for begin, end in zip([0, *ends], ends, strict=False) if end > begin]
+
+
+def element_count(shards: int, minutes_each: float, site: Site) -> int:
+    """Elements for so many shards: one each up to the throttle, then packed until an element lasts about an hour."""
+    if shards <= site.throttle:
+        return shards
+    pack = max(1, min(math.ceil(shards / site.throttle), int(ELEMENT_MINUTES / max(minutes_each, 1e-6))))
+    return math.ceil(shards / pack)

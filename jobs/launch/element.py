@@ -1,0 +1,90 @@
+"""What submitit pickles: names and paths, never tensors or closures; and how a stopped job is sent again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import submitit
+
+from jobs.launch.warm import Task, finished, next_task
+from jobs.launch.worker import Place, StopFlag, die_with_driver, run_stage, under_mpiexec
+from rodin.hooks import Stopped
+
+
+class Element:
+    """One element of a submission, run by each of its processes.
+
+    Args:
+        run_dir: the run.
+        tasks: what to run, one after another.
+        cpus: cores of each process.
+        inbox: folder where a local driver leaves more; None under Slurm.
+    """
+
+    def __init__(self, run_dir: str, tasks: tuple[Task, ...], cpus: int, inbox: str | None = None) -> None:
+        self.run_dir, self.tasks, self.cpus, self.inbox = run_dir, tasks, cpus, inbox
+        self.log: Path | None = None
+
+    def __call__(self) -> None:
+        requeue = signal.getsignal(signal.SIGUSR2)  # submitit's own: checkpoint, scontrol requeue, exit
+        stop = StopFlag()
+        stop.listen()
+        die_with_driver()
+        try:
+            for task in self.tasks:
+                self._run(task, stop)
+            self._listen(stop)
+        except Stopped as stopped:
+            print(f"stopped: {stopped}", flush=True)
+            if stop.again and os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and callable(requeue):
+                requeue(signal.SIGUSR2, None)
+                time.sleep(60)  # rank 0 requeues; the others are ended with it
+            raise
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """The same again: state is on disk."""
+        return submitit.helpers.DelayedSubmission(self)
+
+    def _run(self, task: Task, stop: StopFlag) -> None:
+        if self.inbox is not None:
+            self._print_to(Path(self.run_dir) / "jobs" / "logs" / task.stage)
+        if task.ranks > 1:
+            under_mpiexec(Path(self.run_dir), task.stage, task.shards, task.ranks, stop)
+        else:
+            run_stage(Path(self.run_dir), task.stage, task.shards, self._place(), stop)
+
+    def _listen(self, stop: StopFlag) -> None:
+        if self.inbox is None:
+            return
+        number = 0
+        while not stop():
+            task = next_task(Path(self.inbox), number)
+            if task is None:
+                return
+            self._run(task, stop)
+            finished(Path(self.inbox), number)
+            number += 1
+
+    def _print_to(self, folder: Path) -> None:
+        """A warm worker's words go to the log of the stage it is at."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / submitit.JobEnvironment().paths.stdout.name).open("ab") as log:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        self.log = folder / submitit.JobEnvironment().paths.stdout.name
+
+    def _place(self) -> Place:
+        job = submitit.JobEnvironment()
+        restart = os.environ.get("SLURM_RESTART_COUNT", "0")
+        port = 20000 + zlib.crc32(f"{job.job_id}.{restart}".encode()) % 20000
+        master = job.hostnames[0] if job.num_nodes > 1 else "127.0.0.1"
+        return Place(
+            job.global_rank, job.num_tasks, job.local_rank, master, port, self.cpus, str(self.log or job.paths.stdout)
+        )

@@ -1,0 +1,1 @@
+"""The plan of a run before anything is submitted: hours, disk and network sizes."""

@@ -1,0 +1,176 @@
+"""The plan of a run: each stage's work, ranks, hours and disk, before anything is sent, and where each figure is from.
+
+A figure is `measured` where this very amount of work was timed, `scaled` where another amount was, `given` where the
+site file says it, and else `estimated`, a guess of our own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jobs.graph.stage import Ask, Stage
+from jobs.graph.work import Run, element_count
+from jobs.plan.rates import Rate
+from jobs.run.progress import duration
+
+COLUMNS = (
+    *("stage", "after", "done", "work", "elements", "ranks", "cpus", "gpus", "memory", "time", "hours", "from"),
+    *("disk", "from"),
+)
+MEASURED, SCALED, GIVEN, ESTIMATED = "measured", "scaled", "given", "estimated"
+SAME = 1e-6
+
+
+def plan_rows(run: Run, rates: Mapping[str, Rate] | None = None) -> list[dict[str, Any]]:
+    """One row a stage.
+
+    Args:
+        run: what is planned.
+        rates: stage -> how fast it was seen to go; a stage without one is estimated.
+
+    Returns:
+        rows {"stage", "after", "kind", "work", "amount", "unit", "shards", "done", "elements", "arrays",
+        "element_seconds", "nodes", "ranks", "cpus", "gpus", "memory_gb", "wall_seconds", "hours", "source", "basis",
+        "disk_bytes", "disk_source", "disk_basis"}: `ranks` and `cpus` of one element, `hours` of cores (of GPUs where
+        it has some), `wall_seconds` with as many elements at once as the site runs, `source` and `basis` of the times.
+    """
+    return [_row(run, stage, (rates or {}).get(stage.name)) for stage in run.stages]
+
+
+def _row(run: Run, stage: Stage, rate: Rate | None) -> dict[str, Any]:
+    ask, shards = run.ask(stage), run.config.shards(stage.name)
+    minutes, source, basis = _minutes(run, stage, ask, rate)
+    left = len(run.missing(stage))
+    elements = element_count(shards, ask.minutes / shards, run.site)
+    at_once = min(elements, run.site.throttle)
+    if run.site.mpi == "mpiexec" or run.site.name == "local":
+        at_once = max(1, min(elements, run.site.cpus_per_node // (ask.cpus * ask.ranks)))
+    row = {
+        "stage": stage.name,
+        "after": list(stage.after),
+        "kind": stage.kind,
+        "work": stage.work(run.config),
+        "amount": _amount(run, stage, ask),
+        "unit": stage.amount.unit,
+        "shards": shards,
+        "done": shards - left,
+        "elements": elements,
+        "arrays": math.ceil(elements / run.site.max_array_size),
+        "element_seconds": minutes * 60 / elements,
+        "nodes": ask.nodes,
+        "ranks": ask.world,
+        "cpus": ask.cpus,
+        "gpus": ask.gpus * ask.world,
+        "memory_gb": round(ask.memory_gb, 1),
+        "wall_seconds": minutes * 60 / at_once * left / shards,
+        "hours": minutes / 60 * _units(ask) * left / shards,
+        "source": source,
+        "basis": basis,
+    }
+    return row | _disk(run, stage, rate)
+
+
+def _units(ask: Ask) -> int:
+    return ask.world * (ask.gpus or ask.cpus)
+
+
+def _amount(run: Run, stage: Stage, ask: Ask) -> float:
+    return stage.amount.of(run.config) * (ask.world if stage.amount.each_rank else 1)
+
+
+def _minutes(run: Run, stage: Stage, ask: Ask, rate: Rate | None) -> tuple[float, str, str]:
+    """Minutes of the whole stage, all its shards one after another; where that is from, and in words."""
+    given = run.site.stages.get(stage.name)
+    if given is not None and given.minutes is not None:
+        return ask.minutes, GIVEN, f"[stages.{stage.name}] of the site file"
+    if rate is None:
+        return ask.minutes, ESTIMATED, "our guess; --rates takes a run or a bench of this hardware"
+    there, here = ("GPUs" if gpu else "cores" for gpu in (rate.gpu, ask.gpus > 0))
+    if there != here:
+        return ask.minutes, ESTIMATED, f"our guess: {rate.source} was timed on {there}, here it runs on {here}"
+    amount = _amount(run, stage, ask)
+    minutes = amount / rate.speed / _units(ask) / 60
+    on = f"one {there.removesuffix('s')} of {rate.device} ({rate.source})"
+    if rate.amount is None or rate.seconds is None:
+        return minutes, SCALED, f"{rate.speed:.3g} {stage.amount.unit} a second on {on}, times {amount:.3g}"
+    if abs(amount / rate.amount - 1) < SAME:
+        return minutes, MEASURED, f"{amount:.3g} {stage.amount.unit} in {duration(rate.seconds)} of {on}"
+    times = (
+        f"{rate.amount:.3g} {stage.amount.unit} in {duration(rate.seconds)} of {on}, times {amount / rate.amount:.3g}"
+    )
+    return minutes, SCALED, times
+
+
+def _disk(run: Run, stage: Stage, rate: Rate | None) -> dict[str, Any]:
+    size = stage.disk(run.config)
+    if rate is None or rate.disk is None or rate.amount is None:
+        return {"disk_bytes": size, "disk_source": ESTIMATED, "disk_basis": "sizes of its arrays"}
+    source = MEASURED if abs(stage.amount.of(run.config) / rate.amount - 1) < SAME else SCALED
+    basis = f"shards of {rate.source} hold {rate.disk:.4f} times the bytes of their arrays"
+    return {"disk_bytes": size * rate.disk, "disk_source": source, "disk_basis": basis}
+
+
+def plan_text(run: Run, rates: Mapping[str, Rate] | None = None) -> str:
+    """The plan as a table, a total line, and what its figures rest on."""
+    rows = plan_rows(run, rates)
+    cells = [COLUMNS, *(_cells(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    cores = _hours([row for row in rows if not row["gpus"]], "core")
+    gpus = _hours([row for row in rows if row["gpus"]], "GPU")
+    disk = size(sum(row["disk_bytes"] for row in rows))
+    lines.append(f"{run.folder.path} on {run.site.name}: {', '.join(filter(None, [cores, gpus]))}, {disk} on disk")
+    told = [f"{row['stage']}: {row['source']}: {row['basis']}" for row in rows if rates and row["source"] != ESTIMATED]
+    if any(row["source"] == ESTIMATED for row in rows):
+        told.append(
+            "estimated: a guess of ours; `--rates` takes what a run or a bench has measured on the same hardware"
+        )
+    slow = [row for row in rows if row["kind"] == "array" and row["element_seconds"] > 60 * run.site.max_minutes]
+    told += [
+        f"{row['stage']}: an element takes {duration(row['element_seconds'])}, more than max_minutes of the site: "
+        "it is requeued and goes on; fewer people a shard (data.shard_subjects) make it shorter"
+        for row in slow
+    ]
+    return "\n".join([*lines, *told])
+
+
+def _hours(rows: list[dict[str, Any]], unit: str) -> str:
+    """`12.5 core hours (10.0 scaled, 2.5 estimated)`."""
+    by_source = {
+        source: sum(row["hours"] for row in rows if row["source"] == source)
+        for source in (MEASURED, SCALED, GIVEN, ESTIMATED)
+    }
+    parts = [f"{hours:,.1f} {source}" for source, hours in by_source.items() if hours]
+    return f"{sum(by_source.values()):,.1f} {unit} hours ({', '.join(parts)})" if parts else ""
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    after = ",".join(row["after"]) if len(row["after"]) <= 4 else "all"
+    ranks = f"{row['nodes']}x{row['ranks'] // row['nodes']}"
+    arrays = f" in {row['arrays']}" if row["arrays"] > 1 else ""
+    return (
+        row["stage"],
+        after or "-",
+        f"{row['done']}/{row['shards']}",
+        row["work"],
+        f"{row['elements']}{arrays}",
+        ranks,
+        str(row["cpus"]),
+        str(row["gpus"]),
+        f"{row['memory_gb']:.0f} GB",
+        duration(row["wall_seconds"]),
+        f"{row['hours']:.2f}" if row["hours"] < 100 else f"{row['hours']:,.0f}",
+        row["source"],
+        size(row["disk_bytes"]),
+        row["disk_source"],
+    )
+
+
+def size(bytes_: float) -> str:
+    """Bytes as a person reads them."""
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if bytes_ >= scale:
+            return f"{bytes_ / scale:.2f} {unit}"
+    return f"{bytes_ / 1e3:.0f} kB"

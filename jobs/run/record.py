@@ -1,0 +1,84 @@
+"""run.toml: what a run is. Written once; a later command with another config is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import tomli_w
+
+from rodin.config import Config
+from rodin.presets import differences
+from rodin.presets.toml import from_toml, to_toml
+from rodin.store.atomic import publish_bytes
+from rodin.store.run_folder import RunFolder
+
+PACKAGES = ("torch", "torchvision", "open_clip_torch", "lpips", "numpy", "h5py", "bpy", "anny", "submitit")
+
+
+def read_config(folder: RunFolder) -> Config:
+    """The config of a run.
+
+    Raises:
+        FileNotFoundError: no run lies there.
+    """
+    if not folder.config_file.is_file():
+        raise FileNotFoundError(f"{folder.path}: no run there (run.toml is missing); start one with `rodin run PRESET`")
+    return from_toml(folder.config_file)
+
+
+def check_config(folder: RunFolder, config: Config) -> None:
+    """Refuse to go on with another config than the run's own.
+
+    Raises:
+        ValueError: names each key that differs, its value in the run and the one asked for.
+    """
+    if not folder.config_file.is_file():
+        return
+    different = differences(read_config(folder), config)
+    if different:
+        told = [f"{key} is {ours!r} there, asked for {theirs!r}" for key, (ours, theirs) in different.items()]
+        more = f"; and {len(told) - 5} more" if len(told) > 5 else ""
+        raise ValueError(
+            f"{folder.path} is a run of another config: {'; '.join(told[:5])}{more}; choose another folder with --run"
+        )
+
+
+def write_config(folder: RunFolder, config: Config) -> None:
+    """Write run.toml, unless it is there."""
+    if folder.config_file.is_file():
+        return
+    content = {"code": code_version(), "versions": versions(), "config": tomllib.loads(to_toml(config))}
+    publish_bytes(folder.config_file, tomli_w.dumps(content).encode())
+
+
+def versions() -> dict[str, str]:
+    """What is installed of the packages a result may depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def code_version() -> dict[str, str]:
+    """Our version, and the git commit where the code lies in a repository."""
+    from rodin import __version__
+
+    root = Path(__file__).resolve().parents[2]
+    version = {"version": __version__}
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--", "jobs", "rodin", "analysis")
+    except (OSError, subprocess.SubprocessError):
+        return version
+    return version | {"commit": commit + (" with changes" if changed else "")}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,189 @@
+"""How fast shards are written, read and opened here, against plain files of the same bytes in the same run."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rodin.store import manifest
+from rodin.store.atomic import make_folder, put_in_place
+from rodin.store.errors import StoreError, free_bytes, megabytes
+from rodin.store.shards import catalogue, schema
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.rowfile import Handle, read_at, write_at
+from rodin.store.shards.writer import ShardWriter
+
+SHAPES = {"planes": (3, 32, 256, 256), "base": (3, 32, 64, 64)}
+ROUNDS = 5
+SHARDS, PEOPLE = 1000, 64
+Arrays = dict[str, np.ndarray]
+
+
+def bench_store(folder: Path | None = None, megabytes_written: int = 256) -> list[dict[str, Any]]:
+    """Write and read the paper's tri-planes as a shard and as plain files, in turn; the best of five rounds counts.
+
+    Both sides write the same bytes into two files, the rows and what is known of them, and fsync, rename and fsync the
+    folder for each; the shard's side also checks for NaN, takes checksums, keeps a journal and reads everything back
+    before it publishes. Reads are whole rows in random order, one thread, the shard's held against their checksums;
+    before the cold ones the system is asked to forget the file.
+
+    Args:
+        folder: on the file system to measure; default: the current folder. What is made there is removed again.
+        megabytes_written: how much each side writes.
+
+    Returns:
+        rows {name, value, unit, baseline, baseline_value, ratio}; ratio over 1 means the shard is better.
+    """
+    place = Path(folder or Path.cwd())
+    make_folder(place)
+    chance = np.random.default_rng(0)
+    person = {name: chance.standard_normal(shape).astype("float16") for name, shape in SHAPES.items()}
+    count = max(1, round(megabytes_written * 1e6 / sum(array.nbytes for array in person.values())))
+    needed = 3 * count * sum(array.nbytes for array in person.values())
+    if (free := free_bytes(place)) < needed:
+        raise StoreError(f"{place}: needs {megabytes(needed)}, {megabytes(free)} free; measure fewer megabytes")
+    work = Path(tempfile.mkdtemp(prefix="bench-store-", dir=place))
+    try:
+        rows = measure(work, person, [f"{number:06d}" for number in range(count)])
+        return [*rows, open_many(work / "many")]
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def measure(work: Path, person: Arrays, subjects: list[str]) -> list[dict[str, Any]]:
+    """Both sides in turn, several rounds."""
+    total = len(subjects) * sum(array.nbytes for array in person.values()) / 1e6
+    planes = len(subjects) * person["planes"].nbytes / 1e6
+    order = np.random.default_rng(1).permutation(len(subjects)).tolist()
+    best: dict[str, float] = {}
+    cold, calls = True, 0.0
+    for turn in range(ROUNDS):
+        shard, plain = work / f"shard-{turn}", work / f"plain-{turn}"
+        best_of(best, "raw write", lambda plain=plain: write_plain(plain, person, len(subjects)))
+        best_of(best, "write", lambda shard=shard: write_shard(shard, person, subjects))
+        reader, file = Shards(shard, "planes"), shard / "00000.h5"
+        actions = {
+            "raw read": lambda plain=plain: read_plain(plain, person, order),
+            "read": lambda reader=reader: read_all(reader, [subjects[row] for row in order]),
+        }
+        reader.read(subjects[0], "planes")
+        for name, action in actions.items():
+            forget(plain if name == "raw read" else file)
+            fetched = counted("read_bytes", lambda name=name, action=action: best_of(best, f"{name} cold", action))
+            cold = cold and fetched > planes * 1e6 / 2
+        for name, action in actions.items():
+            best_of(best, f"{name} warm", action)
+        calls = counted("syscr", actions["read"]) / len(subjects)
+        best_of(best, "verify", reader.verify)
+        size, raw_size = file.stat().st_size / 1e6, plain.stat().st_size / 1e6
+        shutil.rmtree(shard)
+        plain.unlink()
+    first = "plain reads, cold" if cold else "plain reads; this file system keeps them in memory"
+    rates = [
+        ("write", total, best["write"], "plain files", total / best["raw write"]),
+        ("read", planes, best["read cold"], first, planes / best["raw read cold"]),
+        ("read, in memory", planes, best["read warm"], "plain reads, in memory", planes / best["raw read warm"]),
+        ("verify, in memory", total, best["verify"], "plain reads, in memory", planes / best["raw read warm"]),
+    ]
+    rows = [row(f"store {name}", mb / spent, "MB/s", against, rate) for name, mb, spent, against, rate in rates]
+    rows.append(row("store size", size, "MB", "plain file", raw_size))
+    return [*rows, row("store reads a person", calls, "calls", "one a person", 1.0)]
+
+
+def open_many(folder: Path) -> dict[str, Any]:
+    """Open an index of a thousand shards, as the second reader of a folder does and as the first one did."""
+    make_folder(folder)
+    for shard in range(SHARDS):
+        people = [f"{shard * PEOPLE + number:06d}" for number in range(PEOPLE)]
+        meta = {name: {"psnr": 24.061, "ssim": 0.7951, "seconds": 12.5, "steps": 3000} for name in people}
+        content = {"kind": "planes", "version": schema.VERSION, "subjects": people, "failed": {}, "meta": meta}
+        content |= {"frame_sha256": "0" * 64, "bytes": 857_000_000, "attributes": {}}
+        (folder / f"{shard:05d}.json").write_bytes(manifest.sealed(content))
+    best: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        (folder / catalogue.NAME).unlink(missing_ok=True)
+        best_of(best, "first", lambda: Shards(folder, "planes"))
+        best_of(best, "open", lambda: Shards(folder, "planes"))
+    return row(f"store open, {SHARDS} shards", best["open"] * 1e3, "ms", "every manifest read", best["first"] * 1e3)
+
+
+def forget(path: Path) -> None:
+    """Ask the system to drop a file from memory."""
+    handle = Handle(path)
+    os.fsync(handle.number)
+    os.posix_fadvise(handle.number, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def counted(name: str, action: Callable[[], object]) -> int:
+    """By how much one of the system's counts of this process's I/O rose while an action ran."""
+
+    def count() -> int:
+        return int(Path("/proc/self/io").read_text().split(f"{name}:")[1].split()[0])
+
+    own = count() - count()
+    start = count()
+    action()
+    return count() - start + own
+
+
+def row(name: str, value: float, unit: str, baseline: str, baseline_value: float) -> dict[str, Any]:
+    """One row of the bench; more is better for a rate, less for a size."""
+    ratio = value / baseline_value if unit == "MB/s" else baseline_value / value
+    return {
+        "name": name,
+        "value": value,
+        "unit": unit,
+        "baseline": baseline,
+        "baseline_value": baseline_value,
+        "ratio": ratio,
+    }
+
+
+def best_of(best: dict[str, float], name: str, action: Callable[[], object]) -> None:
+    """Time an action and keep the least seconds it ever took."""
+    start = time.perf_counter()
+    action()
+    best[name] = min(best.get(name, float("inf")), time.perf_counter() - start)
+
+
+def write_shard(folder: Path, person: Arrays, subjects: list[str]) -> None:
+    with ShardWriter(folder, 0, "planes", subjects, SHAPES) as writer:
+        for subject in subjects:
+            writer.add(subject, meta={"psnr": 24.0}, **person)
+        writer.publish()
+
+
+def write_plain(path: Path, person: Arrays, count: int) -> None:
+    temporary, beside = path.with_suffix(".part"), path.with_suffix(".json.part")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        offset = 0
+        for array in [array for _ in range(count) for array in person.values()]:
+            write_at(handle, array.reshape(-1).view(np.uint8).data, offset)
+            offset += array.nbytes
+    finally:
+        os.close(handle)
+    put_in_place(temporary, path)
+    beside.write_bytes(b" " * 100 * count)
+    put_in_place(beside, path.with_suffix(".json"))
+
+
+def read_plain(path: Path, person: Arrays, order: list[int]) -> None:
+    step = sum(array.nbytes for array in person.values())
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        for number in order:
+            array = np.empty_like(person["planes"])
+            read_at(handle, array.reshape(-1).view(np.uint8).data, number * step)
+    finally:
+        os.close(handle)
+
+
+def read_all(reader: Shards, subjects: list[str]) -> None:
+    for subject in subjects:
+        reader.read(subject, "planes")

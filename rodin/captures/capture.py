@@ -1,0 +1,169 @@
+"""What every reader of a format gives: pictures with their cameras, and the checks that all formats share."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from rodin.captures.lens import Lens
+
+ROTATION_ERROR = 1e-3
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture: its file, camera_to_world [4, 4] with OpenCV axes, the lens it was taken with, a mask's file."""
+
+    path: Path
+    camera_to_world: np.ndarray
+    lens: Lens
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One person's pictures.
+
+    Args:
+        folder: where they lie.
+        source: the file that tells of the cameras; messages name it.
+        frames: the pictures.
+        captions: what the person looks like, if told.
+        points: [M, 3] points of the scene in the capture's world, if told.
+        name: the person's, of a folder or a file.
+        skipped: names of pictures that are listed and not there.
+    """
+
+    folder: Path
+    source: Path
+    frames: list[Frame]
+    captions: list[str] = field(default_factory=list)
+    points: np.ndarray | None = None
+    name: str = ""
+    skipped: list[str] = field(default_factory=list)
+
+    @cached_property
+    def transparent(self) -> bool:
+        """Whether the pictures themselves say where the person is: all have alpha, and one is not opaque all over."""
+        return not self.bare and any(
+            opened(frame.path).convert("RGBA").getchannel("A").getextrema() != (255, 255) for frame in self.frames
+        )
+
+    @cached_property
+    def bare(self) -> list[Frame]:
+        """The pictures without alpha."""
+        return [frame for frame in self.frames if not has_alpha(frame.path)]
+
+
+class Absent:
+    """Pictures that are listed and not there: refused by name and number, or left out where the user says so."""
+
+    def __init__(self, skip: bool) -> None:
+        self.skip = skip
+        self.names: list[str] = []
+
+    def find(self, folder: Path, name: object, where: str, suffixes: Iterable[str] = ("",)) -> Path | None:
+        """The file of a picture, which must lie in the person's own folder; None where it is absent."""
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise ValueError(f"{where}: the picture's file is {name!r}, wanted a path")
+        for suffix in suffixes:
+            path = folder / (name + suffix)
+            if path.is_file():
+                if not path.resolve().is_relative_to(folder.resolve()):
+                    raise ValueError(f"{where}: '{name}' lies outside {folder}; copy the pictures into that folder")
+                return path
+        self.names.append(name)
+        return None
+
+    def tell(self, source: Path, folder: Path, found: int) -> None:
+        """Raise where pictures are absent and may not be."""
+        if self.names and not (self.skip and found):
+            more = f" and {len(self.names) - 1} more" if len(self.names) > 1 else ""
+            way = "" if self.skip else "; bring them, or leave them out with --skip-missing"
+            raise FileNotFoundError(
+                f"{source}: no picture '{self.names[0]}'{more} in {folder}, {found} of the listed are there{way}"
+            )
+
+
+def opened(path: Path) -> Image.Image:
+    """A decoded picture."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
+        raise ValueError(f"{path}: not a picture that can be read ({problem})") from None
+    return picture
+
+
+def has_alpha(path: Path) -> bool:
+    """Whether a picture carries transparency, by its head alone."""
+    with Image.open(path) as picture:
+        return picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
+
+
+def check_pose(matrix: object, where: str) -> np.ndarray:
+    """A camera's matrix [4, 4] float64, checked to be a rotation and a place."""
+    try:
+        pose = np.array(matrix, dtype=np.float64)
+    except (TypeError, ValueError):
+        pose = np.empty(0)
+    if pose.shape != (4, 4):
+        raise ValueError(f"{where} has shape {list(pose.shape)}, wanted 4 rows of 4 numbers")
+    if not np.isfinite(pose).all():
+        raise ValueError(f"{where} holds NaN or infinity")
+    if not np.allclose(pose[3], [0, 0, 0, 1], atol=1e-6):
+        raise ValueError(f"{where} has bottom row {pose[3].tolist()}, wanted [0, 0, 0, 1]")
+    turn = pose[:3, :3]
+    if np.abs(turn @ turn.T - np.eye(3)).max() > ROTATION_ERROR or np.linalg.det(turn) < 0:
+        raise ValueError(f"{where} is not a rotation and a place (scaled, sheared or mirrored)")
+    return pose
+
+
+def check_size(told: dict[str, Any], size: tuple[int, int], where: str) -> None:
+    """Hold the size of a picture in pixels against what a file tells of it; told: names -> pixels along x, y."""
+    for (name, value), pixels in zip(told.items(), size, strict=True):
+        if value is not None and value != pixels:
+            raise ValueError(f"{where}: '{name}' is {value}, the picture has {pixels} pixels; correct one of them")
+
+
+def read_json(path: Path, wanted: str) -> dict[str, Any]:
+    """The object in a JSON file; `wanted` says where one should be."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file, {wanted}") from None
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"{path}: not readable as JSON ({problem})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: got a {type(content).__name__}, wanted an object")
+    return content
+
+
+def folders_of(source: Path, holds: Callable[[Path], bool], what: str) -> list[Path]:
+    """The folders of people in a source, by name; the source itself where it is one person's.
+
+    Args:
+        source: the user's.
+        holds: whether a folder is one person's.
+        what: the file that makes it so, for messages.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        raise FileNotFoundError(f"{source}: no such folder; wanted one with {what}, or of such folders")
+    if holds(source):
+        return [source]
+    found = sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not any(map(holds, found)):
+        raise FileNotFoundError(f"{source}: neither has {what} nor holds folders that do")
+    return found
+
+
+def clean(name: str) -> str:
+    """A folder's name as an id: letters, digits, '_' and '-' only."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "person"

@@ -1,0 +1,88 @@
+"""Reading a COLMAP reconstruction: a sparse model, text or binary, and pictures.
+
+Its poses are world_to_camera, a unit quaternion (w, x, y, z) and a translation, with OpenCV axes as ours; the centre of
+the first pixel is (0.5, 0.5), as ours. Its world has no given size, place or upright.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from rodin.captures.capture import Absent, Capture, Frame, check_pose, check_size, folders_of, opened
+from rodin.captures.colmap_binary import read_binary
+from rodin.captures.colmap_model import Model, Shot
+from rodin.captures.colmap_text import read_text
+
+WHAT = "a COLMAP model (sparse/0/images.bin or .txt)"
+FILES = ("images.bin", "images.txt")
+PICTURES = ("images", "input", ".")
+
+
+def captures(source: Path, skip_missing: bool = False) -> list[Capture]:
+    """Read every person's reconstruction of a source.
+
+    Args:
+        source: holds `sparse/0` and `images`, or folders that do.
+        skip_missing: leave out pictures that are listed and not there.
+
+    Raises:
+        FileNotFoundError, ValueError: one line naming the file, what was got and what was wanted.
+    """
+    return [read_capture(folder, skip_missing) for folder in folders_of(source, lambda it: bool(models_of(it)), WHAT)]
+
+
+def read_capture(folder: Path, skip_missing: bool = False) -> Capture:
+    """Read and check one reconstruction; of several models, the one with the most pictures."""
+    found = models_of(folder)
+    if not found:
+        raise FileNotFoundError(f"{folder}: no {WHAT} in it")
+    model = max(map(read_model, found), key=lambda model: len(model.shots))
+    if not model.shots:
+        raise ValueError(f"{model.path}: no picture in it")
+    place = next(folder / name for name in PICTURES if (folder / name).is_dir())
+    frames, absent = [], Absent(skip_missing)
+    for shot in model.shots:
+        where = f"{model.path}, picture '{shot.name}'"
+        picture = absent.find(place, shot.name, where)
+        pose = camera_to_world(shot, where)
+        if shot.camera not in model.cameras:
+            raise ValueError(f"{where}: camera {shot.camera}, which is not among the cameras")
+        if picture is not None:
+            lens = model.cameras[shot.camera]
+            check_size({"width": lens.width, "height": lens.height}, opened(picture).size, where)
+            frames.append(Frame(picture, pose, lens))
+    absent.tell(model.path, place, len(frames))
+    frames.sort(key=lambda frame: str(frame.path))
+    name = folder.resolve().name
+    return Capture(place, model.path, frames, points=model.points, name=name, skipped=absent.names)
+
+
+def models_of(folder: Path) -> list[Path]:
+    """The folders of sparse models in a capture's folder."""
+    sparse = folder / "sparse"
+    numbered = sorted(path for path in sparse.glob("[0-9]*") if path.is_dir()) if sparse.is_dir() else []
+    return [path for path in (*numbered, sparse, folder) if any((path / name).is_file() for name in FILES)]
+
+
+def read_model(path: Path) -> Model:
+    """A sparse model of either kind; the binary one where both are there."""
+    return read_binary(path) if (path / "images.bin").is_file() else read_text(path)
+
+
+def camera_to_world(shot: Shot, where: str) -> np.ndarray:
+    """A shot's camera_to_world [4, 4] float64, OpenCV axes."""
+    length = np.linalg.norm(shot.turn)
+    if not np.isfinite([*shot.turn, *shot.move]).all() or abs(length - 1) > 1e-3:
+        raise ValueError(f"{where}: quaternion {shot.turn} and translation {shot.move}, wanted a unit quaternion")
+    w, x, y, z = np.asarray(shot.turn) / length
+    rotation = np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+    pose = np.eye(4)
+    pose[:3, :3] = rotation.T
+    pose[:3, 3] = -rotation.T @ np.asarray(shot.move)
+    return check_pose(pose, f"{where}: pose")

@@ -1,0 +1,170 @@
+"""Where a capture's world lies in ours: turned upright with the face to +z, the head's middle at the origin, scaled."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rodin.captures.capture import Capture, Frame
+
+TURNS = {
+    "y": np.eye(3),
+    "z": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]),
+}
+NEAR = 0.5
+FILLED = 0.95
+ROOM = 0.85
+OUTSIDE = 1.02
+FLAT = 0.3
+
+
+@dataclass(frozen=True)
+class World:
+    """The user's word on how to turn, move and scale a capture; what is None is guessed from its cameras and points.
+
+    Args:
+        box: half the side of the cube that is fitted, our units.
+        centre: the middle of the head in the capture's world.
+        scale: our units in one of theirs.
+        up: the capture's upward axis, "y" or "z"; with "z" people face -y, as in Blender; None: guessed.
+        front: the name of a picture that is to be the frontal one; None: none where up is told, else the one in the
+            middle of all.
+    """
+
+    box: float = 1.0
+    centre: tuple[float, float, float] | None = (0.0, 0.0, 0.0)
+    scale: float | None = 1.0
+    up: str | None = "y"
+    front: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.up is not None and self.up not in TURNS:
+            raise ValueError(f"up: got {self.up!r}, wanted one of {', '.join(TURNS)}, auto")
+        scaled = self.scale is None or (np.isfinite(self.scale) and self.scale > 0)
+        if not scaled or (self.centre is not None and not (len(self.centre) == 3 and np.isfinite(self.centre).all())):
+            raise ValueError(f"scale {self.scale}, centre {self.centre}: wanted a number over 0 and three numbers")
+
+
+@dataclass(frozen=True)
+class Placing:
+    """From one capture's world to ours: p -> scale * turn @ (p - centre)."""
+
+    turn: np.ndarray
+    centre: np.ndarray
+    scale: float
+
+    def pose(self, camera_to_world: np.ndarray) -> np.ndarray:
+        """A camera_to_world [4, 4] of the capture in our world."""
+        placed = np.eye(4)
+        placed[:3, :3] = self.turn @ camera_to_world[:3, :3]
+        placed[:3, 3] = self.scale * (self.turn @ (camera_to_world[:3, 3] - self.centre))
+        return placed
+
+    def told(self) -> dict[str, Any]:
+        """The numbers, rounded, to be given as options again."""
+        return {"centre": [round(float(value), 4) for value in self.centre], "scale": round(self.scale, 5)}
+
+
+def placing_of(world: World, capture: Capture) -> Placing:
+    """Settle what the user left open.
+
+    Raises:
+        ValueError: a front picture that is not there; cameras that do not meet.
+    """
+    poses = np.stack([frame.camera_to_world for frame in capture.frames])
+    centre = np.asarray(world.centre, np.float64) if world.centre is not None else guess_centre(capture, poses)
+    turn = TURNS[world.up] if world.up is not None else guess_upright(poses)
+    front = front_frame(capture, world, poses, turn, centre)
+    if front is not None:
+        turn = _about_y(turn @ (front.camera_to_world[:3, 3] - centre)) @ turn
+    scale = world.scale if world.scale is not None else guess_scale(capture, poses, turn, centre, world.box)
+    return Placing(turn, centre, float(scale))
+
+
+def check_outside(frame: Frame, pose: np.ndarray, box: float) -> None:
+    """Raise where a placed camera stands in the box or looks away from it."""
+    if np.abs(pose[:3, 3]).max() <= box:
+        raise ValueError(
+            f"{frame.path}: its camera stands at {np.round(pose[:3, 3], 2).tolist()}, inside the box of "
+            f"+-{box}; give a larger scale or another centre"
+        )
+    if pose[:3, 2] @ -pose[:3, 3] <= 0:
+        raise ValueError(f"{frame.path}: its camera looks away from the origin; give the head's middle as centre")
+
+
+def guess_centre(capture: Capture, poses: np.ndarray) -> np.ndarray:
+    """The point nearest all cameras' axes; where there are points of the scene, the middle of those near it."""
+    places, axes = poses[:, :3, 3], poses[:, :3, 2]
+    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
+    whole = across.sum(axis=0)
+    if np.linalg.eigvalsh(whole)[0] < 1e-3 * len(poses):
+        raise ValueError(f"{capture.source}: its cameras look all one way, so nowhere do they meet; give --centre")
+    focus = np.linalg.solve(whole, np.einsum("vij,vj->i", across, places))
+    near = _near(capture, poses, focus)
+    return np.median(near, axis=0) if near is not None else focus
+
+
+def guess_upright(poses: np.ndarray) -> np.ndarray:
+    """A turn [3, 3] after which cameras stand upright: their x axes lie level, or their y axes point down on average.
+
+    People hold cameras level, so the x axes of all lie in one plane and up is square to it; where they are too much
+    alike to span a plane, up is the mean of the cameras' own.
+    """
+    right, up = poses[:, :3, 0], -poses[:, :3, 1].mean(axis=0)
+    spread, directions = np.linalg.eigh(right.T @ right / len(right))
+    if spread[0] < FLAT * spread[1]:
+        up = directions[:, 0] * np.sign(directions[:, 0] @ up)
+    y = up / max(np.linalg.norm(up), 1e-9)
+    x = np.cross(y, np.eye(3)[np.abs(y).argmin()])
+    x /= np.linalg.norm(x)
+    return np.stack([x, y, np.cross(x, y)])
+
+
+def guess_scale(capture: Capture, poses: np.ndarray, turn: np.ndarray, centre: np.ndarray, box: float) -> float:
+    """Our units in one of the capture's: by the points near the middle, else by what a picture shows.
+
+    No camera comes to stand in the box.
+    """
+    near = _near(capture, poses, centre)
+    if near is not None:
+        reach = np.quantile(np.abs((near - centre) @ turn.T).max(axis=1), FILLED) / ROOM
+    else:
+        lenses = [frame.lens for frame in capture.frames]
+        half = np.array([min(lens.width, lens.height) / (lens.fx + lens.fy) for lens in lenses])
+        reach = np.median(half * np.linalg.norm(poses[:, :3, 3] - centre, axis=1))
+    nearest = np.abs((poses[:, :3, 3] - centre) @ turn.T).max(axis=1).min()
+    return float(box / max(min(reach, nearest / OUTSIDE), 1e-9))
+
+
+def front_frame(
+    capture: Capture, world: World, poses: np.ndarray, turn: np.ndarray, centre: np.ndarray
+) -> Frame | None:
+    """The picture that is to be frontal, if any."""
+    if world.front is not None:
+        named = [frame for frame in capture.frames if world.front in (frame.path.name, frame.path.stem)]
+        if not named:
+            names = ", ".join(frame.path.name for frame in capture.frames[:3])
+            raise ValueError(f"{capture.source}: no picture '{world.front}' to be frontal; there are {names}, ...")
+        return named[0]
+    if world.up is not None:
+        return None
+    level = (poses[:, :3, 3] - centre) @ turn.T
+    level[:, 1] = 0
+    level /= np.maximum(np.linalg.norm(level, axis=1, keepdims=True), 1e-9)
+    return capture.frames[int((level @ level.mean(axis=0)).argmax())]
+
+
+def _near(capture: Capture, poses: np.ndarray, centre: np.ndarray) -> np.ndarray | None:
+    """The scene's points within half the way to the nearest camera; none where they are too few to go by."""
+    if capture.points is None or not len(capture.points):
+        return None
+    reach = NEAR * np.linalg.norm(poses[:, :3, 3] - centre, axis=1).min()
+    near = capture.points[np.linalg.norm(capture.points - centre, axis=1) < reach]
+    return near if len(near) >= 20 else None
+
+
+def _about_y(place: np.ndarray) -> np.ndarray:
+    """The turn [3, 3] about y that brings a place over the +z axis."""
+    angle = np.arctan2(place[0], place[2])
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])

@@ -1,0 +1,205 @@
+"""The loss of a step of a fit (R28, R31-R34), on the rays of several people at once. Letters as in `render`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+
+from rodin.field.decoder import Decoder
+from rodin.field.generators import Dice, integers, uniform
+from rodin.field.occupancy import cells_at
+from rodin.field.planes import resize
+from rodin.field.render import Traced, shade, trace
+from rodin.fitting.compiled import compiled_shade
+from rodin.fitting.losses import distortion, emptiness, points_anywhere, smoothness, total_variation
+from rodin.fitting.pyramid import LEVELS
+from rodin.fitting.scene import Rays, Scene, draw_rays
+
+StepLoss = Callable[
+    [torch.Tensor, Decoder, Sequence[Scene], torch.Tensor, "Settings", Sequence[Dice], torch.Tensor | None],
+    torch.Tensor,
+]
+OUTSIDE_SHARE = 0.1
+NEAR_POINTS = 512
+RESCALE = 0.5
+REGULAR = 0.25
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Weights of the losses: pixels, opacity, L_sparse, L_smooth, L_dist, and the planes' total variation and size."""
+
+    mse: float = 1.0
+    opacity: float = 0.1
+    sparse: float = 1e-3
+    smooth: float = 1e-3
+    distortion: float = 1e-3
+    planes_tv: float = 1e-3
+    planes_l2: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a fit goes.
+
+    box: half the side of the cube; rays and samples of a step; min_rescale: smallest resolution of R28's random
+    rescaling, none: no rescaling; losses: their weights; cut: share of a ray's light, by the guess, under which it is
+    followed no further; occupancy: whether the guess is renewed from the field; levels: how many resolutions the planes
+    are a sum over; coarse: whether the first half of a fit takes more rays of fewer samples; compiled: whether the
+    decoder and the sums along rays are compiled.
+    """
+
+    box: float
+    rays: int
+    samples: int
+    min_rescale: int | None
+    losses: Losses
+    cut: float = 1e-3
+    occupancy: bool = True
+    levels: int = LEVELS
+    coarse: bool = True
+    compiled: bool = False
+
+
+def step_loss(
+    planes: torch.Tensor,
+    decoder: Decoder,
+    scenes: Sequence[Scene],
+    guess: torch.Tensor,
+    settings: Settings,
+    dice: Sequence[Dice],
+    anchor: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The losses of one step on N people, each as if alone: none of them reaches into another's planes.
+
+    Args:
+        planes: [N, 3, C, R, R].
+        decoder: the shared decoder.
+        scenes: each person's pictures.
+        guess: [N, G, G, G], see `occupancy`.
+        settings: how the fit goes.
+        dice: each person's, drawing rays, samples, backgrounds, points and the rescaling.
+        anchor: planes [3, C, R, R] that `planes_l2` pulls to; none: zero.
+
+    Returns:
+        [N].
+
+    Source: R28, R31-R34. Ours: half the steps rescale, the others teach the full resolution; a quarter of the steps
+    regularise the planes, four times as hard, since all their texels cost much; a random background behind each ray, so
+    that opacity follows from colour; opacity is also held against alpha; L_sparse acts outside the hull, where
+    emptiness is known and the rays skip, so that it is empty without the hull too.
+    """
+    box, lowest = settings.box, settings.min_rescale
+    chances = [torch.rand(2, generator=one.here).tolist() for one in dice]
+    rescale = [lowest is not None and chance < RESCALE for chance, _ in chances]
+    used = planes if lowest is None else rescaled(planes, lowest, rescale, dice)
+    rays = draw_rays(scenes, settings.rays, OUTSIDE_SHARE, dice)
+    seen = trace(
+        used,
+        decoder,
+        rays.origins,
+        rays.directions,
+        box=box,
+        samples=settings.samples,
+        generators=[one.there for one in dice],
+        guess=guess,
+        cut=settings.cut,
+        bf16=planes.is_cuda,
+        shading=compiled_shade() if settings.compiled else shade,
+    )
+    free = points_anywhere(planes, box, dice)
+    empty = torch.stack([~cells_at(scene.hull, points, box) for scene, points in zip(scenes, free, strict=True)])
+    loss = weighted_losses(seen, rays, used, decoder, (free, empty), settings, dice)
+    regular = [number for number, (_, chance) in enumerate(chances) if chance < REGULAR]
+    return plus(loss, regular, planes, lambda some: plane_losses(some, settings.losses, anchor) / REGULAR)
+
+
+def rescaled(planes: torch.Tensor, lowest: int, chosen: Sequence[bool], dice: Sequence[Dice]) -> torch.Tensor:
+    """Planes [N, 3, C, R, R], those chosen brought down to a random resolution in [lowest, R] and back up to R.
+
+    Source: R28, so that one decoder serves every resolution.
+    """
+    if not any(chosen):
+        return planes
+    resolution = planes.shape[-1]
+    each = planes.split(1) if len(planes) > 1 else [planes]
+    made = []
+    for one, change, own in zip(each, chosen, dice, strict=True):
+        side = int(torch.randint(lowest, resolution + 1, (), generator=own.here)) if change else resolution
+        made.append(resize(resize(one, side), resolution))
+    return torch.cat(made) if len(made) > 1 else made[0]
+
+
+def plus(
+    loss: torch.Tensor, chosen: Sequence[int], planes: torch.Tensor, term: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """The losses [N] with a term added to those of the people chosen, a function of their planes alone."""
+    if not chosen:
+        return loss
+    if len(chosen) == len(loss):
+        return loss + term(planes)
+    each, rows = list(loss.unbind()), planes.unbind()
+    terms = term(torch.stack([rows[number] for number in chosen]))
+    for number, one in zip(chosen, terms.unbind(), strict=True):
+        each[number] = each[number] + one
+    return torch.stack(each)
+
+
+def weighted_losses(
+    seen: Traced,
+    rays: Rays,
+    planes: torch.Tensor,
+    decoder: Decoder,
+    free: tuple[torch.Tensor, torch.Tensor],
+    settings: Settings,
+    dice: Sequence[Dice],
+) -> torch.Tensor:
+    """The losses of rendered rays: pixels, opacity, L_dist, L_sparse, L_smooth; [N].
+
+    Args:
+        seen, rays: what was rendered, and what should be seen.
+        planes: [N, 3, C, R, R] it was rendered from.
+        decoder: the shared decoder.
+        free: points [N, K, 3] and which of them L_sparse counts [N, K].
+        settings: how the fit goes.
+        dice: each person's.
+    """
+    weights, box = settings.losses, settings.box
+    loss = weights.mse * _pixel_error(seen, rays, dice)
+    if weights.opacity:
+        loss = loss + weights.opacity * (seen.opacity - rays.alpha).square().mean(1)
+    if weights.distortion:
+        length = (seen.far - seen.near).clamp_min(1e-6)[..., None]
+        spread = distortion(seen.weights, (seen.t - seen.near[..., None]) / length, seen.delta / length)
+        loss = loss + weights.distortion * spread.mean(1)
+    if weights.sparse:
+        loss = loss + weights.sparse * emptiness(planes, decoder, *free, box=box)
+    if not weights.smooth:
+        return loss
+    present = [number for number, count in enumerate(seen.counts) if count]
+    ends = accumulate(seen.counts)
+    ranges = [(end - count, end) for end, count in zip(ends, seen.counts, strict=True) if count]
+    theirs = [dice[number] for number in present]
+    pick = integers([one.there for one in theirs], ranges, NEAR_POINTS, planes.device)
+
+    def smooth(some: torch.Tensor) -> torch.Tensor:
+        points, density = seen.points[pick], seen.density[pick]
+        return smoothness(some, decoder, points, density, box=box, distance=0.01 * box, dice=theirs)
+
+    return plus(loss, present, planes, lambda some: weights.smooth * smooth(some))
+
+
+def plane_losses(planes: torch.Tensor, weights: Losses, anchor: torch.Tensor | None) -> torch.Tensor:
+    """Total variation of planes [N, 3, C, R, R] and their size, from zero and from the anchor [3, C, R, R]; [N]."""
+    loss = weights.planes_tv * total_variation(planes) + weights.planes_l2 * planes.square().flatten(1).mean(1)
+    return loss if anchor is None else loss + weights.planes_l2 * (planes - anchor).square().flatten(1).mean(1)
+
+
+def _pixel_error(seen: Traced, rays: Rays, dice: Sequence[Dice]) -> torch.Tensor:
+    behind = uniform([one.there for one in dice], seen.colour, *seen.colour.shape[1:])
+    alpha, opacity = rays.alpha[..., None], seen.opacity[..., None]
+    wanted = rays.colour * alpha + behind * (1 - alpha)
+    return (seen.colour + behind * (1 - opacity) - wanted).square().mean((1, 2))

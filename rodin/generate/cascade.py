@@ -1,0 +1,287 @@
+"""Avatars out of a run's trained models: a latent from nothing, a picture or a text; planes from a latent; pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rodin.config import Config, Diffusion
+from rodin.data.pictures import over_white, refined, to_bytes
+from rodin.data.shared_decoder import load_decoder
+from rodin.device import default_device
+from rodin.diffusion.alone import alone
+from rodin.diffusion.guidance import guided
+from rodin.diffusion.process import x0_from_eps
+from rodin.diffusion.samplers import Denoise, OnStep, ancestral, ddim
+from rodin.diffusion.schedule import Schedule
+from rodin.field import cameras
+from rodin.field.decoder import Decoder
+from rodin.field.render import render_views
+from rodin.generate.latents import seed_for, unit
+from rodin.generate.models import Loaded, load_base, load_clip, load_latent, load_prior, load_refiner, load_upsampler
+from rodin.nets.clip import Clip
+from rodin.store.run_folder import RunFolder
+from rodin.train.data.normaliser import Normaliser
+
+LATENT, PRIOR, BASE, UPSAMPLE = range(4)
+
+
+def draw(
+    model: Denoise,
+    normaliser: Normaliser,
+    settings: Diffusion,
+    shape: Sequence[int],
+    seeds: Sequence[int],
+    *,
+    latent: Any = None,
+    device: torch.device,
+    precision: str = "float32",
+    on_step: OnStep | None = None,
+) -> torch.Tensor:
+    """Samples of one diffusion model, in the data's own units.
+
+    Args:
+        model: (x_t, timestep, latent) -> what `settings.predicts` says, in the model's units.
+        normaliser: between the data's units and the model's; x0_hat is clipped to where data can be.
+        settings: noising and sampling.
+        shape: one sample's shape.
+        seeds: N; a sample depends on its own seed only, not on its batch: on a CPU to the last bit.
+        latent: handed to `model`.
+        device: where to sample.
+        precision: float32 or bfloat16, of the network; the sampler's own arithmetic is float32.
+        on_step: called with (step, timestep, x0_hat in the data's units).
+
+    Returns:
+        [N, *shape] float32.
+    """
+    schedule = Schedule.named(settings.schedule, settings.timesteps).to(device)
+    network = alone(model) if device.type == "cpu" else model
+
+    def clean(x_t: torch.Tensor, timestep: torch.Tensor, latent: Any) -> torch.Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            prediction = network(x_t, timestep, latent).to(x_t)
+        x0 = prediction if settings.predicts == "x0" else x0_from_eps(schedule, x_t, timestep, prediction)
+        return normaliser.clip(x0) if settings.clip else x0
+
+    def told(step: int, timestep: int, x0: torch.Tensor) -> None:
+        if on_step is not None:
+            on_step(step, timestep, normaliser.from_model(x0))
+
+    x0 = (ddim if settings.sampler == "ddim" else ancestral)(
+        clean,
+        schedule,
+        (len(seeds), *shape),
+        predicts="x0",
+        steps=min(settings.sampling_steps, settings.timesteps),
+        seeds=seeds,
+        latent=latent,
+        clip=None,
+        noise_scale=settings.noise_scale,
+        device=device,
+        on_step=told,
+    )
+    return normaliser.from_model(x0)
+
+
+class Avatars:
+    """The models of a run, each loaded when it is first needed.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        device: where to compute; None: CUDA where there is one.
+        upsampler: folder of another upsampler than the run's own.
+    """
+
+    def __init__(
+        self, config: Config, folder: RunFolder, device: torch.device | None = None, upsampler: Path | None = None
+    ) -> None:
+        self.config, self.folder, self.upsampler = config, folder, upsampler
+        self.device = device or default_device()
+
+    @cached_property
+    def clip(self) -> Clip:
+        return load_clip(self.config, self.folder, self.device)
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        return load_decoder(self.folder, self.device)
+
+    @cached_property
+    def base(self) -> Loaded:
+        """The base model."""
+        return load_base(self.folder, self.device)
+
+    @cached_property
+    def _upsampler(self) -> Loaded:
+        return load_upsampler(self.folder, self.device, self.upsampler)
+
+    @cached_property
+    def _latent(self) -> Loaded:
+        return load_latent(self.folder, self.device)
+
+    @cached_property
+    def _prior(self) -> Loaded:
+        return load_prior(self.folder, self.device)
+
+    @cached_property
+    def _refiner(self) -> Loaded | None:
+        return load_refiner(self.folder, self.device) if self.config.refine.enabled else None
+
+    @property
+    def latent_width(self) -> int:
+        """D."""
+        return self.base.settings["latent_width"]
+
+    @torch.no_grad()
+    def latents_unconditional(self, seeds: Sequence[int]) -> torch.Tensor:
+        """Latents drawn from nothing, by latent diffusion: [N, D] of unit length.
+
+        Source: R39.
+        """
+        loaded = self._latent
+        return unit(
+            self._draw(
+                lambda x_t, timestep, _: loaded(x_t, timestep),
+                loaded,
+                self.config.latent.diffusion,
+                (loaded.settings["latent_width"],),
+                [seed_for(seed, LATENT) for seed in seeds],
+            )
+        )
+
+    @torch.no_grad()
+    def latents_from_text(self, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:
+        """Latents that fit texts: of several that the prior draws, the one nearest to the text's embedding.
+
+        Args:
+            prompts: N texts.
+            seeds: N.
+
+        Returns:
+            [N, D] of unit length.
+
+        Source: R40, R41.
+        """
+        loaded, drawn = self._prior, []
+        each = [self.clip.text([prompt]) for prompt in prompts]
+        text, tokens, mask = (torch.cat(parts).to(self.device) for parts in zip(*each, strict=True))
+        for attempt in range(self.config.prior.best_of):
+            latents = self._draw(
+                lambda z_t, timestep, latent: loaded(z_t, timestep, *latent),
+                loaded,
+                self.config.prior.diffusion,
+                (loaded.settings["latent_width"],),
+                [seed_for(seed, PRIOR, attempt) for seed in seeds],
+                latent=(text, tokens, mask),
+            )
+            drawn.append(unit(latents))
+        candidates = torch.stack(drawn)
+        best = (candidates * text).sum(dim=-1).argmax(dim=0)
+        return candidates[best, torch.arange(len(prompts), device=self.device)]
+
+    @torch.no_grad()
+    def latent_from_image(self, rgba: np.ndarray) -> torch.Tensor:
+        """What CLIP sees in a picture, [H, W, 4] uint8: [1, D] of unit length (R8)."""
+        return self.clip.image(over_white(rgba[None]).to(self.device))
+
+    @torch.no_grad()
+    def planes(
+        self, latents: torch.Tensor, seeds: Sequence[int], guidance_scale: float, on_step: OnStep | None = None
+    ) -> torch.Tensor:
+        """Tri-planes of latents, by the whole cascade.
+
+        Args:
+            latents: [N, D] of unit length.
+            seeds: N; an avatar depends on its own latent and seed only, not on its batch.
+            guidance_scale: classifier-free guidance of the base model; 1 is without.
+            on_step: called with (step, timestep, x0_hat of the base model [N, 3, C, r, r]).
+
+        Returns:
+            [N, 3, C, R, R] in [-1, 1].
+        """
+        low = self.low_planes(latents, seeds, guidance_scale, on_step)
+        return self.upsampled(low, seeds)
+
+    @torch.no_grad()
+    def low_planes(
+        self,
+        latents: torch.Tensor,
+        seeds: Sequence[int],
+        guidance_scale: float,
+        on_step: OnStep | None = None,
+        model: Callable[..., torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """Tri-planes of latents at the base model's resolution, [N, 3, C, r, r]; arguments as `planes`.
+
+        Args:
+            model: called instead of `base`.
+        """
+        plane, loaded = self.config.triplane, self.base
+        return self._draw(
+            guided(model or loaded, guidance_scale),
+            loaded,
+            self.config.base.diffusion,
+            (3, plane.channels, plane.base_resolution, plane.base_resolution),
+            [seed_for(seed, BASE) for seed in seeds],
+            latent=latents.to(self.device),
+            on_step=on_step,
+        )
+
+    @torch.no_grad()
+    def upsampled(self, low: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+        """The upsampling model's tri-planes [N, 3, C, R, R] of low-resolution ones [N, 3, C, r, r], in [-1, 1]."""
+        plane, loaded = self.config.triplane, self._upsampler
+        shape = (3, plane.channels, plane.resolution, plane.resolution)
+        planes = self._draw(
+            loaded,
+            loaded,
+            self.config.upsample.diffusion,
+            shape,
+            [seed_for(seed, UPSAMPLE) for seed in seeds],
+            latent=loaded.normaliser.resized(plane.base_resolution).to_model(low.clamp(-1, 1)),
+        )
+        return planes.clamp(-1, 1)
+
+    def _draw(self, model: Denoise, loaded: Loaded, settings: Diffusion, *what: Any, **more: Any) -> torch.Tensor:
+        """`draw` as the config says, with the noising that the model was trained with."""
+        how, precision = settings.model_copy(update=loaded.diffusion), self.config.sample.precision
+        return draw(model, loaded.normaliser, how, *what, device=self.device, precision=precision, **more)
+
+    @torch.no_grad()
+    def render(
+        self, planes: torch.Tensor, camera_to_world: np.ndarray, intrinsics: np.ndarray, resolution: int
+    ) -> np.ndarray:
+        """Pictures of one avatar, refined where the config says so.
+
+        Args:
+            planes: [3, C, R, R].
+            camera_to_world: [V, 4, 4], OpenCV axes.
+            intrinsics: [V, 4] or [4] fx, fy, cx, cy in pixels of a picture of `resolution`.
+            resolution: side of a picture, pixels.
+
+        Returns:
+            [V, resolution, resolution, 4] uint8, straight alpha.
+        """
+        rgba = render_views(
+            planes.to(self.device),
+            self.decoder,
+            torch.from_numpy(camera_to_world),
+            torch.from_numpy(intrinsics),
+            resolution,
+            resolution,
+            box=self.config.triplane.box,
+            samples=self.config.sample.render_samples,
+        )
+        return to_bytes(rgba if self._refiner is None else refined(self._refiner, rgba))
+
+    def turn(self, planes: torch.Tensor, views: int, resolution: int) -> np.ndarray:
+        """Pictures of one avatar from a ring of cameras at eye level, the first frontal: [V, S, S, 4] uint8."""
+        data = self.config.data
+        poses = cameras.ring(views, radius=data.camera_radius)
+        return self.render(planes, poses, cameras.pinhole(resolution, data.fov_degrees), resolution)

@@ -1,0 +1,152 @@
+"""What Figures 3 and 4 share: a training person fitted with the run's decoder under a changed setting, and measured."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from rodin.config import Config
+from rodin.data.pictures import evenly, to_bytes
+from rodin.data.shared_decoder import load_decoder, load_mean
+from rodin.device import default_device
+from rodin.evaluation.held_out import measure, read_held_out
+from rodin.field.planes import resize
+from rodin.fitting.fit import Diverged, fit_planes
+from rodin.fitting.scene import make_scene
+from rodin.generate.latents import seed_for
+from rodin.hooks import Hooks
+from rodin.memory import forget_peak, peak_rss_mb
+from rodin.stages.decoder import fit_settings
+from rodin.store.results import write_rows
+from rodin.store.run_folder import RunFolder
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.writer import ShardWriter
+
+FIT = 5
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a sweep and one person.
+
+    Args:
+        stage: the sweep.
+        shard: of the stage.
+        resolution: side of the planes, which is swept where no number of views is given.
+        views: how many are fitted at most; none: all but the held-out ones.
+    """
+
+    stage: str
+    shard: int
+    resolution: int
+    views: int | None = None
+
+
+def run_point(config: Config, folder: RunFolder, point: Point, hooks: Hooks) -> None:
+    """Fit and measure: a result row, and a shard of kind `samples` with the held-out views as the fit renders them.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        point: what is fitted; its shard says whom.
+        hooks: progress.
+    """
+    views, people = people_of(config, folder)
+    number = point.shard % config.sweeps.fit_subjects
+    person = people[number] if number < len(people) else f"nobody-{number}"
+    name = f"{person}-{point.shard:05d}"
+    total, *size = views.shape("rgba")
+    fitted = total - config.fit.held_out_views
+    chosen = evenly(fitted, point.views or fitted)
+    value = point.resolution if point.views is None else len(chosen)
+    shapes = {"rgba": (config.fit.held_out_views, *size)}
+    with ShardWriter(folder.stage(point.stage), point.shard, "samples", [name], shapes) as writer:
+        if writer.missing() and person not in people:
+            writer.fail(name, f"the run has views of {len(people)} training people only")
+        elif writer.missing():
+            hooks.progress(0, 1, f"person {person}, {len(chosen)} views, planes of {point.resolution}²")
+            try:
+                row, rgba = fit_row(config, folder, views, person, resolution=point.resolution, chosen=chosen)
+            except Diverged as reason:
+                writer.fail(name, str(reason))
+            else:
+                writer.add(name, {"row": {"stage": point.stage, "value": value, **row}}, rgba=rgba)
+        if not writer.complete:
+            rows = [json.loads(record.meta)["row"] for record in writer.done.values()]
+            write_rows(folder, point.stage, point.shard, rows)
+            writer.publish()
+
+
+def people_of(config: Config, folder: RunFolder) -> tuple[Shards, list[str]]:
+    """The store of pictures, and the first training people who are fitted."""
+    views = Shards(folder.stage("render"), "views")
+    people = [subject for subject in config.train_subjects() if subject in views]
+    return views, people[: config.sweeps.fit_subjects]
+
+
+def fit_row(
+    config: Config, folder: RunFolder, views: Shards, subject: str, *, resolution: int, chosen: Sequence[int]
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Fit one person and measure on the views that are never fitted.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        views: the store of pictures.
+        subject: id.
+        resolution: side of the planes.
+        chosen: the views to fit.
+
+    Returns:
+        a row {subject, psnr (dB), ssim, seconds, megabytes of the planes as they are stored (float16),
+        peak_megabytes of the GPU, or of the whole process where there is none}, and those views as rendered
+        [V, H, W, 4] uint8.
+
+    Raises:
+        Diverged: the fit came to nothing.
+    """
+    device, plane, fit = default_device(), config.triplane, config.fit
+    decoder, start = load_decoder(folder, device), resize(load_mean(folder, device)[None], resolution)[0]
+    rgba, poses, lenses = (views.read(subject, name) for name in ("rgba", "camera_to_world", "intrinsics"))
+    changed = config.model_copy(
+        update={"fit": fit.model_copy(update={"min_rescale": min(fit.min_rescale, resolution)})}
+    )
+    _begin_peak(device)
+    began, kept = time.perf_counter(), list(chosen)
+    hull = min(128, plane.resolution)
+    scene = make_scene(rgba[kept], poses[kept], lenses[kept], box=plane.box, hull_resolution=hull, device=device)
+    planes, _ = fit_planes(
+        scene,
+        decoder,
+        start,
+        fit_settings(changed, fit.rays),
+        steps=fit.steps,
+        lr=fit.lr,
+        seed=seed_for(config.seed, FIT, int.from_bytes(subject.encode(), "big")),
+        anchor=start,
+    )
+    planes = planes.half()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    spent = {"seconds": time.perf_counter() - began, "peak_megabytes": _peak_megabytes(device)}
+    psnr, alike, made = measure(config, planes, decoder, read_held_out(config, views, subject, device))
+    size = {"megabytes": planes.numel() * planes.element_size() / 1e6}
+    opaque = torch.cat([made, torch.ones_like(made[..., :1])], -1)
+    return {"subject": subject, "psnr": psnr, "ssim": alike} | spent | size, to_bytes(opaque)
+
+
+def _begin_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        forget_peak()
+
+
+def _peak_megabytes(device: torch.device) -> float:
+    return torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else peak_rss_mb()

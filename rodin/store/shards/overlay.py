@@ -1,0 +1,95 @@
+"""A file whose changes stay in memory until they are asked to go to disk.
+
+HDF5 cannot be told that a disk is full while it closes a file: it keeps a handle it will never be rid of and complains
+until the process ends. So it writes here, where nothing can be refused, and the few pages it touched are then written
+by plain calls whose errors are the system's own.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from rodin.store.shards.rowfile import read_at, write_at
+
+PAGE = 4096
+
+
+class Overlay(io.RawIOBase):
+    """A seekable file: untouched pages are the file's on disk, touched ones are kept in memory until `commit`.
+
+    Args:
+        path: the file.
+        fresh: begin with an empty file, made if missing.
+    """
+
+    def __init__(self, path: Path, fresh: bool) -> None:
+        super().__init__()
+        self._handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_TRUNC if fresh else 0), 0o666)
+        self._pages: dict[int, bytearray] = {}
+        self._size = os.fstat(self._handle).st_size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def truncate(self, size: int | None = None) -> int:
+        self._size = self._at if size is None else size
+        return self._size
+
+    def readinto(self, buffer: "memoryview") -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        target = memoryview(buffer).cast("B")
+        count = max(0, min(len(target), self._size - self._at))
+        for number, start, stop, done in spans(self._at, count):
+            target[done : done + stop - start] = self._page(number, keep=False)[start:stop]
+        self._at += count
+        return count
+
+    def write(self, data: "memoryview") -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        source = memoryview(data).cast("B")
+        for number, start, stop, done in spans(self._at, len(source)):
+            self._page(number, keep=True)[start:stop] = source[done : done + stop - start]
+        self._at += len(source)
+        self._size = max(self._size, self._at)
+        return len(source)
+
+    def commit(self) -> None:
+        """Write the touched pages to disk and give the file its length."""
+        os.ftruncate(self._handle, self._size)
+        for number, page in sorted(self._pages.items()):
+            length = max(0, min(PAGE, self._size - number * PAGE))
+            write_at(self._handle, memoryview(page)[:length], number * PAGE)
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._handle)
+        super().close()
+
+    def _page(self, number: int, keep: bool) -> bytearray:
+        page = self._pages.get(number)
+        if page is None:
+            page = bytearray(PAGE)
+            read_at(self._handle, memoryview(page), number * PAGE)
+            if keep:
+                self._pages[number] = page
+        return page
+
+
+def spans(offset: int, count: int) -> Iterator[tuple[int, int, int, int]]:
+    """The pages a stretch of bytes lies on: page number, first and last byte in it, bytes before it."""
+    done = 0
+    while done < count:
+        number, start = divmod(offset + done, PAGE)
+        stop = min(PAGE, start + count - done)
+        yield number, start, stop, done
+        done += stop - start

@@ -1,0 +1,275 @@
+"""Reading the shards of a folder: by subject, one read a row, every row held against its checksum."""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from rodin.store import manifest
+from rodin.store.errors import NO_HANDLES, OtherVersion, StoreError, disk_error
+from rodin.store.manifest import again
+from rodin.store.shards import layout, schema
+from rodin.store.shards.catalogue import Entry, catalogue
+from rodin.store.shards.checking import check_shard
+from rodin.store.shards.layout import Content
+from rodin.store.shards.rowfile import Handle, Rows, checksum, read_row, text_checksum
+
+HANDLES = 64
+Choice = int | slice | Sequence[int] | None
+T = TypeVar("T")
+
+
+class Shards:
+    """The published shards of one folder, as one store of subjects.
+
+    What manifests say is known at once (see `catalogue`), shard files are opened when first needed. Rows are read by
+    positioned reads from plain file descriptors and nothing is locked, so an object may be used by threads and carried
+    over a fork at any moment; at most `handles` files stay open.
+
+    Args:
+        folder: a stage's folder.
+        kind: kind of shard wanted, a key of `schema.KINDS`.
+        handles: files kept open.
+
+    Raises:
+        StoreError: no shard is published there, a manifest is damaged, of another kind or of another version, or a
+            subject is in two shards.
+    """
+
+    def __init__(self, folder: Path, kind: str, handles: int = HANDLES) -> None:
+        schema.fields_of(kind)
+        self.folder, self.kind, self.handles = Path(folder), kind, max(handles, 1)
+        entries, self._manifests = catalogue(self.folder)
+        for entry in entries:
+            self._check(entry)
+        if not entries:
+            raise StoreError(f"{self.folder}: no finished shard of kind {kind}; run the stage that makes it first")
+        self._entries = {entry.shard: entry for entry in entries}
+        self._numbers = list(self._entries)
+        self._firsts = list(accumulate((len(entry.subjects) for entry in entries), initial=0))
+        self._place = {subject: row for row, subject in enumerate(each for one in entries for each in one.subjects)}
+        if len(self._place) < self._firsts[-1]:
+            self._refuse_twice(entries)
+        self.failed = {subject: reason for entry in entries for subject, reason in entry.failed.items()}
+        self._content: dict[int, Content] = {}
+        self._open: OrderedDict[int, Handle] = OrderedDict()
+
+    def _check(self, entry: Entry) -> None:
+        path = self._path(entry.shard).with_suffix(".json")
+        if entry.kind != self.kind:
+            raise StoreError(
+                f"{path}: a manifest of kind {entry.kind!r}, wanted {self.kind!r}; point at the right folder"
+            )
+        if entry.version != schema.VERSION:
+            raise OtherVersion(f"{path}: {schema.other_version(entry.version)}")
+
+    def _refuse_twice(self, entries: list[Entry]) -> None:
+        seen: dict[str, int] = {}
+        for entry in entries:
+            for subject in entry.subjects:
+                if subject in seen:
+                    path = self._path(entry.shard).with_suffix(".json")
+                    raise StoreError(
+                        f"{path}: subject {subject} is also in shard {seen[subject]}; delete one of the two"
+                    )
+                seen[subject] = entry.shard
+
+    @property
+    def subjects(self) -> list[str]:
+        """All subjects with a row, sorted."""
+        return sorted(self._place)
+
+    @property
+    def shards(self) -> list[int]:
+        """Numbers of the published shards, sorted."""
+        return list(self._numbers)
+
+    def subjects_of(self, shard: int) -> list[str]:
+        """Subjects of one shard, in row order."""
+        return list(self._entries[shard].subjects)
+
+    def failed_of(self, shard: int) -> dict[str, str]:
+        """Subjects of one shard that were given up, with the reason."""
+        return dict(self._entries[shard].failed)
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+    def __contains__(self, subject: object) -> bool:
+        return subject in self._place
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.subjects)
+
+    def place(self, subject: str) -> tuple[int, int]:
+        """Shard and row of a subject."""
+        if subject in self._place:
+            row = self._place[subject]
+            number = bisect_right(self._firsts, row) - 1
+            return self._numbers[number], row - self._firsts[number]
+        if subject in self.failed:
+            raise StoreError(f"{self.folder}: subject {subject} failed ({self.failed[subject]}); it has no row")
+        raise StoreError(
+            f"{self.folder}: no subject {subject!r} among {len(self)}; finish the stage, or ask for one it has"
+        )
+
+    def meta(self, subject: str) -> dict[str, Any]:
+        """The plain values kept with a subject's row."""
+        return self._manifest(self.place(subject)[0])["meta"][subject]
+
+    def attributes(self, subject: str | None = None) -> dict[str, Any]:
+        """The plain values of a subject's shard; of the first shard where no subject is given."""
+        return self._manifest(self._numbers[0] if subject is None else self.place(subject)[0])["attributes"]
+
+    def fields(self, subject: str | None = None) -> list[str]:
+        """Names of the fields of a subject's shard; of the first shard where no subject is given."""
+        return sorted(self._layout(self._numbers[0] if subject is None else self.place(subject)[0]).rows)
+
+    def shape(self, field: str) -> tuple[int, ...]:
+        """One subject's shape of a field."""
+        return self._rows(self._numbers[0], field).shape
+
+    def read(self, subject: str, field: str, rows: Choice = None, out: np.ndarray | None = None) -> np.ndarray:
+        """Read one subject's array.
+
+        Args:
+            subject: id.
+            field: name of the field.
+            rows: entries of the first axis to read, e.g. views; a number drops the axis, None reads all.
+            out: C-contiguous array of that shape and type to read into, instead of a new one.
+
+        Returns:
+            an array [...] of the field's shape and type, its checksum checked.
+
+        Raises:
+            StoreError: no such subject or field, or the row is damaged; names file, subject and next step.
+        """
+        shard, row = self.place(subject)
+        place = self._rows(shard, field)
+        if rows is None:
+            return self._checked(shard, subject, field, row, (0, place.shape[0]), out)
+        chosen = np.atleast_1d(np.arange(place.shape[0])[rows if isinstance(rows, (int, slice)) else list(rows)])
+        if not place.split:
+            whole = self._checked(shard, subject, field, row, (0, place.shape[0]))
+            picked = whole[chosen]
+        elif len(chosen) and np.array_equal(chosen, np.arange(chosen[0], chosen[0] + len(chosen))):
+            picked = self._checked(shard, subject, field, row, (int(chosen[0]), len(chosen)))
+        else:
+            picked = np.empty((len(chosen), *place.shape[1:]), place.dtype)
+            for target, entry in zip(picked, chosen, strict=True):
+                self._checked(shard, subject, field, row, (int(entry), 1), target[None])
+        if isinstance(rows, int):
+            picked = picked[0]
+        if out is None:
+            return picked
+        out[...] = picked
+        return out
+
+    def verify(self, progress: Callable[[int, int, str], None] | None = None) -> list[str]:
+        """Hold every published shard against its manifest.
+
+        Args:
+            progress: told shards done, shards in all and the present shard's name.
+
+        Returns:
+            one line a problem, each with its next step; empty if all is well.
+        """
+        problems = [
+            f"{path}: has no manifest, so it is not done; run the same command again"
+            for path in sorted(self.folder.glob("[0-9]" * 5 + ".h5"))
+            if int(path.stem) not in self._entries
+        ]
+        for number, shard in enumerate(self.shards):
+            if progress is not None:
+                progress(number, len(self.shards), self._path(shard).name)
+            problems += self.verify_shard(shard)
+        return problems
+
+    def verify_shard(self, shard: int) -> list[str]:
+        """Problems of one shard: its manifest, its size, every byte of every row, every byte between them."""
+        return check_shard(self._path(shard))
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"{shard:05d}.h5"
+
+    def _rows(self, shard: int, field: str) -> Rows:
+        rows = self._layout(shard).rows
+        if field not in rows:
+            raise StoreError(f"{self._path(shard)}: no field {field!r}; it has {', '.join(sorted(rows))}")
+        return rows[field]
+
+    def _checked(
+        self, shard: int, subject: str, field: str, row: int, part: tuple[int, int], out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Read entries `part` (first, count) of a row at once and hold them against their checksums."""
+        place, path = self._rows(shard, field), self._path(shard)
+        first, count = part
+        if out is None:
+            out = np.empty((count, *place.shape[1:]), place.dtype)
+        elif out.shape != (count, *place.shape[1:]) or out.dtype != place.dtype:
+            raise StoreError(
+                f"{path}, field {field!r}: rows are {place.dtype} {list(place.shape)}, other shards' are {out.dtype} "
+                f"{list(out.shape)}; one store holds one size"
+            )
+        expected = self._layout(shard).checksums[field][row]
+        handle = self._handle(shard)  # held until the read is done, as another thread may evict it
+        if not read_row(handle.number, place, row, out, first):
+            raise StoreError(f"{path}, subject {subject}, field {field!r}: the file ends too soon; {again(path)}")
+        if checksum(out, place.split) != (expected[first : first + count] if place.split else expected).tolist():
+            raise StoreError(
+                f"{path}, subject {subject}, field {field!r}: damaged (its checksum does not fit); {again(path)}"
+            )
+        return out
+
+    def _manifest(self, shard: int) -> dict[str, Any]:
+        """A shard's manifest, read once; one that has changed since the store was opened is refused."""
+        if shard not in self._manifests:
+            path = self._path(shard).with_suffix(".json")
+            content = manifest.read(path)
+            if (content.get("kind"), content.get("subjects")) != (self.kind, self._entries[shard].subjects):
+                raise StoreError(f"{path}: has changed since the store was opened; run the same command again")
+            self._manifests[shard] = content
+        return self._manifests[shard]
+
+    def _layout(self, shard: int) -> Content:
+        """Where the rows of a shard lie, read from its file once."""
+        if shard not in self._content:
+            path = self._path(shard)
+            content = self._retry(lambda: layout.inspect(path), path)
+            same = content.kind == self.kind and content.subjects == self._entries[shard].subjects
+            sums = [text_checksum(*pair) for pair in zip(content.subjects, content.meta, strict=True)]
+            if not same or content.checksums["meta"].tolist() != sums:
+                raise StoreError(f"{path}: damaged shard (it does not hold what its manifest lists); {again(path)}")
+            self._content[shard] = content
+        return self._content[shard]
+
+    def _handle(self, shard: int) -> Handle:
+        """A shard's open file. Each step is one that threads cannot divide; two may open the same file, unharmed."""
+        handle = self._open.pop(shard, None)
+        if handle is None:
+            path = self._path(shard)
+            handle = self._retry(lambda: Handle(path), path)
+        self._open[shard] = handle
+        while len(self._open) > self.handles:
+            self._open.popitem(last=False)
+        return handle
+
+    def _retry(self, action: Callable[[], T], path: Path) -> T:
+        """Open a file; where the process has no descriptor left, let go of ours and try once more."""
+        for last in (False, True):
+            try:
+                return action()
+            except FileNotFoundError:
+                raise StoreError(f"{path}: missing though its manifest is there; {again(path)}") from None
+            except OSError as problem:
+                if last or problem.errno not in NO_HANDLES:
+                    raise disk_error(path, problem) from problem
+                self._open.clear()
+        raise AssertionError("unreachable")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": OrderedDict()}

@@ -1,0 +1,298 @@
+"""Writing a shard: many subjects in one HDF5 file, one writer a file, killed at any moment and taken up again.
+
+A writer fills a temporary file of its own, adopts the whole rows that earlier attempts left, and publishes the file
+and then its manifest; the manifest's presence is the only "done".
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from rodin.store import manifest
+from rodin.store.atomic import fsync_file, fsync_folder, make_folder, put_in_place
+from rodin.store.errors import StoreError, disk_error, free_bytes, megabytes
+from rodin.store.shards import attempt as attempts
+from rodin.store.shards import layout, schema, sealed
+from rodin.store.shards.flushing import Lasting
+from rodin.store.shards.layout import Content
+from rodin.store.shards.row_checks import finite_checksum, fitting
+from rodin.store.shards.rowfile import Handle, as_bytes, text_checksum, write_at
+
+
+class ShardWriter:
+    """Writes one shard; `missing` says what is still to do, `add` or `fail` each of them, then `publish`.
+
+    Args:
+        folder: the stage's folder; made if missing.
+        shard: shard number.
+        kind: kind of shard, a key of `schema.KINDS`.
+        subjects: ids of the shard's subjects, in row order.
+        shapes: field -> one subject's shape.
+        attributes: plain values that hold for the whole shard, such as the views' resolution.
+        attempt: any word for this run of the job (job, task, restart); part of the temporary name only.
+
+    Example:
+        >>> with ShardWriter(folder.stage("fit"), 0, "planes", subjects, shapes) as writer:
+        ...     for subject in writer.missing():
+        ...         writer.add(subject, planes=planes, base=base, meta={"psnr": 24.1})
+        ...     writer.publish()
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        shard: int,
+        kind: str,
+        subjects: Sequence[str],
+        shapes: Mapping[str, tuple[int, ...]],
+        attributes: Mapping[str, Any] | None = None,
+        attempt: str | None = None,
+    ) -> None:
+        self.folder, self.shard, self.kind = Path(folder), shard, kind
+        self.subjects = list(subjects)
+        self.shapes = {name: tuple(int(size) for size in shape) for name, shape in shapes.items()}
+        self.attributes = dict(attributes or {})
+        self.done: dict[str, attempts.Record] = {}
+        self.failed: dict[str, str] = {}
+        self.complete = False
+        self._row = {subject: row for row, subject in enumerate(self.subjects)}
+        self._handle, self._journal = -1, -1
+        self._beside, self._lasting = ThreadPoolExecutor(1), Lasting([])
+        schema.check_shapes(kind, self.shapes)
+        schema.check_subjects(self.subjects)
+        manifest.canonical(self.attributes)
+        make_folder(self.folder)
+        if manifest.complete(self._manifest_path):
+            self._accept_complete()
+        else:
+            self._temporary = self.folder / f"{attempts.new_name(shard, attempt)}.h5"
+            self._start()
+
+    @property
+    def path(self) -> Path:
+        """Where the shard appears when it is published."""
+        return self.folder / f"{self.shard:05d}.h5"
+
+    @property
+    def _manifest_path(self) -> Path:
+        return self.folder / f"{self.shard:05d}.json"
+
+    def missing(self) -> list[str]:
+        """Subjects neither written nor failed, in order."""
+        given = {*self.done, *self.failed}
+        return [] if self.complete else [name for name in self.subjects if name not in given]
+
+    def add(self, subject: str, meta: Mapping[str, Any] | None = None, **arrays: np.ndarray) -> None:
+        """Write one subject's row; once this returns, a kill of the process does not lose it.
+
+        Args:
+            subject: one of the shard's ids, not yet written.
+            meta: plain values kept with the row.
+            arrays: every field of the shard, of its shape; floats are cast to the field's type and must be finite.
+        """
+        self._check_open(subject)
+        if set(arrays) != set(self.shapes):
+            raise StoreError(
+                f"{self.path}, subject {subject}: got fields {sorted(arrays)}, wanted {sorted(self.shapes)}"
+            )
+        kinds = schema.KINDS[self.kind]
+        whole = {
+            name: fitting(self._where(subject, name), array, self.shapes[name], kinds[name].dtype)
+            for name, array in arrays.items()
+        }
+        self._write(subject, manifest.canonical(dict(meta or {})), whole)
+
+    def fail(self, subject: str, reason: str) -> None:
+        """Give a subject up: the manifest names it with the reason, and it has no row."""
+        self._check_open(subject)
+        self.failed[subject] = " ".join(str(reason).split())
+
+    def publish(self) -> None:
+        """Check the file as a reader would, give it its name, then publish the manifest."""
+        if self.complete:
+            return
+        if missing := self.missing():
+            raise StoreError(
+                f"{self.path}: {len(missing)} of {len(self.subjects)} subjects neither written nor failed, "
+                f"first {missing[0]}; run the same command again"
+            )
+        try:
+            if manifest.complete(self._manifest_path):
+                self._accept_complete()
+            else:
+                self._publish()
+            self._clear()
+        except FileNotFoundError as problem:
+            raise self._taken_over() from problem
+        except OSError as problem:
+            raise disk_error(self.path, problem, self._size()) from problem
+
+    def close(self) -> None:
+        """Let go of the files; what is written stays for the next attempt."""
+        self._beside.shutdown()
+        self._lasting.close()
+        for handle in (self._handle, self._journal):
+            if handle >= 0:
+                os.close(handle)
+        self._handle = self._journal = -1
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _accept_complete(self) -> None:
+        """A published shard is done if it is the one asked for."""
+        known = manifest.read(self._manifest_path)
+        published = [*known.get("subjects", []), *known.get("failed", {})]
+        if known.get("kind") != self.kind or sorted(published) != sorted(self.subjects):
+            raise StoreError(
+                f"{self._manifest_path}: holds {len(published)} subjects of kind {known.get('kind')}, wanted "
+                f"{len(self.subjects)} of kind {self.kind}; use another run folder or delete this shard"
+            )
+        self.complete = True
+
+    def _size(self) -> int:
+        row = sum(
+            int(np.prod(shape)) * np.dtype(schema.KINDS[self.kind][name].dtype).itemsize
+            for name, shape in self.shapes.items()
+        )
+        return row * len(self.subjects)
+
+    def _start(self) -> None:
+        """Make this attempt's files and fill them with what earlier attempts finished."""
+        if (free := free_bytes(self.folder)) < self._size():
+            raise StoreError(
+                f"{self.path}: no space left: needs {megabytes(self._size())}, {megabytes(free)} free; "
+                "make room and run the same command again, what is done is kept"
+            )
+        try:
+            earlier = attempts.sources(self.folder, self.shard)
+            self._rows = layout.create(self._temporary, self.kind, len(self.subjects), self.shapes)
+            self._handle = os.open(self._temporary, os.O_RDWR | os.O_CLOEXEC)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+            self._journal = os.open(self._temporary.with_suffix(".jsonl"), flags, 0o666)
+            self._lasting = Lasting([self._handle, self._journal])
+            self._write_line(attempts.header(self.kind, self._rows))
+            for source in earlier:
+                self._adopt(source)
+        except FileNotFoundError as problem:
+            raise self._taken_over() from problem
+        except OSError as problem:
+            self._discard()
+            raise disk_error(self.path, problem, self._size()) from problem
+        except StoreError:
+            self._discard()
+            raise
+        self._drop_superseded(earlier)
+
+    def _adopt(self, source: attempts.Source) -> None:
+        """Copy the whole rows of an earlier attempt that are still missing here."""
+        wanted = {name: (rows.dtype, rows.shape) for name, rows in self._rows.items()}
+        if source.kind != self.kind or {name: (rows.dtype, rows.shape) for name, rows in source.rows.items()} != wanted:
+            return
+        try:
+            handle = Handle(source.path)
+        except FileNotFoundError:
+            return
+        for record in source.records:
+            if record.subject in self._row and record.subject not in self.done:
+                arrays = attempts.whole_row(handle, source, record)
+                if arrays is not None:
+                    self._write(record.subject, record.meta, arrays)
+
+    def _drop_superseded(self, earlier: list[attempts.Source]) -> None:
+        """Keep only the newest earlier attempt, which may still run elsewhere: its rows and all before it are here."""
+        for source in earlier[1:]:
+            if source.path != self.path and all(record.subject in self.done for record in source.records):
+                source.path.unlink(missing_ok=True)
+                source.path.with_suffix(".jsonl").unlink(missing_ok=True)
+
+    def _check_open(self, subject: str) -> None:
+        if subject not in self._row:
+            raise StoreError(f"{self.path}: {subject!r} is not one of this shard's {len(self.subjects)} subjects")
+        if self.complete or subject in self.done or subject in self.failed or self._handle < 0:
+            raise StoreError(
+                f"{self.path}: subject {subject} is already written or the shard is closed; loop over missing()"
+            )
+
+    def _where(self, subject: str, name: str) -> str:
+        return f"{self.path}, subject {subject}, field {name!r}"
+
+    def _write(self, subject: str, meta: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Rows first, checked while the system takes their bytes, then the journal line that makes them count."""
+        row = self._row[subject]
+        try:
+            taken = self._beside.submit(self._put, row, arrays)
+            try:
+                checksums = {
+                    name: finite_checksum(self._where(subject, name), array, self._rows[name].split)
+                    for name, array in arrays.items()
+                }
+            finally:
+                taken.result()
+            checksums["meta"] = text_checksum(subject, meta)
+            self._write_line({"subject": subject, "row": row, "checksums": checksums, "meta": meta})
+            self._lasting.wrote(sum(array.nbytes for array in arrays.values()))
+        except OSError as problem:
+            raise disk_error(self.path, problem, self._size()) from problem
+        self.done[subject] = attempts.Record(subject, row, checksums, meta)
+
+    def _put(self, row: int, arrays: Mapping[str, np.ndarray]) -> None:
+        for rows, array in ((self._rows[name], array) for name, array in arrays.items()):
+            write_at(self._handle, as_bytes(array), rows.offset + row * rows.bytes)
+
+    def _write_line(self, content: dict[str, Any]) -> None:
+        data = memoryview(attempts.line(content))
+        while data:
+            data = data[os.write(self._journal, data) :]
+
+    def _publish(self) -> None:
+        self._lasting.wait()
+        ready, rows = self._temporary, self._rows
+        kept = [subject for subject in self.subjects if subject in self.done]
+        if self.failed:
+            ready = self._temporary.with_suffix(".packed")
+            rows = sealed.pack(self._handle, self._rows, [self._row[subject] for subject in kept], ready, self.kind)
+        records = [self.done[subject] for subject in kept]
+        parts = {name: place.parts for name, place in rows.items()} | {"meta": 1}
+        sums = {
+            name: np.array([record.checksums[name] for record in records], "uint64").reshape(len(kept), count)
+            for name, count in parts.items()
+        }
+        content = Content(self.kind, rows, kept, [record.meta for record in records], sums, self.attributes)
+        layout.seal(ready, content)
+        lasting = self._beside.submit(fsync_file, ready)  # the disk works while the file is read back from memory
+        digest = sealed.check(ready, content)
+        lasting.result()
+        put_in_place(ready, self.path)
+        manifest.publish(self._manifest_path, sealed.describe(self.path, content, self.failed, digest))
+        self.complete = True
+
+    def _clear(self) -> None:
+        """Remove what all attempts left: the shard is published."""
+        self.close()
+        for leftover in attempts.leftovers(self.folder, self.shard):
+            leftover.unlink(missing_ok=True)
+        fsync_folder(self.folder)
+
+    def _taken_over(self) -> StoreError:
+        """Our files are gone: only another attempt removes them, once it has our rows or has published the shard."""
+        self._discard()
+        return StoreError(f"{self.path}: another attempt has taken this shard over; leave it to that one")
+
+    def _discard(self) -> None:
+        """Nothing here is of use to another attempt: leave nothing behind."""
+        self.close()
+        with suppress(OSError):
+            for suffix in (".h5", ".jsonl", ".packed"):
+                self._temporary.with_suffix(suffix).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What a training keeps between steps: state, checkpoints, and the moving average."""

@@ -1,0 +1,108 @@
+import builtins
+
+import pytest
+import torch
+from oracles.aware_conv import naive
+
+from rodin.bench.conv import bench_conv, concatenated
+from rodin.bench.guidance import bench_guidance
+from rodin.bench.unet import bench_unet, theirs
+from rodin.field.rollout import roll_in, roll_out
+from rodin.nets.aware import AwareConv
+from rodin.nets.sizes import on_meta, parameters
+from rodin.timing import medians, peak_bytes
+
+CPU = torch.device("cpu")
+
+
+def test_the_baseline_computes_the_same():
+    layer, planes = AwareConv(3, 4).double(), torch.randn(2, 3, 3, 6, 6, dtype=torch.float64)
+    ours = roll_in(concatenated(roll_out(planes), layer))
+    wanted = naive(planes, layer.weight, layer.weight_columns, layer.weight_rows, layer.bias, roll_out=True)
+    torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-12)
+
+
+def test_rows_add_up():
+    conv, guidance = bench_conv(4, 8, 2), bench_guidance(8, 8, 1, batch=1)
+    for row in [*conv, *guidance]:
+        ours, theirs = row["value"], row["baseline_value"]
+        assert ours > 0
+        assert row["ratio"] == pytest.approx(ours / theirs if row["unit"] == "samples/s" else theirs / ours)
+    assert [row["unit"] for row in conv[:2]] == ["s", "s"]
+    assert conv[0]["over_naive"] == pytest.approx(1 / conv[0]["ratio"])
+
+
+def test_each_is_run_in_turn_and_the_first_round_does_not_count():
+    said = []
+    seconds = medians({"a": lambda: said.append("a"), "b": lambda: said.append("b")}, 3, CPU)
+    assert said == ["a", "b"] * 4
+    assert set(seconds) == {"a", "b"}
+
+
+def test_the_peak_is_of_what_is_held_at_once():
+    """64 MB at once are 64 MB, one after the other are 32: whatever was held and freed before does not count."""
+    if (at_once := peak_bytes(lambda: [torch.ones(1 << 23), torch.ones(1 << 23)], CPU)) is None:
+        pytest.skip("this system does not tell the peak of the resident set")
+    after = peak_bytes(lambda: [torch.ones(1 << 23).sum(), torch.ones(1 << 23).sum()], CPU)
+    assert after is not None
+    assert at_once == pytest.approx(64e6, rel=0.15)
+    assert after == pytest.approx(32e6, rel=0.3)
+
+
+def test_a_step_of_each_unet_is_timed():
+    rows = bench_unet(64, 16, 1, 1)
+    assert [row["ratio"] > 0 for row in rows] == [True, True]
+    assert rows[0]["baseline"].startswith("diffusers UNet2DModel")
+
+
+def test_the_other_unet_has_as_many_parameters():
+    from rodin.nets.base import BaseUNet
+
+    for channels, resolution, blocks in ((64, 64, 2), (192, 64, 3)):
+        ours = on_meta(
+            BaseUNet,
+            plane_channels=32,
+            resolution=resolution,
+            channels=channels,
+            multipliers=(1, 2, 3, 4),
+            blocks=blocks,
+            attention=(32, 16, 8),
+            head_channels=64,
+            dropout=0.1,
+            latent_width=512,
+            roll_out=False,
+            aware=False,
+        )
+        other = on_meta(theirs, channels=channels, resolution=resolution, blocks=blocks)
+        assert parameters(ours) == pytest.approx(parameters(other), rel=0.03)
+
+
+def test_without_diffusers_one_line_says_what_to_do(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name == "diffusers":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ValueError, match="pip install diffusers") as told:
+        theirs(64, 8, 1)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.slow
+def test_3d_aware_convolution_costs_little_more_than_a_plain_one():
+    """At the paper's size: forward and backward, in time and in memory. DESIGN.md, "Speed"."""
+    _, both, *memory = bench_conv(repeats=5)
+    for row in [both, *memory]:
+        assert row["over_plain"] <= 1.15, row
+        assert row["over_naive"] <= 0.45, row
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_training_step_costs_no_more_than_diffusers():
+    off, on = bench_unet(repeats=2)
+    assert off["ratio"] >= 1.0, off
+    assert on["ratio"] >= 1 / 1.25, on

@@ -1,0 +1,239 @@
+"""Stages `decoder` and `fit` on a small store: killed and resumed to the same bits, on any number of ranks."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from oracles import ellipsoids
+
+from rodin.config import Config
+from rodin.data.shared_decoder import load_decoder, load_mean
+from rodin.field import texels
+from rodin.hooks import Hooks, Stopped
+from rodin.presets.tiny import TINY
+from rodin.stages import decoder as stage
+from rodin.stages import fit
+from rodin.store import manifest
+from rodin.store.results import read_rows
+from rodin.store.run_folder import RunFolder
+from rodin.store.shards.reader import Shards
+from rodin.store.shards.writer import ShardWriter
+from rodin.train.parallel.ranks import Ranks
+from rodin.train.state import checkpoint
+
+SIZE, VIEWS = 24, 10
+
+
+def config(learn: int = 30, **fit_changes) -> Config:
+    fields = {
+        "decoder": TINY.decoder.model_copy(update={"steps": learn, "planes_lr": 3e-2, "decoder_lr": 1e-2, "rays": 128})
+    }
+    return TINY.model_copy(update=fields | {"fit": TINY.fit.model_copy(update={"floor_psnr": 5.0} | fit_changes)})
+
+
+def run_folder(path: Path) -> RunFolder:
+    folder = RunFolder(path)
+    people = config().train_subjects()
+    shapes = {"rgba": (VIEWS, SIZE, SIZE, 4), "camera_to_world": (VIEWS, 4, 4), "intrinsics": (VIEWS, 4)}
+    with ShardWriter(folder.stage("render"), 0, "views", people, shapes) as writer:
+        for number, subject in enumerate(people):
+            rgba, poses, lenses = ellipsoids.views(VIEWS, SIZE, seed=number, supersample=2)
+            writer.add(subject, {"caption": "a person"}, rgba=rgba, camera_to_world=poses, intrinsics=lenses)
+        writer.publish()
+    return folder
+
+
+def asked_after(calls: int) -> Hooks:
+    count = iter(range(10**6))
+    return Hooks(should_stop=lambda: next(count) >= calls)
+
+
+def content(folder: RunFolder) -> dict:
+    return torch.load(folder.stage("decoder") / "decoder.pt", weights_only=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums split over threads differ in their last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> RunFolder:
+    folder = run_folder(tmp_path_factory.mktemp("undisturbed"))
+    stage.run(config(), folder, 0, Hooks())
+    return folder
+
+
+def test_many_channels_are_learned_as_if_grid_sample_looked_them_up(undisturbed: RunFolder, monkeypatch) -> None:
+    wide = {"triplane": TINY.triplane.model_copy(update={"channels": texels.FROM_CHANNELS})}
+    ends = []
+    for lowest in (texels.FROM_CHANNELS, 99):
+        monkeypatch.setattr(texels, "FROM_CHANNELS", lowest)
+        with Ranks.from_environment() as ranks:
+            learning = stage.Learning(config().model_copy(update=wide), undisturbed, ranks, only=["000000", "000001"])
+            for _ in range(12):
+                learning.take_step()
+        ends.append(learning.planes(torch.stack([person.state[0] for person in learning.people])).detach())
+    torch.testing.assert_close(*ends, atol=2e-2, rtol=0)
+
+
+def test_the_decoder_is_published_with_its_curve(undisturbed: RunFolder) -> None:
+    assert manifest.check_files(undisturbed.manifest("decoder", 0)) == []
+    decoder, mean = load_decoder(undisturbed), load_mean(undisturbed)
+    assert not any(parameter.requires_grad for parameter in decoder.parameters())
+    assert mean.shape == (3, 4, 16, 16)
+    assert mean.abs().max() <= 1
+    curve = read_rows(undisturbed, "decoder")
+    assert curve[-1]["step"] == 30
+    assert curve[-1]["loss"] < curve[0]["loss"]
+    before = (undisturbed.stage("decoder") / "decoder.pt").stat().st_mtime_ns
+    stage.run(config(), undisturbed, 0, Hooks())
+    assert (undisturbed.stage("decoder") / "decoder.pt").stat().st_mtime_ns == before
+
+
+def test_stopped_and_run_again_gives_the_same_bits(undisturbed: RunFolder, tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    for calls in (0, 12):
+        with pytest.raises(Stopped):
+            stage.run(config(), folder, 0, asked_after(calls))
+        assert not manifest.complete(folder.manifest("decoder", 0))
+    stage.run(config(), folder, 0, Hooks())
+    ours, theirs = content(folder), content(undisturbed)
+    assert torch.equal(ours["mean"], theirs["mean"])
+    for name, value in theirs["decoder"].items():
+        assert torch.equal(ours["decoder"][name], value), name
+
+
+def test_the_state_of_older_code_is_refused_not_misread(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    with pytest.raises(Stopped):
+        stage.run(config(), folder, 0, asked_after(4))
+    last = folder.stage("decoder") / "state" / "last.json"
+    manifest.publish(last, {name: value for name, value in manifest.read(last).items() if name != "layout"})
+    with pytest.raises(ValueError, match="got the state of layout 1, wanted 2.*delete"):
+        stage.run(config(), folder, 0, Hooks())
+
+
+def test_paged_to_disk_gives_the_same_bits(undisturbed: RunFolder, tmp_path: Path) -> None:
+    folder, little = run_folder(tmp_path), config()
+    little = little.model_copy(update={"decoder": little.decoder.model_copy(update={"memory_gb": 1e-6})})
+    stage.run(little, folder, 0, Hooks())
+    assert torch.equal(content(folder)["mean"], content(undisturbed)["mean"])
+
+
+def learning(folder: RunFolder, per_step: int) -> stage.Learning:
+    learn = config().decoder.model_copy(update={"subjects_per_step": per_step})
+    people = config().train_subjects()[:2]
+    return stage.Learning(config().model_copy(update={"decoder": learn}), folder, Ranks(), only=people)
+
+
+def test_the_gradients_of_two_people_in_a_step_are_those_of_each_alone(undisturbed: RunFolder) -> None:
+    together, alone = learning(undisturbed, 2), learning(undisturbed, 1)
+    mean = together._visit(together._drawn(), 1e-2)
+    losses = torch.stack([alone._visit([person], 1e-2) for person in alone.people])
+    torch.testing.assert_close(mean, losses.mean())
+    first = {person.subject: person.state[1] for person in together.people}
+    for person in alone.people:
+        torch.testing.assert_close(2 * first[person.subject], person.state[1], atol=1e-7, rtol=1e-3)
+        assert person.state[1].abs().max() > 1e-5
+        assert person.visits == 1
+    for ours, theirs in zip(together.decoder.parameters(), alone.decoder.parameters(), strict=True):
+        torch.testing.assert_close(2 * ours.grad, theirs.grad, atol=1e-6, rtol=1e-3)
+
+
+def start(folder: Path, learn: int, die_at: int, rank: int = 0, world: int = 1, port: int = 29611) -> subprocess.Popen:
+    words = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    environment = os.environ | ({} if world == 1 else {name: str(value) for name, value in words.items()})
+    root = Path(__file__).parents[2]
+    paths = os.pathsep.join([str(root), str(root / "tests"), str(Path(__file__).parent)])
+    code = f"from test_decoder_stage import worker; worker({str(folder)!r}, {learn}, {die_at})"
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=environment | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    )
+
+
+def worker(folder: str, learn: int, die_at: int) -> None:
+    """What a rank of its own process does: the stage, killed by SIGKILL once `die_at` steps are done."""
+    torch.set_num_threads(1)
+
+    def progress(done: int, total: int, note: str) -> None:
+        if done == die_at:
+            os.kill(os.getpid(), 9)
+
+    stage.run(config(learn), RunFolder(Path(folder)), 0, Hooks(progress=progress))
+
+
+def test_killed_without_warning_and_run_again_gives_the_same_bits(undisturbed: RunFolder, tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    assert start(tmp_path, 30, die_at=17).wait(100) == -9
+    assert json.loads((folder.stage("decoder") / "state" / "last.json").read_text())["step"] == 15
+    stage.run(config(), folder, 0, Hooks())
+    assert torch.equal(content(folder)["mean"], content(undisturbed)["mean"])
+    assert not (folder.stage("decoder") / "state").exists()
+
+
+def test_two_ranks_share_the_people_and_agree(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [start(tmp_path, 4, -1, rank, 2, port) for rank in range(2)]
+    assert [one.wait(100) for one in ranks] == [0, 0]
+    assert manifest.read(folder.manifest("decoder", 0))["people"] == 3
+    assert content(folder)["mean"].isfinite().all()
+
+
+def test_people_are_fitted_and_measured_on_views_not_fitted(undisturbed: RunFolder) -> None:
+    fit.run(config(), undisturbed, 0, Hooks())
+    fit.run(config(), undisturbed, 1, Hooks())
+    planes = Shards(undisturbed.stage("fit"), "planes")
+    assert planes.subjects == config().train_subjects()
+    for subject in planes:
+        meta = planes.meta(subject)
+        assert meta["psnr"] > 13
+        assert 0 < meta["ssim"] <= 1
+        assert meta["steps"] == 20
+        assert np.abs(planes.read(subject, "planes")).max() <= 1
+        assert planes.read(subject, "base").shape == (3, 4, 8, 8)
+
+
+def test_a_fit_does_not_depend_on_its_shard(undisturbed: RunFolder) -> None:
+    views, made = Shards(undisturbed.stage("render"), "views"), load_decoder(undisturbed)
+    alone = fit.fit_person(config(), views, "000003", made, load_mean(undisturbed))
+    stored = Shards(undisturbed.stage("fit"), "planes").read("000003", "planes")
+    np.testing.assert_array_equal(alone.planes.numpy(), stored)
+
+
+def test_a_fit_under_the_floor_is_retried_then_failed_with_its_reason(undisturbed: RunFolder, tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    (folder.path / "decoder").symlink_to(undisturbed.stage("decoder"))
+    fit.run(config(floor_psnr=60.0, steps=2), folder, 0, Hooks())
+    written = manifest.read(folder.manifest("fit", 0))
+    assert written["subjects"] == []
+    assert written["failed"]["000000"].startswith("2 tries: ")
+    assert "under fit.floor_psnr 60.0" in written["failed"]["000000"]
+
+
+def test_without_a_decoder_the_next_step_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run stage decoder first"):
+        load_decoder(RunFolder(tmp_path))
+
+
+def test_a_decoder_of_before_counts_densities_in_ones(undisturbed: RunFolder, tmp_path: Path) -> None:
+    content, before = checkpoint.read(undisturbed.stage("decoder") / "decoder.pt"), RunFolder(tmp_path)
+    checkpoint.publish(before.stage("decoder") / "decoder.pt", {k: v for k, v in content.items() if k != "density"})
+    manifest.publish(before.manifest("decoder", 0), {})
+    features = torch.randn(5, 4)
+    seen = load_decoder(undisturbed).density(features)
+    torch.testing.assert_close(load_decoder(before).density(features) * content["density"], seen)

@@ -1,0 +1,123 @@
+"""Stage `fit` with people fitted together: groups that the shard decides, and ends of each one's own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracles.coloured_people import make_views
+
+from rodin.config import Config
+from rodin.data.shared_decoder import load_decoder, load_mean
+from rodin.fitting.fit import Fit
+from rodin.hooks import Hooks
+from rodin.presets import preset
+from rodin.stages import decoder
+from rodin.stages import fit as stage
+from rodin.store import manifest
+from rodin.store.run_folder import RunFolder
+from rodin.store.shards.reader import Shards
+
+SMALL = [
+    *("data.subjects=5", "data.held_out=1", "data.shard_subjects=5", "data.views=6", "data.resolution=16"),
+    *("decoder.steps=2", "decoder.subjects_per_step=2", "fit.steps=6", "fit.floor_psnr=0"),
+]
+
+
+def config(*changes: str) -> Config:
+    return preset("tiny", [*SMALL, *changes])
+
+
+def run_folder(path: Path, whole: RunFolder | None = None) -> RunFolder:
+    """A run with views and a decoder, those of another run where one is given."""
+    folder = RunFolder(path)
+    if whole is None:
+        make_views(config(), folder)
+        decoder.run(config(), folder, 0, Hooks())
+    else:
+        path.mkdir(exist_ok=True)
+        for name in ("render", "decoder"):
+            folder.stage(name).symlink_to(whole.stage(name))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> RunFolder:
+    folder = run_folder(tmp_path_factory.mktemp("whole"))
+    stage.run(config("fit.together=3"), folder, 0, Hooks())
+    return folder
+
+
+def stored(folder: RunFolder) -> dict[str, bytes]:
+    planes = Shards(folder.stage("fit"), "planes")
+    return {subject: planes.read(subject, "planes").tobytes() for subject in planes}
+
+
+@pytest.mark.parametrize("written", [1, 2, 3, 4])
+def test_killed_among_the_rows_of_a_group_the_rest_gets_the_bits_it_would_have_had(
+    whole: RunFolder, tmp_path: Path, monkeypatch, written: int
+) -> None:
+    folder, told, companies, people = run_folder(tmp_path, whole), [], [], config().train_subjects()
+    fit_people = stage.fit_people
+    monkeypatch.setattr(stage, "fit_people", lambda *given: (companies.append(list(given[2])), fit_people(*given))[1])
+
+    def progress(done: int, total: int, note: str) -> None:
+        told.append((done, total, note[:7]))
+        if len(told) == written:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(config("fit.together=3"), folder, 0, Hooks(progress=progress))
+    assert not manifest.complete(folder.manifest("fit", 0))
+    companies.clear()
+    stage.run(config("fit.together=3"), folder, 0, Hooks(progress=progress))
+    assert told == [(number + 1, 5, f"00000{number}:") for number in range(5)]
+    assert companies == ([people[:3]] if written < 3 else []) + [people[3:]]
+    assert stored(folder) == stored(whole)
+
+
+def test_together_is_alone_up_to_rounding(whole: RunFolder) -> None:
+    views, made, mean = Shards(whole.stage("render"), "views"), load_decoder(whole), load_mean(whole)
+    for subject in config().train_subjects():
+        alone = stage.fit_person(config(), views, subject, made, mean)
+        planes = Shards(whole.stage("fit"), "planes")
+        moved = float((alone.planes.float() - mean).abs().mean())
+        apart = np.abs(alone.planes.float().numpy() - planes.read(subject, "planes").astype(np.float32)).mean()
+        assert moved > 1e-2
+        assert apart < 1e-3 * moved
+        assert planes.meta(subject)["psnr"] == pytest.approx(alone.meta["psnr"], abs=0.01)
+
+
+def test_whoever_came_to_nothing_is_tried_again_alone(whole: RunFolder, monkeypatch) -> None:
+    views, made, mean = Shards(whole.stage("render"), "views"), load_decoder(whole), load_mean(whole)
+    companies, together, people = [], stage.fit_together, config().train_subjects()[:3]
+
+    def spoilt(scenes, decoder, start, settings, **given):
+        fits = together(scenes, decoder, start, settings, **given)
+        companies.append(given["seeds"])
+        if len(companies) == 1:
+            fits[0] = Fit(fits[0].planes, 5, "the loss was nan at step 4")
+            fits[2] = Fit(fits[2].planes, 6, "the planes were no numbers after step 5")
+        if len(companies) == 3:
+            fits[0] = Fit(fits[0].planes, 2, "the loss was inf at step 1")
+        return fits
+
+    monkeypatch.setattr(stage, "fit_together", spoilt)
+    first, second, third = stage.fit_people(config("fit.retries=1"), views, people, made, mean)
+    assert [len(seeds) for seeds in companies] == [3, 1, 1]
+    assert isinstance(first, stage.Fitted)
+    assert isinstance(second, stage.Fitted)
+    assert companies[1][0] not in companies[0]
+    assert str(third) == ("2 tries: the planes were no numbers after step 5; the loss was inf at step 1")
+    assert first.meta["seconds"] > second.meta["seconds"] * 1.2
+
+
+def test_each_is_charged_for_the_steps_they_were_in(whole: RunFolder, monkeypatch) -> None:
+    views, made, mean = Shards(whole.stage("render"), "views"), load_decoder(whole), load_mean(whole)
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(stage.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(
+        stage, "fit_together", lambda scenes, *_, **__: [Fit(mean, steps, None) for steps in (30, 10)[: len(scenes)]]
+    )
+    one, other = stage.fit_people(config(), views, config().train_subjects()[:2], made, mean)
+    assert one.meta["seconds"] - other.meta["seconds"] == pytest.approx(10 * 30 / 40 - 10 * 10 / 40)
+    assert one.meta["seconds"] + other.meta["seconds"] == pytest.approx(10 + 4 * 10)
