@@ -15,3 +15,34 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """As many workers as cores, up to four; tests of a real Slurm share one small cluster and come one by one."""
     return 0 if config.option.markexpr.startswith("slurm") else min(4, len(os.sched_getaffinity(0)))
+
+
+# One small run, trained once a worker for every test that uses its models. Imported late: most tests need no torch.
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    from oracles import trained_run
+
+    return trained_run.train(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def sampled(trained):
+    from oracles import trained_run
+
+    return trained_run.draw_samples(trained)
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    from oracles import trained_run
+
+    return trained_run.copy_models(trained, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def avatars(trained):
+    from oracles import trained_run
+
+    return trained_run.load_avatars(trained)

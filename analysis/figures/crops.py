@@ -29,16 +29,16 @@ def crops(run: Path, name: str) -> Image.Image | None:
     if not manifest_paths(folder):
         return None
     made, known = Shards(folder, "samples"), views(run)
-    by_person: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
+    by_subject: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
     for one in made.subjects:
         row = made.meta(one)["row"]
-        by_person[row["subject"]].append((row["value"], row["psnr"], one))
+        by_subject[row["subject"]].append((row["value"], row["psnr"], one))
     lines = []
-    for person in sorted(by_person)[:PEOPLE]:
+    for person in sorted(by_subject)[:PEOPLE]:
         count = made.shape("rgba")[0]
         place = most_frontal(known.read(person, "camera_to_world"), count)
         tiles = [Tile(middle(known.read(person, "rgba", place - count)), ("truth",))]
-        for value, psnr, one in sorted(by_person[person]):
+        for value, psnr, one in sorted(by_subject[person]):
             tiles.append(Tile(middle(made.read(one, "rgba", place)), (f"{value:g}: {psnr:.1f} dB",)))
         lines.append(Line(tiles, f"Person {person}, a view that was not fitted", SIDE))
     return contact_sheet(lines) if lines else None

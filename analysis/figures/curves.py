@@ -138,7 +138,7 @@ def convolutions(run: Path, path: Path, mark: bool) -> None:
             axes.axhline(0, color=THIRD, linewidth=1)
             axes.set_xticks(range(len(rows)), [row["upsampler"].replace(" ", "\n") for row in rows])
             axes.set_xlim(-0.5, len(rows) - 0.5)
-            people = max(row[f"{key}_people"] for row in rows if row[key] is not None)
+            people = max(row[f"{key}_subjects"] for row in rows if row[key] is not None)
             axes.set(title=f"{title} ({people})", ylabel="dB of PSNR over neither")
             axes.set_xlabel(verdict(rows, key).replace("; ", "\n"), fontsize=9, color=SOFT)
 

@@ -26,7 +26,7 @@ class Figure:
 
 
 FIGURES: dict[str, Figure] = {
-    "people": Figure(
+    "subjects": Figure(
         "The people in the training data",
         "Frontal pictures of a spread of the people, then two of them from all around with their captions.",
         sheets.people,

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.colors import is_color_like, to_hex
 
 from analysis.figures.contact_sheet import NO, YES, Line, Tile, contact_sheet, save_sheet, wrapped
-from analysis.results.renders import frontal, having, mesh, of_kind, rebuilt, samples, training_people, views
+from analysis.results.renders import frontal, having, mesh, of_kind, rebuilt, samples, training_subjects, views
 from analysis.results.rows import MissingRows, Row, again
 from analysis.tables.neighbours import neighbour_rows
 from analysis.tables.prompts import prompt_rows
@@ -26,7 +26,7 @@ PALETTES = {"hair": HAIR_COLOURS, "shirt": SHIRT_COLOURS}
 
 def people(run: Path, path: Path, mark: bool) -> None:
     """Training people: frontal pictures, then two of them from all around with their captions."""
-    store, ids = views(run), training_people(run)
+    store, ids = views(run), training_subjects(run)
     shown = spaced(ids, 3 * WIDE)
     lines = _grid([Tile(frontal(store, person), (person,)) for person in shown], 120)
     for person in shown[:2]:

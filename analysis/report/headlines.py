@@ -38,7 +38,7 @@ def _fit(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | 
     return (
         "Fit quality",
         f"{row['mean']:.1f} dB",
-        f"PSNR on views no fit saw, mean of {row['people']} people{_inside(row, 'mean', 1)}",
+        f"PSNR on views no fit saw, mean of {row['subjects']} people{_inside(row, 'mean', 1)}",
     )
 
 
@@ -60,7 +60,7 @@ def _table_1(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Car
     wanted = setting(config, "sample.guidance_scale")
     row = next((row for row in rows if row["guidance_scale"] == wanted), rows[0])
     theirs = f"; paper {row['paper_psnr']:.2f} dB on its own data" if row["paper_psnr"] is not None else ""
-    return "Table 1, PSNR", f"{row['psnr']:.2f} dB", f"guidance {row['name']}, {row['people']} unseen people{theirs}"
+    return "Table 1, PSNR", f"{row['psnr']:.2f} dB", f"guidance {row['name']}, {row['subjects']} unseen people{theirs}"
 
 
 def _prompts(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:
@@ -78,7 +78,7 @@ def _frechet(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Car
     return (
         "Fréchet distance",
         f"{row['value']:.3g}",
-        f"{row['samples']} samples to {row['people']} people, {row['features'] or 'CLIP features'}",
+        f"{row['samples']} samples to {row['subjects']} people, {row['features'] or 'CLIP features'}",
     )
 
 

@@ -99,7 +99,7 @@ def _body(run: Path, found: Findings, config: dict[str, Any], facts: dict[str, s
             SECTIONS["summary"],
             [cards(headlines(found.tables, config)) or paragraph("Nothing was measured yet."), _verdict(found)],
         ),
-        section("data", SECTIONS["data"], _made(found, ["fit"], ["people", "fit"])),
+        section("data", SECTIONS["data"], _made(found, ["fit"], ["subjects", "fit"])),
         section(
             "samples",
             SECTIONS["samples"],

@@ -42,7 +42,7 @@ def rebuilt(run: Path) -> Shards:
     return _store(run, "evaluate", "samples", "rebuilt people")
 
 
-def training_people(run: Path) -> list[str]:
+def training_subjects(run: Path) -> list[str]:
     """Ids of the people with pictures whom training may see, in order."""
     subjects = views(run).subjects
     count = setting(config_of(run), "data.subjects")

@@ -37,7 +37,7 @@ def table_convolution(run: Path) -> list[Row]:
     for key, name in NAMES.items():
         if key not in behind:
             continue
-        line: Row = {"upsampler": name, "people": len({row["subject"] for row in behind[key]})}
+        line: Row = {"upsampler": name, "subjects": len({row["subject"] for row in behind[key]})}
         line |= spread("psnr", mean_of(behind[key], "psnr")) | spread("ssim", mean_of(behind[key], "ssim"))
         line |= _gain("gain_behind", behind, key)
         for metric in ("psnr", "ssim"):

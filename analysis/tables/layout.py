@@ -157,13 +157,13 @@ def _paper_layout(rows: Sequence[Row], notes: list[str]) -> Grid:
         lines.append([heading, "ours", *(cell(row, metric) for row in rows)])
         papers = (row[f"paper_{metric}"] for row in rows)
         lines.append(["", "paper", *(DASH if value is None else number(value, decimals) for value in papers)])
-    lines.append(["people", "ours", *(str(row["people"]) for row in rows)])
+    lines.append(["subjects", "ours", *(str(row["subjects"]) for row in rows)])
     lines.append(["", "paper", *(DASH if row["paper_psnr"] is None else "1000" for row in rows)])
     return Grid(header, lines, notes)
 
 
 def _shown(key: str, rows: Sequence[Row]) -> bool:
-    if key in HIDDEN or (key.rpartition("_")[2] in ("low", "high", "people") and key.rpartition("_")[0] in rows[0]):
+    if key in HIDDEN or (key.rpartition("_")[2] in ("low", "high", "subjects") and key.rpartition("_")[0] in rows[0]):
         return False
     return any(row.get(key) is not None for row in rows) or key in METRICS
 

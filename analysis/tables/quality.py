@@ -27,7 +27,7 @@ def table_1(run: Path) -> list[Row]:
         by_scale[float(row["guidance_scale"])].append(row)
     table = []
     for scale in sorted(by_scale.keys() | TABLE_1.keys()):
-        line: Row = {"guidance_scale": scale, "name": scale_name(scale), "people": _people(by_scale[scale])}
+        line: Row = {"guidance_scale": scale, "name": scale_name(scale), "subjects": _people(by_scale[scale])}
         for metric in METRICS:
             line |= spread(metric, mean_of(by_scale[scale], metric))
             line[f"paper_{metric}"] = TABLE_1.get(scale, {}).get(metric)
@@ -57,7 +57,7 @@ def table_fit(run: Path) -> list[Row]:
         if values:
             line = {"measure": name, "key": field} | spread("mean", mean_interval(values))
             table.append(
-                line | {"least": values[0], "median": _median(values), "most": values[-1], "people": len(values)}
+                line | {"least": values[0], "median": _median(values), "most": values[-1], "subjects": len(values)}
             )
     table[0]["note"] = f"least well fitted: person {worst['subject']} with {worst['psnr']:.2f} dB"
     return table
@@ -77,7 +77,7 @@ def table_reconstruction(run: Path) -> list[Row]:
     names = [name for name in (OURS, MEAN_PERSON, NEAREST_PERSON) if name in by_method]
     table = []
     for name in names + sorted(by_method.keys() - set(names)):
-        line: Row = {"method": name, "people": _people(by_method[name])}
+        line: Row = {"method": name, "subjects": _people(by_method[name])}
         if name == OURS:
             line["guidance_scale"] = by_method[name][0].get("guidance_scale")
         for metric in METRICS:
@@ -110,20 +110,20 @@ def verdict(table: Sequence[Row]) -> str:
     }
     certain = all(sure_of(row, "gain_psnr") for row in gains.values())
     doubt = "" if certain else "; an interval reaches 0 or lacks, so more people are needed to be sure"
-    people = gains[MEAN_PERSON]["gain_psnr_people"]
+    people = gains[MEAN_PERSON]["gain_psnr_subjects"]
     return f"{opening[len(beaten)]} in PSNR: {', '.join(parts)}, person by person, {people} people{doubt}"
 
 
 def paired(ours: Sequence[Row], theirs: Sequence[Row], metric: str) -> Interval | None:
     """Mean of ours − theirs over the people both have, with its interval; none if they share nobody."""
-    left, right = _by_person(ours, metric), _by_person(theirs, metric)
+    left, right = _by_subject(ours, metric), _by_subject(theirs, metric)
     shared = sorted(left.keys() & right.keys())
     return mean_interval([left[person] - right[person] for person in shared]) if shared else None
 
 
 def mean_of(rows: Sequence[Row], metric: str) -> Interval | None:
     """A metric's mean over people with its interval; none unless every row has it."""
-    values = _by_person(rows, metric)
+    values = _by_subject(rows, metric)
     return mean_interval(list(values.values())) if values and len(values) == _people(rows) else None
 
 
@@ -132,7 +132,7 @@ def spread(name: str, interval: Interval | None) -> Row:
     if interval is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
     row: Row = {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    return row | ({f"{name}_people": interval.count} if name.startswith("gain_") else {})
+    return row | ({f"{name}_subjects": interval.count} if name.startswith("gain_") else {})
 
 
 def sure_of(row: Row, name: str) -> bool:
@@ -162,7 +162,7 @@ def _no_lpips(rows: Sequence[Row]) -> list[str]:
     return [f"LPIPS is {DASH}: {reason.removeprefix('LPIPS: ')}" for reason in sorted(reasons)]
 
 
-def _by_person(rows: Sequence[Row], metric: str) -> dict[str, float]:
+def _by_subject(rows: Sequence[Row], metric: str) -> dict[str, float]:
     values: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if row.get(metric) is not None:

@@ -20,16 +20,16 @@ from rodin.store.run_folder import RunFolder
 
 def table_frechet(run: Path) -> list[Row]:
     """Fréchet distance between pictures of samples and of training people: one row a measurement."""
-    fields = {"value": float, "samples": int, "people": int, "features": str}
+    fields = {"value": float, "samples": int, "subjects": int, "features": str}
     rows = results(run, "evaluate", "frechet", fields, optional=["features"])
-    table = [{key: row.get(key) for key in ("value", "samples", "people", "features")} for row in rows]
+    table = [{key: row.get(key) for key in ("value", "samples", "subjects", "features")} for row in rows]
     return [row | {"note": "comparable only between runs measured with the same features and numbers"} for row in table]
 
 
 def table_clip(run: Path) -> list[Row]:
     """How often the small CLIP finds the right caption of a picture and the right picture of a caption."""
     fields = {
-        "people": str,
+        "subjects": str,
         "views": str,
         "count": int,
         "image_to_text": float,
@@ -115,7 +115,7 @@ def write_table(run: Path, name: str) -> list[Path]:
 def _sweep(run: Path, name: str, heading: str) -> list[Row]:
     table, before = [], {}
     for group in by_value(run, name):
-        line: Row = {heading: int(group["value"]), "people": len({row["subject"] for row in group["rows"]})}
+        line: Row = {heading: int(group["value"]), "subjects": len({row["subject"] for row in group["rows"]})}
         for field in ("psnr", *FIT_COSTS):
             values = [row[field] for row in group["rows"] if row.get(field) is not None]
             line |= spread(field, mean_interval(values) if values else None)

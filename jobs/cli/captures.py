@@ -79,7 +79,7 @@ def bring_in(kind: str, what: str, placed: tuple[str, str, str]) -> Callable[...
             check_config(folder, config)
         elif check is None:
             raise ValueError("--run is missing: the run folder that the views go to, or --check PNG to look first")
-        world = library(PLACING, "World")(config.triplane.box, numbers(centre), number(scale), word(up), front)
+        world = library(PLACING, "Alignment")(config.triplane.box, numbers(centre), number(scale), word(up), front)
         alpha = library(ALPHA, "Alpha")(masks, background)
         people = library(READ, "plan_import")(kind, source, config, world, alpha, frame, skip_missing)
         if check is not None:
@@ -114,7 +114,7 @@ def bring(people: list[Any], config: Config, folder: RunFolder, as_json: bool) -
         return
     left = f", {made['skipped']} pictures left out" if made["skipped"] else ""
     print(
-        f"{folder.path}: {made['people']} people with {made['views']} views each{left}; "
+        f"{folder.path}: {made['subjects']} people with {made['views']} views each{left}; "
         f"go on with `rodin run {folder.path}/run.toml --run {folder.path}`"
     )
 

@@ -33,7 +33,7 @@ def checked(folder: RunFolder, screen: Screen, before: Callable[[], object] = la
         screen: where rank 0 shows how far it is.
         before: what rank 0 does first; where it fails, no rank waits for it.
     """
-    here = library("rodin.store.mpi", "world")()
+    here = library("rodin.store.mpi", "mpi_ranks")()
     meter = screen.meter("verify") if here.rank == 0 else None
 
     def part() -> list[Any]:
@@ -41,7 +41,7 @@ def checked(folder: RunFolder, screen: Screen, before: Callable[[], object] = la
             before()
         return library("rodin.store.repair", "damaged")(folder, meter, here.rank, here.size)
 
-    parts = library("rodin.stages.collective", "together")(here, part)
+    parts = library("rodin.stages.collective", "gather_parts")(here, part)
     screen.clear()
     found = [damage for each in parts for damage in each]
     return sorted(found, key=lambda damage: damage.path) if here.rank == 0 else None

@@ -84,7 +84,7 @@ def sample(
         **(wanted if one else {"texts": texts, "images": images, "count": count}),
         seed=seed,
         output=output or default_output(run, kind if one else f"{kind}-many", seed),
-        how=library("rodin.generate.requests", "How")(guidance_scale, steps, precision),
+        options=library("rodin.generate.requests", "SamplingOptions")(guidance_scale, steps, precision),
         progress=screen.meter("sample"),
     )
     screen.clear()
@@ -127,7 +127,7 @@ def edit(
         target=target,
         seed=seed,
         output=output or default_output(run, "edit", seed),
-        how=library("rodin.generate.requests", "How")(guidance_scale, steps, precision),
+        options=library("rodin.generate.requests", "SamplingOptions")(guidance_scale, steps, precision),
         progress=screen.meter("edit"),
     )
     screen.clear()
@@ -236,7 +236,9 @@ def report(run: RUN, as_json: JSON = False) -> None:
 def bench(
     name: Annotated[str, typer.Argument(help="fit, decoder, conv, unet, sample, train or store")],
     run: Annotated[Path | None, typer.Option("--run", help="with this run's people and models")] = None,
-    people: Annotated[int, typer.Option("--people", min=1, help="with --run: how many of its people, or avatars")] = 8,
+    people: Annotated[
+        int, typer.Option("--subjects", min=1, help="with --run: how many of its people, or avatars")
+    ] = 8,
     as_json: JSON = False,
 ) -> None:
     """Measure how fast this machine does a part of the work, and against what.

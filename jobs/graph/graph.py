@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from jobs.graph.stage import Ask, Stage
+from jobs.graph.stage import Resources, Stage
 from jobs.graph.stages import (
     base,
     clip,
@@ -27,7 +27,7 @@ from jobs.site import Site
 from rodin.config import Config
 
 SWEEPS = (sweeps.GUIDANCE, sweeps.RESOLUTION, sweeps.VIEWS, sweeps.CONVOLUTION)
-PAGES = (
+STAGES = (
     render.STAGE,
     imported.STAGE,
     clip.STAGE,
@@ -45,7 +45,7 @@ PAGES = (
     *SWEEPS,
     report_page.STAGE,
 )
-NAMES = [stage.name for stage in PAGES]
+NAMES = [stage.name for stage in STAGES]
 
 
 def graph(config: Config, extra: tuple[str, ...] = ()) -> list[Stage]:
@@ -62,7 +62,7 @@ def graph(config: Config, extra: tuple[str, ...] = ()) -> list[Stage]:
     if not config.refine.enabled:
         absent.add("refine")
     absent |= {stage.name for stage in SWEEPS} - {"sweep-cfg", *extra}
-    stages = [stage for stage in PAGES if stage.name not in absent]
+    stages = [stage for stage in STAGES if stage.name not in absent]
     return [_connected(stage, stages, views) for stage in stages]
 
 
@@ -90,19 +90,19 @@ def chosen(stages: list[Stage], names: list[str]) -> list[Stage]:
     return [stage for stage in stages if stage.name in names]
 
 
-def ask_of(stage: Stage, config: Config, site: Site) -> Ask:
+def resources_of(stage: Stage, config: Config, site: Site) -> Resources:
     """What a stage asks of a site: its page's wish, the site file's word over it, the site's limits over both."""
-    ask = stage.ask(config, site)
+    resources = stage.resources(config, site)
     if stage.name in site.stages:
         given = site.stages[stage.name].model_dump(exclude_none=True)
-        ask = dataclasses.replace(ask, **given)
-    ranks = 1 if stage.kind == "mpi" and site.mpi == "none" else ask.ranks
+        resources = dataclasses.replace(resources, **given)
+    ranks = 1 if stage.kind == "mpi" and site.mpi == "none" else resources.ranks
     if site.mpi == "mpiexec":  # one machine
-        ask = dataclasses.replace(ask, nodes=1)
+        resources = dataclasses.replace(resources, nodes=1)
     return dataclasses.replace(
-        ask,
+        resources,
         ranks=ranks,
-        cpus=max(1, min(ask.cpus, site.cpus_per_node // ranks)),
-        gpus=min(ask.gpus, site.gpus_per_node // ranks),
-        memory_gb=min(ask.memory_gb, site.memory_gb_per_node),
+        cpus=max(1, min(resources.cpus, site.cpus_per_node // ranks)),
+        gpus=min(resources.gpus, site.gpus_per_node // ranks),
+        memory_gb=min(resources.memory_gb, site.memory_gb_per_node),
     )

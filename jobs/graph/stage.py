@@ -14,7 +14,7 @@ Kind = Literal["array", "train", "mpi", "one"]
 
 
 @dataclass(frozen=True)
-class Ask:
+class Resources:
     """What one element of a stage asks for.
 
     Args:
@@ -63,7 +63,7 @@ class Stage:
         module: what holds its `run(config, folder, shard, hooks)`.
         after: names of the stages whose output it reads.
         kind: "array": independent shards; "train": ranks of torch.distributed; "mpi": ranks of MPI; "one": a process.
-        ask: what it wants of a site for a config.
+        resources: what it wants of a site for a config.
         work: what it does, in words with numbers.
         disk: bytes it leaves behind.
         amount: what its time is in proportion to.
@@ -74,7 +74,7 @@ class Stage:
     module: str
     after: tuple[str, ...]
     kind: Kind
-    ask: Callable[[Config, Site], Ask]
+    resources: Callable[[Config, Site], Resources]
     work: Callable[[Config], str]
     disk: Callable[[Config], float]
     amount: Amount
@@ -103,7 +103,9 @@ def training_ranks(site: Site, batch: int) -> tuple[int, int]:
     return max(shapes, key=lambda shape: (shape[0] * shape[1], shape[1]))
 
 
-def train_ask(config: Config, site: Site, *, batch: int, flops: float, steps: int, memory_gb: float) -> Ask:
+def training_resources(
+    config: Config, site: Site, *, batch: int, flops: float, steps: int, memory_gb: float
+) -> Resources:
     """What a training stage asks for.
 
     Args:
@@ -118,7 +120,7 @@ def train_ask(config: Config, site: Site, *, batch: int, flops: float, steps: in
     gpus = 1 if site.gpus_per_node else 0
     cpus = max(1, site.cpus_per_node // ranks if gpus else site.train_cpus)
     seconds = steps * (batch * flops / (nodes * ranks * site.flops(cpus, gpus)) + 0.01)
-    return Ask(nodes, ranks, cpus, gpus, ranks * memory_gb, seconds / 60)
+    return Resources(nodes, ranks, cpus, gpus, ranks * memory_gb, seconds / 60)
 
 
 def mpi_ranks(site: Site, most: int) -> int:

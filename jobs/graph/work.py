@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.graph.graph import ask_of
-from jobs.graph.stage import Ask, Stage
+from jobs.graph.graph import resources_of
+from jobs.graph.stage import Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
 from rodin.store.run_folder import RunFolder
@@ -31,9 +31,9 @@ class Run:
     site: Site
     stages: tuple[Stage, ...]
 
-    def ask(self, stage: Stage) -> Ask:
+    def resources(self, stage: Stage) -> Resources:
         """What a stage asks of this site."""
-        return ask_of(stage, self.config, self.site)
+        return resources_of(stage, self.config, self.site)
 
     def missing(self, stage: Stage) -> list[int]:
         """Shards without a manifest."""

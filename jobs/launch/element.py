@@ -12,7 +12,7 @@ from pathlib import Path
 import submitit
 
 from jobs.launch.warm import Task, finished, next_task
-from jobs.launch.worker import Place, StopFlag, die_with_driver, run_stage, under_mpiexec
+from jobs.launch.worker import Process, StopFlag, die_with_driver, run_stage, under_mpiexec
 from rodin.hooks import Stopped
 
 
@@ -80,11 +80,11 @@ class Element:
             os.dup2(log.fileno(), 2)
         self.log = folder / submitit.JobEnvironment().paths.stdout.name
 
-    def _place(self) -> Place:
+    def _place(self) -> Process:
         job = submitit.JobEnvironment()
         restart = os.environ.get("SLURM_RESTART_COUNT", "0")
         port = 20000 + zlib.crc32(f"{job.job_id}.{restart}".encode()) % 20000
         master = job.hostnames[0] if job.num_nodes > 1 else "127.0.0.1"
-        return Place(
+        return Process(
             job.global_rank, job.num_tasks, job.local_rank, master, port, self.cpus, str(self.log or job.paths.stdout)
         )

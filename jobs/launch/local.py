@@ -14,7 +14,7 @@ from pathlib import Path
 
 import submitit
 
-from jobs.graph.stage import Ask, Stage
+from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run, deal
 from jobs.launch.element import Element
 from jobs.launch.warm import Inbox, Task
@@ -36,15 +36,15 @@ class Unit:
 
     stage: Stage
     shards: tuple[int, ...]
-    ask: Ask
+    resources: Resources
 
     @property
     def solo(self) -> bool:
         """Needs a process of its own: several ranks of torch, or Blender."""
-        return self.stage.alone or (self.stage.kind == "train" and self.ask.world > 1)
+        return self.stage.alone or (self.stage.kind == "train" and self.resources.world > 1)
 
     def task(self) -> Task:
-        ranks = self.ask.ranks if self.stage.kind == "mpi" else 1
+        ranks = self.resources.ranks if self.stage.kind == "mpi" else 1
         return Task(self.stage.name, self.shards, ranks)
 
 
@@ -73,7 +73,7 @@ class LocalLauncher:
     def __init__(self, run: Run, tell: Callable[[str], None], watch: Callable[[], None]) -> None:
         self.run, self.tell, self.watch = run, tell, watch
         self.workers: list[Worker] = []
-        self.asks = {stage.name: run.ask(stage) for stage in run.stages}
+        self.asks = {stage.name: run.resources(stage) for stage in run.stages}
         self.whole: set[str] = set()
         self.tried: set[tuple[str, int]] = set()
         self.given: set[tuple[str, int]] = set()
@@ -117,13 +117,13 @@ class LocalLauncher:
                 continue
             if broken and stage.name not in self.started:
                 continue
-            ask = self.asks[stage.name]
-            cpus, gpus = ask.cpus * ask.ranks, ask.gpus * ask.ranks
+            resources = self.asks[stage.name]
+            cpus, gpus = resources.cpus * resources.ranks, resources.gpus * resources.ranks
             shards = [one for one in missing[stage.name] if (stage.name, one) not in self.given]
             slots = min(free // cpus, free_gpus // gpus if gpus else len(shards))
             widest = max(1, self.run.site.cpus_per_node // cpus)
             for part in deal(shards, min(widest, len(shards)))[:slots] if shards else []:
-                ready.append(Unit(stage, part, ask))
+                ready.append(Unit(stage, part, resources))
                 free, free_gpus = free - cpus, free_gpus - gpus
         return ready
 
@@ -141,8 +141,8 @@ class LocalLauncher:
         for shard in unit.shards:
             forget(self.run.folder, unit.stage.name, shard)
             progress_file(self.run.folder, unit.stage.name, shard).unlink(missing_ok=True)
-        cpus = unit.ask.cpus * unit.ask.ranks
-        gpus = tuple(self.free_gpus[: unit.ask.gpus * unit.ask.ranks])
+        cpus = unit.resources.cpus * unit.resources.ranks
+        gpus = tuple(self.free_gpus[: unit.resources.gpus * unit.resources.ranks])
         del self.free_gpus[: len(gpus)]
         worker = None if unit.solo or gpus else self._warm(unit)
         if worker is None:
@@ -153,19 +153,19 @@ class LocalLauncher:
 
     def _warm(self, unit: Unit) -> Worker | None:
         for worker in self.workers:
-            same = worker.inbox is not None and not worker.busy and worker.unit.ask.cpus == unit.ask.cpus
+            same = worker.inbox is not None and not worker.busy and worker.unit.resources.cpus == unit.resources.cpus
             if same and worker.inbox and worker.inbox.send(unit.task()):
                 return worker
         return None
 
     def _submit(self, unit: Unit, cpus: int, gpus: tuple[int, ...]) -> Worker:
         folder = self.run.folder
-        several = unit.stage.kind == "train" and unit.ask.ranks > 1
+        several = unit.stage.kind == "train" and unit.resources.ranks > 1
         inbox = None if unit.solo or gpus else Inbox(folder.jobs / "inbox" / uuid.uuid4().hex)
         executor = submitit.LocalExecutor(folder.jobs / "logs" / (unit.stage.name if inbox is None else "workers"))
         executor.update_parameters(
             timeout_min=FOREVER_MINUTES,
-            tasks_per_node=unit.ask.ranks if several else 1,
+            tasks_per_node=unit.resources.ranks if several else 1,
             gpus_per_node=len(gpus),
             visible_gpus=gpus,
             stderr_to_stdout=True,
@@ -173,8 +173,8 @@ class LocalLauncher:
         if inbox is not None:
             inbox.send(unit.task())
         tasks = (unit.task(),) if inbox is None else ()
-        element = Element(str(folder.path.resolve()), tasks, unit.ask.cpus, str(inbox.path) if inbox else None)
-        with environment(job_environment(self.run, unit.ask.cpus)), deaf_to_interrupts():
+        element = Element(str(folder.path.resolve()), tasks, unit.resources.cpus, str(inbox.path) if inbox else None)
+        with environment(job_environment(self.run, unit.resources.cpus)), deaf_to_interrupts():
             job = executor.submit(element)
         return Worker(job, unit, inbox, cpus, gpus, log_of(folder, unit.stage.name, job.job_id))
 

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 
-from jobs.graph.stage import Ask, Stage
+from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run
 from jobs.launch import slurm_client
 from jobs.launch.element import Element
@@ -55,18 +55,18 @@ class SlurmLauncher:
                 continue
             total = self.run.config.shards(stage.name)
             more_time, _ = self.factor.get(stage.name, (1.0, 1.0))
-            for batch in batches(stage, self._ask(stage), shards, total, self.run.site, more_time):
+            for batch in batches(stage, self._resources(stage), shards, total, self.run.site, more_time):
                 before = [job for name in stage.after for job in jobs.get(name, [])]
                 submission = self._send(batch, before)
                 jobs.setdefault(stage.name, []).append(submission.job_id)
                 sent.append(submission)
         return sent
 
-    def _ask(self, stage: Stage) -> Ask:
-        ask, site = self.run.ask(stage), self.run.site
+    def _resources(self, stage: Stage) -> Resources:
+        resources, site = self.run.resources(stage), self.run.site
         _, memory_factor = self.factor.get(stage.name, (1.0, 1.0))
-        memory = min(site.memory_gb_per_node, ask.memory_gb * memory_factor)
-        return dataclasses.replace(ask, memory_gb=memory)
+        memory = min(site.memory_gb_per_node, resources.memory_gb * memory_factor)
+        return dataclasses.replace(resources, memory_gb=memory)
 
     def _live(self) -> dict[str, tuple[set[str], set[int]]]:
         """Stage -> (job ids, shards) still in the queue."""
@@ -96,7 +96,7 @@ class SlurmLauncher:
                 forget(folder, batch.stage.name, shard)
         executor = executor_for(self.run, batch, uid, dependencies)
         root = str(folder.path.resolve())
-        elements = [Element(root, (Task(batch.stage.name, shards),), batch.ask.cpus) for shards in batch.elements]
+        elements = [Element(root, (Task(batch.stage.name, shards),), batch.resources.cpus) for shards in batch.elements]
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # submitit tells there what the exception tells again
                 jobs = executor.submit_array(elements)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from jobs.graph.graph import PAGES
+from jobs.graph.graph import STAGES
 from jobs.run.failures import Failed, Failure, describe, forget, record
 from jobs.run.hardware import hardware
 from jobs.run.lock import born
@@ -35,7 +35,7 @@ DRIVER = "RODIN_DRIVER"  # "pid:born" of the local driver whose death ends us
 
 
 @dataclass(frozen=True)
-class Place:
+class Process:
     """Which process of which job this is.
 
     Args:
@@ -93,7 +93,7 @@ def die_with_driver() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def run_stage(run_dir: Path, stage: str, shards: Sequence[int], place: Place, stop: StopFlag) -> None:
+def run_stage(run_dir: Path, stage: str, shards: Sequence[int], place: Process, stop: StopFlag) -> None:
     """Run the missing shards of a stage; one that fails does not sink the others.
 
     Raises:
@@ -117,7 +117,7 @@ def run_stage(run_dir: Path, stage: str, shards: Sequence[int], place: Place, st
 
 
 def _run_shard(
-    config: Config, folder: RunFolder, stage: str, shard: int, place: Place, stop: StopFlag
+    config: Config, folder: RunFolder, stage: str, shard: int, place: Process, stop: StopFlag
 ) -> Failure | None:
     if place.rank == 0:
         forget(folder, stage, shard)
@@ -147,14 +147,14 @@ def _run_shard(
 
 
 def _module(stage: str) -> str:
-    return next(page.module for page in PAGES if page.name == stage)
+    return next(page.module for page in STAGES if page.name == stage)
 
 
-def _settle(stage: str, place: Place) -> None:
+def _settle(stage: str, place: Process) -> None:
     """Set what the stages read from the environment: ranks and threads."""
     for name in RANKED:
         os.environ.pop(name, None)
-    kind = next(page.kind for page in PAGES if page.name == stage)
+    kind = next(page.kind for page in STAGES if page.name == stage)
     if kind == "train" and place.world > 1:
         values = (place.rank, place.world, place.local_rank, place.master, place.port)
         os.environ.update({name: str(value) for name, value in zip(RANKED, values, strict=True)})
@@ -211,7 +211,7 @@ def main(arguments: Sequence[str]) -> int:
         config = read_config(RunFolder(run_dir))
         shards = [int(shard) for shard in arguments[2:]] or list(range(config.shards(stage)))
         check_stage(config, stage, shards)
-        run_stage(run_dir, stage, shards, place_of_environment(), stop)
+        run_stage(run_dir, stage, shards, process_of_environment(), stop)
     except (ValueError, FileNotFoundError) as error:
         print(f"rodin: error: {error}", file=sys.stderr)
         return 2
@@ -227,7 +227,7 @@ def check_stage(config: Config, stage: str, shards: Sequence[int]) -> None:
     Raises:
         ValueError: names what there is.
     """
-    names = [page.name for page in PAGES]
+    names = [page.name for page in STAGES]
     if stage not in names:
         raise ValueError(f"unknown stage '{stage}'; there are {', '.join(names)}")
     count = config.shards(stage)
@@ -235,7 +235,7 @@ def check_stage(config: Config, stage: str, shards: Sequence[int]) -> None:
         raise ValueError(f"stage '{stage}' has shards 0 to {count - 1}, got {max(shards)}")
 
 
-def place_of_environment() -> Place:
+def process_of_environment() -> Process:
     """Which process this is, from what MPI launchers, torchrun and srun set.
 
     Raises:
@@ -243,16 +243,16 @@ def place_of_environment() -> Place:
     """
     given = {name: os.environ[name] for name in RANKED if os.environ.get(name)}
     if given and _number("PMI_RANK", "OMPI_COMM_WORLD_RANK") is None:
-        return _place_of_torchrun(given)
+        return _process_of_torchrun(given)
     rank = _number("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID") or 0
     world = _number("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS") or 1
     cpus = _number("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS") or 1
     local = _number("SLURM_LOCALID")
     port = 20000 + (_number("SLURM_JOB_ID") or 0) % 20000
-    return Place(rank, world, rank if local is None else local, _first_host(), port, cpus)
+    return Process(rank, world, rank if local is None else local, _first_host(), port, cpus)
 
 
-def _place_of_torchrun(given: dict[str, str]) -> Place:
+def _process_of_torchrun(given: dict[str, str]) -> Process:
     wrong = [name for name in RANKED if name not in given or not (name == "MASTER_ADDR" or given[name].isdigit())]
     if wrong:
         raise ValueError(
@@ -260,7 +260,7 @@ def _place_of_torchrun(given: dict[str, str]) -> Place:
             f"set all of {', '.join(RANKED)}, as torchrun does, or none for one process"
         )
     rank, world, local_rank, port = (int(given[name]) for name in RANKED if name != "MASTER_ADDR")
-    return Place(rank, world, local_rank, given["MASTER_ADDR"], port, _number("OMP_NUM_THREADS") or 1)
+    return Process(rank, world, local_rank, given["MASTER_ADDR"], port, _number("OMP_NUM_THREADS") or 1)
 
 
 def _number(*names: str) -> int | None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.graph.stage import Ask, Stage
+from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run, element_count
 from jobs.plan.rates import Rate
 from jobs.run.progress import duration
@@ -40,58 +40,58 @@ def plan_rows(run: Run, rates: Mapping[str, Rate] | None = None) -> list[dict[st
 
 
 def _row(run: Run, stage: Stage, rate: Rate | None) -> dict[str, Any]:
-    ask, shards = run.ask(stage), run.config.shards(stage.name)
-    minutes, source, basis = _minutes(run, stage, ask, rate)
+    resources, shards = run.resources(stage), run.config.shards(stage.name)
+    minutes, source, basis = _minutes(run, stage, resources, rate)
     left = len(run.missing(stage))
-    elements = element_count(shards, ask.minutes / shards, run.site)
+    elements = element_count(shards, resources.minutes / shards, run.site)
     at_once = min(elements, run.site.throttle)
     if run.site.mpi == "mpiexec" or run.site.name == "local":
-        at_once = max(1, min(elements, run.site.cpus_per_node // (ask.cpus * ask.ranks)))
+        at_once = max(1, min(elements, run.site.cpus_per_node // (resources.cpus * resources.ranks)))
     row = {
         "stage": stage.name,
         "after": list(stage.after),
         "kind": stage.kind,
         "work": stage.work(run.config),
-        "amount": _amount(run, stage, ask),
+        "amount": _amount(run, stage, resources),
         "unit": stage.amount.unit,
         "shards": shards,
         "done": shards - left,
         "elements": elements,
         "arrays": math.ceil(elements / run.site.max_array_size),
         "element_seconds": minutes * 60 / elements,
-        "nodes": ask.nodes,
-        "ranks": ask.world,
-        "cpus": ask.cpus,
-        "gpus": ask.gpus * ask.world,
-        "memory_gb": round(ask.memory_gb, 1),
+        "nodes": resources.nodes,
+        "ranks": resources.world,
+        "cpus": resources.cpus,
+        "gpus": resources.gpus * resources.world,
+        "memory_gb": round(resources.memory_gb, 1),
         "wall_seconds": minutes * 60 / at_once * left / shards,
-        "hours": minutes / 60 * _units(ask) * left / shards,
+        "hours": minutes / 60 * _units(resources) * left / shards,
         "source": source,
         "basis": basis,
     }
     return row | _disk(run, stage, rate)
 
 
-def _units(ask: Ask) -> int:
-    return ask.world * (ask.gpus or ask.cpus)
+def _units(resources: Resources) -> int:
+    return resources.world * (resources.gpus or resources.cpus)
 
 
-def _amount(run: Run, stage: Stage, ask: Ask) -> float:
-    return stage.amount.of(run.config) * (ask.world if stage.amount.each_rank else 1)
+def _amount(run: Run, stage: Stage, resources: Resources) -> float:
+    return stage.amount.of(run.config) * (resources.world if stage.amount.each_rank else 1)
 
 
-def _minutes(run: Run, stage: Stage, ask: Ask, rate: Rate | None) -> tuple[float, str, str]:
+def _minutes(run: Run, stage: Stage, resources: Resources, rate: Rate | None) -> tuple[float, str, str]:
     """Minutes of the whole stage, all its shards one after another; where that is from, and in words."""
     given = run.site.stages.get(stage.name)
     if given is not None and given.minutes is not None:
-        return ask.minutes, GIVEN, f"[stages.{stage.name}] of the site file"
+        return resources.minutes, GIVEN, f"[stages.{stage.name}] of the site file"
     if rate is None:
-        return ask.minutes, ESTIMATED, "our guess; --rates takes a run or a bench of this hardware"
-    there, here = ("GPUs" if gpu else "cores" for gpu in (rate.gpu, ask.gpus > 0))
+        return resources.minutes, ESTIMATED, "our guess; --rates takes a run or a bench of this hardware"
+    there, here = ("GPUs" if gpu else "cores" for gpu in (rate.gpu, resources.gpus > 0))
     if there != here:
-        return ask.minutes, ESTIMATED, f"our guess: {rate.source} was timed on {there}, here it runs on {here}"
-    amount = _amount(run, stage, ask)
-    minutes = amount / rate.speed / _units(ask) / 60
+        return resources.minutes, ESTIMATED, f"our guess: {rate.source} was timed on {there}, here it runs on {here}"
+    amount = _amount(run, stage, resources)
+    minutes = amount / rate.speed / _units(resources) / 60
     on = f"one {there.removesuffix('s')} of {rate.device} ({rate.source})"
     if rate.amount is None or rate.seconds is None:
         return minutes, SCALED, f"{rate.speed:.3g} {stage.amount.unit} a second on {on}, times {amount:.3g}"

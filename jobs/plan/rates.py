@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.graph.graph import PAGES
+from jobs.graph.graph import STAGES
 from jobs.graph.stage import Stage
 from jobs.run.record import read_config
 from rodin.config import Config
@@ -64,7 +64,7 @@ def run_rates(path: Path) -> dict[str, Rate]:
     """The rates of a run's finished shards."""
     folder = RunFolder(path)
     config = read_config(folder)
-    known = ((stage.name, stage_rate(folder, config, stage)) for stage in PAGES)
+    known = ((stage.name, stage_rate(folder, config, stage)) for stage in STAGES)
     return {name: rate for name, rate in known if rate is not None}
 
 
@@ -105,7 +105,7 @@ def bench_rates(path: Path) -> dict[str, Rate]:
         raise ValueError(f"--rates {path}: not JSON ({error}); {WANTED}") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"--rates {path}: got {type(rows).__name__}, {WANTED}")
-    known = [stage.name for stage in PAGES]
+    known = [stage.name for stage in STAGES]
     found = {}
     for row in rows:
         for name, speed in (row.get("rates") or {}).items():

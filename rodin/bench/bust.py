@@ -18,10 +18,10 @@ def bust(seed: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray, np.n
     Returns:
         rgba [V, H, W, 4] uint8, camera_to_world [V, 4, 4], intrinsics [V, 4].
     """
-    dice = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     centres = np.array([(0, -0.75, 0), (0, 0.15, 0), (0, 0.3, -0.12), (0, 0.1, 0.4)])
-    radii = np.array([0.45, 0.42, 0.42, 0.08]) * dice.uniform(0.9, 1.05, 4)
-    paints = dice.uniform(0.1, 0.9, (4, 3))
+    radii = np.array([0.45, 0.42, 0.42, 0.08]) * generator.uniform(0.9, 1.05, 4)
+    paints = generator.uniform(0.1, 0.9, (4, 3))
     poses = cameras.sphere(count, reference_views=4, radius=4.0, elevation=(-20.0, 40.0), seed=seed)
     lens, fine = cameras.pinhole(size, 30.0), cameras.pinhole(2 * size, 30.0)
     pictures = []

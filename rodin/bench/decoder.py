@@ -17,7 +17,7 @@ from rodin.device import default_device
 from rodin.evaluation.held_out import measure, read_held_out
 from rodin.field.decoder import Decoder
 from rodin.stages.decoder import Learning
-from rodin.stages.fit import fit_person
+from rodin.stages.fit import fit_subject
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.train.parallel.ranks import Ranks
@@ -56,7 +56,7 @@ def bench_decoder(
     shared, mean = load_decoder(folder, device), load_mean(folder, device)
     rows, fitting, learning, learned = [], 0.0, 0.0, 0
     for number, one in enumerate(strangers):
-        fitted, held_out = fit_person(config, views, one, shared, mean), read_held_out(config, views, one, device)
+        fitted, held_out = fit_subject(config, views, one, shared, mean), read_held_out(config, views, one, device)
         fitting, ours, theirs = fitting + fitted.meta["seconds"], fitted.meta["psnr"], -math.inf
         for seed in range(config.seed, config.seed + 1 + config.fit.retries):
             if theirs >= ours - FAR_BEHIND:

@@ -159,8 +159,8 @@ def _company_row(
     for group in groups:
         everybody = list(group.values())
         names = f"{min(group)} to {max(group)}"
-        together.append(fitted(names, "at once", lambda everybody=everybody: track.together(everybody))[0])
-        each = [fitted(number, "alone", lambda one=one: track.together([one]))[0] for number, one in group.items()]
+        together.append(fitted(names, "at once", lambda everybody=everybody: track.gather_parts(everybody))[0])
+        each = [fitted(number, "alone", lambda one=one: track.gather_parts([one]))[0] for number, one in group.items()]
         alone.append(statistics.fmean(each))
     return {
         "name": f"fit, {len(groups[0])} people at once, seconds a person",

@@ -18,7 +18,7 @@ from rodin.config import Config
 from rodin.data.shared_decoder import load_decoder, load_mean
 from rodin.device import default_device
 from rodin.stages.decoder import fit_settings
-from rodin.stages.fit import Fitted, fit_people, groups
+from rodin.stages.fit import Fitted, fit_subjects, groups
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
@@ -67,7 +67,7 @@ def bench_run(
 
     def stage(some: Sequence[str]) -> tuple[float, float]:
         began = time.perf_counter()
-        made = [one for one in fit_people(config, views, some, track.decoder, track.start) if isinstance(one, Fitted)]
+        made = [one for one in fit_subjects(config, views, some, track.decoder, track.start) if isinstance(one, Fitted)]
         return time.perf_counter() - began, sum(one.meta["psnr"] for one in made) / max(1, len(made))
 
     seconds = 0.0

@@ -14,7 +14,7 @@ from rodin.bench.bust import bust
 from rodin.bench.reference import reference_loss
 from rodin.device import default_device
 from rodin.field.decoder import Decoder
-from rodin.field.generators import dice_of
+from rodin.field.generators import generators_for
 from rodin.field.hull import hull_cells
 from rodin.field.occupancy import guess_filled
 from rodin.field.planes import bounded
@@ -103,7 +103,7 @@ class Track:
         seconds, psnr = self._timed(person, scene, settings, self.steps, self.lr, step_loss, wanted)
         return prepared + seconds, psnr
 
-    def together(self, people: Sequence[Person]) -> tuple[float, float]:
+    def gather_parts(self, people: Sequence[Person]) -> tuple[float, float]:
         """(seconds a person, mean PSNR) of our fit of people at once, hull and all, all its steps."""
         began = time.perf_counter()
         fits = fit_together(
@@ -164,13 +164,13 @@ def learned(steps: int) -> tuple[Decoder, torch.Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         decoder = Decoder(8).to(device)
-    levels, dice = zero_levels((1, 3, 8, 64, 64), device), dice_of(0, device)
+    levels, generators = zero_levels((1, 3, 8, 64, 64), device), generators_for(0, device)
     groups = [{"params": levels, "lr": 2e-2}, {"params": list(decoder.parameters()), "lr": 1e-2}]
     adam, guess = torch.optim.Adam(groups, betas=(0.9, 0.99)), guess_filled(scene.hull)[None]
     with torch.no_grad():
-        levels[0].normal_(0, 0.1, generator=dice.there)
+        levels[0].normal_(0, 0.1, generator=generators.there)
     for _ in range(steps):
         adam.zero_grad()
-        step_loss(bounded(total(levels)), decoder, [scene], guess, SETTINGS, [dice]).backward()
+        step_loss(bounded(total(levels)), decoder, [scene], guess, SETTINGS, [generators]).backward()
         adam.step()
     return decoder.eval().requires_grad_(False), total(levels).detach()[0].clamp(-1, 1)

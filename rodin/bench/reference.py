@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from rodin.field.decoder import Decoder
-from rodin.field.generators import Dice
+from rodin.field.generators import Generators
 from rodin.field.planes import look_up
 from rodin.field.render import Traced, box_interval, stratify, weigh
 from rodin.fitting.losses import points_anywhere
@@ -27,18 +27,18 @@ def reference_loss(
     scenes: Sequence[Scene],
     guess: torch.Tensor,
     settings: Settings,
-    dice: Sequence[Dice],
+    generators: Sequence[Generators],
     anchor: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The loss [1] of a step as `step_loss` has it on one person, rays, samples and free points drawn without hull."""
-    (scene,), (own,) = scenes, dice
+    (scene,), (own,) = scenes, generators
     pixels = scene.rgba.shape[:3].numel()
     drawn = torch.randint(pixels, (1, settings.rays), generator=own.there, device=planes.device)
     rays = rays_at(scenes, drawn)
     seen = _coarse_to_fine(planes, decoder, rays, settings.box, own.there)
-    free = points_anywhere(planes, settings.box, dice)
+    free = points_anywhere(planes, settings.box, generators)
     everywhere = torch.ones_like(free[..., 0], dtype=torch.bool)
-    loss = weighted_losses(seen, rays, planes, decoder, (free, everywhere), settings, dice)
+    loss = weighted_losses(seen, rays, planes, decoder, (free, everywhere), settings, generators)
     return loss + plane_losses(planes, settings.losses, anchor)
 
 

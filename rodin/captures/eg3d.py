@@ -34,7 +34,7 @@ def captures(source: Path, skip_missing: bool = False) -> list[Capture]:
         raise FileNotFoundError(f"{source}: no such folder; wanted one with {FILE}")
     path = source / FILE
     people = grouped(read_json(path, f"wanted EG3D's {FILE} there").get("labels"), path)
-    return [read_person(source, folder, labels, skip_missing) for folder, labels in sorted(people.items())]
+    return [read_subject(source, folder, labels, skip_missing) for folder, labels in sorted(people.items())]
 
 
 def grouped(listed: object, path: Path) -> dict[str, list[tuple[str, object]]]:
@@ -58,7 +58,7 @@ def grouped(listed: object, path: Path) -> dict[str, list[tuple[str, object]]]:
     return people
 
 
-def read_person(source: Path, folder: str, labels: list[tuple[str, object]], skip_missing: bool) -> Capture:
+def read_subject(source: Path, folder: str, labels: list[tuple[str, object]], skip_missing: bool) -> Capture:
     """Read and check one person's pictures; every one is decoded once."""
     path, frames, absent = source / FILE, [], Absent(skip_missing)
     for file, numbers in labels:

@@ -18,7 +18,7 @@ from rodin.captures import colmap, eg3d, transforms
 from rodin.captures.alpha import Alpha, Cut, cutter
 from rodin.captures.capture import Capture, clean
 from rodin.captures.lens import Lens, bend, straight, straighten
-from rodin.captures.placing import Placing, World, check_outside, placing_of
+from rodin.captures.placing import Alignment, Placing, check_outside, placing_of
 from rodin.captures.squares import FRAMINGS, Window, meets_box, square, square_intrinsics, window
 from rodin.config import Config
 from rodin.store.run_folder import RunFolder
@@ -45,7 +45,7 @@ class Wish:
     """
 
     resolution: int
-    world: World = field(default_factory=World)
+    world: Alignment = field(default_factory=Alignment)
     alpha: Alpha = field(default_factory=Alpha)
     framing: str | None = None
     views: int | None = None
@@ -107,7 +107,7 @@ def plan_import(
     kind: str,
     source: Path,
     config: Config,
-    world: World,
+    world: Alignment,
     alpha: Alpha,
     framing: str | None = None,
     skip_missing: bool = False,
@@ -155,7 +155,7 @@ def placed(subject: str, capture: Capture, wish: Wish, views: int) -> Person:
         raise ValueError(f"{capture.source}: {len(capture.frames)} pictures, wanted {views}; set data.views lower")
     cut_out = cutter(capture, wish.alpha)
     if capture.points is not None and not wish.whole and None in (wish.world.centre, wish.world.scale):
-        capture = replace(capture, points=points_on_person(capture, cut_out))
+        capture = replace(capture, points=points_on_subject(capture, cut_out))
     placing = placing_of(wish.world, capture)
     poses = np.stack([placing.pose(frame.camera_to_world) for frame in capture.frames])
     for frame, pose in zip(capture.frames, poses, strict=True):
@@ -165,7 +165,7 @@ def placed(subject: str, capture: Capture, wish: Wish, views: int) -> Person:
     return Person(subject, capture, wish, placing, kept, cut_out)
 
 
-def points_on_person(capture: Capture, cut_out: Cut) -> np.ndarray:
+def points_on_subject(capture: Capture, cut_out: Cut) -> np.ndarray:
     """The points of the scene [M, 3] that fall on the person in nearly every one of some pictures that show them."""
     points = np.zeros((0, 3)) if capture.points is None else capture.points
     shown, hits = np.zeros(len(points)), np.zeros(len(points))
@@ -225,7 +225,7 @@ def write(
         progress: told people done, people in all and the present id.
 
     Returns:
-        {"people", "views", "shards", "skipped"}.
+        {"subjects", "views", "shards", "skipped"}.
     """
     count, done, resolution = len(people[0].views), 0, people[0].wish.resolution
     shapes = {
@@ -247,7 +247,7 @@ def write(
             writer.publish()
         done = min(start + shard_subjects, len(people))
     skipped = sum(len(person.capture.skipped) for person in people)
-    return {"people": len(people), "views": count, "shards": len(starts), "skipped": skipped}
+    return {"subjects": len(people), "views": count, "shards": len(starts), "skipped": skipped}
 
 
 def add(writer: ShardWriter, person: Person) -> None:

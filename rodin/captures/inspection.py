@@ -17,8 +17,8 @@ def look(people: list[Person]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make the first person's pictures and carve the hull.
 
     Returns:
-        what is told, {"people", "views", "name", "centre", "scale", "hull": its share of the box, "touches": whether it
-        reaches the box's faces}, and what is drawn, the fields of `analysis.figures.capture_check.Checked`.
+        what is reported, {"subjects", "views", "name", "centre", "scale", "hull": its share of the box, "touches":
+        whether it reaches the box's faces}, and what is drawn, the fields of `analysis.figures.capture_check.Checked`.
     """
     person = people[0]
     box, count = person.wish.world.box, len(person.views)
@@ -31,7 +31,7 @@ def look(people: list[Person]) -> tuple[dict[str, Any], dict[str, Any]]:
         resolution=HULL_RESOLUTION,
     ).numpy()
     share, touches, placing = float(hull.mean()), reaches_faces(hull), person.placing.told()
-    told = {"people": len(people), "views": count, "name": person.capture.name, **placing}
+    told = {"subjects": len(people), "views": count, "name": person.capture.name, **placing}
     told |= {"hull": round(share, 4), "touches": touches}
     more = f", the first of {len(people)}" if len(people) > 1 else ""
     shown = sorted({0, min(person.wish.reference_views, count - 1), count // 2, count - 1})

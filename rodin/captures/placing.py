@@ -19,7 +19,7 @@ FLAT = 0.3
 
 
 @dataclass(frozen=True)
-class World:
+class Alignment:
     """The user's word on how to turn, move and scale a capture; what is None is guessed from its cameras and points.
 
     Args:
@@ -65,7 +65,7 @@ class Placing:
         return {"centre": [round(float(value), 4) for value in self.centre], "scale": round(self.scale, 5)}
 
 
-def placing_of(world: World, capture: Capture) -> Placing:
+def placing_of(world: Alignment, capture: Capture) -> Placing:
     """Settle what the user left open.
 
     Raises:
@@ -137,7 +137,7 @@ def guess_scale(capture: Capture, poses: np.ndarray, turn: np.ndarray, centre: n
 
 
 def front_frame(
-    capture: Capture, world: World, poses: np.ndarray, turn: np.ndarray, centre: np.ndarray
+    capture: Capture, world: Alignment, poses: np.ndarray, turn: np.ndarray, centre: np.ndarray
 ) -> Frame | None:
     """The picture that is to be frontal, if any."""
     if world.front is not None:

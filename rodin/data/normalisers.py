@@ -14,7 +14,7 @@ from rodin.train.data.normaliser import Normaliser
 MEANS = "means.npz"
 
 
-def mean_person(folder: RunFolder, field: str = "planes") -> np.ndarray:
+def mean_subject(folder: RunFolder, field: str = "planes") -> np.ndarray:
     """The mean of all training people's planes, [3, C, R, R] float32.
 
     Args:
@@ -38,7 +38,7 @@ def plane_normaliser(folder: RunFolder, field: str) -> Normaliser:
         field: "base" or "planes", of what stage `index` measured.
     """
     index, prefix = manifest.read(folder.manifest("index")), {"base": "base_", "planes": ""}[field]
-    mean = torch.from_numpy(mean_person(folder, field))
+    mean = torch.from_numpy(mean_subject(folder, field))
     return Normaliser(mean, index[f"{prefix}spread"], 0.5, axis=2, low=-1.0, high=1.0)
 
 

@@ -116,7 +116,7 @@ def chosen(draws: Draws, purpose: str, count: int) -> np.ndarray:
     return (uniform(draws.seed, purpose, draws.positions) * count).astype(np.int64)
 
 
-def training_people(config: Config, *stores: Shards) -> list[str]:
+def training_subjects(config: Config, *stores: Shards) -> list[str]:
     """Training people with a row in every store, in order; held-out people never.
 
     Raises:

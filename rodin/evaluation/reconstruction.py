@@ -94,7 +94,7 @@ def rebuild(
         yield from zip(batch, avatars.planes(z.to(avatars.device), seeds, scale), strict=True)
 
 
-def measured_people(config: Config, *stores: Shards) -> list[str]:
+def measured_subjects(config: Config, *stores: Shards) -> list[str]:
     """The held-out people who are measured: at most `evaluate.subjects`, with a row in every store."""
     people = [subject for subject in config.held_out_subjects() if all(subject in store for store in stores)]
     return people[: config.evaluate.subjects]

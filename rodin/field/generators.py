@@ -6,17 +6,17 @@ from typing import NamedTuple
 import torch
 
 
-class Dice(NamedTuple):
+class Generators(NamedTuple):
     """One person's generators: `there` on the device; `here` on the host, since to ask a GPU is to wait for it."""
 
     there: torch.Generator
     here: torch.Generator
 
 
-def dice_of(seed: int, device: torch.device | str = "cpu") -> Dice:
-    """The dice of a seed; on a CPU both are one."""
+def generators_for(seed: int, device: torch.device | str = "cpu") -> Generators:
+    """The generators of a seed; on a CPU both are one."""
     there = torch.Generator(device).manual_seed(seed)
-    return Dice(there, there if there.device.type == "cpu" else torch.Generator().manual_seed(seed))
+    return Generators(there, there if there.device.type == "cpu" else torch.Generator().manual_seed(seed))
 
 
 def uniform(generators: Sequence[torch.Generator], like: torch.Tensor, *shape: int) -> torch.Tensor:

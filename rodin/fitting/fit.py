@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from rodin.field.decoder import Decoder
-from rodin.field.generators import dice_of
+from rodin.field.generators import generators_for
 from rodin.field.occupancy import guess_density, guess_filled
 from rodin.field.planes import bounded
 from rodin.field.render import render_views
@@ -109,7 +109,7 @@ def fit_together(
     Source: R25-R34. Ours: what is learned is the difference to the start, over several resolutions (see `pyramid`).
     """
     start, fits = texel_by_texel(start.detach().clamp(-1, 1)), dict[int, Fit]()
-    people, dice = list(range(len(scenes))), [dice_of(seed, start.device) for seed in seeds]
+    people, generators = list(range(len(scenes))), [generators_for(seed, start.device) for seed in seeds]
     levels = zero_levels((len(scenes), *start.shape), start.device, settings.levels)
     adam = torch.optim.Adam(levels, lr=lr, betas=(0.9, 0.99), fused=True)
     guesses = [guess_filled(scene.hull) for scene in scenes]
@@ -119,7 +119,7 @@ def fit_together(
         for number, (scene, own) in enumerate(zip(here, planes.detach(), strict=True)):
             guesses[number] = next_guess(guesses[number], own, decoder, scene, settings, step)
         adam.param_groups[0]["lr"] = lr * (0.55 + 0.45 * math.cos(math.pi * step / steps))
-        throws = [dice[person] for person in people]
+        throws = [generators[person] for person in people]
         how = at_step(settings, step, steps)
         losses = loss_of(planes, decoder, here, torch.stack(guesses), how, throws, anchor)
         adam.zero_grad()

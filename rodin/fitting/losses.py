@@ -5,19 +5,19 @@ from collections.abc import Sequence
 import torch
 
 from rodin.field.decoder import Decoder
-from rodin.field.generators import Dice, normal, uniform
+from rodin.field.generators import Generators, normal, uniform
 from rodin.field.planes import look_up
 
 FEWEST_POINTS = 1024
 
 
-def points_anywhere(planes: torch.Tensor, box: float, dice: Sequence[Dice]) -> torch.Tensor:
-    """Points for L_sparse, [N, K, 3], anywhere in the cube of planes [N, 3, C, R, R]; dice: each person's.
+def points_anywhere(planes: torch.Tensor, box: float, generators: Sequence[Generators]) -> torch.Tensor:
+    """Points for L_sparse, [N, K, 3], anywhere in the cube of planes [N, 3, C, R, R]; generators: each person's.
 
     Ours: a quarter as many points a step as a plane has texels; a thousand left specks in planes of 256².
     """
     count = max(FEWEST_POINTS, planes.shape[-1] ** 2 // 4)
-    return (uniform([one.there for one in dice], planes, count, 3) * 2 - 1) * box
+    return (uniform([one.there for one in generators], planes, count, 3) * 2 - 1) * box
 
 
 def emptiness(
@@ -59,7 +59,7 @@ def smoothness(
     *,
     box: float,
     distance: float,
-    dice: Sequence[Dice],
+    generators: Sequence[Generators],
 ) -> torch.Tensor:
     """Mean difference of density between points and neighbours of theirs.
 
@@ -70,7 +70,7 @@ def smoothness(
         density: [N, K], theirs.
         box: half the side of the cube.
         distance: standard deviation of the step to the neighbour, world units.
-        dice: each person's; they draw the step.
+        generators: each person's; they draw the step.
 
     Returns:
         [N], log-density units.
@@ -78,7 +78,7 @@ def smoothness(
     Source: EG3D's density regularisation (R33). Ours: of log(1 + density), so that one dense cell does not rule it, and
     at the samples of the rays instead of all over the box, where most is empty.
     """
-    step = normal([one.there for one in dice], points, *points.shape[1:]) * distance
+    step = normal([one.there for one in generators], points, *points.shape[1:]) * distance
     near = decoder.density(look_up(planes, points + step, box))
     return (torch.log1p(near) - torch.log1p(density)).abs().mean(1)
 

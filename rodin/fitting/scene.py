@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from rodin.field.generators import Dice
+from rodin.field.generators import Generators
 from rodin.field.hull import OPAQUE, carve
 from rodin.shapes import check_shape
 
@@ -75,14 +75,14 @@ def make_scene(
     return Scene(pixels, poses, lenses, inside, outside, hull)
 
 
-def draw_rays(scenes: Sequence[Scene], rays: int, outside_share: float, dice: Sequence[Dice]) -> Rays:
+def draw_rays(scenes: Sequence[Scene], rays: int, outside_share: float, generators: Sequence[Generators]) -> Rays:
     """Draw pixels of all of each person's pictures, most where the person is, and make their rays.
 
     Args:
         scenes: N people's pictures, all of one size.
         rays: M of each.
         outside_share: share of the rays drawn from the pixels that show no person, in [0, 1].
-        dice: each person's.
+        generators: each person's.
 
     Source: DESIGN "Fitting". Ours: the paper draws all pixels alike; three quarters of ours are empty.
     """
@@ -92,7 +92,9 @@ def draw_rays(scenes: Sequence[Scene], rays: int, outside_share: float, dice: Se
         counts = ((scene.inside, rays - outside), (scene.outside, outside))
         return torch.cat([_some(pool, count, generator) for pool, count in counts if count])
 
-    return rays_at(scenes, torch.stack([pixels(scene, one.there) for scene, one in zip(scenes, dice, strict=True)]))
+    return rays_at(
+        scenes, torch.stack([pixels(scene, one.there) for scene, one in zip(scenes, generators, strict=True)])
+    )
 
 
 def _some(pool: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:

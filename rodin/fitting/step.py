@@ -9,7 +9,7 @@ from itertools import accumulate
 import torch
 
 from rodin.field.decoder import Decoder
-from rodin.field.generators import Dice, integers, uniform
+from rodin.field.generators import Generators, integers, uniform
 from rodin.field.occupancy import cells_at
 from rodin.field.planes import resize
 from rodin.field.render import Traced, shade, trace
@@ -19,7 +19,7 @@ from rodin.fitting.pyramid import LEVELS
 from rodin.fitting.scene import Rays, Scene, draw_rays
 
 StepLoss = Callable[
-    [torch.Tensor, Decoder, Sequence[Scene], torch.Tensor, "Settings", Sequence[Dice], torch.Tensor | None],
+    [torch.Tensor, Decoder, Sequence[Scene], torch.Tensor, "Settings", Sequence[Generators], torch.Tensor | None],
     torch.Tensor,
 ]
 OUTSIDE_SHARE = 0.1
@@ -70,7 +70,7 @@ def step_loss(
     scenes: Sequence[Scene],
     guess: torch.Tensor,
     settings: Settings,
-    dice: Sequence[Dice],
+    generators: Sequence[Generators],
     anchor: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The losses of one step on N people, each as if alone: none of them reaches into another's planes.
@@ -81,7 +81,7 @@ def step_loss(
         scenes: each person's pictures.
         guess: [N, G, G, G], see `occupancy`.
         settings: how the fit goes.
-        dice: each person's, drawing rays, samples, backgrounds, points and the rescaling.
+        generators: each person's, drawing rays, samples, backgrounds, points and the rescaling.
         anchor: planes [3, C, R, R] that `planes_l2` pulls to; none: zero.
 
     Returns:
@@ -93,10 +93,10 @@ def step_loss(
     emptiness is known and the rays skip, so that it is empty without the hull too.
     """
     box, lowest = settings.box, settings.min_rescale
-    chances = [torch.rand(2, generator=one.here).tolist() for one in dice]
+    chances = [torch.rand(2, generator=one.here).tolist() for one in generators]
     rescale = [lowest is not None and chance < RESCALE for chance, _ in chances]
-    used = planes if lowest is None else rescaled(planes, lowest, rescale, dice)
-    rays = draw_rays(scenes, settings.rays, OUTSIDE_SHARE, dice)
+    used = planes if lowest is None else rescaled(planes, lowest, rescale, generators)
+    rays = draw_rays(scenes, settings.rays, OUTSIDE_SHARE, generators)
     seen = trace(
         used,
         decoder,
@@ -104,20 +104,22 @@ def step_loss(
         rays.directions,
         box=box,
         samples=settings.samples,
-        generators=[one.there for one in dice],
+        generators=[one.there for one in generators],
         guess=guess,
         cut=settings.cut,
         bf16=planes.is_cuda,
         shading=compiled_shade() if settings.compiled else shade,
     )
-    free = points_anywhere(planes, box, dice)
+    free = points_anywhere(planes, box, generators)
     empty = torch.stack([~cells_at(scene.hull, points, box) for scene, points in zip(scenes, free, strict=True)])
-    loss = weighted_losses(seen, rays, used, decoder, (free, empty), settings, dice)
+    loss = weighted_losses(seen, rays, used, decoder, (free, empty), settings, generators)
     regular = [number for number, (_, chance) in enumerate(chances) if chance < REGULAR]
     return plus(loss, regular, planes, lambda some: plane_losses(some, settings.losses, anchor) / REGULAR)
 
 
-def rescaled(planes: torch.Tensor, lowest: int, chosen: Sequence[bool], dice: Sequence[Dice]) -> torch.Tensor:
+def rescaled(
+    planes: torch.Tensor, lowest: int, chosen: Sequence[bool], generators: Sequence[Generators]
+) -> torch.Tensor:
     """Planes [N, 3, C, R, R], those chosen brought down to a random resolution in [lowest, R] and back up to R.
 
     Source: R28, so that one decoder serves every resolution.
@@ -127,7 +129,7 @@ def rescaled(planes: torch.Tensor, lowest: int, chosen: Sequence[bool], dice: Se
     resolution = planes.shape[-1]
     each = planes.split(1) if len(planes) > 1 else [planes]
     made = []
-    for one, change, own in zip(each, chosen, dice, strict=True):
+    for one, change, own in zip(each, chosen, generators, strict=True):
         side = int(torch.randint(lowest, resolution + 1, (), generator=own.here)) if change else resolution
         made.append(resize(resize(one, side), resolution))
     return torch.cat(made) if len(made) > 1 else made[0]
@@ -155,7 +157,7 @@ def weighted_losses(
     decoder: Decoder,
     free: tuple[torch.Tensor, torch.Tensor],
     settings: Settings,
-    dice: Sequence[Dice],
+    generators: Sequence[Generators],
 ) -> torch.Tensor:
     """The losses of rendered rays: pixels, opacity, L_dist, L_sparse, L_smooth; [N].
 
@@ -165,10 +167,10 @@ def weighted_losses(
         decoder: the shared decoder.
         free: points [N, K, 3] and which of them L_sparse counts [N, K].
         settings: how the fit goes.
-        dice: each person's.
+        generators: each person's.
     """
     weights, box = settings.losses, settings.box
-    loss = weights.mse * _pixel_error(seen, rays, dice)
+    loss = weights.mse * _pixel_error(seen, rays, generators)
     if weights.opacity:
         loss = loss + weights.opacity * (seen.opacity - rays.alpha).square().mean(1)
     if weights.distortion:
@@ -182,12 +184,12 @@ def weighted_losses(
     present = [number for number, count in enumerate(seen.counts) if count]
     ends = accumulate(seen.counts)
     ranges = [(end - count, end) for end, count in zip(ends, seen.counts, strict=True) if count]
-    theirs = [dice[number] for number in present]
+    theirs = [generators[number] for number in present]
     pick = integers([one.there for one in theirs], ranges, NEAR_POINTS, planes.device)
 
     def smooth(some: torch.Tensor) -> torch.Tensor:
         points, density = seen.points[pick], seen.density[pick]
-        return smoothness(some, decoder, points, density, box=box, distance=0.01 * box, dice=theirs)
+        return smoothness(some, decoder, points, density, box=box, distance=0.01 * box, generators=theirs)
 
     return plus(loss, present, planes, lambda some: weights.smooth * smooth(some))
 
@@ -198,8 +200,8 @@ def plane_losses(planes: torch.Tensor, weights: Losses, anchor: torch.Tensor | N
     return loss if anchor is None else loss + weights.planes_l2 * (planes - anchor).square().flatten(1).mean(1)
 
 
-def _pixel_error(seen: Traced, rays: Rays, dice: Sequence[Dice]) -> torch.Tensor:
-    behind = uniform([one.there for one in dice], seen.colour, *seen.colour.shape[1:])
+def _pixel_error(seen: Traced, rays: Rays, generators: Sequence[Generators]) -> torch.Tensor:
+    behind = uniform([one.there for one in generators], seen.colour, *seen.colour.shape[1:])
     alpha, opacity = rays.alpha[..., None], seen.opacity[..., None]
     wanted = rays.colour * alpha + behind * (1 - alpha)
     return (seen.colour + behind * (1 - opacity) - wanted).square().mean((1, 2))

@@ -250,8 +250,8 @@ class Avatars:
 
     def _draw(self, model: Denoise, loaded: Loaded, settings: Diffusion, *what: Any, **more: Any) -> torch.Tensor:
         """`draw` as the config says, with the noising that the model was trained with."""
-        how, precision = settings.model_copy(update=loaded.diffusion), self.config.sample.precision
-        return draw(model, loaded.normaliser, how, *what, device=self.device, precision=precision, **more)
+        options, precision = settings.model_copy(update=loaded.diffusion), self.config.sample.precision
+        return draw(model, loaded.normaliser, options, *what, device=self.device, precision=precision, **more)
 
     @torch.no_grad()
     def render(

@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from rodin.field.mesh import write_glb
 from rodin.generate.cascade import Avatars
-from rodin.generate.mesh import front, solid
+from rodin.generate.mesh import front, surface_mesh
 from rodin.store import manifest
 from rodin.store.atomic import fsync_folder, make_folder
 from rodin.store.run_folder import RunFolder
@@ -37,7 +37,9 @@ def origin(avatars: Avatars, told: dict[str, Any]) -> dict[str, Any]:
     return about | {"models": {stage: checksums(folder, stage) for stage in MODELS}}
 
 
-def hand_on(avatars: Avatars, output: Path, made: dict[str, torch.Tensor], told: dict[str, Any]) -> dict[str, Any]:
+def export_avatar(
+    avatars: Avatars, output: Path, made: dict[str, torch.Tensor], told: dict[str, Any]
+) -> dict[str, Any]:
     """Write everything into a folder of another name, then give it its own.
 
     Args:
@@ -61,7 +63,7 @@ def hand_on(avatars: Avatars, output: Path, made: dict[str, torch.Tensor], told:
         save_turntable(temporary / "turntable.gif", frames, about)
         camera, size = front(config.data, config.sample.resolution), config.sample.mesh_resolution
         box = config.triplane.box
-        found = solid(made["avatar"], avatars.decoder, frames[0], *camera, box=box, resolution=size)
+        found = surface_mesh(made["avatar"], avatars.decoder, frames[0], *camera, box=box, resolution=size)
         if len(found[1]):
             write_glb(temporary / "avatar.glb", *found)
         about["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
@@ -73,7 +75,7 @@ def hand_on(avatars: Avatars, output: Path, made: dict[str, torch.Tensor], told:
 
 
 def contents(output: Path) -> dict[str, Any]:
-    """Paths in a folder that was handed on, as `hand_on` names them."""
+    """Paths in a folder that was handed on, as `export_avatar` names them."""
     files = json.loads((output / METADATA).read_text(encoding="utf-8"))["files"]
     return {
         "output": output,

@@ -19,7 +19,7 @@ def front(data: Data, resolution: int) -> tuple[np.ndarray, np.ndarray]:
     return cameras.ring(1, radius=data.camera_radius)[0], cameras.pinhole(resolution, data.fov_degrees)
 
 
-def solid(
+def surface_mesh(
     planes: torch.Tensor,
     decoder: Decoder,
     seen: np.ndarray,

@@ -12,7 +12,7 @@ import torch
 from rodin.config import Config
 from rodin.data.pictures import read_picture
 from rodin.generate.cascade import Avatars
-from rodin.generate.export import check_output, contents, hand_on, origin, same
+from rodin.generate.export import check_output, contents, export_avatar, origin, same
 from rodin.generate.latents import edited
 from rodin.presets.toml import from_toml
 from rodin.store.manifest import sha256_of
@@ -24,7 +24,7 @@ GENERAL_TEXTS = ("a photo of a person", "a portrait of a person")
 
 
 @dataclass(frozen=True)
-class How:
+class SamplingOptions:
     """How avatars are drawn, where that is not as the run's config says; each None: as it says.
 
     Args:
@@ -70,7 +70,7 @@ class How:
 
 
 @dataclass(frozen=True)
-class Wish:
+class AvatarRequest:
     """One avatar that is wanted: a seed, and a text, a picture or neither."""
 
     seed: int
@@ -93,7 +93,7 @@ def sample_command(
     image: Path | None = None,
     seed: int = 0,
     output: Path,
-    how: How | None = None,
+    options: SamplingOptions | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Make one avatar: from a text, from a picture, or from nothing but a seed.
@@ -115,11 +115,13 @@ def sample_command(
             an output folder with something else in it.
         FileNotFoundError: no such run, picture or trained model.
     """
-    (wish,) = wishes([] if text is None else [text], [] if image is None else [image], seed, 1)
-    avatars = _open(run, how or How())
+    (request,) = avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1)
+    avatars = _open(run, options or SamplingOptions())
     check_output(output)
-    (made,) = _planes(avatars, [wish], progress)
-    return hand_on(avatars, output, {"avatar": made}, wish.told() | (how or How()).told(avatars.config))
+    (made,) = _planes(avatars, [request], progress)
+    return export_avatar(
+        avatars, output, {"avatar": made}, request.told() | (options or SamplingOptions()).told(avatars.config)
+    )
 
 
 def samples_command(
@@ -130,13 +132,13 @@ def samples_command(
     seed: int = 0,
     count: int = 1,
     output: Path,
-    how: How | None = None,
+    options: SamplingOptions | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Make many avatars, each a folder of its own; run again, it goes on with those that are not there yet.
 
     Args:
-        run, output, how, progress: as in `sample_command`; `output` holds a folder an avatar: 0000, 0001, ...
+        run, output, options, progress: as in `sample_command`; `output` holds a folder an avatar: 0000, 0001, ...
         texts: what they shall look like. images: pictures to make them from; neither: from nothing.
         seed: of the first; the others count up.
         count: avatars of each text or picture.
@@ -147,9 +149,9 @@ def samples_command(
     Raises:
         ValueError, FileNotFoundError: as `sample_command`.
     """
-    wanted = wishes(texts, images, seed, count)
-    avatars = _open(run, how or How())
-    told = [wish.told() | (how or How()).told(avatars.config) for wish in wanted]
+    wanted = avatar_requests(texts, images, seed, count)
+    avatars = _open(run, options or SamplingOptions())
+    told = [request.told() | (options or SamplingOptions()).told(avatars.config) for request in wanted]
     places = [output / f"{number:04d}" for number in range(len(wanted))]
     for place in places:
         check_output(place)
@@ -162,7 +164,7 @@ def samples_command(
         tell = None if progress is None else _among(progress, before, len(batch), len(wanted))
         planes = _planes(avatars, [wanted[n] for n in batch], tell)
         for number, made in zip(batch, planes, strict=True):
-            hand_on(avatars, places[number], {"avatar": made}, told[number])
+            export_avatar(avatars, places[number], {"avatar": made}, told[number])
     return [contents(place) for place in places]
 
 
@@ -175,13 +177,13 @@ def edit_command(
     source: str | Sequence[str] | None = None,
     seed: int = 0,
     output: Path,
-    how: How | None = None,
+    options: SamplingOptions | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Change an avatar by words: its latent moves by E(target) - mean E(source), its noise stays.
 
     Args:
-        run, seed, output, how, progress: as in `sample_command`.
+        run, seed, output, options, progress: as in `sample_command`.
         image: a picture of the avatar to change.
         text: a text it is made from instead; neither: an avatar from nothing.
         target: what it shall become.
@@ -198,19 +200,19 @@ def edit_command(
     """
     sources = _words("source text", [source] if isinstance(source, str) else list(source or GENERAL_TEXTS))
     (wanted,) = _words("target text", [target])
-    (wish,) = wishes([] if text is None else [text], [] if image is None else [image], seed, 1)
-    avatars = _open(run, how or How())
+    (request,) = avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1)
+    avatars = _open(run, options or SamplingOptions())
     check_output(output)
     embeddings = avatars.clip.text([wanted, *sources])[0]
-    latent = _latents(avatars, [wish])
+    latent = _latents(avatars, [request])
     changed = edited(latent[0], embeddings[1:].to(latent), embeddings[0].to(latent))
     both, scale = torch.stack([changed, latent[0]]), avatars.config.sample.guidance_scale
     after, before = avatars.planes(both, [seed, seed], scale, _steps(avatars.config, progress))
-    told = wish.told() | {"target": wanted, "source": sources} | (how or How()).told(avatars.config)
-    return hand_on(avatars, output, {"avatar": after, "before": before}, told)
+    told = request.told() | {"target": wanted, "source": sources} | (options or SamplingOptions()).told(avatars.config)
+    return export_avatar(avatars, output, {"avatar": after, "before": before}, told)
 
 
-def wishes(texts: Sequence[str], images: Sequence[Path], seed: int, count: int) -> list[Wish]:
+def avatar_requests(texts: Sequence[str], images: Sequence[Path], seed: int, count: int) -> list[AvatarRequest]:
     """The avatars that are wanted, in order: `count` of each text or picture, or of nothing.
 
     Raises:
@@ -226,8 +228,8 @@ def wishes(texts: Sequence[str], images: Sequence[Path], seed: int, count: int) 
             raise FileNotFoundError(f"{image}: no such picture; wanted the path of a PNG or JPEG file")
     seeds = range(seed, seed + count)
     if texts:
-        return [Wish(one, text=words) for words in _words("text", texts) for one in seeds]
-    return [Wish(one, image=image) for image in images or [None] for one in seeds]
+        return [AvatarRequest(one, text=words) for words in _words("text", texts) for one in seeds]
+    return [AvatarRequest(one, image=image) for image in images or [None] for one in seeds]
 
 
 def _words(what: str, texts: Sequence[str]) -> list[str]:
@@ -237,26 +239,26 @@ def _words(what: str, texts: Sequence[str]) -> list[str]:
     return [text.strip() for text in texts]
 
 
-def _open(run: Path, how: How) -> Avatars:
+def _open(run: Path, options: SamplingOptions) -> Avatars:
     folder = RunFolder(run)
     if not folder.config_file.is_file():
         raise FileNotFoundError(f"{run}: not a run folder (it has no {folder.config_file.name}); `rodin run` makes one")
-    return Avatars(how.config(from_toml(folder.config_file)), folder)
+    return Avatars(options.config(from_toml(folder.config_file)), folder)
 
 
-def _latents(avatars: Avatars, wanted: Sequence[Wish]) -> torch.Tensor:
+def _latents(avatars: Avatars, wanted: Sequence[AvatarRequest]) -> torch.Tensor:
     """The latents [N, D] that avatars of one kind start from."""
-    seeds = [wish.seed for wish in wanted]
+    seeds = [request.seed for request in wanted]
     if wanted[0].image is not None:
         size = avatars.config.data.resolution
-        pictures = [read_picture(wish.image, size) for wish in wanted if wish.image is not None]
+        pictures = [read_picture(request.image, size) for request in wanted if request.image is not None]
         return torch.cat([avatars.latent_from_image(picture) for picture in pictures])
-    texts = [wish.text for wish in wanted if wish.text is not None]
+    texts = [request.text for request in wanted if request.text is not None]
     return avatars.latents_from_text(texts, seeds) if texts else avatars.latents_unconditional(seeds)
 
 
-def _planes(avatars: Avatars, wanted: Sequence[Wish], progress: Progress | None) -> torch.Tensor:
-    seeds, scale = [wish.seed for wish in wanted], avatars.config.sample.guidance_scale
+def _planes(avatars: Avatars, wanted: Sequence[AvatarRequest], progress: Progress | None) -> torch.Tensor:
+    seeds, scale = [request.seed for request in wanted], avatars.config.sample.guidance_scale
     return avatars.planes(_latents(avatars, wanted), seeds, scale, _steps(avatars.config, progress))
 
 

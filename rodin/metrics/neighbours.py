@@ -23,7 +23,7 @@ def neighbours(
     Returns:
         indices [N, K] int64 into `people`, cosine similarities [N, K] float64; ties go to the lower index.
     """
-    queries, people = features(queries, "queries"), features(people, "people")
+    queries, people = features(queries, "queries"), features(people, "subjects")
     if queries.shape[1] != people.shape[1] or not 1 <= count <= len(people):
         raise ValueError(
             f"neighbours: got queries {list(queries.shape)}, people {list(people.shape)} and count {count}, "
@@ -34,7 +34,7 @@ def neighbours(
     best = np.full((len(queries), count), -np.inf, np.float32)
     found: list[np.ndarray] = []
     for start in range(0, len(people), block):
-        similarity = small @ unit(people[start : start + block], "people").astype(np.float32).T
+        similarity = small @ unit(people[start : start + block], "subjects").astype(np.float32).T
         if start == 0 and similarity.shape[1] >= count:
             best = np.partition(similarity, -count, axis=1)[:, -count:]
         rows, columns = np.nonzero(similarity >= best.min(axis=1, keepdims=True) - slack)
@@ -82,7 +82,7 @@ def ordered(
     similarity = np.empty(len(rows))
     for start in range(0, len(rows), PAIRS_AT_ONCE):
         part = slice(start, start + PAIRS_AT_ONCE)
-        similarity[part] = (unit(queries[rows[part]], "queries") * unit(people[columns[part]], "people")).sum(axis=1)
+        similarity[part] = (unit(queries[rows[part]], "queries") * unit(people[columns[part]], "subjects")).sum(axis=1)
     order = np.lexsort((columns, -similarity, rows))
     rows, columns, similarity = rows[order], columns[order], similarity[order]
     kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < count

@@ -10,12 +10,12 @@ import torch
 from rodin.config import Config
 from rodin.config.networks import base_settings
 from rodin.data.normalisers import plane_normaliser
-from rodin.data.rows import Rows, check_planes, chosen, decoder_digest, noising, schedule_of, training_people
+from rodin.data.rows import Rows, check_planes, chosen, decoder_digest, noising, schedule_of, training_subjects
 from rodin.hooks import Hooks
 from rodin.nets.base import BaseUNet
 from rodin.nets.blocks import Attention, ResBlock
 from rodin.stages.preview import PEOPLE, preview
-from rodin.stages.training import Place, Subject, plan_of, run_training
+from rodin.stages.training import TrainingFolder, TrainingSetup, plan_of, run_training
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.train.data.draws import Draws
@@ -33,12 +33,12 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         hooks: progress and the wish to stop.
     """
     plan = plan_of(config.base.training, config.seed, "base")
-    run_training(Place.of(folder, "base"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
+    run_training(TrainingFolder.of(folder, "base"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
 
 
-def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
+def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     fits, embeddings = Shards(folder.stage("fit"), "planes"), Shards(folder.stage("embed"), "latents")
-    people, views = training_people(config, fits, embeddings), config.data.reference_views
+    people, views = training_subjects(config, fits, embeddings), config.data.reference_views
     planes, latents = Rows(fits, people, "base"), Rows(embeddings, people, "image", views)
     check_planes(planes, config)
     normaliser = plane_normaliser(folder, "base").to(ranks.device)
@@ -62,7 +62,7 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
 
     few = np.arange(min(PEOPLE, len(people)))
     shown = torch.from_numpy(latents.entry(few, np.zeros_like(few))).to(ranks.device)
-    return Subject(
+    return TrainingSetup(
         network,
         settings,
         loss_of,

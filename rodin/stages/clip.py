@@ -11,11 +11,11 @@ import torch.nn.functional as F
 
 from rodin.config import Config, SmallClip
 from rodin.data.pictures import over_white
-from rodin.data.rows import Rows, chosen, training_people
+from rodin.data.rows import Rows, chosen, training_subjects
 from rodin.hooks import Hooks
 from rodin.nets.clip import Clip
 from rodin.stages.embed import captions_of
-from rodin.stages.training import Place, Subject, run_training
+from rodin.stages.training import TrainingFolder, TrainingSetup, run_training
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
@@ -40,11 +40,11 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """
     if config.clip.pretrained is not None:
         raise ValueError(f"clip.pretrained is {config.clip.pretrained}: nothing to train; stage clip is for 'none'")
-    views, place = Shards(folder.stage("render"), "views"), Place.of(folder, "clip")
+    views, place = Shards(folder.stage("render"), "views"), TrainingFolder.of(folder, "clip")
     torch.manual_seed(seed_for(config.seed, "clip"))
     clip = Clip.small(**small_settings(config.clip))
 
-    def save(subject: Subject, trained: Trained) -> list[str]:
+    def save(subject: TrainingSetup, trained: Trained) -> list[str]:
         clip.model.load_state_dict(trained.average)
         clip.model.eval()
         write_rows(folder, "clip-retrieval", 0, retrieval_rows(config, clip, views))
@@ -111,7 +111,7 @@ def retrieval_rows(config: Config, clip: Clip, views: Shards) -> list[dict[str, 
         views: the store of pictures.
 
     Returns:
-        rows {"stage": "clip-retrieval", "people": "training" | "held-out", "views": "fitted" | "not fitted",
+        rows {"stage": "clip-retrieval", "subjects": "training" | "held-out", "views": "fitted" | "not fitted",
         "image_to_text", "text_to_image", "chance", "count"}; each person's full caption among all of theirs.
     """
     fitted = config.data.views - config.fit.held_out_views
@@ -133,7 +133,7 @@ def retrieval_rows(config: Config, clip: Clip, views: Shards) -> list[dict[str, 
         likeness = image @ text.T
         right = likeness.argmax(dim=1) == owner, owner[likeness.argmax(dim=0)] == torch.arange(len(texts)).to(owner)
         image_to_text, text_to_image = (one.float().mean().item() for one in right)
-        row = {"stage": "clip-retrieval", "people": people, "views": which, "count": len(present)}
+        row = {"stage": "clip-retrieval", "subjects": people, "views": which, "count": len(present)}
         row |= {"chance": 1 / len(texts), "image_to_text": image_to_text, "text_to_image": text_to_image}
         rows.append(row)
     return rows
@@ -153,8 +153,8 @@ def _plan(config: Config) -> Plan:
     )
 
 
-def _subject(config: Config, clip: Clip, views: Shards, ranks: Ranks) -> Subject:
-    people = training_people(config, views)
+def _subject(config: Config, clip: Clip, views: Shards, ranks: Ranks) -> TrainingSetup:
+    people = training_subjects(config, views)
     fitted = config.data.views - config.fit.held_out_views
     pictures = Rows(views, people, "rgba", fitted)
     captions = [captions_of(views, subject, config.data.captions) for subject in people]
@@ -177,4 +177,4 @@ def _subject(config: Config, clip: Clip, views: Shards, ranks: Ranks) -> Subject
         text = F.normalize(clip.encode_text(texts).float(), dim=-1)
         return shared_caption_loss(image, text, clip.model.logit_scale.clamp(max=LARGEST_SCALE).exp(), true)
 
-    return Subject(clip.model, clip.settings, loss_of, load, len(people))
+    return TrainingSetup(clip.model, clip.settings, loss_of, load, len(people))

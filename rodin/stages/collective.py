@@ -7,12 +7,12 @@ from typing import TypeVar
 
 from rodin.hooks import Stopped
 from rodin.store.errors import StoreError
-from rodin.store.mpi import World
+from rodin.store.mpi import MpiRanks
 
 T = TypeVar("T")
 
 
-def together(world: World, part: Callable[[], T]) -> list[T]:
+def gather_parts(world: MpiRanks, part: Callable[[], T]) -> list[T]:
     """Run every rank's part and gather the results on rank 0.
 
     Args:
@@ -34,7 +34,7 @@ def together(world: World, part: Callable[[], T]) -> list[T]:
         problem = error
     told = None if problem is None else (isinstance(problem, Stopped), f"{type(problem).__name__}: {problem}")
     parts = world.gather((value, told))
-    failed = world.share([(rank, told) for rank, (_, told) in enumerate(parts or []) if told is not None])
+    failed = world.broadcast([(rank, told) for rank, (_, told) in enumerate(parts or []) if told is not None])
     if problem is not None:
         raise problem
     for rank, (stopped, message) in failed:

@@ -18,7 +18,7 @@ import torch
 from rodin.config import Config
 from rodin.data.shared_decoder import FILE
 from rodin.field.decoder import Decoder
-from rodin.field.generators import dice_of
+from rodin.field.generators import generators_for
 from rodin.field.hull import hull_cells
 from rodin.field.occupancy import guess_filled
 from rodin.field.planes import bounded
@@ -194,9 +194,9 @@ class Learning:
             person.visits += 1
             guesses.append(person.guess)
         seeds = [seed_for(self.config.seed, f"decoder {person.subject}", self.step) for person in people]
-        dice = [dice_of(seed, device) for seed in seeds]
+        generators = [generators_for(seed, device) for seed in seeds]
         anchor = shared.detach()[0]
-        loss = step_loss(planes, self.decoder, scenes, torch.stack(guesses), settings, dice, anchor).mean()
+        loss = step_loss(planes, self.decoder, scenes, torch.stack(guesses), settings, generators, anchor).mean()
         loss.backward()
         for person, state, gradient in zip(people, states, cast(torch.Tensor, values.grad), strict=True):
             adam_(state, gradient, person.visits, lr)
@@ -217,7 +217,7 @@ class Learning:
         """Save all ranks' state; it counts once rank 0 has published the list of its parts."""
         name = f"step-{self.step:09d}"
         people = {one.subject: {"state": one.state, "guess": one.guess, "visits": one.visits} for one in self.people}
-        content: dict[str, Any] = {"people": people}
+        content: dict[str, Any] = {"subjects": people}
         if self.ranks.main:
             content |= {"decoder": self.decoder.state_dict(), "shared": [level.detach() for level in self.shared]}
             content |= {"adam": self.adam.state_dict()}
@@ -246,7 +246,7 @@ class Learning:
             checkpoint.publish(home / FILE, content)
             results.write_rows(self.folder, "decoder", 0, self.curve)
             people = self.config.train_subjects()[: self.config.decoder.subjects]
-            described = {"files": manifest.describe_files(home, [FILE]), "people": int(count), "of": len(people)}
+            described = {"files": manifest.describe_files(home, [FILE]), "subjects": int(count), "of": len(people)}
             manifest.publish(self.folder.manifest("decoder", 0), described)
             shutil.rmtree(self._states, ignore_errors=True)
 
@@ -286,8 +286,8 @@ class Learning:
                 with torch.no_grad():
                     for level, value in zip(self.shared, content["shared"], strict=True):
                         level.copy_(value)
-            for subject in content["people"].keys() & mine.keys():
-                person, kept = mine[subject], content["people"][subject]
+            for subject in content["subjects"].keys() & mine.keys():
+                person, kept = mine[subject], content["subjects"][subject]
                 person.state.copy_(kept["state"])
                 person.guess = None if kept["guess"] is None else kept["guess"].to(self.ranks.device)
                 person.visits = kept["visits"]

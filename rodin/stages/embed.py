@@ -16,9 +16,9 @@ from rodin.data.pictures import over_white
 from rodin.generate.models import load_clip
 from rodin.hooks import Hooks, Stopped
 from rodin.nets.clip import Clip
-from rodin.stages.collective import together
+from rodin.stages.collective import gather_parts
 from rodin.store import manifest
-from rodin.store.mpi import world
+from rodin.store.mpi import mpi_ranks
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
@@ -37,7 +37,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """
     if manifest.complete(folder.manifest("embed", 0)):
         return
-    here = world()
+    here = mpi_ranks()
     views = Shards(folder.stage("render"), "views")
     clip = load_clip(config, folder)
     count = math.ceil(len(config.all_subjects()) / config.data.shard_subjects)
@@ -49,14 +49,14 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
                 if number > 0:
                     writer.publish()
 
-    together(here, part)
+    gather_parts(here, part)
     if here.rank == 0:
         with _writer(config, folder, 0, views, clip) as writer:
             _fill(writer, views, clip, config.data.captions, hooks)
             writer.publish()
 
 
-def embed_person(clip: Clip, views: Shards, subject: str, captions: list[str]) -> dict[str, np.ndarray]:
+def embed_subject(clip: Clip, views: Shards, subject: str, captions: list[str]) -> dict[str, np.ndarray]:
     """One person's row.
 
     Args:
@@ -103,5 +103,5 @@ def _fill(writer: ShardWriter, views: Shards, clip: Clip, count: int, hooks: Hoo
             writer.fail(subject, views.failed[subject])
             continue
         captions = captions_of(views, subject, count)
-        writer.add(subject, {"captions": captions}, **embed_person(clip, views, subject, captions))
+        writer.add(subject, {"captions": captions}, **embed_subject(clip, views, subject, captions))
         hooks.progress(writer.subjects.index(subject) + 1, len(writer.subjects), f"shard {writer.shard}")

@@ -14,17 +14,17 @@ import numpy as np
 import torch
 
 from rodin.config import Config
-from rodin.data.normalisers import mean_person
+from rodin.data.normalisers import mean_subject
 from rodin.data.pictures import over_white
 from rodin.evaluation import prompts
-from rodin.evaluation.reconstruction import Baselines, measure_shard, measured_people
+from rodin.evaluation.reconstruction import Baselines, measure_shard, measured_subjects
 from rodin.generate.cascade import Avatars
 from rodin.hooks import Hooks, Stopped
 from rodin.metrics.frechet import frechet
 from rodin.metrics.neighbours import neighbours
-from rodin.stages.collective import together
+from rodin.stages.collective import gather_parts
 from rodin.store import manifest
-from rodin.store.mpi import world
+from rodin.store.mpi import mpi_ranks
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
@@ -75,12 +75,12 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     del shard
     if manifest.complete(folder.manifest("evaluate", 0)):
         return
-    here, stores, avatars = world(), Stores.of(folder), Avatars(config, folder)
+    here, stores, avatars = mpi_ranks(), Stores.of(folder), Avatars(config, folder)
     needed = (stores.views, stores.latents, stores.planes)
     training = [subject for subject in config.train_subjects() if all(subject in store for store in needed)]
-    parts = together(here, lambda: read_people(config, stores, training[here.rank :: here.size], hooks))
-    people = here.share(joined(parts) if here.rank == 0 else None)
-    held_out, size = measured_people(config, stores.views, stores.latents), config.sweeps.shard_subjects
+    parts = gather_parts(here, lambda: read_subjects(config, stores, training[here.rank :: here.size], hooks))
+    people = here.broadcast(joined(parts) if here.rank == 0 else None)
+    held_out, size = measured_subjects(config, stores.views, stores.latents), config.sweeps.shard_subjects
     scale, baselines = config.sample.guidance_scale, simple_guesses(folder, stores, people)
 
     def measure(number: int, more: Sequence[Row] | None) -> None:
@@ -92,7 +92,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         for number in range(here.rank, -(-len(held_out) // size), here.size):
             measure(number, () if number else None)
 
-    together(here, own)
+    gather_parts(here, own)
     if here.rank == 0:
         rows = [*sample_rows(config, stores, avatars, people), *prompt_rows(config, stores, avatars, people)]
         if held_out:
@@ -102,7 +102,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             manifest.publish(folder.manifest("evaluate", 0), {"files": {}})
 
 
-def read_people(config: Config, stores: Stores, subjects: Sequence[str], hooks: Hooks) -> People:
+def read_subjects(config: Config, stores: Stores, subjects: Sequence[str], hooks: Hooks) -> People:
     """Read what is needed of some training people."""
     latents, looks = [], []
     for done, subject in enumerate(subjects, start=1):
@@ -128,17 +128,17 @@ def joined(parts: Sequence[People]) -> People:
 
 def simple_guesses(folder: RunFolder, stores: Stores, people: People) -> Baselines:
     """What a model must beat: the mean of all training people, and the one whose picture is most like the given one."""
-    mean = torch.from_numpy(mean_person(folder))
+    mean = torch.from_numpy(mean_subject(folder))
 
     def mean_planes(subject: str) -> tuple[torch.Tensor, Row]:
         return mean, {"guidance_scale": None, "of": f"mean of {len(people.subjects)} people's planes"}
 
-    def nearest_person(subject: str) -> tuple[torch.Tensor, Row]:
+    def nearest_subject(subject: str) -> tuple[torch.Tensor, Row]:
         (nearest,), _ = neighbours(stores.latents.read(subject, "image", 0)[None], people.latents, 1)
         person = people.subjects[int(nearest[0])]
         return torch.from_numpy(stores.planes.read(person, "planes")).float(), {"guidance_scale": None, "of": person}
 
-    return {"mean person": mean_planes, "nearest person": nearest_person}
+    return {"mean person": mean_planes, "nearest person": nearest_subject}
 
 
 def sample_rows(config: Config, stores: Stores, avatars: Avatars, people: People) -> list[Row]:
@@ -160,7 +160,7 @@ def sample_rows(config: Config, stores: Stores, avatars: Avatars, people: People
     ]
     if min(len(drawn), len(people.subjects)) >= 2:
         model = config.clip.pretrained or "CLIP of this run"
-        about = {"samples": len(drawn), "people": len(people.subjects), "features": f"{model}, frontal pictures"}
+        about = {"samples": len(drawn), "subjects": len(people.subjects), "features": f"{model}, frontal pictures"}
         rows.append({"stage": "frechet", "value": frechet(features, people.latents), **about})
     return rows
 
@@ -191,7 +191,7 @@ def prompt_rows(config: Config, stores: Stores, avatars: Avatars, people: People
         }
         if tried:
             rows.append(
-                {"stage": "prompts-check", "attribute": attribute, "accuracy": accuracy, "people": tried, **about}
+                {"stage": "prompts-check", "attribute": attribute, "accuracy": accuracy, "subjects": tried, **about}
             )
     for sample in stores.samples.subjects:
         meta = stores.samples.meta(sample)

@@ -69,7 +69,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             seen = [subject for subject in group if subject not in views.failed]
             if not any(subject in wanted for subject in seen):
                 continue
-            for subject, fitted in zip(seen, fit_people(config, views, seen, decoder, mean), strict=True):
+            for subject, fitted in zip(seen, fit_subjects(config, views, seen, decoder, mean), strict=True):
                 if subject not in wanted:
                     continue
                 if isinstance(fitted, Diverged):
@@ -98,7 +98,7 @@ class Person:
     reasons: list[str] = field(default_factory=list)
 
 
-def fit_people(
+def fit_subjects(
     config: Config, views: Shards, subjects: Sequence[str], decoder: Decoder, start: torch.Tensor
 ) -> list[Fitted | Diverged]:
     """Fit people together, and alone with another seed whoever came to nothing.
@@ -128,13 +128,13 @@ def fit_people(
     return ends
 
 
-def fit_person(config: Config, views: Shards, subject: str, decoder: Decoder, start: torch.Tensor) -> Fitted:
-    """Fit one person; as `fit_people`.
+def fit_subject(config: Config, views: Shards, subject: str, decoder: Decoder, start: torch.Tensor) -> Fitted:
+    """Fit one person; as `fit_subjects`.
 
     Raises:
         Diverged: every try came to nothing; says which.
     """
-    (fitted,) = fit_people(config, views, [subject], decoder, start)
+    (fitted,) = fit_subjects(config, views, [subject], decoder, start)
     if isinstance(fitted, Diverged):
         raise fitted
     return fitted

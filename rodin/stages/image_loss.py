@@ -59,11 +59,13 @@ def patch_loss(
     side = truth.shape[-1]
     pictures = []
     with torch.autocast(planes.device.type, enabled=False):
-        for number, dice in enumerate(draws.generators("patch samples")):
+        for number, generators in enumerate(draws.generators("patch samples")):
             camera = camera_to_world[number].cpu().numpy(), intrinsics[number].cpu().numpy()
             origins, directions = (torch.from_numpy(rays).to(truth) for rays in cameras.rays(*camera, side, side))
             one = planes[number : number + 1].float()
-            colour, opacity, _ = render(one, decoder, origins, directions, box=box, samples=samples, generator=dice)
+            colour, opacity, _ = render(
+                one, decoder, origins, directions, box=box, samples=samples, generator=generators
+            )
             pictures.append((colour + 1 - opacity[:, None]).T.unflatten(1, (side, side)))
         rendered = torch.stack(pictures)
         loss = pixel * (rendered - truth).square().flatten(1).mean(dim=1)

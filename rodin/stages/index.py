@@ -16,11 +16,11 @@ import numpy as np
 from rodin.config import Config
 from rodin.data.normalisers import MEANS
 from rodin.hooks import Hooks, Stopped
-from rodin.stages.collective import together
+from rodin.stages.collective import gather_parts
 from rodin.store import manifest, results
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import StoreError
-from rodin.store.mpi import world
+from rodin.store.mpi import mpi_ranks
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
@@ -98,7 +98,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     del shard
     if manifest.complete(folder.manifest("index", 0)):
         return
-    here, count = world(), config.shards("fit")
+    here, count = mpi_ranks(), config.shards("fit")
     planes = Shards(folder.stage("fit"), "planes")
     if missing := [number for number in range(count) if number not in planes.shards]:
         raise StoreError(
@@ -117,7 +117,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             reports.append(report(planes, number, sums))
         return reports, sums
 
-    parts = together(here, part)
+    parts = gather_parts(here, part)
     if here.rank == 0:
         reports = sorted((each for reports, _ in parts for each in reports), key=lambda each: each.shard)
         sums = {field: np.sum([sums[field] for _, sums in parts if sums], axis=0) for field in FIELDS}

@@ -9,10 +9,10 @@ import torch
 from rodin.config import Config
 from rodin.config.networks import latent_settings
 from rodin.data.normalisers import latent_normaliser
-from rodin.data.rows import Rows, chosen, noising, schedule_of, training_people
+from rodin.data.rows import Rows, chosen, noising, schedule_of, training_subjects
 from rodin.hooks import Hooks
 from rodin.nets.latent import LatentMLP
-from rodin.stages.training import Place, Subject, plan_of, run_training
+from rodin.stages.training import TrainingFolder, TrainingSetup, plan_of, run_training
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.train.data.draws import Draws
@@ -30,12 +30,12 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         hooks: progress and the wish to stop.
     """
     plan = plan_of(config.latent.training, config.seed, "latent")
-    run_training(Place.of(folder, "latent"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
+    run_training(TrainingFolder.of(folder, "latent"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
 
 
-def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
+def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     embeddings = Shards(folder.stage("embed"), "latents")
-    people, views = training_people(config, embeddings), config.data.reference_views
+    people, views = training_subjects(config, embeddings), config.data.reference_views
     latents = Rows(embeddings, people, "image", views)
     normaliser = latent_normaliser(latents).to(ranks.device)
     schedule = schedule_of(config.latent.diffusion, ranks.device)
@@ -49,4 +49,4 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
         x0 = normaliser.to_model(batch["latent"])
         return denoising_loss(network, schedule, x0, config.latent.diffusion.predicts, draws)
 
-    return Subject(network, settings, loss_of, load, len(people), normaliser, noising(config.latent.diffusion))
+    return TrainingSetup(network, settings, loss_of, load, len(people), normaliser, noising(config.latent.diffusion))

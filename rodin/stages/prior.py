@@ -10,10 +10,10 @@ import torch
 from rodin.config import Config
 from rodin.config.networks import prior_settings
 from rodin.data.normalisers import latent_normaliser
-from rodin.data.rows import Rows, chosen, noising, schedule_of, training_people
+from rodin.data.rows import Rows, chosen, noising, schedule_of, training_subjects
 from rodin.hooks import Hooks
 from rodin.nets.prior import Prior
-from rodin.stages.training import Place, Subject, plan_of, run_training
+from rodin.stages.training import TrainingFolder, TrainingSetup, plan_of, run_training
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.train.data.draws import Draws
@@ -31,12 +31,12 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         hooks: progress and the wish to stop.
     """
     plan = plan_of(config.prior.training, config.seed, "prior")
-    run_training(Place.of(folder, "prior"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
+    run_training(TrainingFolder.of(folder, "prior"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
 
 
-def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
+def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     embeddings = Shards(folder.stage("embed"), "latents")
-    people, views = training_people(config, embeddings), config.data.reference_views
+    people, views = training_subjects(config, embeddings), config.data.reference_views
     latents = Rows(embeddings, people, "image", views)
     texts = {field: Rows(embeddings, people, field) for field in ("text", "tokens", "token_mask")}
     normaliser = latent_normaliser(latents).to(ranks.device)
@@ -62,4 +62,4 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
         )
 
     diffusion = noising(config.prior.diffusion)
-    return Subject(network, settings, loss_of, load, len(people), normaliser, diffusion, list(network.blocks))
+    return TrainingSetup(network, settings, loss_of, load, len(people), normaliser, diffusion, list(network.blocks))

@@ -9,12 +9,12 @@ import torch
 from rodin.config import Config
 from rodin.config.networks import refine_settings
 from rodin.data.pictures import over_white
-from rodin.data.rows import Rows, chosen, training_people
+from rodin.data.rows import Rows, chosen, training_subjects
 from rodin.data.shared_decoder import load_decoder
 from rodin.field.render import render_image
 from rodin.hooks import Hooks
 from rodin.nets.refine import Refiner
-from rodin.stages.training import Place, Subject, plan_of, run_training
+from rodin.stages.training import TrainingFolder, TrainingSetup, plan_of, run_training
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.train.data.draws import Draws
@@ -31,12 +31,12 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         hooks: progress and the wish to stop.
     """
     plan = plan_of(config.refine.training, config.seed, "refine")
-    run_training(Place.of(folder, "refine"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
+    run_training(TrainingFolder.of(folder, "refine"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
 
 
-def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
+def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     fits, pictures = Shards(folder.stage("fit"), "planes"), Shards(folder.stage("render"), "views")
-    people = training_people(config, fits, pictures)
+    people = training_subjects(config, fits, pictures)
     count = config.data.views - config.fit.held_out_views
     planes, rgba = Rows(fits, people, "planes"), Rows(pictures, people, "rgba", count)
     cameras = {name: Rows(pictures, people, name, count) for name in ("camera_to_world", "intrinsics")}
@@ -67,4 +67,4 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
             rendered.append((picture[..., :3] * picture[..., 3:] + 1 - picture[..., 3:]).permute(2, 0, 1))
         return (network(torch.stack(rendered)) - batch["true"]).abs().flatten(1).mean(dim=1)
 
-    return Subject(network, settings, loss_of, load, len(people))
+    return TrainingSetup(network, settings, loss_of, load, len(people))

@@ -18,7 +18,7 @@ from rodin.evaluation.prompts import Prompt, prompts_of
 from rodin.field.mesh import shade, write_glb
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import interpolate, seed_for
-from rodin.generate.mesh import front, solid
+from rodin.generate.mesh import front, surface_mesh
 from rodin.hooks import Hooks, Stopped
 from rodin.store import manifest
 from rodin.store.atomic import publishing
@@ -178,7 +178,7 @@ def shown(avatars: Avatars, folder: RunFolder, row: Row, planes: torch.Tensor) -
     config, size = avatars.config, avatars.config.sample.resolution
     rgba, box = avatars.turn(planes, config.sample.views, size), config.triplane.box
     camera = front(config.data, size)
-    found = solid(planes, avatars.decoder, rgba[0], *camera, box=box, resolution=config.sample.mesh_resolution)
+    found = surface_mesh(planes, avatars.decoder, rgba[0], *camera, box=box, resolution=config.sample.mesh_resolution)
     if row.kind == "unconditional" and len(found[1]):
         with publishing(folder.stage("sample") / "meshes" / f"{row.name}.glb") as path:
             write_glb(path, *found)

@@ -28,7 +28,7 @@ from rodin.train.state import checkpoint
 
 
 @dataclass(frozen=True)
-class Subject:
+class TrainingSetup:
     """What is trained, and on what.
 
     Args:
@@ -55,7 +55,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Place:
+class TrainingFolder:
     """Where a training keeps its checkpoints and result, and the name and shard of its rows.
 
     Args:
@@ -71,7 +71,7 @@ class Place:
     into: Path
 
     @classmethod
-    def of(cls, folder: RunFolder, stage: str) -> Place:
+    def of(cls, folder: RunFolder, stage: str) -> TrainingFolder:
         """The usual place of a stage that trains one network."""
         return cls(folder, stage, 0, folder.stage(stage))
 
@@ -90,11 +90,11 @@ def plan_of(training: Training, seed: int, stage: str) -> Plan:
 
 
 def run_training(
-    place: Place,
+    place: TrainingFolder,
     plan: Plan,
     hooks: Hooks,
-    prepare: Callable[[Ranks], Subject],
-    save: Callable[[Subject, Trained], list[str]] | None = None,
+    prepare: Callable[[Ranks], TrainingSetup],
+    save: Callable[[TrainingSetup, Trained], list[str]] | None = None,
 ) -> None:
     """Train, or go on, or find that it is done; ends by publishing the network, the loss curve and the manifest.
 
@@ -147,7 +147,7 @@ def run_training(
 
 
 def _pictures(
-    place: Place, subject: Subject, journal: Journal
+    place: TrainingFolder, subject: TrainingSetup, journal: Journal
 ) -> Callable[[int, dict[str, torch.Tensor]], None] | None:
     """What writes pictures/step-000001000.png from time to time."""
     if (picture := subject.picture) is None:
@@ -162,7 +162,7 @@ def _pictures(
     return write
 
 
-def save_model(place: Place, subject: Subject, trained: Trained) -> list[str]:
+def save_model(place: TrainingFolder, subject: TrainingSetup, trained: Trained) -> list[str]:
     """Write model.pt: the moving average, and all that is needed to make the network again and to use it."""
     record = {
         "model": trained.average,

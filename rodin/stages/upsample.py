@@ -10,14 +10,14 @@ import torch
 from rodin.config import Config
 from rodin.config.networks import upsample_settings
 from rodin.data.normalisers import plane_normaliser
-from rodin.data.rows import Rows, check_planes, decoder_digest, noising, schedule_of, training_people
+from rodin.data.rows import Rows, check_planes, decoder_digest, noising, schedule_of, training_subjects
 from rodin.hooks import Hooks
 from rodin.nets.blocks import ResBlock
 from rodin.nets.degrade import degrade
 from rodin.nets.upsample import Upsampler
 from rodin.stages.image_loss import Patches
 from rodin.stages.preview import PEOPLE, preview
-from rodin.stages.training import Place, Subject, plan_of, run_training
+from rodin.stages.training import TrainingFolder, TrainingSetup, plan_of, run_training
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.train.data.draws import Draws
@@ -34,10 +34,10 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         shard: always 0; ranks share the batch.
         hooks: progress and the wish to stop.
     """
-    train_upsampler(config, Place.of(folder, "upsample"), hooks)
+    train_upsampler(config, TrainingFolder.of(folder, "upsample"), hooks)
 
 
-def train_upsampler(config: Config, place: Place, hooks: Hooks) -> None:
+def train_upsampler(config: Config, place: TrainingFolder, hooks: Hooks) -> None:
     """Train an upsampler at some place, such as one variant of Figure 6's ablation.
 
     Args:
@@ -60,12 +60,12 @@ def spoiled(config: Config, planes: torch.Tensor, draws: Draws) -> torch.Tensor:
     """
     ranges, low = config.upsample.degrade.model_dump(), config.triplane.base_resolution
     each = zip(planes.split(1), draws.generators("degrade"), strict=True)
-    return torch.cat([degrade(one, low, **ranges, generator=dice) for one, dice in each]).clamp(-1, 1)
+    return torch.cat([degrade(one, low, **ranges, generator=generators) for one, generators in each]).clamp(-1, 1)
 
 
-def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
+def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     fits, patch = Shards(folder.stage("fit"), "planes"), config.upsample.patch
-    people = training_people(config, fits, *([Shards(folder.stage("render"), "views")] if patch.used else []))
+    people = training_subjects(config, fits, *([Shards(folder.stage("render"), "views")] if patch.used else []))
     planes, bases = Rows(fits, people, "planes"), Rows(fits, people[:PEOPLE], "base")
     check_planes(planes, config)
     check_planes(bases, config)
@@ -97,7 +97,7 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> Subject:
 
     few = torch.from_numpy(bases(np.arange(len(bases.subjects)))).float().to(ranks.device)
     shown = low_normaliser.to_model(few)
-    return Subject(
+    return TrainingSetup(
         network,
         settings,
         loss_of,

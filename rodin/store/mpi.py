@@ -12,7 +12,7 @@ MARKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMI_FD", "PMIX_RANK")
 
 
 @dataclass(frozen=True)
-class World:
+class MpiRanks:
     """The processes that share a stage.
 
     Args:
@@ -29,7 +29,7 @@ class World:
         """Every rank's value in rank order on rank 0; None on the others."""
         return [value] if self.communicator is None else self.communicator.gather(value, root=0)
 
-    def share(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Rank 0's value on every rank."""
         return value if self.communicator is None else self.communicator.bcast(value, root=0)
 
@@ -39,7 +39,7 @@ class World:
             self.communicator.Barrier()
 
 
-def world() -> World:
+def mpi_ranks() -> MpiRanks:
     """The world an MPI launcher made, or one process alone.
 
     Raises:
@@ -47,7 +47,7 @@ def world() -> World:
             would believe itself alone and write the same files.
     """
     if not any(mark in os.environ for mark in MARKS):
-        return World()
+        return MpiRanks()
     try:
         mpi = importlib.import_module("mpi4py.MPI")
     except (ImportError, RuntimeError) as problem:
@@ -57,6 +57,6 @@ def world() -> World:
                 f"MPI started {started} processes but mpi4py cannot load an MPI library ({problem}); "
                 "load the cluster's MPI module or install mpich, or start one process"
             ) from problem
-        return World()
+        return MpiRanks()
     communicator = mpi.COMM_WORLD
-    return World(communicator.Get_rank(), communicator.Get_size(), communicator)
+    return MpiRanks(communicator.Get_rank(), communicator.Get_size(), communicator)

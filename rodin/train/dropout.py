@@ -36,8 +36,8 @@ class SampleDropout(nn.Module):
         if count == 0 or len(x) % count:
             raise ValueError(f"dropout: got {len(x)} rows for {count} samples; tell it which samples come")
         mask = torch.empty_like(x, requires_grad=False)
-        for rows, dice in zip(mask.unflatten(0, (count, -1)), self.draws.generators(self.purpose), strict=True):
-            rows.bernoulli_(1 - self.p, generator=dice)
+        for rows, generators in zip(mask.unflatten(0, (count, -1)), self.draws.generators(self.purpose), strict=True):
+            rows.bernoulli_(1 - self.p, generator=generators)
         return mask.div_(1 - self.p)
 
 

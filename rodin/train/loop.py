@@ -21,7 +21,7 @@ from torch import nn
 from rodin.train import utilisation
 from rodin.train.data.draws import Draws
 from rodin.train.data.order import Order, share
-from rodin.train.data.prefetch import Ahead
+from rodin.train.data.prefetch import Prefetcher
 from rodin.train.dropout import SampleDropout, by_sample
 from rodin.train.parallel.flat import Flat
 from rodin.train.parallel.ranks import Ranks
@@ -128,7 +128,7 @@ def train(
 
     # Step: gradients of this rank's samples, added up over ranks; then one update, the same on every rank.
     saver = Saver(lambda step, content: checkpoint.save(folder, step, content, layout.part))
-    with saver, Ahead(batch_of, state.step, plan.steps, AHEAD) as batches:
+    with saver, Prefetcher(batch_of, state.step, plan.steps, AHEAD) as batches:
         ended = time.perf_counter()
         while state.step < plan.steps:
             draws, batch = batches()
@@ -156,7 +156,7 @@ def train(
             watcher.mark("save")
             if stop:
                 break
-        ranks.together(saver.wait)
+        ranks.gather_parts(saver.wait)
     average, samples = layout.state(state.average), state.step * plan.batch
     return Trained(state.step >= plan.steps, average, state.curve, samples, identity["network"])
 

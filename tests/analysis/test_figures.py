@@ -108,10 +108,10 @@ def test_swatches():
 
 
 def test_unknown_and_missing_figures_say_so(empty_run: Path):
-    with pytest.raises(ValueError, match="no figure '99'; there are people"):
+    with pytest.raises(ValueError, match="no figure '99'; there are subjects"):
         figure(empty_run, "99")
     with pytest.raises(ValueError, match=r"no pictures of people in views/ yet; run stage 'render'"):
-        figure(empty_run, "people")
+        figure(empty_run, "subjects")
     with pytest.raises(ValueError, match="stage 'sample'"):
         figure(empty_run, "5")
     with pytest.raises(ValueError, match="rodin sweep convolution"):
@@ -119,10 +119,10 @@ def test_unknown_and_missing_figures_say_so(empty_run: Path):
 
 
 def test_what_is_stale_goes(empty_run: Path):
-    old = empty_run / "figures" / "figure-people.png"
+    old = empty_run / "figures" / "figure-subjects.png"
     old.parent.mkdir()
     old.write_bytes(b"old")
-    assert "figure people" in gather(empty_run).missing
+    assert "figure subjects" in gather(empty_run).missing
     assert not old.exists()
 
 

@@ -90,7 +90,7 @@ def test_other_tables_by_hand(full_run: Path):
     assert [row["psnr"] for row in table(full_run, "resolution")] == [18.5, 20.5, 22.5]
     assert [row["gain_over_last"] for row in table(full_run, "resolution")] == [None, 2.0, 2.0]
     assert table(full_run, "resolution")[1]["gain_over_last_low"] == 2.0  # both people gain alike
-    assert (table(full_run, "clip")[0]["image_to_text"], table(full_run, "clip")[0]["people"]) == (0.75, "held-out")
+    assert (table(full_run, "clip")[0]["image_to_text"], table(full_run, "clip")[0]["subjects"]) == (0.75, "held-out")
     assert table(full_run, "frechet")[0]["value"] == 0.25
     losses = {row["network"]: row for row in table(full_run, "losses")}
     assert losses["base"]["steps"] == 300

@@ -12,7 +12,7 @@ from rodin.bench.fit_run import kept_in
 from rodin.bench.race import SETTINGS, Person, Track, Tuning
 from rodin.bench.reference import reference_loss
 from rodin.field.decoder import Decoder
-from rodin.field.generators import dice_of
+from rodin.field.generators import generators_for
 from rodin.fitting.scene import make_scene
 
 
@@ -52,14 +52,14 @@ def test_the_reference_learns_too() -> None:
     assert 0.1 < np.mean(rgba[..., 3] > 0) < 0.8
     scene = make_scene(rgba, poses, lenses, box=1.0, hull_resolution=16)
     planes, decoder = (0.1 * torch.randn(1, 3, 4, 16, 16)).requires_grad_(True), Decoder(4, 16)
-    adam, dice, losses = (
+    adam, generators, losses = (
         torch.optim.Adam([planes, *decoder.parameters()], lr=2e-2),
-        dice_of(0),
+        generators_for(0),
         [],
     )
     for _ in range(15):
         adam.zero_grad()
-        loss = reference_loss(planes, decoder, [scene], torch.empty(0), SETTINGS, [dice])
+        loss = reference_loss(planes, decoder, [scene], torch.empty(0), SETTINGS, [generators])
         loss.backward()
         adam.step()
         losses.append(loss.item())

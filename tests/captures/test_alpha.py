@@ -11,7 +11,7 @@ from scipy import ndimage
 from rodin.captures.alpha import Alpha
 from rodin.captures.importing import Wish, plan
 from rodin.captures.inspection import cut_off
-from rodin.captures.placing import World
+from rodin.captures.placing import Alignment
 from rodin.captures.transforms import captures
 
 SIDE = 128
@@ -108,11 +108,11 @@ def test_given_masks_beside_and_in_the_file(tmp_path: Path) -> None:
 def test_whole_pictures_fill_the_box(tmp_path: Path) -> None:
     photographs(tmp_path / "a", room)
     whole = Alpha(background="none")
-    (one,) = plan(captures(tmp_path / "a"), Wish(64, World(box=0.5), whole))
+    (one,) = plan(captures(tmp_path / "a"), Wish(64, Alignment(box=0.5), whole))
     alpha = one.picture(0)[..., 3]  # focal length 120: the box's near face, at distance 3.5, reaches 17.1 pixels out
     assert set(np.unique(alpha)) == {0, 255}
     assert np.flatnonzero(alpha[32]).tolist() == list(range(15, 49))
-    (one,) = plan(captures(tmp_path / "a"), Wish(64, World(box=1.0), whole))
+    (one,) = plan(captures(tmp_path / "a"), Wish(64, Alignment(box=1.0), whole))
     assert (one.picture(0)[..., 3] == 255).all()
 
 

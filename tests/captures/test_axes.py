@@ -8,7 +8,7 @@ import pytest
 from oracles import captured
 
 from rodin.captures.importing import READERS, Wish, plan
-from rodin.captures.placing import World
+from rodin.captures.placing import Alignment
 from rodin.field.cameras import project
 
 NUMBERS = [190.0, 83.0, 57.5, -0.21]
@@ -37,7 +37,7 @@ def write(kind: str, model: str, variant: bool, folder: Path) -> np.ndarray:
 @pytest.mark.parametrize(("kind", "model", "variant"), CASES)
 def test_dots_lie_where_our_cameras_say(kind: str, model: str, variant: bool, tmp_path: Path) -> None:
     write(kind, model, variant, tmp_path / "ann")
-    world = World(centre=(float(MIDDLE[0]), float(MIDDLE[1]), float(MIDDLE[2])), scale=SCALE)
+    world = Alignment(centre=(float(MIDDLE[0]), float(MIDDLE[1]), float(MIDDLE[2])), scale=SCALE)
     people = plan(READERS[kind](tmp_path / "ann", False), Wish(captured.WIDTH, world))
     assert len(people) == 1
     worst = 0.0
@@ -63,7 +63,7 @@ def test_a_wrong_axis_would_be_seen(tmp_path: Path) -> None:
 
 def test_shrunk_pictures_too(tmp_path: Path) -> None:
     write("colmap", "OPENCV", True, tmp_path / "ann")
-    world = World(centre=(float(MIDDLE[0]), float(MIDDLE[1]), float(MIDDLE[2])), scale=SCALE)
+    world = Alignment(centre=(float(MIDDLE[0]), float(MIDDLE[1]), float(MIDDLE[2])), scale=SCALE)
     (person,) = plan(READERS["colmap"](tmp_path / "ann", False), Wish(64, world))
     for index in range(4):
         pixels, _ = project(captured.DOTS, person.camera_to_world[index], person.intrinsics[index])
@@ -72,15 +72,15 @@ def test_shrunk_pictures_too(tmp_path: Path) -> None:
 
 def test_points_off_the_person_do_not_place_it(tmp_path: Path) -> None:
     """A floor of points beside the person, in sight of every camera, moves neither the middle nor the scale."""
-    dice = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     stands = captured.cameras(6, np.zeros(3), 4.0)
     captured.write_colmap(tmp_path / "ann", captured.DOTS, stands, "SIMPLE_RADIAL", True)
-    on = captured.DOTS[dice.integers(5, size=200)] + dice.normal(0, 0.005, (200, 3))
-    beside = np.array([0.9, 0.0, 0.0]) + dice.uniform(-0.3, 0.3, (600, 3))
+    on = captured.DOTS[generator.integers(5, size=200)] + generator.normal(0, 0.005, (200, 3))
+    beside = np.array([0.9, 0.0, 0.0]) + generator.uniform(-0.3, 0.3, (600, 3))
     captured.write_binary(tmp_path / "ann" / "sparse" / "0", np.concatenate([on, beside]), "SIMPLE_RADIAL", NUMBERS, [])
     captured.write_colmap(tmp_path / "two", captured.DOTS, stands, "SIMPLE_RADIAL", True)
     for name in ("images.bin", "cameras.bin"):
         shutil.copy(tmp_path / "two" / "sparse" / "0" / name, tmp_path / "ann" / "sparse" / "0" / name)
-    (person,) = plan(READERS["colmap"](tmp_path / "ann", False), Wish(64, World(centre=None, scale=None)))
+    (person,) = plan(READERS["colmap"](tmp_path / "ann", False), Wish(64, Alignment(centre=None, scale=None)))
     assert np.abs(person.placing.centre - np.median(on, axis=0)).max() < 0.05
     assert person.placing.scale == pytest.approx(0.85 / 0.55, rel=0.15)

@@ -59,13 +59,13 @@ def test_a_file_cut_anywhere_is_told(reconstruction, name: str) -> None:
 
 def test_any_spoiled_byte_is_read_or_told(reconstruction) -> None:
     """Whatever a byte becomes: a capture or one clear line, never another exception."""
-    folder, dice = reconstruction(True), np.random.default_rng(0)
+    folder, generators = reconstruction(True), np.random.default_rng(0)
     for name in ("cameras.bin", "images.bin", "points3D.bin"):
         path = folder / "sparse" / "0" / name
         whole = path.read_bytes()
         for _ in range(40):
             spoiled = bytearray(whole)
-            spoiled[dice.integers(len(whole))] = dice.integers(256)
+            spoiled[generators.integers(len(whole))] = generators.integers(256)
             path.write_bytes(bytes(spoiled))
             try:
                 assert isinstance(colmap.captures(folder)[0], Capture)

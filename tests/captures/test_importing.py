@@ -12,7 +12,7 @@ from rodin.captures.alpha import Alpha
 from rodin.captures.capture import Capture, Frame
 from rodin.captures.importing import Wish, plan, plan_import, view_order, write
 from rodin.captures.lens import Lens
-from rodin.captures.placing import World, placing_of
+from rodin.captures.placing import Alignment, placing_of
 from rodin.captures.transforms import captures
 from rodin.config import Config
 from rodin.config.data import Data
@@ -71,7 +71,7 @@ def save(folder: Path, content: object) -> None:
 def test_a_point_falls_where_it_did(tmp_path: Path) -> None:
     content = capture(tmp_path / "ann")
     made = import_transforms(tmp_path / "ann", RunFolder(tmp_path / "run"), resolution=24)
-    assert made == {"people": 1, "views": VIEWS, "shards": 1, "skipped": 0}
+    assert made == {"subjects": 1, "views": VIEWS, "shards": 1, "skipped": 0}
     shards = Shards(tmp_path / "run" / "views", "views")
     cameras, intrinsics = shards.read("ann", "camera_to_world"), shards.read("ann", "intrinsics")
     rgba, names = shards.read("ann", "rgba"), shards.meta("ann")["frames"]
@@ -89,7 +89,7 @@ def test_a_point_falls_where_it_did(tmp_path: Path) -> None:
 
 def test_a_moved_and_scaled_world(tmp_path: Path) -> None:
     content = capture(tmp_path / "ann", views=1)
-    world = World(centre=(0.1, 0.2, -0.3), scale=1.5)
+    world = Alignment(centre=(0.1, 0.2, -0.3), scale=1.5)
     import_transforms(tmp_path / "ann", RunFolder(tmp_path / "run"), resolution=48, world=world)
     shards = Shards(tmp_path / "run" / "views", "views")
     moved = 1.5 * (POINT - np.array(world.centre))
@@ -103,7 +103,7 @@ def test_a_world_with_z_up_is_turned_upright() -> None:
     before = np.eye(4)
     before[:3, 3] = (1.0, -4.0, 2.0)
     frame = Frame(Path("a.png"), before, Lens(8, 8, 9.0, 9.0, 4.0, 4.0))
-    after = placing_of(World(up="z"), Capture(Path(), Path(), [frame])).pose(before)
+    after = placing_of(Alignment(up="z"), Capture(Path(), Path(), [frame])).pose(before)
     assert after[:3, 3].tolist() == [1.0, 2.0, 4.0]
     assert np.linalg.det(after[:3, :3]) == pytest.approx(1.0)
 
@@ -135,11 +135,11 @@ def test_views_are_put_in_order() -> None:
 
 def test_many_people_by_folder_name_and_taken_up_again(tmp_path: Path) -> None:
     for name in ("Zoë B.", "ann", "carl"):
-        capture(tmp_path / "people" / name, captions=[f"this is {name}"], views=7 if name == "ann" else 6)
-    (tmp_path / "people" / ".cache").mkdir()
+        capture(tmp_path / "subjects" / name, captions=[f"this is {name}"], views=7 if name == "ann" else 6)
+    (tmp_path / "subjects" / ".cache").mkdir()
     run = RunFolder(tmp_path / "run")
-    made = import_transforms(tmp_path / "people", run, resolution=20, shard_subjects=2)
-    assert made == {"people": 3, "views": 6, "shards": 2, "skipped": 0}
+    made = import_transforms(tmp_path / "subjects", run, resolution=20, shard_subjects=2)
+    assert made == {"subjects": 3, "views": 6, "shards": 2, "skipped": 0}
     shards = Shards(run.stage("import"), "views")
     assert shards.subjects == ["Zo-B", "ann", "carl"]
     assert shards.meta("Zo-B")["name"] == "Zoë B."
@@ -147,17 +147,17 @@ def test_many_people_by_folder_name_and_taken_up_again(tmp_path: Path) -> None:
     assert shards.verify() == []
     before = run.shard("import", 1).stat().st_ino
     run.manifest("import", 0).unlink()
-    assert import_transforms(tmp_path / "people", run, resolution=20, shard_subjects=2) == made
+    assert import_transforms(tmp_path / "subjects", run, resolution=20, shard_subjects=2) == made
     assert run.shard("import", 1).stat().st_ino == before
     assert run.manifest("import", 0).exists()
 
 
 def test_the_plan_of_a_run(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
-        capture(tmp_path / "people" / name)
+        capture(tmp_path / "subjects" / name)
     data = Data(source="import", subjects=2, held_out=1, views=6, reference_views=2, resolution=32, shard_subjects=2)
     config = Config(preset="tiny", data=data, fit=Fit(held_out_views=1))
-    people = plan_import("transforms", tmp_path / "people", config, World(), Alpha())
+    people = plan_import("transforms", tmp_path / "subjects", config, Alignment(), Alpha())
     assert not (tmp_path / "run").exists()
     assert config.shards("import") == config.shards("render") == 2
     assert config.subjects_of("import", 1) == ["000002"]
@@ -169,7 +169,7 @@ def test_the_plan_of_a_run(tmp_path: Path) -> None:
     assert shards.meta("000002")["name"] == "c"
     more = config.model_copy(update={"data": data.model_copy(update={"subjects": 3})})
     with pytest.raises(ValueError, match=r"has 3 people, the run wants data.subjects 3 \+ data.held_out 1 = 4"):
-        plan_import("transforms", tmp_path / "people", more, World(), Alpha())
+        plan_import("transforms", tmp_path / "subjects", more, Alignment(), Alpha())
 
 
 def change(content: dict, *path, to) -> dict:
@@ -250,19 +250,19 @@ FAULTS = [
 
 @pytest.mark.parametrize(("spoil", "message"), FAULTS, ids=[str(number) for number in range(len(FAULTS))])
 def test_every_fault_is_one_clear_line(tmp_path: Path, spoil, message: str) -> None:
-    capture(tmp_path / "people" / "a")
-    folder = tmp_path / "people" / "b"
+    capture(tmp_path / "subjects" / "a")
+    folder = tmp_path / "subjects" / "b"
     content = capture(folder)
     whole = (folder / "images" / "000.png").read_bytes()
     Image.new("RGBA", (30, 30)).save(folder / "small.png")
     Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "rgb.png")
     (folder / "torn.png").write_bytes(whole[: len(whole) // 2])
     (folder / "text.png").write_text("not a picture")
-    (tmp_path / "people" / "out.png").write_bytes(whole)
+    (tmp_path / "subjects" / "out.png").write_bytes(whole)
     save(folder, spoil(content))
     pattern = ".*".join(map(re_escape, message.split(".*")))
     with pytest.raises((ValueError, FileNotFoundError), match=pattern) as problem:
-        import_transforms(tmp_path / "people", RunFolder(tmp_path / "run"), resolution=32)
+        import_transforms(tmp_path / "subjects", RunFolder(tmp_path / "run"), resolution=32)
     assert "\n" not in str(problem.value)
     assert str(folder) in str(problem.value)
     assert not (tmp_path / "run").exists()
@@ -279,20 +279,20 @@ def test_wrong_sources_are_told(tmp_path: Path) -> None:
     (tmp_path / "empty" / "person").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="neither has transforms.json nor holds folders that do"):
         import_transforms(tmp_path / "empty", run, resolution=16)
-    capture(tmp_path / "people" / "a b")
-    (tmp_path / "people" / "split").mkdir()
-    (tmp_path / "people" / "split" / "transforms_train.json").write_text("{}")
+    capture(tmp_path / "subjects" / "a b")
+    (tmp_path / "subjects" / "split").mkdir()
+    (tmp_path / "subjects" / "split" / "transforms_train.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match=r"split.transforms.json: no such file.*join its transforms_train.json"):
-        import_transforms(tmp_path / "people", run, resolution=16)
-    (tmp_path / "people" / "split").rename(tmp_path / "split")
-    capture(tmp_path / "people" / "a-b")
+        import_transforms(tmp_path / "subjects", run, resolution=16)
+    (tmp_path / "subjects" / "split").rename(tmp_path / "split")
+    capture(tmp_path / "subjects" / "a-b")
     with pytest.raises(ValueError, match="2 folders for 1 different ids"):
-        import_transforms(tmp_path / "people", run, resolution=16)
+        import_transforms(tmp_path / "subjects", run, resolution=16)
     with pytest.raises(ValueError, match="pictures of 48 x 40, wanted 64; set data.resolution lower"):
-        import_transforms(tmp_path / "people" / "a-b", run, resolution=64)
+        import_transforms(tmp_path / "subjects" / "a-b", run, resolution=64)
     with pytest.raises(ValueError, match="6 pictures, wanted 9; set data.views lower"):
-        import_transforms(tmp_path / "people" / "a-b", run, resolution=16, views=9)
-    (tmp_path / "people" / "a-b" / "transforms.json").write_text("{")
+        import_transforms(tmp_path / "subjects" / "a-b", run, resolution=16, views=9)
+    (tmp_path / "subjects" / "a-b" / "transforms.json").write_text("{")
     with pytest.raises(ValueError, match="a-b.transforms.json: not readable as JSON"):
-        import_transforms(tmp_path / "people" / "a-b", run, resolution=16)
+        import_transforms(tmp_path / "subjects" / "a-b", run, resolution=16)
     assert not run.path.exists()

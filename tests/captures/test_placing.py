@@ -8,10 +8,10 @@ from scipy.spatial.transform import Rotation
 
 from rodin.captures.capture import Capture, Frame
 from rodin.captures.lens import Lens
-from rodin.captures.placing import World, placing_of
+from rodin.captures.placing import Alignment, placing_of
 
 LENS = Lens(120, 160, 220.0, 220.0, 60.0, 80.0)
-AUTO = World(centre=None, scale=None, up=None)
+AUTO = Alignment(centre=None, scale=None, up=None)
 
 
 def stands(azimuths: np.ndarray, elevations: np.ndarray, rolls: np.ndarray) -> np.ndarray:
@@ -26,8 +26,8 @@ def stands(azimuths: np.ndarray, elevations: np.ndarray, rolls: np.ndarray) -> n
 
 def capture(poses: np.ndarray, seed: int, points: np.ndarray | None = None) -> tuple[Capture, Rotation]:
     """The same cameras in a world turned, moved and scaled at random; the third picture's azimuth is what it is."""
-    dice = np.random.default_rng(seed)
-    turn, move, scale = Rotation.random(rng=dice), dice.normal(0, 5, 3), dice.uniform(0.2, 5)
+    generator = np.random.default_rng(seed)
+    turn, move, scale = Rotation.random(rng=generator), generator.normal(0, 5, 3), generator.uniform(0.2, 5)
     frames = []
     for number, pose in enumerate(poses):
         other = np.eye(4)
@@ -40,11 +40,11 @@ def capture(poses: np.ndarray, seed: int, points: np.ndarray | None = None) -> t
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_ring_of_cameras_is_set_upright(seed: int) -> None:
-    dice = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     azimuths = np.linspace(0, 2 * np.pi, 24, endpoint=False) + 0.4
-    poses = stands(azimuths, dice.uniform(-0.2, 0.6, 24), dice.normal(0, 0.02, 24))
+    poses = stands(azimuths, generator.uniform(-0.2, 0.6, 24), generator.normal(0, 0.02, 24))
     one, _ = capture(poses, seed)
-    placing = placing_of(World(centre=None, scale=None, up=None, front="3"), one)
+    placing = placing_of(Alignment(centre=None, scale=None, up=None, front="3"), one)
     placed = np.stack([placing.pose(frame.camera_to_world) for frame in one.frames])
     back = Rotation.from_euler("y", -azimuths[3]).as_matrix() @ poses[:, :3, 3, None]
     apart = placed[:, :3, 3] / np.linalg.norm(placed[:, :3, 3], axis=1, keepdims=True) - back[..., 0] / 4
@@ -65,10 +65,10 @@ def test_an_arc_of_cameras_faces_us() -> None:
 
 
 def test_points_tell_middle_and_size_in_spite_of_far_ones() -> None:
-    dice = np.random.default_rng(0)
-    head = dice.normal(0, 1, (800, 3))
-    head *= 0.5 * dice.uniform(0.8, 1, (800, 1)) / np.linalg.norm(head, axis=1, keepdims=True)
-    room = np.array([0.0, 0.0, -12.0]) + dice.uniform(-9, 9, (3000, 3))
+    generator = np.random.default_rng(0)
+    head = generator.normal(0, 1, (800, 3))
+    head *= 0.5 * generator.uniform(0.8, 1, (800, 1)) / np.linalg.norm(head, axis=1, keepdims=True)
+    room = np.array([0.0, 0.0, -12.0]) + generator.uniform(-9, 9, (3000, 3))
     poses = stands(np.linspace(0, 6, 16), np.full(16, 0.1), np.zeros(16))
     one, _ = capture(poses, 3, np.concatenate([np.array([0.1, 0.2, 0.0]) + head, room]))
     placing = placing_of(AUTO, one)
@@ -96,7 +96,7 @@ def test_what_cannot_be_guessed_is_told() -> None:
     with pytest.raises(
         ValueError, match=r"a.json: no picture 'me' to be frontal; there are 0.png, 1.png, 2.png, \.\.\."
     ):
-        placing_of(World(front="me"), one)
+        placing_of(Alignment(front="me"), one)
     for wrong in ({"up": "x"}, {"scale": 0.0}, {"centre": (0.0, float("nan"), 0.0)}):
         with pytest.raises(ValueError, match="wanted"):
-            World(**wrong)
+            Alignment(**wrong)

@@ -6,7 +6,7 @@ import torch
 from oracles import ellipsoids
 
 from rodin.field import cameras
-from rodin.field.generators import dice_of
+from rodin.field.generators import generators_for
 from rodin.field.hull import carve, hull_cells
 from rodin.field.occupancy import cell_centres, cell_index, dilate
 from rodin.fitting.scene import Rays, Scene, draw_rays, make_scene, rays_at
@@ -63,7 +63,7 @@ def test_rays_show_the_pixels_they_go_through() -> None:
 def test_most_rays_go_where_the_person_is() -> None:
     here = scene()
     opaque = float((here.rgba[..., 3] > 0).float().mean())
-    drawn = Rays(*(part[0] for part in draw_rays([here], 1000, 0.1, [dice_of(0)])))
+    drawn = Rays(*(part[0] for part in draw_rays([here], 1000, 0.1, [generators_for(0)])))
     assert drawn.origins.shape == (1000, 3)
     assert float((drawn.alpha[900:] == 0).float().mean()) == 1.0
     assert float((drawn.alpha[:900] > 0).float().mean()) > max(0.6, opaque + 0.2)

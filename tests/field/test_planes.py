@@ -12,9 +12,9 @@ BOX = 1.3
 
 
 def draw(resolution: int = 7, channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
-    dice = torch.Generator().manual_seed(0)
-    planes = torch.randn(2, 3, channels, resolution, resolution, generator=dice, dtype=torch.float64)
-    points = (torch.rand(2, 40, 3, generator=dice, dtype=torch.float64) * 2.4 - 1.2) * BOX
+    generator = torch.Generator().manual_seed(0)
+    planes = torch.randn(2, 3, channels, resolution, resolution, generator=generator, dtype=torch.float64)
+    points = (torch.rand(2, 40, 3, generator=generator, dtype=torch.float64) * 2.4 - 1.2) * BOX
     return planes, points
 
 

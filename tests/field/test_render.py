@@ -46,9 +46,9 @@ def test_rendering_is_the_loop_forward_and_gradient() -> None:
 
 def test_weights_and_what_passes_make_one() -> None:
     planes, decoder, origins, directions = draw()
-    dice = torch.Generator().manual_seed(2)
+    generator = torch.Generator().manual_seed(2)
     rays = origins[None], directions[None]
-    seen = trace(planes[None], decoder, *rays, box=BOX, samples=20, generators=[dice])
+    seen = trace(planes[None], decoder, *rays, box=BOX, samples=20, generators=[generator])
     near, far = box_interval(*rays, BOX)
     t, delta = stratify(near, far, 20, [torch.Generator().manual_seed(2)])
     density = decoder.density(
@@ -170,11 +170,11 @@ def test_the_decoder_has_the_layers_it_says(layers: int) -> None:
 
 
 def test_bfloat16_products_are_nearly_the_same_forward_and_gradient() -> None:
-    dice = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    decoder, planes = Decoder(4, 16), torch.randn(1, 3, 4, 8, 8, generator=dice).requires_grad_(True)
+    decoder, planes = Decoder(4, 16), torch.randn(1, 3, 4, 8, 8, generator=generator).requires_grad_(True)
     origins = torch.tensor([[0.1, 0.2, 3.0]]).expand(32, 3)
-    directions = F.normalize(torch.randn(32, 3, generator=dice) * 0.1 - torch.tensor([0.0, 0.0, 1.0]), dim=-1)
+    directions = F.normalize(torch.randn(32, 3, generator=generator) * 0.1 - torch.tensor([0.0, 0.0, 1.0]), dim=-1)
     rays = origins[None], directions[None]
     made = [trace(planes, decoder, *rays, box=1.0, samples=24, bf16=bf16) for bf16 in (False, True)]
     full, half = made

@@ -8,7 +8,7 @@ from oracles import ellipsoids
 
 from rodin.field import texels
 from rodin.field.decoder import Decoder
-from rodin.field.generators import dice_of
+from rodin.field.generators import generators_for
 from rodin.field.occupancy import guess_filled
 from rodin.field.planes import look_up
 from rodin.fitting.fit import Diverged, at_step, fit_planes, fit_together, next_guess, quality
@@ -25,10 +25,14 @@ def taught() -> tuple[Scene, Decoder, torch.Tensor, tuple[torch.Tensor, ...]]:
     decoder, planes = Decoder(6, 32), (0.1 * torch.randn(3, 6, 32, 32)).requires_grad_(True)
     scene = make_scene(*(array[:10] for array in ellipsoids.views(10, 32, seed=0)), box=1.0, hull_resolution=32)
     groups = [{"params": [planes], "lr": 3e-2}, {"params": list(decoder.parameters()), "lr": 1e-2}]
-    adam, dice, guess = torch.optim.Adam(groups, betas=(0.9, 0.99)), [dice_of(0)], guess_filled(scene.hull)[None]
+    adam, generators, guess = (
+        torch.optim.Adam(groups, betas=(0.9, 0.99)),
+        [generators_for(0)],
+        guess_filled(scene.hull)[None],
+    )
     for _ in range(120):
         adam.zero_grad()
-        step_loss(planes[None], decoder, [scene], guess, SETTINGS, dice).backward()
+        step_loss(planes[None], decoder, [scene], guess, SETTINGS, generators).backward()
         adam.step()
         with torch.no_grad():
             planes.clamp_(-1, 1)
@@ -98,16 +102,16 @@ def test_each_loss_counts_and_can_be_switched_off(taught, name: str) -> None:
 
     def loss(losses: Losses) -> float:
         settings = replace(SETTINGS, losses=losses, min_rescale=None)
-        dice = [dice_of(0)]
-        return sum(step_loss(start[None], decoder, [scene], guess, settings, dice).item() for _ in range(12))
+        generators = [generators_for(0)]
+        return sum(step_loss(start[None], decoder, [scene], guess, settings, generators).item() for _ in range(12))
 
     assert loss(replace(none, **{name: 1.0})) > loss(none) > 0
 
 
 def test_rescaling_draws_every_resolution_and_keeps_the_shape() -> None:
-    planes, dice, seen = torch.randn(2, 3, 2, 16, 16), [dice_of(0), dice_of(1)], set()
+    planes, generators, seen = torch.randn(2, 3, 2, 16, 16), [generators_for(0), generators_for(1)], set()
     for _ in range(60):
-        made = rescaled(planes, 12, (True, False), dice)
+        made = rescaled(planes, 12, (True, False), generators)
         assert made.shape == planes.shape
         assert torch.equal(made[1], planes[1])
         seen.add(round(float((made - planes).square().mean()), 5))

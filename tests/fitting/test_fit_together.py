@@ -7,7 +7,7 @@ import torch
 from oracles import ellipsoids
 
 from rodin.field.decoder import Decoder
-from rodin.field.generators import dice_of
+from rodin.field.generators import generators_for
 from rodin.field.occupancy import guess_filled
 from rodin.fitting.compiled import compiled_shade
 from rodin.fitting.fit import fit_planes, fit_together
@@ -40,7 +40,7 @@ def test_losses_and_gradients_of_a_step_are_those_of_each_alone(scenes, decoder,
     guess[2] = 0.0  # nothing of the third is seen: their losses are of what is not
     scenes = [scene._replace(poses=scene.poses.double(), lenses=scene.lenses.double()) for scene in scenes]
     planes = torch.stack([start, -start, start.flip(-1)]).double().requires_grad_()
-    many, alone = [dice_of(seed) for seed in SEEDS], [dice_of(seed) for seed in SEEDS]
+    many, alone = [generators_for(seed) for seed in SEEDS], [generators_for(seed) for seed in SEEDS]
     for _ in range(8):
         ours = step_loss(planes, exact, scenes, guess, SETTINGS, many, start)
         theirs = torch.cat(

@@ -7,16 +7,16 @@ import torch
 from oracles import distortion as oracle
 
 from rodin.field.decoder import Decoder
-from rodin.field.generators import dice_of
+from rodin.field.generators import generators_for
 from rodin.field.planes import look_up
 from rodin.fitting.losses import distortion, smoothness, total_variation
 
 
 def test_distortion_is_the_double_sum_forward_and_gradient() -> None:
-    dice = torch.Generator().manual_seed(1)
-    weights = torch.rand(5, 17, generator=dice, dtype=torch.float64).requires_grad_(True)
-    s = torch.rand(5, 17, generator=dice, dtype=torch.float64).sort(dim=-1).values
-    widths = torch.rand(5, 17, generator=dice, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(1)
+    weights = torch.rand(5, 17, generator=generator, dtype=torch.float64).requires_grad_(True)
+    s = torch.rand(5, 17, generator=generator, dtype=torch.float64).sort(dim=-1).values
+    widths = torch.rand(5, 17, generator=generator, dtype=torch.float64)
     fast = distortion(weights, s, widths)
     slow = torch.stack([oracle.distortion(w, t, d) for w, t, d in zip(weights, s, widths, strict=True)])
     torch.testing.assert_close(fast, slow, atol=1e-12, rtol=1e-10)
@@ -37,7 +37,7 @@ def test_smoothness_is_nothing_only_for_an_even_field() -> None:
     decoder, points = Decoder(4, 8), torch.rand(1, 64, 3) - 0.5
     for planes, even in ((torch.full((1, 3, 4, 8, 8), 0.3), True), (torch.randn(1, 3, 4, 8, 8), False)):
         density = decoder.density(look_up(planes, points, 1.0))
-        loss = smoothness(planes, decoder, points, density, box=1.0, distance=0.05, dice=[dice_of(1)])
+        loss = smoothness(planes, decoder, points, density, box=1.0, distance=0.05, generators=[generators_for(1)])
         assert (loss.item() < 1e-6) == even
 
 
@@ -51,7 +51,7 @@ def test_smoothness_is_the_loop_over_points() -> None:
     steps = torch.randn(9, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 0.05
     slow = [abs(math.log1p(density(p + step)) - math.log1p(density(p))) for p, step in zip(points, steps, strict=True)]
     here = torch.tensor([[density(point) for point in points]], dtype=torch.float64)
-    fast = smoothness(planes[None], decoder, points[None], here, box=1.0, distance=0.05, dice=[dice_of(5)])
+    fast = smoothness(planes[None], decoder, points[None], here, box=1.0, distance=0.05, generators=[generators_for(5)])
     assert fast.item() == pytest.approx(sum(slow) / 9, abs=1e-12)
 
 

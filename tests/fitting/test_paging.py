@@ -15,9 +15,9 @@ def test_a_file_serves_as_memory_does_and_leaves_nothing(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
     assert torch.equal(inside, paged)
     for room in (inside, paged):
-        dice = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
         for step in range(1, 5):
-            adam_(room[1], torch.randn(50, generator=dice), step, 0.1)
+            adam_(room[1], torch.randn(50, generator=generator), step, 0.1)
     assert torch.equal(inside, paged)
     assert paged[1].abs().min() > 0
     assert not paged[[0, 2]].any()

@@ -54,9 +54,9 @@ def test_an_edit_moves_the_avatar_and_keeps_what_was_before(trained, tmp_path):
     ("command", "arguments", "message"),
     [
         (one_off.sample_command, {"text": "  "}, "text: got an empty one"),
-        (one_off.sample_command, {"how": one_off.How(guidance_scale=0.0)}, "guidance scale: got 0.0"),
-        (one_off.sample_command, {"how": one_off.How(steps=1001)}, "steps: got 1001, wanted 1 to 1000"),
-        (one_off.sample_command, {"how": one_off.How(precision="float8")}, "precision: got 'float8'"),
+        (one_off.sample_command, {"options": one_off.SamplingOptions(guidance_scale=0.0)}, "guidance scale: got 0.0"),
+        (one_off.sample_command, {"options": one_off.SamplingOptions(steps=1001)}, "steps: got 1001, wanted 1 to 1000"),
+        (one_off.sample_command, {"options": one_off.SamplingOptions(precision="float8")}, "precision: got 'float8'"),
         (one_off.samples_command, {"texts": ["a", " "]}, "text: got an empty one"),
         (one_off.samples_command, {"texts": ["a"], "images": ["b"]}, "both a text and an image"),
         (one_off.samples_command, {"count": 0}, "count: got 0"),
@@ -85,16 +85,22 @@ def test_what_is_not_there_and_what_is_not_ours_is_left_alone(trained, tmp_path)
 
 def test_many_avatars_are_a_folder_each_and_the_same_as_alone(trained, tmp_path):
     out, told, texts = tmp_path / "crowd", [], ["a person with red hair", "a person in a green shirt"]
-    how = one_off.How(guidance_scale=2.0, steps=2)
+    options = one_off.SamplingOptions(guidance_scale=2.0, steps=2)
     made = one_off.samples_command(
-        trained.path, texts=texts, seed=7, count=2, output=out, how=how, progress=lambda *what: told.append(what)
+        trained.path,
+        texts=texts,
+        seed=7,
+        count=2,
+        output=out,
+        options=options,
+        progress=lambda *what: told.append(what),
     )
     assert [one["output"].name for one in made] == ["0000", "0001", "0002", "0003"]
     abouts = [json.loads(one["metadata"].read_text()) for one in made]
     assert [(about["prompt"], about["seed"]) for about in abouts] == [(text, seed) for text in texts for seed in (7, 8)]
     assert {(about["sampler"], about["steps"], about["precision"]) for about in abouts} == {("ddim", 2, "float32")}
     assert told[-1][0] == told[-1][1]
-    alone = one_off.sample_command(trained.path, text=texts[1], seed=8, output=tmp_path / "one", how=how)
+    alone = one_off.sample_command(trained.path, text=texts[1], seed=8, output=tmp_path / "one", options=options)
     for ours, theirs in zip(made[3]["views"], alone["views"], strict=True):
         with Image.open(ours) as left, Image.open(theirs) as right:
             assert left.tobytes() == right.tobytes()
@@ -114,7 +120,7 @@ def test_many_avatars_go_on_where_they_stopped(trained, tmp_path):
     made = one_off.samples_command(trained.path, count=3, output=out)
     assert len(made) == 3
     assert (out / "0001" / "metadata.json").stat().st_mtime_ns == before
-    one_off.samples_command(trained.path, count=3, output=out, how=one_off.How(steps=1))
+    one_off.samples_command(trained.path, count=3, output=out, options=one_off.SamplingOptions(steps=1))
     assert (out / "0001" / "metadata.json").stat().st_mtime_ns != before
     (out / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds notes.txt"):

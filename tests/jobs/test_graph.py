@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.graph.graph import NAMES, ask_of, chosen, graph
+from jobs.graph.graph import NAMES, chosen, graph, resources_of
 from jobs.graph.stage import training_ranks, whole_minutes
 from jobs.graph.work import Run, deal, element_count
 from jobs.plan.plan import plan_rows
@@ -115,15 +115,15 @@ def test_site_overrides_and_limits():
         }
     )
     by_name = {stage.name: stage for stage in graph(preset("demo"))}
-    assert ask_of(by_name["fit"], preset("demo"), site).cpus == 3
-    assert ask_of(by_name["base"], preset("demo"), site).memory_gb == 2.0
+    assert resources_of(by_name["fit"], preset("demo"), site).cpus == 3
+    assert resources_of(by_name["base"], preset("demo"), site).memory_gb == 2.0
 
 
 def test_mpi_needs_mpi():
     by_name = {stage.name: stage for stage in graph(preset("demo"))}
     none, pmi = Site(name="x"), Site(name="x", mpi="pmi2", cpus_per_node=16, mpi_ranks=3)
-    assert ask_of(by_name["evaluate"], preset("demo"), none).world == 1
-    assert ask_of(by_name["evaluate"], preset("demo"), pmi).world == 3
+    assert resources_of(by_name["evaluate"], preset("demo"), none).world == 1
+    assert resources_of(by_name["evaluate"], preset("demo"), pmi).world == 3
 
 
 @pytest.mark.parametrize("name", PRESETS)

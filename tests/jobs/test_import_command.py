@@ -39,12 +39,12 @@ def test_look_first_then_bring_in(
     monkeypatch.chdir(tmp_path)
     looked = told(["ann", "--check", "look.png"], capsys)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ann", "look.png"]
-    assert (looked["people"], looked["views"], looked["name"]) == (1, 6, "ann")
+    assert (looked["subjects"], looked["views"], looked["name"]) == (1, 6, "ann")
     np.testing.assert_allclose(looked["centre"], [5.0] * 3, atol=0.05)
     with Image.open("look.png") as picture:
         assert picture.size[0] > 1000
     made = told(["ann", "--run", "run"], capsys)
-    assert made == {"people": 1, "views": 6, "shards": 1, "skipped": 0}
+    assert made == {"subjects": 1, "views": 6, "shards": 1, "skipped": 0}
     shards = Shards(tmp_path / "run" / "views", "views")
     assert shards.shape("rgba") == (6, 48, 48, 4)
     assert shards.meta("000000")["placing"]["centre"] == looked["centre"]

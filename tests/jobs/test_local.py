@@ -76,7 +76,7 @@ def test_whole_run_then_nothing_to_do(rodin: Rodin):
     assert {row["state"] for row in status} == {"done"}
     assert "done in" in rodin("logs", "runs/tiny", "fit").stdout
     assert (run / "run.toml").read_text().count("[config") > 5
-    assert (run / "code" / "jobs" / "cli.py").is_file()
+    assert (run / "code" / "jobs" / "cli" / "app.py").is_file()
 
 
 def test_failing_shard_sinks_no_other_and_is_one_line(rodin: Rodin):

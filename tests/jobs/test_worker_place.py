@@ -8,7 +8,7 @@ import pytest
 from oracles.made_up_run import make_latents
 from oracles.obedient import ROOT
 
-from jobs.launch.worker import RANKED, place_of_environment
+from jobs.launch.worker import RANKED, process_of_environment
 from jobs.run.record import write_config
 from rodin.presets import preset
 from rodin.store import manifest
@@ -25,7 +25,7 @@ def place(monkeypatch):
             monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        return place_of_environment()
+        return process_of_environment()
 
     return of
 

@@ -94,7 +94,7 @@ def test_neighbours_do_not_depend_on_blocks_or_company() -> None:
 
 def test_neighbours_refuse_what_has_no_direction() -> None:
     people = np.ones((4, 3))
-    with pytest.raises(ValueError, match="people: a feature row is zero or not finite"):
+    with pytest.raises(ValueError, match="subjects: a feature row is zero or not finite"):
         neighbours(people, np.vstack([people, np.zeros(3)]), 2)
     with pytest.raises(ValueError, match=r"count 5, wanted one width and a count from 1"):
         neighbours(people, people, 5)

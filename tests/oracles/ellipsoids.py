@@ -17,9 +17,12 @@ class Part(NamedTuple):
 
 def person(seed: int) -> list[Part]:
     """Head, hair, two eyes and shoulders; sizes and colours drawn from the seed."""
-    dice = np.random.default_rng(seed)
-    size, hair = dice.uniform(0.9, 1.1, 3), dice.uniform(0.9, 1.25)
-    skin, hair_colour, eye, shirt = dice.uniform([0.5, 0.35, 0.25], [0.95, 0.75, 0.65]), *dice.uniform(0, 0.9, (3, 3))
+    generator = np.random.default_rng(seed)
+    size, hair = generator.uniform(0.9, 1.1, 3), generator.uniform(0.9, 1.25)
+    skin, hair_colour, eye, shirt = (
+        generator.uniform([0.5, 0.35, 0.25], [0.95, 0.75, 0.65]),
+        *generator.uniform(0, 0.9, (3, 3)),
+    )
     rows = [
         ((0.0, 0.15, 0.0), (0.36, 0.46, 0.40) * size, skin),
         ((0.0, 0.33, -0.10), np.array((0.41, 0.40, 0.40)) * hair, hair_colour),

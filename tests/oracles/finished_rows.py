@@ -77,14 +77,14 @@ def write_evaluation(run: RunFolder) -> None:
                 "sample": f"prompt-{number:05d}",
             }
         )
-    rows += [{"stage": "prompts-check", "attribute": "hair", "accuracy": 0.9, "people": PEOPLE}]
-    rows += [{"stage": "prompts-check", "attribute": "shirt", "accuracy": 0.7, "people": PEOPLE}]
-    rows += [{"stage": "frechet", "value": 0.25, "samples": 8, "people": PEOPLE, "features": "CLIP image embedding"}]
+    rows += [{"stage": "prompts-check", "attribute": "hair", "accuracy": 0.9, "subjects": PEOPLE}]
+    rows += [{"stage": "prompts-check", "attribute": "shirt", "accuracy": 0.7, "subjects": PEOPLE}]
+    rows += [{"stage": "frechet", "value": 0.25, "samples": 8, "subjects": PEOPLE, "features": "CLIP image embedding"}]
     write_rows(run, "evaluate", 0, rows)
 
 
 def write_retrieval(run: RunFolder) -> None:
-    row = {"stage": "clip-retrieval", "people": "held-out", "views": "not fitted", "count": HELD_OUT, "chance": 1 / 3}
+    row = {"stage": "clip-retrieval", "subjects": "held-out", "views": "not fitted", "count": HELD_OUT, "chance": 1 / 3}
     write_rows(run, "clip-retrieval", 0, [row | {"image_to_text": 0.75, "text_to_image": 1.0}])
 
 

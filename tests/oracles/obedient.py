@@ -35,12 +35,15 @@ NAMES = [
     "sweep-views",
     "sweep-convolution",
 ]
+SWEEPS = {"sweep-cfg": "sweeps/guidance"} | {
+    f"sweep-{name}": f"sweeps/{name}" for name in ("resolution", "views", "convolution")
+}
 
 FAKE = """
 import json, os, signal, socket, time
 from rodin.hooks import Stopped
 from rodin.store import manifest
-from rodin.store.mpi import world
+from rodin.store.mpi import mpi_ranks
 
 def make(stage):
     def run(config, folder, shard, hooks):
@@ -51,7 +54,7 @@ def make(stage):
             file.write(f"{shard} {socket.gethostname()}:{os.getpid()} {rank}\\n")
         orders = os.environ.get("RODIN_FAKE_" + stage.upper().replace("-", "_"), "")
         if orders == "mpi":
-            here = world()
+            here = mpi_ranks()
             told = here.gather((here.rank, socket.gethostname()))
             if told is not None:
                 (out / "ranks.json").write_text(json.dumps(told))
@@ -138,17 +141,15 @@ def obedient_tree(tree: Path) -> Path:
     for package in ("jobs", "rodin"):
         shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
     stages = tree / "rodin" / "stages"
-    kept = {"__init__.py", "hooks.py"}
-    for path in stages.glob("*.py"):
-        if path.name not in kept:
+    for path in stages.rglob("*.py"):
+        if path.name != "__init__.py":
             path.unlink()
     (stages / "fake.py").write_text(FAKE)
     for name in NAMES:
-        module = name.replace("-", "_")
+        module = SWEEPS.get(name, name)
         (stages / f"{module}.py").write_text(f"from rodin.stages.fake import make\nrun = make({name!r})\n")
-    (tree / "analysis").mkdir()
-    (tree / "analysis" / "__init__.py").write_text("")
-    (tree / "analysis" / "report.py").write_text(
+    (tree / "analysis" / "report").mkdir(parents=True)
+    (tree / "analysis" / "report" / "report.py").write_text(
         "from pathlib import Path\n"
         "def write_report(run):\n"
         "    path = Path(run) / 'report.html'\n"

@@ -94,8 +94,8 @@ def main():
 
 def break_and_go_on(stage, config, out, seed, number):
     """Killed, or told to stop, on a rank and at a step out of the seed; then the same command again."""
-    dice, steps = random.Random(f"{stage} {seed} {number}"), getattr(config, stage).training.steps
-    act = (dice.randrange(2), dice.randrange(1, steps - 1), number)
+    generators, steps = random.Random(f"{stage} {seed} {number}"), getattr(config, stage).training.steps
+    act = (generators.randrange(2), generators.randrange(1, steps - 1), number)
     folder = run_folder(out, f"{stage}-{number.name}{seed}")
     ended = launch(stage, config, folder, 2, act)
     assert (-number in ended) if number == signal.SIGKILL else ended == [STOPPED] * 2, (act, ended)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from rodin.hooks import Stopped
-from rodin.stages.collective import together
+from rodin.stages.collective import gather_parts
 from rodin.store.errors import StoreError
-from rodin.store.mpi import World
+from rodin.store.mpi import MpiRanks
 
 
 class Communicator:
@@ -30,45 +30,45 @@ class Communicator:
 
 
 def test_one_process_has_its_own_part():
-    assert together(World(), lambda: 3) == [3]
+    assert gather_parts(MpiRanks(), lambda: 3) == [3]
 
 
 def test_rank_0_gets_all_parts_in_order():
     communicator = Communicator(0, [None, ("one", None), ("two", None)])
-    assert together(World(0, 3, communicator), lambda: "zero") == ["zero", "one", "two"]
+    assert gather_parts(MpiRanks(0, 3, communicator), lambda: "zero") == ["zero", "one", "two"]
 
 
 def test_the_failure_of_another_rank_stops_this_one():
     communicator = Communicator(0, [None, (None, (False, "ValueError: disk on fire"))])
     with pytest.raises(StoreError, match=r"rank 1 of 2 failed: ValueError: disk on fire"):
-        together(World(0, 2, communicator), lambda: 1)
+        gather_parts(MpiRanks(0, 2, communicator), lambda: 1)
     assert communicator.shared == [(1, (False, "ValueError: disk on fire"))]
 
 
 def test_a_rank_that_was_asked_to_stop_stops_all():
     with pytest.raises(Stopped):
-        together(World(0, 2, Communicator(0, [None, (None, (True, "Stopped: "))])), lambda: 1)
+        gather_parts(MpiRanks(0, 2, Communicator(0, [None, (None, (True, "Stopped: "))])), lambda: 1)
 
 
 def test_a_rank_tells_its_own_failure_before_it_raises_it():
     communicator = Communicator(0, [None, (1, None)])
     with pytest.raises(KeyError):
-        together(World(0, 2, communicator), lambda: {}["missing"])
+        gather_parts(MpiRanks(0, 2, communicator), lambda: {}["missing"])
     assert communicator.shared == [(0, (False, "KeyError: 'missing'"))]
 
 
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
 SCRIPT = """
 import pathlib, sys
-from rodin.stages.collective import together
-from rodin.store.mpi import world
-here = world()
+from rodin.stages.collective import gather_parts
+from rodin.store.mpi import mpi_ranks
+here = mpi_ranks()
 def part():
     if here.rank == int(sys.argv[1]):
         raise ValueError("burnt")
     return here.rank ** 2
 try:
-    told = str(together(here, part))
+    told = str(gather_parts(here, part))
 except Exception as error:
     told = f"{type(error).__name__}: {error}"
 pathlib.Path(sys.argv[2], str(here.rank)).write_text(told)

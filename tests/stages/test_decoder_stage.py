@@ -190,7 +190,7 @@ def test_two_ranks_share_the_people_and_agree(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     ranks = [start(tmp_path, 4, -1, rank, 2, port) for rank in range(2)]
     assert [one.wait(100) for one in ranks] == [0, 0]
-    assert manifest.read(folder.manifest("decoder", 0))["people"] == 3
+    assert manifest.read(folder.manifest("decoder", 0))["subjects"] == 3
     assert content(folder)["mean"].isfinite().all()
 
 
@@ -210,7 +210,7 @@ def test_people_are_fitted_and_measured_on_views_not_fitted(undisturbed: RunFold
 
 def test_a_fit_does_not_depend_on_its_shard(undisturbed: RunFolder) -> None:
     views, made = Shards(undisturbed.stage("render"), "views"), load_decoder(undisturbed)
-    alone = fit.fit_person(config(), views, "000003", made, load_mean(undisturbed))
+    alone = fit.fit_subject(config(), views, "000003", made, load_mean(undisturbed))
     stored = Shards(undisturbed.stage("fit"), "planes").read("000003", "planes")
     np.testing.assert_array_equal(alone.planes.numpy(), stored)
 

@@ -57,8 +57,10 @@ def test_killed_among_the_rows_of_a_group_the_rest_gets_the_bits_it_would_have_h
     whole: RunFolder, tmp_path: Path, monkeypatch, written: int
 ) -> None:
     folder, told, companies, people = run_folder(tmp_path, whole), [], [], config().train_subjects()
-    fit_people = stage.fit_people
-    monkeypatch.setattr(stage, "fit_people", lambda *given: (companies.append(list(given[2])), fit_people(*given))[1])
+    fit_subjects = stage.fit_subjects
+    monkeypatch.setattr(
+        stage, "fit_subjects", lambda *given: (companies.append(list(given[2])), fit_subjects(*given))[1]
+    )
 
     def progress(done: int, total: int, note: str) -> None:
         told.append((done, total, note[:7]))
@@ -78,7 +80,7 @@ def test_killed_among_the_rows_of_a_group_the_rest_gets_the_bits_it_would_have_h
 def test_together_is_alone_up_to_rounding(whole: RunFolder) -> None:
     views, made, mean = Shards(whole.stage("render"), "views"), load_decoder(whole), load_mean(whole)
     for subject in config().train_subjects():
-        alone = stage.fit_person(config(), views, subject, made, mean)
+        alone = stage.fit_subject(config(), views, subject, made, mean)
         planes = Shards(whole.stage("fit"), "planes")
         moved = float((alone.planes.float() - mean).abs().mean())
         apart = np.abs(alone.planes.float().numpy() - planes.read(subject, "planes").astype(np.float32)).mean()
@@ -102,7 +104,7 @@ def test_whoever_came_to_nothing_is_tried_again_alone(whole: RunFolder, monkeypa
         return fits
 
     monkeypatch.setattr(stage, "fit_together", spoilt)
-    first, second, third = stage.fit_people(config("fit.retries=1"), views, people, made, mean)
+    first, second, third = stage.fit_subjects(config("fit.retries=1"), views, people, made, mean)
     assert [len(seeds) for seeds in companies] == [3, 1, 1]
     assert isinstance(first, stage.Fitted)
     assert isinstance(second, stage.Fitted)
@@ -118,6 +120,6 @@ def test_each_is_charged_for_the_steps_they_were_in(whole: RunFolder, monkeypatc
     monkeypatch.setattr(
         stage, "fit_together", lambda scenes, *_, **__: [Fit(mean, steps, None) for steps in (30, 10)[: len(scenes)]]
     )
-    one, other = stage.fit_people(config(), views, config().train_subjects()[:2], made, mean)
+    one, other = stage.fit_subjects(config(), views, config().train_subjects()[:2], made, mean)
     assert one.meta["seconds"] - other.meta["seconds"] == pytest.approx(10 * 30 / 40 - 10 * 10 / 40)
     assert one.meta["seconds"] + other.meta["seconds"] == pytest.approx(10 + 4 * 10)

@@ -24,7 +24,7 @@ from rodin.store.shards.reader import Shards
 
 @pytest.mark.parametrize(("stage", "values"), [("sweep-resolution", [8, 16]), ("sweep-views", [4, 8])])
 def test_fitting_sweeps_write_a_row_a_point(trained, stage, values):
-    module = importlib.import_module(f"rodin.stages.{stage.replace('-', '_')}")
+    module = importlib.import_module(f"rodin.stages.sweeps.{stage.removeprefix('sweep-')}")
     for shard in range(CONFIG.shards(stage)):
         module.run(CONFIG, trained, shard, Hooks())
         assert manifest.complete(trained.manifest(stage, shard))
@@ -103,7 +103,7 @@ def test_people_of_a_run_are_raced_together_too_and_give_the_rate_of_the_stage(t
     taken = {row["name"]: row["seconds"] for row in written if row["name"].startswith("stage fit on ")}
     assert list(taken) == [f"stage fit on {PEOPLE[2]} {PEOPLE[3]}", f"stage fit on {PEOPLE[4]}"]
     assert speed["value"] == pytest.approx(3 * 5 * fewer.rays * fewer.samples / sum(taken.values()))
-    monkeypatch.setattr(bench_fit_module, "fit_people", killed)
+    monkeypatch.setattr(bench_fit_module, "fit_subjects", killed)
     again = bench_fit_module.bench_run(config, trained, 3, lambda *_: None)
     assert [*again[:-2], again[-1]] == [*rows[:-2], speed]
 

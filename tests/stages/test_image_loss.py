@@ -111,7 +111,7 @@ def test_it_lowers_the_error_of_what_is_rendered(run):
     errors = {}
     for pixel in (0, 300):
         config = config_of(f"upsample.patch.pixel={pixel}")
-        place = upsample.Place(run, "sweep-convolution-training", pixel, run.path / f"upsampler-{pixel}")
+        place = upsample.TrainingFolder(run, "sweep-convolution-training", pixel, run.path / f"upsampler-{pixel}")
         upsample.train_upsampler(config, place, Hooks())
         avatars = Avatars(config, run, upsampler=place.into)
         fits, views = Shards(run.stage("fit"), "planes"), Shards(run.stage("render"), "views")

@@ -35,11 +35,11 @@ from pathlib import Path
 from rodin.config import Config
 from rodin.stages import index
 from rodin.hooks import Hooks
-from rodin.store.mpi import world
+from rodin.store.mpi import mpi_ranks
 from rodin.store.run_folder import RunFolder
 
 index.run(Config.model_validate_json(sys.argv[1]), RunFolder(Path(sys.argv[2])), 0, Hooks())
-(Path(sys.argv[2]) / f"rank-{world().rank}-of-{world().size}").touch()
+(Path(sys.argv[2]) / f"rank-{mpi_ranks().rank}-of-{mpi_ranks().size}").touch()
 """
 
 

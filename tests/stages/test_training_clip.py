@@ -85,7 +85,7 @@ def config():
 def test_a_trained_clip_tells_people_apart_and_knows_colours(run):
     clip.run(config(), run, 0, Hooks())
     assert set(manifest.read(run.manifest("clip"))["files"]) == {"clip.json", "clip.pt"}
-    rows = {(row["people"], row["views"]): row for row in read_rows(run, "clip-retrieval")}
+    rows = {(row["subjects"], row["views"]): row for row in read_rows(run, "clip-retrieval")}
     assert set(rows) == {("training", "fitted"), ("training", "not fitted"), ("held-out", "not fitted")}
     for views in ("fitted", "not fitted"):
         row = rows["training", views]

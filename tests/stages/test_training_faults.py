@@ -139,8 +139,8 @@ def test_a_model_file_of_an_earlier_rodin(change, run):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_in_the_store_that_are_not_finite_name_the_person(value, run, monkeypatch):
-    for module in ("incoming", "shard"):  # a store of another program's making: ours refuses such rows
-        monkeypatch.setattr(f"rodin.store.{module}.finite", lambda array: True, raising=False)
+    for module in ("row_checks", "writer"):  # a store of another program's making: ours refuses such rows
+        monkeypatch.setattr(f"rodin.store.shards.{module}.finite", lambda array: True, raising=False)
     spoil(run, config_of(), "000002", value)
     with pytest.raises(StoreError, match=r"subject 000002, field 'base': holds values that are not finite") as told:
         base.run(config_of(), run, 0, Hooks())

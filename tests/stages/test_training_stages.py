@@ -8,12 +8,12 @@ import torch
 from oracles.made_up_run import make_latents, make_planes
 
 from rodin.data.normalisers import latent_normaliser, plane_normaliser
-from rodin.data.rows import Rows, training_people
+from rodin.data.rows import Rows, training_subjects
 from rodin.generate import models
 from rodin.hooks import Hooks, Stopped
 from rodin.presets import preset
 from rodin.stages import base, latent, prior, upsample
-from rodin.stages.training import Place
+from rodin.stages.training import TrainingFolder
 from rodin.store import manifest
 from rodin.store.errors import StoreError
 from rodin.store.results import read_rows
@@ -118,10 +118,10 @@ def test_held_out_people_enter_no_training(stores):
     config = config_of()
     fits, embeddings = Shards(stores.stage("fit"), "planes"), Shards(stores.stage("embed"), "latents")
     assert set(config.held_out_subjects()) <= set(embeddings.subjects)
-    assert training_people(config, embeddings) == config.train_subjects()
-    assert training_people(config, fits, embeddings) == config.train_subjects()
+    assert training_subjects(config, embeddings) == config.train_subjects()
+    assert training_subjects(config, fits, embeddings) == config.train_subjects()
     with pytest.raises(StoreError, match="no training person"):
-        training_people(config, _Empty(fits.folder))
+        training_subjects(config, _Empty(fits.folder))
 
 
 class _Empty:
@@ -162,7 +162,7 @@ def test_normalisers_bring_what_is_trained_on_to_scale(stores):
 
 def test_an_upsampler_variant_goes_to_its_own_place(run):
     config = config_of("upsample.training.steps=3", "upsample.roll_out=false", "upsample.aware=false")
-    place = Place(run, "sweep-convolution", 2, run.stage("sweep-convolution") / "00002")
+    place = TrainingFolder(run, "sweep-convolution", 2, run.stage("sweep-convolution") / "00002")
     upsample.train_upsampler(config, place, Hooks())
     loaded = models.load_upsampler(run, into=place.into)
     assert (loaded.settings["roll_out"], loaded.settings["aware"]) == (False, False)

@@ -14,7 +14,7 @@ from rodin.stages import embed, evaluate, sample
 from rodin.stages.sweeps import convolution as sweep_convolution
 from rodin.stages.sweeps import guidance as sweep_cfg
 from rodin.store import manifest
-from rodin.store.mpi import World
+from rodin.store.mpi import MpiRanks
 from rodin.store.results import read_rows
 from rodin.store.shards.reader import Shards
 
@@ -52,7 +52,7 @@ def test_embeddings_do_not_depend_on_the_number_of_ranks(trained, copy, monkeypa
     copy.stage("embed").unlink()
     for rank in (2, 1, 0):
         assert not manifest.complete(copy.manifest("embed"))
-        monkeypatch.setattr(embed, "world", lambda rank=rank: World(rank, 3, Ranks(3)))
+        monkeypatch.setattr(embed, "mpi_ranks", lambda rank=rank: MpiRanks(rank, 3, Ranks(3)))
         embed.run(CONFIG, copy, 0, Hooks())
     assert manifest.complete(copy.manifest("embed"))
     assert bytes_of(copy.stage("embed")) == bytes_of(trained.stage("embed"))
@@ -161,7 +161,7 @@ def test_evaluation_measures_people_samples_and_prompts(sampled):
     asked = [row for row in rows if row["stage"] == "prompts"]
     assert [row["sample"] for row in asked] == ["prompt-0000", "prompt-0001", "prompt-0002"]
     assert all(row["hit"] == (row["measured"] == row["wanted"]) for row in asked)
-    assert next(row["people"] for row in rows if row["stage"] == "frechet") == CONFIG.data.subjects
+    assert next(row["subjects"] for row in rows if row["stage"] == "frechet") == CONFIG.data.subjects
 
 
 def test_the_mean_person_is_measured_as_the_mean_of_all_training_planes(sampled):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rodin.store.errors import StoreError
-from rodin.store.mpi import MARKS, SIZES, world
+from rodin.store.mpi import MARKS, SIZES, mpi_ranks
 from rodin.store.results import read_rows, write_rows
 from rodin.store.run_folder import RunFolder
 
@@ -60,10 +60,10 @@ def test_names_in_a_run(tmp_path: Path) -> None:
 def test_one_process_is_a_world(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*MARKS, *SIZES):
         monkeypatch.delenv(name, raising=False)
-    here = world()
+    here = mpi_ranks()
     assert (here.rank, here.size) == (0, 1)
     assert here.gather("x") == ["x"]
-    assert here.share("x") == "x"
+    assert here.broadcast("x") == "x"
     here.barrier()
 
 
@@ -73,7 +73,7 @@ def test_ranks_without_mpi_are_not_taken_for_one_process(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
     monkeypatch.setenv("PMI_RANK", "1")
     monkeypatch.setenv("PMI_SIZE", "1")
-    assert world().size == 1
+    assert mpi_ranks().size == 1
     monkeypatch.setenv("PMI_SIZE", "4")
     with pytest.raises(StoreError, match="MPI started 4 processes but mpi4py cannot load an MPI library"):
-        world()
+        mpi_ranks()

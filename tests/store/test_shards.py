@@ -227,7 +227,7 @@ def test_more_shards_than_file_handles(tmp_path: Path) -> None:
     limited = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from rodin.store.shards.writer import Shards\n"
+        "from rodin.store.shards.reader import Shards\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))\n"
         "shards = Shards(Path(sys.argv[1]), 'planes')\n"
         "sums = [float(shards.read(subject, 'planes').sum()) for _ in range(2) for subject in shards]\n"

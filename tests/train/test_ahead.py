@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from rodin.train.data.prefetch import Ahead
+from rodin.train.data.prefetch import Prefetcher
 
 
 def test_in_order_and_no_further_than_told() -> None:
     made: list[int] = []
-    with Ahead(lambda number: made.append(number) or number**2, 3, 9, depth=2) as squares:
+    with Prefetcher(lambda number: made.append(number) or number**2, 3, 9, depth=2) as squares:
         for number in range(3, 9):
             assert squares() == number**2
             time.sleep(0.02)
@@ -20,7 +20,7 @@ def test_in_order_and_no_further_than_told() -> None:
 
 def test_none_wait_where_the_depth_is_zero() -> None:
     made: list[int] = []
-    with Ahead(lambda number: made.append(number) or number, 0, 3, depth=0) as results:
+    with Prefetcher(lambda number: made.append(number) or number, 0, 3, depth=0) as results:
         assert [results(), results()] == [0, 1]
         time.sleep(0.02)
         assert made == [0, 1]
@@ -31,7 +31,7 @@ def test_it_goes_on_while_the_caller_works() -> None:
         time.sleep(0.05)
         return number
 
-    with Ahead(slow, 0, 6, depth=2) as results:
+    with Prefetcher(slow, 0, 6, depth=2) as results:
         began = time.perf_counter()
         for _ in range(6):
             results()
@@ -46,7 +46,7 @@ def test_an_error_comes_with_its_result_and_the_thread_goes() -> None:
         return number
 
     before = threading.active_count()
-    with Ahead(fails, 0, 100, depth=3) as results:
+    with Prefetcher(fails, 0, 100, depth=3) as results:
         assert [results(), results()] == [0, 1]
         with pytest.raises(ValueError, match="row 2 is damaged"):
             results()
@@ -61,7 +61,7 @@ def test_a_stop_waits_for_one_result_at_most() -> None:
         made.append(number)
         return number
 
-    with Ahead(slow, 0, 100, depth=50) as results:
+    with Prefetcher(slow, 0, 100, depth=50) as results:
         results()
         began = time.perf_counter()
     assert time.perf_counter() - began < 0.5
@@ -69,11 +69,11 @@ def test_a_stop_waits_for_one_result_at_most() -> None:
 
 
 def test_a_fork_may_begin_anew() -> None:
-    with Ahead(lambda number: number, 0, 100, depth=2) as results:
+    with Prefetcher(lambda number: number, 0, 100, depth=2) as results:
         results()
         child = os.fork()
         if child == 0:
-            with Ahead(lambda number: number, 5, 8, depth=2) as own:
+            with Prefetcher(lambda number: number, 5, 8, depth=2) as own:
                 os._exit(0 if [own(), own(), own()] == [5, 6, 7] else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert results() == 1

@@ -1,14 +1,14 @@
 """`base`: the base diffusion model of low-resolution tri-planes; ranks share the batch."""
 
 from jobs.graph.costs import FLOPS, base_flops, model_bytes, samples_seen, training_flops
-from jobs.graph.stage import Amount, Ask, Stage, train_ask
+from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
 from rodin.config import Config
 
 
-def _ask(config: Config, site: Site) -> Ask:
+def _resources(config: Config, site: Site) -> Resources:
     training = config.base.training
-    return train_ask(
+    return training_resources(
         config, site, batch=training.batch, flops=3 * base_flops(config), steps=training.steps, memory_gb=6.0
     )
 
@@ -23,7 +23,7 @@ STAGE = Stage(
     "rodin.stages.base",
     ("index", "embed"),
     "train",
-    _ask,
+    _resources,
     _work,
     lambda config: model_bytes(2e4 * config.base.channels**2),
     Amount(FLOPS, lambda config: training_flops(config.base.training, base_flops(config))),

@@ -1,15 +1,17 @@
 """`clip`: a small CLIP trained on our own pictures and captions, where no pretrained weights are configured."""
 
 from jobs.graph.costs import FLOPS, caption_flops, picture_flops
-from jobs.graph.stage import Amount, Ask, Stage, train_ask
+from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
 from rodin.config import Config
 
 
-def _ask(config: Config, site: Site) -> Ask:
+def _resources(config: Config, site: Site) -> Resources:
     clip = config.clip
-    ask = train_ask(config, site, batch=clip.batch, flops=_flops(config), steps=clip.steps, memory_gb=3.0)
-    return Ask(1, 1, ask.cpus, ask.gpus, 3.0, ask.minutes * ask.world)
+    resources = training_resources(
+        config, site, batch=clip.batch, flops=_flops(config), steps=clip.steps, memory_gb=3.0
+    )
+    return Resources(1, 1, resources.cpus, resources.gpus, 3.0, resources.minutes * resources.world)
 
 
 def _flops(config: Config) -> float:
@@ -25,7 +27,7 @@ STAGE = Stage(
     "rodin.stages.clip",
     ("render",),
     "train",
-    _ask,
+    _resources,
     _work,
     lambda config: 1e8,
     Amount(FLOPS, lambda config: config.clip.steps * config.clip.batch * _flops(config)),

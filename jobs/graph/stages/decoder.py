@@ -1,18 +1,18 @@
 """`decoder`: the shared MLP decoder, learned with the first people; ranks share the people."""
 
 from jobs.graph.costs import POINTS, decoder_points, points_seconds
-from jobs.graph.stage import Amount, Ask, Stage
+from jobs.graph.stage import Amount, Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
 
 
-def _ask(config: Config, site: Site) -> Ask:
+def _resources(config: Config, site: Site) -> Resources:
     gpus = 1 if site.gpus_per_node else 0
     nodes, ranks = site.train_nodes, site.ranks_per_node
     while nodes * ranks > config.decoder.subjects:
         nodes, ranks = (nodes - 1, ranks) if nodes > 1 else (1, ranks - 1)
     cpus = max(1, site.cpus_per_node // ranks if gpus else site.train_cpus)
-    return Ask(nodes, ranks, cpus, gpus, 4.0 * ranks, points_seconds(decoder_points(config), cpus, gpus) / 60)
+    return Resources(nodes, ranks, cpus, gpus, 4.0 * ranks, points_seconds(decoder_points(config), cpus, gpus) / 60)
 
 
 def _work(config: Config) -> str:
@@ -24,7 +24,7 @@ STAGE = Stage(
     "rodin.stages.decoder",
     ("render",),
     "train",
-    _ask,
+    _resources,
     _work,
     lambda config: 1e6,
     Amount(POINTS, decoder_points, each_rank=True),

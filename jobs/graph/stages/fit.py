@@ -1,16 +1,16 @@
 """`fit`: one tri-plane a person, the decoder frozen; an array over people."""
 
 from jobs.graph.costs import POINTS, fit_points, plane_bytes, points_seconds
-from jobs.graph.stage import Amount, Ask, Stage
+from jobs.graph.stage import Amount, Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
 
 
-def _ask(config: Config, site: Site) -> Ask:
+def _resources(config: Config, site: Site) -> Resources:
     gpus = min(1, site.gpus_per_node)
     cpus = min(site.cpus_per_node, 4) if gpus else 1
     seconds = config.data.subjects * (1 + points_seconds(fit_points(config), cpus, gpus))
-    return Ask(1, 1, cpus, gpus, _memory_gb(config, gpus), seconds / 60)
+    return Resources(1, 1, cpus, gpus, _memory_gb(config, gpus), seconds / 60)
 
 
 def _memory_gb(config: Config, gpus: int) -> float:
@@ -40,7 +40,7 @@ STAGE = Stage(
     "rodin.stages.fit",
     ("decoder",),
     "array",
-    _ask,
+    _resources,
     _work,
     _disk,
     Amount(POINTS, lambda config: config.data.subjects * fit_points(config)),

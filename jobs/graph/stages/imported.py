@@ -1,6 +1,6 @@
 """`import`: views brought in by `rodin import`; nothing to launch, the launcher only checks that they are there."""
 
-from jobs.graph.stage import ONCE, Ask, Stage
+from jobs.graph.stage import ONCE, Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
 from rodin.hooks import Hooks
@@ -16,8 +16,8 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     )
 
 
-def _ask(config: Config, site: Site) -> Ask:
-    return Ask(minutes=1)
+def _resources(config: Config, site: Site) -> Resources:
+    return Resources(minutes=1)
 
 
 def _disk(config: Config) -> float:
@@ -30,7 +30,7 @@ STAGE = Stage(
     "jobs.graph.stages.imported",
     (),
     "one",
-    _ask,
+    _resources,
     lambda config: "views brought in by `rodin import`",
     _disk,
     ONCE,

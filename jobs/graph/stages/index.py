@@ -1,14 +1,14 @@
 """`index`: checks every shard of planes and measures their mean and spread; MPI ranks share the shards."""
 
 from jobs.graph.costs import plane_bytes
-from jobs.graph.stage import Amount, Ask, Stage, mpi_ranks
+from jobs.graph.stage import Amount, Resources, Stage, mpi_ranks
 from jobs.site import Site
 from rodin.config import Config
 
 
-def _ask(config: Config, site: Site) -> Ask:
+def _resources(config: Config, site: Site) -> Resources:
     ranks = mpi_ranks(site, config.shards("fit"))
-    return Ask(1, ranks, 1, 0, 1.5 * ranks, 0.1 + _bytes(config) / (2e8 * ranks) / 60)
+    return Resources(1, ranks, 1, 0, 1.5 * ranks, 0.1 + _bytes(config) / (2e8 * ranks) / 60)
 
 
 def _bytes(config: Config) -> float:
@@ -24,7 +24,7 @@ STAGE = Stage(
     "rodin.stages.index",
     ("fit",),
     "mpi",
-    _ask,
+    _resources,
     _work,
     lambda config: 1e3 * config.data.subjects,
     Amount("bytes of planes", _bytes),

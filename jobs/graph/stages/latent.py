@@ -1,14 +1,14 @@
 """`latent`: diffusion of image embeddings, for avatars drawn from nothing; ranks share the batch."""
 
 from jobs.graph.costs import FLOPS, latent_flops, model_bytes, samples_seen, training_flops
-from jobs.graph.stage import Amount, Ask, Stage, train_ask
+from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
 from rodin.config import Config
 
 
-def _ask(config: Config, site: Site) -> Ask:
+def _resources(config: Config, site: Site) -> Resources:
     training = config.latent.training
-    return train_ask(
+    return training_resources(
         config, site, batch=training.batch, flops=3 * latent_flops(config), steps=training.steps, memory_gb=4.0
     )
 
@@ -22,7 +22,7 @@ STAGE = Stage(
     "rodin.stages.latent",
     ("embed",),
     "train",
-    _ask,
+    _resources,
     _work,
     lambda config: model_bytes(1.4 * config.latent.layers * config.latent.hidden**2),
     Amount(FLOPS, lambda config: training_flops(config.latent.training, latent_flops(config))),

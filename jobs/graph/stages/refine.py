@@ -1,14 +1,14 @@
 """`refine`: convolution refinement of rendered pictures; off unless the config asks for it."""
 
 from jobs.graph.costs import FLOPS, refine_flops, samples_seen, training_flops
-from jobs.graph.stage import Amount, Ask, Stage, train_ask
+from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
 from rodin.config import Config
 
 
-def _ask(config: Config, site: Site) -> Ask:
+def _resources(config: Config, site: Site) -> Resources:
     training = config.refine.training
-    return train_ask(
+    return training_resources(
         config, site, batch=training.batch, flops=3 * refine_flops(config), steps=training.steps, memory_gb=6.0
     )
 
@@ -22,7 +22,7 @@ STAGE = Stage(
     "rodin.stages.refine",
     ("index",),
     "train",
-    _ask,
+    _resources,
     _work,
     lambda config: 1e8,
     Amount(FLOPS, lambda config: training_flops(config.refine.training, refine_flops(config))),

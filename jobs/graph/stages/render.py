@@ -1,16 +1,16 @@
 """`render`: pictures of every person from all around, by Blender; an array over people."""
 
 from jobs.graph.costs import render_samples, render_seconds
-from jobs.graph.stage import Amount, Ask, Stage
+from jobs.graph.stage import Amount, Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
 
 
-def _ask(config: Config, site: Site) -> Ask:
+def _resources(config: Config, site: Site) -> Resources:
     cpus = min(site.cpus_per_node, 2 if config.data.device == "CPU" else 4)
     people = config.data.subjects + config.data.held_out
     gpus = 0 if config.data.device == "CPU" else min(1, site.gpus_per_node)
-    return Ask(cpus=cpus, gpus=gpus, memory_gb=3.0, minutes=people * render_seconds(config, cpus) / 60)
+    return Resources(cpus=cpus, gpus=gpus, memory_gb=3.0, minutes=people * render_seconds(config, cpus) / 60)
 
 
 def _work(config: Config) -> str:
@@ -28,7 +28,7 @@ STAGE = Stage(
     "rodin.stages.render",
     (),
     "array",
-    _ask,
+    _resources,
     _work,
     _disk,
     Amount("samples of pixels", lambda config: (config.data.subjects + config.data.held_out) * render_samples(config)),

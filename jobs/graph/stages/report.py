@@ -1,6 +1,6 @@
 """`report`: tables, figures and one page out of the results; needs no torch."""
 
-from jobs.graph.stage import ONCE, Ask, Stage
+from jobs.graph.stage import ONCE, Resources, Stage
 from jobs.late import library
 from jobs.site import Site
 from rodin.config import Config
@@ -17,8 +17,8 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     manifest.publish(folder.manifest("report", shard), {"kind": "report", "files": {f"../{page.name}": size}})
 
 
-def _ask(config: Config, site: Site) -> Ask:
-    return Ask(memory_gb=2.0, minutes=1)
+def _resources(config: Config, site: Site) -> Resources:
+    return Resources(memory_gb=2.0, minutes=1)
 
 
 STAGE = Stage(
@@ -26,7 +26,7 @@ STAGE = Stage(
     "jobs.graph.stages.report",
     (),
     "one",
-    _ask,
+    _resources,
     lambda config: "tables, figures, report.html",
     lambda config: 1e7,
     ONCE,

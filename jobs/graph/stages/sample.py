@@ -1,7 +1,7 @@
 """`sample`: avatars from nothing, from text, interpolated; an array over avatars."""
 
 from jobs.graph.costs import FLOPS, avatar_flops, drawing_flops, picture_seconds, plane_bytes
-from jobs.graph.stage import Amount, Ask, Stage
+from jobs.graph.stage import Amount, Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
 
@@ -11,11 +11,11 @@ def seconds_each(config: Config, site: Site, cpus: int, gpus: int) -> float:
     return drawing_flops(config) / site.flops(cpus, gpus) + config.sample.views * picture_seconds(config, cpus, gpus)
 
 
-def _ask(config: Config, site: Site) -> Ask:
+def _resources(config: Config, site: Site) -> Resources:
     gpus = min(1, site.gpus_per_node)
     cpus = min(site.cpus_per_node, 4) if gpus else 1
     seconds = _avatars(config) * seconds_each(config, site, cpus, gpus)
-    return Ask(1, 1, cpus, gpus, 4.0, seconds / 60)
+    return Resources(1, 1, cpus, gpus, 4.0, seconds / 60)
 
 
 def _avatars(config: Config) -> int:
@@ -36,7 +36,7 @@ STAGE = Stage(
     "rodin.stages.sample",
     ("base", "upsample", "latent", "prior"),
     "array",
-    _ask,
+    _resources,
     _work,
     _disk,
     Amount(

@@ -11,7 +11,7 @@ from jobs.graph.costs import (
     training_flops,
     upsample_flops,
 )
-from jobs.graph.stage import Amount, Ask, Stage, train_ask
+from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.graph.stages.sample import seconds_each
 from jobs.site import Site
 from rodin.config import Config
@@ -26,32 +26,32 @@ def _shape(site: Site) -> tuple[int, int]:
     return (min(site.cpus_per_node, 4) if gpus else 1), gpus
 
 
-def _guidance(config: Config, site: Site) -> Ask:
+def _guidance(config: Config, site: Site) -> Resources:
     cpus, gpus = _shape(site)
     each = seconds_each(config, site, cpus, gpus) + config.evaluate.views * picture_seconds(config, cpus, gpus)
-    return Ask(1, 1, cpus, gpus, 4.0, len(config.sweeps.guidance_scales) * _people(config) * each / 60)
+    return Resources(1, 1, cpus, gpus, 4.0, len(config.sweeps.guidance_scales) * _people(config) * each / 60)
 
 
-def _fits(config: Config, site: Site, points: int) -> Ask:
+def _fits(config: Config, site: Site, points: int) -> Resources:
     cpus, gpus = _shape(site)
     each = points_seconds(fit_points(config), cpus, gpus)
-    return Ask(1, 1, cpus, gpus, 6.0, points * config.sweeps.fit_subjects * (1 + each) / 60)
+    return Resources(1, 1, cpus, gpus, 6.0, points * config.sweeps.fit_subjects * (1 + each) / 60)
 
 
-def _resolution(config: Config, site: Site) -> Ask:
+def _resolution(config: Config, site: Site) -> Resources:
     return _fits(config, site, len(config.sweeps.plane_resolutions))
 
 
-def _views(config: Config, site: Site) -> Ask:
+def _views(config: Config, site: Site) -> Resources:
     return _fits(config, site, len(config.sweeps.view_counts))
 
 
-def _convolution(config: Config, site: Site) -> Ask:
+def _convolution(config: Config, site: Site) -> Resources:
     training = config.upsample.training
-    one = train_ask(
+    one = training_resources(
         config, site, batch=training.batch, flops=3 * upsample_flops(config), steps=training.steps, memory_gb=6.0
     )
-    return Ask(1, 1, one.cpus, one.gpus, 6.0, 4 * one.minutes * one.world)
+    return Resources(1, 1, one.cpus, one.gpus, 6.0, 4 * one.minutes * one.world)
 
 
 def _little(config: Config) -> float:

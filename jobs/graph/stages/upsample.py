@@ -1,14 +1,14 @@
 """`upsample`: the upsampling diffusion model, base planes to fitted ones; ranks share the batch."""
 
 from jobs.graph.costs import FLOPS, model_bytes, samples_seen, training_flops, upsample_flops
-from jobs.graph.stage import Amount, Ask, Stage, train_ask
+from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
 from rodin.config import Config
 
 
-def _ask(config: Config, site: Site) -> Ask:
+def _resources(config: Config, site: Site) -> Resources:
     training = config.upsample.training
-    return train_ask(
+    return training_resources(
         config, site, batch=training.batch, flops=3 * upsample_flops(config), steps=training.steps, memory_gb=6.0
     )
 
@@ -23,7 +23,7 @@ STAGE = Stage(
     "rodin.stages.upsample",
     ("index",),
     "train",
-    _ask,
+    _resources,
     _work,
     lambda config: model_bytes(890 * config.upsample.channels**2),
     Amount(FLOPS, lambda config: training_flops(config.upsample.training, upsample_flops(config))),

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from rodin.config import Config
-from rodin.data.rows import training_people
-from rodin.evaluation.reconstruction import Judge, measure_shard, measured_people
+from rodin.data.rows import training_subjects
+from rodin.evaluation.reconstruction import Judge, measure_shard, measured_subjects
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import seed_for
 from rodin.hooks import Hooks, Stopped
-from rodin.stages.training import Place
+from rodin.stages.training import TrainingFolder
 from rodin.stages.upsample import train_upsampler
 from rodin.store import manifest
 from rodin.store.results import write_rows
@@ -48,11 +48,11 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         }
     )
     into = folder.stage("sweep-convolution") / f"upsampler-{shard}"
-    train_upsampler(changed, Place(folder, "sweep-convolution-training", shard, into), hooks)
+    train_upsampler(changed, TrainingFolder(folder, "sweep-convolution-training", shard, into), hooks)
     views, latents = Shards(folder.stage("render"), "views"), Shards(folder.stage("embed"), "latents")
     avatars, said = Avatars(changed, folder, upsampler=into), {"roll_out": roll_out, "aware": aware}
     write_rows(folder, "sweep-convolution-alone", shard, alone(avatars, views, said, hooks))
-    people = measured_people(config, views, latents)[: config.sweeps.fit_subjects]
+    people = measured_subjects(config, views, latents)[: config.sweeps.fit_subjects]
     if not people:
         manifest.publish(done, {"files": {}})
         return
@@ -80,7 +80,7 @@ def alone(avatars: Avatars, views: Shards, said: dict[str, Any], hooks: Hooks) -
     """
     config, fits = avatars.config, Shards(avatars.folder.stage("fit"), "planes")
     judge, rows = Judge(avatars, views, config.evaluate.views), []
-    for number, subject in enumerate(training_people(config, fits, views)[: config.sweeps.fit_subjects]):
+    for number, subject in enumerate(training_subjects(config, fits, views)[: config.sweeps.fit_subjects]):
         if hooks.should_stop():
             raise Stopped()
         low = torch.from_numpy(fits.read(subject, "base").astype(np.float32))[None].to(avatars.device)

@@ -6,7 +6,7 @@ An array over scale x some people; a person's noise is the same under all scales
 from __future__ import annotations
 
 from rodin.config import Config
-from rodin.evaluation.reconstruction import measure_shard, measured_people
+from rodin.evaluation.reconstruction import measure_shard, measured_subjects
 from rodin.generate.cascade import Avatars
 from rodin.hooks import Hooks
 from rodin.store import manifest
@@ -30,7 +30,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     scale, part = config.sweeps.guidance_scales[shard // parts], shard % parts
     stores = Shards(folder.stage("render"), "views"), Shards(folder.stage("embed"), "latents")
     size = config.sweeps.shard_subjects
-    people = measured_people(config, *stores)[part * size : (part + 1) * size]
+    people = measured_subjects(config, *stores)[part * size : (part + 1) * size]
     if not people:
         manifest.publish(done, {"files": {}})
         return

@@ -19,7 +19,7 @@ from rodin.store.atomic import fsync_file, fsync_folder, make_folder, put_in_pla
 from rodin.store.errors import StoreError, disk_error, free_bytes, megabytes
 from rodin.store.shards import attempt as attempts
 from rodin.store.shards import layout, schema, sealed
-from rodin.store.shards.flushing import Lasting
+from rodin.store.shards.flushing import Flusher
 from rodin.store.shards.layout import Content
 from rodin.store.shards.row_checks import finite_checksum, fitting
 from rodin.store.shards.rowfile import Handle, as_bytes, text_checksum, write_at
@@ -63,7 +63,7 @@ class ShardWriter:
         self.complete = False
         self._row = {subject: row for row, subject in enumerate(self.subjects)}
         self._handle, self._journal = -1, -1
-        self._beside, self._lasting = ThreadPoolExecutor(1), Lasting([])
+        self._beside, self._lasting = ThreadPoolExecutor(1), Flusher([])
         schema.check_shapes(kind, self.shapes)
         schema.check_subjects(self.subjects)
         manifest.canonical(self.attributes)
@@ -181,7 +181,7 @@ class ShardWriter:
             self._handle = os.open(self._temporary, os.O_RDWR | os.O_CLOEXEC)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             self._journal = os.open(self._temporary.with_suffix(".jsonl"), flags, 0o666)
-            self._lasting = Lasting([self._handle, self._journal])
+            self._lasting = Flusher([self._handle, self._journal])
             self._write_line(attempts.header(self.kind, self._rows))
             for source in earlier:
                 self._adopt(source)

@@ -11,10 +11,10 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Ahead(Generic[T]):
+class Prefetcher(Generic[T]):
     """make(first), make(first + 1), … up to make(end - 1), one a call; the next `depth` are made in the meantime.
 
-    The thread is this process's and is gone after the `with`; whoever forks has it not, and may make an `Ahead` anew.
+    The thread belongs to this process and ends with the `with` block; a forked child makes a `Prefetcher` of its own.
     An error of `make` is raised by the call that its result was for.
 
     Args:
@@ -23,7 +23,7 @@ class Ahead(Generic[T]):
         depth: how many results may wait, beside the one handed out.
 
     Example:
-        >>> with Ahead(load, first=0, end=steps, depth=2) as batches:
+        >>> with Prefetcher(load, first=0, end=steps, depth=2) as batches:
         ...     for _ in range(steps):
         ...         use(batches())
     """
@@ -46,7 +46,7 @@ class Ahead(Generic[T]):
             self._waiting.append(self._thread.submit(self._make, self._next))
             self._next += 1
 
-    def __enter__(self) -> Ahead[T]:
+    def __enter__(self) -> Prefetcher[T]:
         self._ask(self._depth)
         return self
 

@@ -129,7 +129,7 @@ class Ranks:
         dist.all_reduce(answer, dist.ReduceOp.MAX)
         return bool(answer.item())
 
-    def together(self, action: Callable[[], T]) -> T:
+    def gather_parts(self, action: Callable[[], T]) -> T:
         """Run an action on every rank; where it fails on one, no rank goes on.
 
         Args:
@@ -152,7 +152,7 @@ class Ranks:
 
     def on_main(self, action: Callable[[], T]) -> T | None:
         """`together`, with the action on rank 0 alone; None elsewhere."""
-        return self.together(lambda: action() if self.main else None)
+        return self.gather_parts(lambda: action() if self.main else None)
 
     def barrier(self) -> None:
         """Wait until every rank is here."""

@@ -2,8 +2,8 @@
 
 import importlib
 import shutil
+from pathlib import Path
 
-import pytest
 import torch
 from oracles.coloured_people import make_views
 from oracles.made_up_run import make_planes
@@ -16,11 +16,10 @@ from rodin.stages import sample
 from rodin.store.run_folder import RunFolder
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def train(folder: Path) -> RunFolder:
     """A run as far as its models."""
     torch.set_num_threads(1)
-    run = RunFolder(tmp_path_factory.mktemp("run"))
+    run = RunFolder(folder)
     run.config_file.write_text(to_toml(CONFIG))
     make_views(CONFIG, run)
     make_planes(CONFIG, run)
@@ -29,23 +28,21 @@ def trained(tmp_path_factory):
     return run
 
 
-@pytest.fixture(scope="session")
-def sampled(trained):
+def draw_samples(run: RunFolder) -> RunFolder:
+    """The same run with its stage `sample` done."""
     for shard in range(CONFIG.shards("sample")):
-        sample.run(CONFIG, trained, shard, Hooks())
-    return trained
+        sample.run(CONFIG, run, shard, Hooks())
+    return run
 
 
-@pytest.fixture
-def copy(trained, tmp_path):
+def copy_models(run: RunFolder, folder: Path) -> RunFolder:
     """A run of its own with the same models."""
-    for path in trained.path.iterdir():
+    for path in run.path.iterdir():
         if path.is_dir() and path.name not in ("results", "samples", "evaluate"):
-            (tmp_path / path.name).symlink_to(path)
-    shutil.copy(trained.config_file, tmp_path)
-    return RunFolder(tmp_path)
+            (folder / path.name).symlink_to(path)
+    shutil.copy(run.config_file, folder)
+    return RunFolder(folder)
 
 
-@pytest.fixture(scope="session")
-def avatars(trained):
-    return Avatars(CONFIG, trained, torch.device("cpu"))
+def load_avatars(run: RunFolder) -> Avatars:
+    return Avatars(CONFIG, run, torch.device("cpu"))
