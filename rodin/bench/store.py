@@ -61,7 +61,7 @@ def measure(work: Path, person: Arrays, subjects: list[str]) -> list[dict[str, A
     planes = len(subjects) * person["planes"].nbytes / 1e6
     order = np.random.default_rng(1).permutation(len(subjects)).tolist()
     best: dict[str, float] = {}
-    cold, calls = True, 0.0
+    cold, calls, size, raw_size = True, 0.0, 0.0, 0.0
     for turn in range(ROUNDS):
         shard, plain = work / f"shard-{turn}", work / f"plain-{turn}"
         best_of(best, "raw write", lambda plain=plain: write_plain(plain, person, len(subjects)))

@@ -104,6 +104,6 @@ class _Bounded(torch.autograd.Function):
         return planes.clamp(-1, 1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        (planes,) = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> torch.Tensor:
+        (gradient,), (planes,) = grad_outputs, ctx.saved_tensors
         return gradient.masked_fill((planes.abs() > 1) & (gradient * planes < 0), 0)

@@ -73,7 +73,8 @@ class _Read(torch.autograd.Function):
         return F.embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (gradient,) = grad_outputs
         rows, weights = ctx.saved_tensors
         order = rows.flatten().argsort(stable=True)
         points, shares = (order // READS).int(), weights.flatten()[order]

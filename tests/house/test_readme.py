@@ -14,7 +14,7 @@ import typer.main
 from jobs.cli.app import app
 
 ROOT = Path(__file__).parents[2]
-STAGES = [ROOT / "README.md", *sorted((ROOT / "slurm").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "slurm").rglob("*.md"))]
 COMMAND = typer.main.get_command(app)
 
 
@@ -35,7 +35,7 @@ def anchors(page: Path) -> set[str]:
 
 def backticked() -> Iterator[tuple[str, str]]:
     """(where, words) of every `rodin …` that a text of the code or a page tells of in backticks."""
-    for path in [*STAGES, *(path for top in ("jobs", "rodin", "analysis") for path in (ROOT / top).rglob("*.py"))]:
+    for path in [*PAGES, *(path for top in ("jobs", "rodin", "analysis") for path in (ROOT / top).rglob("*.py"))]:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".py":
             parts = (node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant))
@@ -67,7 +67,7 @@ def check_pip(words: list[str]) -> None:
         assert option not in ("-c", "-r") or (ROOT / value).is_file()
 
 
-@pytest.mark.parametrize("page", STAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_exist(page: Path):
     tops = {path.name for path in ROOT.iterdir()}
     for line in commands(page):
@@ -81,7 +81,7 @@ def test_commands_exist(page: Path):
                 assert (ROOT / word.rstrip("/")).exists(), f"{page.name}: {line}: there is no {word}"
 
 
-@pytest.mark.parametrize("page", STAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_resolve(page: Path):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if re.match(r"[a-z]+:", target):
