@@ -152,3 +152,21 @@ def test_test_files_have_names_of_their_own():
     tests = [path for path in python("tests") if path.name.startswith("test_")]
     assert len({path.name for path in tests}) == len(tests)
     assert [where(path) for path in python("tests") if path.name == "__init__.py"] == []
+
+
+def test_every_cited_requirement_is_in_the_table():
+    """Ids such as (R25), in docstrings and config fields, are rows of rodin/PAPER.md."""
+    table = (ROOT / "rodin" / "PAPER.md").read_text(encoding="utf-8")
+    known: set[int] = set()
+    for cell in re.findall(r"^\| (R[^|]+)\|", table, re.MULTILINE):
+        for first, last in re.findall(r"R(\d+)(?:–R(\d+))?", cell):
+            known |= set(range(int(first), int(last or first) + 1))
+    cited = {
+        int(number)
+        for path in python(*SOURCES)
+        for node in nodes(path)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for number in re.findall(r"\bR(\d{1,2})\b", node.value)
+    }
+    assert len(cited) > 40
+    assert sorted(cited - known) == []

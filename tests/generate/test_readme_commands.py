@@ -1,0 +1,50 @@
+"""The README's commands for a finished run, run for real on a small one."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracles.small_run import CONFIG
+from PIL import Image
+
+from jobs.cli.app import status_of
+from rodin.hooks import Hooks
+from rodin.stages.sweeps import guidance
+
+README = Path(__file__).parents[2] / "README.md"
+LONG = ("sweep", "bench")  # they start stages of their own; their tests are elsewhere
+
+
+def finished_run_commands() -> list[str]:
+    block = README.read_text(encoding="utf-8").partition("With a finished run:")[2].partition("```bash\n")[2]
+    lines = [line.partition(" #")[0].strip() for line in block.partition("```")[0].splitlines()]
+    return [line for line in lines if line.startswith("rodin ") and line.split()[1] not in LONG]
+
+
+@pytest.fixture(scope="module")
+def measured(sampled):
+    for shard in range(CONFIG.shards("sweep-cfg")):
+        guidance.run(CONFIG, sampled, shard, Hooks())
+    return sampled
+
+
+def test_the_readme_shows_the_uses_of_a_finished_run():
+    assert {line.split()[1] for line in finished_run_commands()} >= {"sample", "edit", "table", "figure"}
+
+
+@pytest.mark.parametrize("line", finished_run_commands())
+def test_a_command_of_the_readme_runs(line, measured, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.full((64, 64, 3), 200, np.uint8)).save("me.png")
+    small = re.sub(r"--count \d+", "--count 2", line.replace("runs/demo", str(measured.path)))
+    arguments = [*shlex.split(small)[1:], "--json"]
+    if arguments[0] in ("sample", "edit"):
+        arguments += ["--output", str(tmp_path / "out")]
+    assert status_of(arguments) == 0, capfd.readouterr().err
+    made = json.loads(capfd.readouterr().out)
+    assert made
+    if arguments[0] in ("sample", "edit"):
+        assert list((tmp_path / "out").rglob("metadata.json"))
