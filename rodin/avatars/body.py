@@ -1,6 +1,6 @@
-"""The bust of a person: MakeHuman's base mesh under the person's shape, posed, scaled and rounded off below.
+"""The bust of a person: MakeHuman's base mesh in the person's shape, posed, scaled and rounded at the bottom.
 
-A classical bust: arms down, cut under the chest, everything strictly inside the unit cube [-1, 1]^3.
+Arms are lowered, the body is cut below the chest, and everything lies strictly inside the cube [-1, 1]^3.
 """
 
 from dataclasses import dataclass
@@ -17,20 +17,22 @@ CHIN, CROWN, BROW = 5225, 879, 134
 HEAD_HEIGHT = 0.95
 """chin to crown, world units"""
 CROWN_Y = 0.77
+"""height of the crown, world units: hair and hats still fit under 1"""
 FLOOR_Y = -0.71
-"""lowest point of the bust"""
+"""lowest point of the bust, world units"""
 CUT_Y = -0.60
-"""below this the bust is rounded off"""
+"""below this height the bust is rounded, world units"""
 ROUNDED = 0.42
-"""how far below the cut the surface is still used, world units before rounding"""
+"""depth below the cut that is rounded, world units"""
 ORIGINS = ("african", "asian", "caucasian")
 ARM_TURN = np.radians(27.0)
+"""angle by which the arms are lowered from the base mesh's pose"""
 SQUEEZE = 0.26
-"""by how much shoulders are drawn in"""
+"""share by which shoulders are made narrower"""
 WIDE, SLACK = 0.62, 0.2
-"""the bust narrows softly from this half width on, and never passes their sum"""
+"""half width from which the bust is narrowed smoothly, and how much wider it can get, world units"""
 EYE_SCALE = 0.7
-"""eyes a little larger than life, so that they read in a small picture"""
+"""weight of the eye-scale target: eyes larger than life, so that they are visible in small images"""
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,10 @@ class Body:
     """One person's shape.
 
     Args:
-        rest: [N, 3] the base mesh in decimetres, where regions are told apart.
+        rest: [N, 3] the base mesh in decimetres; regions are defined on it.
         vertices: [N, 3] the person's, world units.
         skin: triangles of the body's skin above the cut.
-        suit: triangles of the suit around it, what clothes are made of.
+        suit: triangles of the suit around the body; clothes are cut from it.
         scale: world units a decimetre.
         middle: [3] the middle of the head, world units.
     """
@@ -89,7 +91,7 @@ def _shaped(person: Person) -> np.ndarray:
 
 
 def _weights(person: Person) -> dict[str, float]:
-    """Every shape change of a person and how much of it."""
+    """Weight of every shape change of a person."""
     gender = "female" if person.gender == "woman" else "male"
     age = _between(person.age, ("child", "young", "old"))
     muscle = _between(person.muscle, ("minmuscle", "averagemuscle", "maxmuscle"))
@@ -114,7 +116,7 @@ def _between(value: float, names: tuple[str, str, str]) -> dict[str, float]:
 
 
 def _signed(name: str, much: float) -> dict[str, float]:
-    """A feature of the draw as the assets' one-sided targets: "down|up" names both ends, else decr and incr."""
+    """One-sided targets of a signed feature: "down|up" names both ends, else the ends are decr and incr."""
     if name.startswith("head/head-") and name.rsplit("-", 1)[1] in ("oval", "round", "square", "triangular", "diamond"):
         return {name: much}
     low, high = f"{name}-decr", f"{name}-incr"
@@ -132,7 +134,7 @@ def _sides(action: str) -> list[str]:
 
 
 def _lower_arms(vertices: np.ndarray) -> np.ndarray:
-    """Both arms turned down about the shoulder, each vertex as much as it follows the arm's bones."""
+    """Both arms rotated down about the shoulder; each vertex by its weight for the arm's bones."""
     vertices = vertices.copy()
     for side, sign in ((".L", 1.0), (".R", -1.0)):
         follows = _arm(side)
@@ -145,7 +147,7 @@ def _lower_arms(vertices: np.ndarray) -> np.ndarray:
 
 
 def _arm(side: str) -> np.ndarray:
-    """How much each vertex follows the bones of an arm, ".L" or ".R" [N]."""
+    """Weight [N] of each vertex for the bones of an arm, ".L" or ".R"."""
     bones = ("upperarm", "lowerarm", "wrist", "metacarpal", "finger")
     weights = assets.bone_weights()
     return np.sum([weights[bone] for bone in weights if bone.startswith(bones) and bone.endswith(side)], axis=0)
@@ -156,7 +158,7 @@ def _joint(name: str) -> np.ndarray:
 
 
 def _squeeze(vertices: np.ndarray) -> np.ndarray:
-    """Shoulders and chest drawn in a little, as avatars have them, so that the head fills the picture."""
+    """Shoulders and chest made narrower, so that the head fills the image."""
     vertices = vertices.copy()
     neck = vertices[_joint("joint-neck"), 1].mean()
     below = np.clip((neck - vertices[:, 1]) / 0.9, 0, 1)
@@ -166,7 +168,7 @@ def _squeeze(vertices: np.ndarray) -> np.ndarray:
 
 
 def _place(vertices: np.ndarray) -> tuple[np.ndarray, float]:
-    """In world units, and how many of them a decimetre is."""
+    """Vertices in world units, and the number of world units per decimetre."""
     height = vertices[CROWN, 1] - vertices[CHIN, 1]
     scale = HEAD_HEIGHT / height
     middle = np.array([0.0, vertices[CROWN, 1], 0.45])
@@ -178,7 +180,7 @@ def _place(vertices: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _round_off(vertices: np.ndarray) -> np.ndarray:
-    """Below the cut, torso and arms close to rounded ends."""
+    """Torso and arms closed by rounded ends below the cut."""
     left, right = _arm(".L") > 0.5, _arm(".R") > 0.5
     low = vertices[:, 1] < CUT_Y
     depth = np.clip((CUT_Y - vertices[:, 1]) / ROUNDED, 0, 1)

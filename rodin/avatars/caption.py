@@ -1,4 +1,4 @@
-"""What one would say of a person, in words that follow from the draw."""
+"""Captions of a person, derived from the drawn attributes."""
 
 from rodin.avatars.person import Person, generator
 
@@ -14,7 +14,7 @@ LENGTHS = {
 
 
 def noun(person: Person) -> str:
-    """An article-less noun with the age: "young woman", "man", "boy"."""
+    """Noun with the age, without article: "young woman", "man", "boy"."""
     if person.age < 0.3:
         return "girl" if person.gender == "woman" else "boy"
     if person.age < 0.6:
@@ -48,7 +48,7 @@ def extras(person: Person) -> list[str]:
 
 
 def caption(person: Person) -> str:
-    """All that is to be said: "a smiling woman with short blond hair, round glasses and a striped green shirt"."""
+    """The full caption: "a smiling woman with short blond hair, round glasses and a striped green shirt"."""
     face = "" if person.expression == "neutral" else f"{person.expression} "
     return f"{_with_article(face + noun(person))} with {_listed([hair(person), *extras(person), top(person)])}"
 
@@ -57,12 +57,12 @@ def captions(person: Person, count: int, seed: int) -> list[str]:
     """Several captions of one person.
 
     Args:
-        person: who is described.
-        count: how many, at least 1.
-        seed: draws which parts are named.
+        person: the attributes.
+        count: number of captions, at least 1.
+        seed: of the choice of partial captions.
 
     Returns:
-        `count` captions, the full one first; the others name some of it in other words.
+        `count` captions, the full one first; the others name part of the attributes in other words.
     """
     if count < 1:
         raise ValueError(f"captions: got {count}, wanted at least 1")

@@ -1,4 +1,4 @@
-"""What a person wears on the chest: a shirt cut from the suit around the body, with a neckline, collar or hood."""
+"""Tops: a shirt cut from the suit around the body, with a neckline, collar or hood."""
 
 import numpy as np
 
@@ -15,14 +15,15 @@ NECKLINES = {
     "collared shirt": ((0, 0.70), (12, 0.62), (40, 0.58), (90, 0.64), (120, 0.72), (150, 0.68), (180, 0.62)),
     "hoodie": ((0, 0.64), (30, 0.70), (60, 0.72), (90, 0.74), (120, 0.82), (150, 0.76), (180, 0.68)),
 }
-"""degrees around the neck from the front -> how far from the neck's axis the cloth begins, decimetres"""
+"""degrees around the neck from the front -> distance of the cloth's edge from the neck's axis, decimetres"""
 TURTLENECK = ((0, 5.84), (90, 5.96), (180, 6.05))
-"""degrees around the neck -> height to which it reaches, decimetres of the base mesh"""
+"""degrees around the neck -> height of its upper edge, decimetres of the base mesh"""
 LOOP = 64
+"""points of a neckline's closed path"""
 
 
 def parts(person: Person, body: Body) -> list[Part]:
-    """The shirt and what finishes it."""
+    """The shirt and its rib, collar or hood."""
     covered = _covered(person, body.rest)
     triangles, pairs, share = clip(covered, body.suit)
     vertices = extend(body.vertices, pairs, share)
@@ -147,7 +148,7 @@ def _strings(body: Body, loop: np.ndarray) -> list[Part]:
 
 
 def _chest(body: Body, across: float, heights: np.ndarray) -> np.ndarray:
-    """How far ahead the cloth lies at places of the chest, world units."""
+    """z of the cloth at positions on the chest, world units."""
     cloth = body.vertices[np.unique(body.suit)]
     cloth = cloth[(np.abs(cloth[:, 0] - across) < 0.1) & (cloth[:, 2] > body.middle[2])]
     order = np.argsort(cloth[:, 1])

@@ -23,13 +23,13 @@ SKIN = Finish(roughness=0.5, specular=0.25)
 WET = Finish(roughness=0.08, specular=0.5)
 MATT = Finish(roughness=0.7, specular=0.1)
 BROW, BEARD = np.array((0.7, 0.6, 0.52)), np.array((0.92, 0.84, 0.76))
-"""how much darker brows and beards are than the hair, by channel"""
+"""colour of brows and beards as a factor on the hair's, by channel"""
 PUPIL, IRIS = np.radians(15.0), np.radians(33.0)
 """angles from the gaze, seen from the middle of the eyeball"""
 
 
 def parts(person: Person, body: Body) -> list[Part]:
-    """Everything of the face but the hair of the head."""
+    """All parts of the face."""
     found: list[Part] = [skin(person, body), *eyes(person, body), lashes(body), teeth(body), brows(person, body)]
     return found + beard(person, body)
 
@@ -45,7 +45,7 @@ def skin(person: Person, body: Body) -> Mesh:
 
 
 def eyes(person: Person, body: Body) -> list[Mesh]:
-    """Two balls with white, iris and pupil, looking ahead."""
+    """Two eyeballs with white, iris and pupil, looking straight ahead."""
     balls = []
     for side in "lr":
         ball = body.vertices[np.unique(assets.template().groups[f"helper-{side}-eye"])]
@@ -102,7 +102,7 @@ def teeth(body: Body) -> Mesh:
 
 
 def brows(person: Person, body: Body) -> Strands:
-    """Two brows of short hairs on the ridge over the eyes."""
+    """Two brows made of short hairs."""
     rng = generator(person.seed, "brows")
     count, heavy = 160, 0.85 if person.gender == "man" else 0.65
     along, across = rng.uniform(size=count), rng.uniform(-1, 1, count)
@@ -126,7 +126,7 @@ def hair_tone(person: Person) -> np.ndarray:
 
 
 def beard(person: Person, body: Body) -> list[Part]:
-    """Nothing, or hairs on the chin, the lip or both."""
+    """Hairs on the chin, the lip or both; empty without a beard."""
     if person.beard is None:
         return []
     rng = generator(person.seed, "beard")
@@ -167,7 +167,7 @@ def beard_region(rest: np.ndarray, kind: str) -> np.ndarray:
 
 
 def lip_distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How far outside the lips' oval a place of the face is, decimetres; negative on the lips."""
+    """Distance of a point of the face from the lips' oval, decimetres; negative on the lips."""
     return (np.sqrt((x / 0.23) ** 2 + ((y - 6.61) / 0.1) ** 2) - 1) * 0.1
 
 

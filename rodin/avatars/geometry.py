@@ -1,4 +1,4 @@
-"""Meshes and strands as plain arrays, and what is done to them before Blender sees them. World units unless said."""
+"""Meshes and strands as plain arrays, and operations on them. World units unless stated otherwise."""
 
 import math
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from scipy.spatial import KDTree
 
 @dataclass(frozen=True)
 class Finish:
-    """How a surface takes light.
+    """The material of a surface.
 
     Args:
         roughness: 0 mirror .. 1 matt.
@@ -40,7 +40,7 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Strands:
-    """Hairs: points [S, K, 3], radii [S, K], one sRGB colour a hair [S, 3] in 0..1."""
+    """Hairs: points [S, K, 3], radii [S, K], and one sRGB colour per hair [S, 3] in 0..1."""
 
     name: str
     points: np.ndarray
@@ -58,13 +58,13 @@ def triangulate(quads: np.ndarray) -> np.ndarray:
 
 
 def compact(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Only the vertices that triangles use: (vertices, triangles, the kept vertices' old numbers)."""
+    """A mesh without unused vertices: (vertices, triangles, the old numbers of the remaining vertices)."""
     used, triangles = np.unique(triangles, return_inverse=True)
     return vertices[used], triangles.reshape(-1, 3), used
 
 
 def normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Unit normals of the vertices [N, 3], area-weighted; zero where no triangle touches."""
+    """Unit normals of the vertices [N, 3], area-weighted; zero for unused vertices."""
     corners = vertices[triangles]
     faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     sums = np.zeros_like(vertices)
@@ -74,23 +74,23 @@ def normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def azimuth(x: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """The angle of (x, z) from +z towards +x, radians, the same bits every time.
+    """The angle of (x, z) from +z towards +x, radians, reproducible to the last bit.
 
-    numpy's arctan2 takes one of two routines by how its arrays lie in memory, and they differ in the last bit.
+    numpy's arctan2 uses one of two routines depending on memory layout; they differ in the last bit.
     """
     return np.array([math.atan2(*pair) for pair in zip(x.tolist(), z.tolist(), strict=True)])
 
 
 def clip(values: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The part of a mesh where a value per vertex is positive, cut straight through the triangles.
+    """The part of a mesh where a value per vertex is positive; triangles on the edge are cut.
 
     Args:
         values: [N], the edge is where it is 0.
         triangles: [F, 3].
 
     Returns:
-        new triangles [G, 3] over the old vertices followed by new ones, and the new ones' mixing: pairs of old vertex
-        numbers [P, 2] and the share of the second [P].
+        triangles [G, 3] over the old vertices followed by P new ones; for each new vertex, the pair of old vertices it
+        lies between [P, 2] and the weight of the second [P].
     """
     positive = values > 0
     inside = positive[triangles]
@@ -109,13 +109,13 @@ def clip(values: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def extend(array: np.ndarray, pairs: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Values per vertex [N, ...] followed by those of the vertices that `clip` made."""
+    """Values per vertex [N, ...], followed by the interpolated values of the vertices added by `clip`."""
     share = share.reshape(-1, *[1] * (array.ndim - 1))
     return np.concatenate([array, array[pairs[:, 0]] * (1 - share) + array[pairs[:, 1]] * share])
 
 
 def _rolled(triangles: np.ndarray, special: np.ndarray) -> np.ndarray:
-    """Triangles turned so that their one special corner comes first; the winding stays."""
+    """Triangles rotated so that their one special corner comes first; the winding is unchanged."""
     first = special.argmax(axis=1) if len(special) else np.zeros(0, dtype=np.int64)
     return np.take_along_axis(triangles, (first[:, None] + np.arange(3)) % 3, axis=1)
 
@@ -123,7 +123,7 @@ def _rolled(triangles: np.ndarray, special: np.ndarray) -> np.ndarray:
 def scatter(
     rng: np.random.Generator, vertices: np.ndarray, triangles: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Even random places on a surface: triangle numbers [count] and barycentric weights [count, 3]."""
+    """Uniform random points on a surface: triangle numbers [count] and barycentric weights [count, 3]."""
     corners = vertices[triangles]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     chosen = rng.choice(len(triangles), size=count, p=area / area.sum())
@@ -134,12 +134,12 @@ def scatter(
 
 
 def at(values: np.ndarray, triangles: np.ndarray, chosen: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Values per vertex [N, D] read at places from `scatter`: [count, D]."""
+    """Values per vertex [N, D] interpolated at points from `scatter`: [count, D]."""
     return np.einsum("pkd,pk->pd", values[triangles[chosen]], weights)
 
 
 class Obstacle:
-    """A closed surface that hair and clothes stay out of, by its nearest point's normal."""
+    """A closed surface that keeps hair and clothes outside; the normal of the nearest point decides the side."""
 
     def __init__(self, vertices: np.ndarray, triangles: np.ndarray) -> None:
         middles = vertices[triangles].mean(axis=1)
@@ -152,7 +152,7 @@ class Obstacle:
         self._tree = KDTree(self._points)
 
     def push(self, points: np.ndarray, margin: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-        """Points [M, 3] moved out along the nearest normal until they are `margin` off, and those normals [M, 3]."""
+        """Points [M, 3] moved along the nearest normal to a distance of at least `margin`, and those normals [M, 3]."""
         _, nearest = self._tree.query(points)
         normal = self._normals[nearest]
         height = np.einsum("pd,pd->p", points - self._points[nearest], normal)

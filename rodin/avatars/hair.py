@@ -1,4 +1,4 @@
-"""Hair of the head: strands that grow from the scalp, combed by style, kept off head, neck, clothes and face."""
+"""Hair: strands from the scalp, combed by style, pushed out of head, neck and clothes and away from the face."""
 
 import numpy as np
 
@@ -10,17 +10,18 @@ from rodin.avatars.scalp import Roots, Scalp, Skull
 from rodin.avatars.styles import STYLES, Style, unit
 
 KNOTS = 10
+"""control points of a strand"""
 LOWEST = -0.40
-"""hair ends over this height, world units"""
+"""height at which hair ends, world units"""
 EDGE = 0.95
-"""hair stays inside the cube of this half side"""
+"""half side of the cube that hair stays inside, world units"""
 DOWN = np.array((0.0, -1.0, 0.0))
 HAIR = Finish(roughness=0.55, specular=0.15)
 CAP = Finish(roughness=0.7, specular=0.1)
 
 
 def parts(person: Person, body: Body, skull: Skull, obstacle: Obstacle) -> list[Part]:
-    """The hair of the head: a cap in its colour on the scalp, the strands over it, a tail or a bun."""
+    """A cap in the hair's colour on the scalp, the strands above it, and a tail or bun."""
     rng = generator(person.seed, "hair")
     style = STYLES[person.hair_style]
     scalp = scalps.cut(body, style.lower)
@@ -54,7 +55,7 @@ def _coloured(rng: np.random.Generator, part: np.ndarray | tuple, radius: float,
 
 
 def _grow(rng: np.random.Generator, style: Style, roots: Roots, body: Body, obstacle: Obstacle) -> np.ndarray:
-    """Strands [S, K, 3], one knot at a time, each pushed off whatever is under it."""
+    """Strands [S, K, 3], grown one knot at a time; each knot is pushed out of the obstacle."""
     count = len(roots.points)
     lengths = style.length(roots) * rng.uniform(0.82, 1.06, count)
     step = (lengths / (KNOTS - 1))[:, None]
@@ -76,7 +77,7 @@ def _grow(rng: np.random.Generator, style: Style, roots: Roots, body: Body, obst
 
 
 def _off_face(body: Body, points: np.ndarray, side: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Long hair drawn aside where it would hang before the face."""
+    """Points of long hair moved aside where they would hang in front of the face."""
     x, y, z = points.T
     brow, chin = body.brow_height, body.chin_height
     wide = 0.25 - 0.07 * np.clip((brow - y) / (brow - chin), 0, 1)
@@ -101,7 +102,7 @@ def _curled(rng: np.random.Generator, points: np.ndarray, curl: tuple[float, flo
 def _gathered(
     rng: np.random.Generator, style: Style, roots: Roots, body: Body, skull: Skull, obstacle: Obstacle
 ) -> tuple[np.ndarray, list]:
-    """Strands drawn over the head to one place behind it, and what hangs or is wound there."""
+    """Strands combed to one place behind the head, and the tail or bun there."""
     bun = style.gathered == "bun"
     direction = unit(np.array((0.0, 1.0 if bun else 0.3, -0.8)))
     knot = skull.centre + direction * (float(skull.radius(direction[None])[0]) + 0.02)

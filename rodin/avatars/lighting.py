@@ -1,4 +1,4 @@
-"""Light on a person: a key lamp, a fill lamp and an even white from all around."""
+"""Light on a person: a key lamp, a fill lamp, a back lamp and uniform white background light."""
 
 from dataclasses import dataclass
 
@@ -19,14 +19,14 @@ class Lamp:
 
 @dataclass(frozen=True)
 class Light:
-    """The lamps and the even light from all around (linear)."""
+    """The lamps and the linear colour of the uniform background light."""
 
     lamps: tuple[Lamp, ...]
     world: tuple[float, float, float]
 
 
 def light(person: Person) -> Light:
-    """The lamps of a person's draw."""
+    """The lamps of a person."""
     azimuth, elevation, strength, warmth = person.light
     tint = (1 + 0.05 * warmth, 1.0, 1 - 0.05 * warmth)
     other = -1.0 if azimuth > 0 else 1.0

@@ -1,4 +1,4 @@
-"""Who a synthetic person is: plain attributes, a pure function of (seed, subject id). Numpy only."""
+"""Attributes of a synthetic person: a pure function of (seed, subject id). Numpy only."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -48,6 +48,7 @@ SKIN_TONES: tuple[Colour, ...] = (
 SECOND_COLOURS: dict[str, Colour] = {"white": (244, 244, 244), "black": (28, 28, 32), "navy": (26, 34, 78)}
 
 RARE_HAIR = {"blue": 0.05, "pink": 0.05}
+"""dyed colours and the share of people who have them"""
 WOMEN_STYLES = ("bob", "long", "wavy", "ponytail", "bun", "curly", "short")
 MEN_STYLES = ("short", "cropped", "side-parted", "spiky", "curly", "long")
 BEARDS = ("full beard", "goatee", "moustache", "stubble")
@@ -60,14 +61,14 @@ HATTED_STYLES = ("bob", "long", "wavy", "short", "curly")
 
 @dataclass(frozen=True)
 class Person:
-    """Everything that is drawn about one person; shapes, scene and captions follow from it.
+    """All drawn attributes of one person; shapes, scene and captions follow from them.
 
     Args:
-        seed: draws the strands of hair and other small chance.
+        seed: of the strands of hair and other small random details.
         gender: "woman" or "man".
         age: 0 a child, 0.5 about 25 years, 1 an old person.
         muscle, weight: 0..1, 0.5 average.
-        origins: weights of the three head shapes the assets know (african, asian, caucasian), sum 1.
+        origins: weights of the assets' three head shapes (african, asian, caucasian), sum 1.
         features: shape changes of the face, target name -> -1..1.
         actions: facial actions, name -> 0..1.
         skin, eyes, lips: sRGB colours.
@@ -108,7 +109,7 @@ class Person:
         return asdict(self)
 
 
-PAIRED = {  # target -> spread; both sides of the face move together
+PAIRED = {  # target -> spread of its weight; both sides of the face move together
     "eyes/{side}-eye-height2": 0.5,
     "eyes/{side}-eye-trans-in|out": 0.4,
     "eyes/{side}-eye-corner1-down|up": 0.6,
@@ -151,7 +152,7 @@ SHAPES = ("head/head-oval", "head/head-round", "head/head-square", "head/head-tr
 
 
 def generator(seed: int, *words: str) -> np.random.Generator:
-    """Chance of its own for a purpose: the same (seed, words) draw the same anywhere."""
+    """A random generator for one purpose: the same (seed, words) give the same numbers on any machine."""
     digest = hashlib.sha256("\0".join(words).encode()).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest[:16], dtype=np.uint32).tolist()])
 
@@ -164,7 +165,7 @@ def draw(seed: int, subject: str) -> Person:
         subject: the person's id; any string.
 
     Returns:
-        The same person for the same arguments, whoever else was drawn before.
+        The same person for the same arguments, independent of earlier draws.
     """
     rng = generator(seed, "person", subject)
     gender = _pick(rng, ("woman", "man"))
@@ -228,7 +229,7 @@ def _age(rng: np.random.Generator) -> float:
 
 
 def _hair(rng: np.random.Generator, gender: str, age: float) -> tuple[str, str]:
-    """Style and colour name; the common colours come out even over all people, though grey belongs to the old."""
+    """Style and colour name; common colours are equally frequent over all people, though grey is mostly for the old."""
     style = _pick(rng, WOMEN_STYLES if gender == "woman" else MEN_STYLES)
     common = [name for name in HAIR_COLOURS if name not in RARE_HAIR]
     share = (1 - sum(RARE_HAIR.values())) / len(common)

@@ -1,4 +1,4 @@
-"""Where the hair of the head grows, and how far the skull reaches in every direction."""
+"""The scalp, where hair grows, and the skull's radius in every direction."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,19 @@ from rodin.avatars.geometry import at, azimuth, clip, compact, extend, normals, 
 MIDDLE = np.array((0.0, 7.35, 0.35))
 """middle of the base mesh's head, decimetres"""
 CROWN_HEIGHT = 8.48
+"""height of the crown, decimetres of the base mesh"""
 HAIRLINE = {
     0: 8.06, 22: 8.04, 34: 8.0, 42: 7.86, 48: 7.68, 54: 7.42, 60: 7.15, 68: 6.95, 78: 6.85, 92: 7.0,
     104: 7.05, 116: 6.85, 132: 6.60, 155: 6.45, 180: 6.40,
 }  # fmt: skip
 """degrees from the front around the head -> lowest height of the hair, decimetres of the base mesh"""
 NO_EAR = 0.35
-"""a vertex that moves with the ear by less than this share is no ear"""
+"""share of the ear's movement from which a vertex belongs to the ear"""
 
 
 @dataclass(frozen=True)
 class Scalp:
-    """The scalp cut out along the hairline: the person's vertices, triangles, and the base mesh's vertices."""
+    """The scalp, cut along the hairline: the person's vertices, triangles, and the base mesh's vertices."""
 
     vertices: np.ndarray
     triangles: np.ndarray
@@ -32,7 +33,7 @@ class Scalp:
 
 @dataclass(frozen=True)
 class Roots:
-    """Where hairs start.
+    """Roots of hairs.
 
     Args:
         points: [S, 3], world units.
@@ -50,7 +51,7 @@ class Roots:
 
 
 class Skull:
-    """The head without its ears as a radius in every direction from its middle, world units."""
+    """The head without its ears, as a radius in every direction from its middle, world units."""
 
     def __init__(self, body: Body) -> None:
         low = body.rest[:, 1] < 6.9
@@ -63,13 +64,13 @@ class Skull:
         self._tree = KDTree(offsets / self._radii[:, None])
 
     def radius(self, directions: np.ndarray) -> np.ndarray:
-        """How far the skull reaches along unit directions [M, 3]."""
+        """Radius [M] of the skull along unit directions [M, 3]."""
         _, nearest = self._tree.query(directions, k=4)
         return self._radii[nearest].mean(axis=1)
 
 
 def ears(body: Body) -> np.ndarray:
-    """How much each vertex belongs to an ear [N], 0..1, from what the ears' own targets move."""
+    """Share [N] in 0..1 by which each vertex belongs to an ear, from the ears' own shape targets."""
     moved = np.zeros(len(body.rest))
     for side in "lr":
         numbers, offsets = assets.target(f"ears/{side}-ear-trans-up")

@@ -1,4 +1,4 @@
-"""A person as everything a camera sees of them: parts in numpy arrays, before Blender."""
+"""All visible parts of a person as numpy arrays, before Blender."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def build(person: Person) -> tuple[list[Part], Light]:
 
 
 def _obstacle(body: bodies.Body) -> Obstacle:
-    """What hair lies on: head, neck and clothes, not the ears."""
+    """The surface under the hair: head, neck and clothes, without the ears."""
     smooth = body.skin[(ears(body)[body.skin] < NO_EAR).all(axis=1)]
     return Obstacle(body.vertices, np.concatenate([smooth, body.suit]))
 

@@ -1,4 +1,4 @@
-"""How each style of hair is cut and combed. World units; directions in world axes."""
+"""Hair styles: cut and combing. World units; directions in world axes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ Flow = Callable[[Roots], np.ndarray]
 
 @dataclass(frozen=True)
 class Style:
-    """How hair falls.
+    """One hair style.
 
     Args:
         count: number of strands.
-        length: of each strand, from its root.
-        flow: where it is combed at the roots [S, 3].
-        lift: how far over the skin the outermost hair lies.
-        rise: how much it starts along the normal, 0 flat .. 1 upright.
-        gravity: how much it turns down in the end, 0..1.
-        curl: amplitude, and turns a unit length.
+        length: function from roots to the length of each strand.
+        flow: function from roots to the combing directions [S, 3].
+        lift: distance of the outermost hair from the skin.
+        rise: direction at the root, 0 flat .. 1 along the normal.
+        gravity: how much the ends turn downwards, 0..1.
+        curl: amplitude, and turns per unit length.
         radius: of a strand.
         gathered: "ponytail" or "bun" where strands are drawn to the back of the head.
-        lower: how far the hairline lies lower than usual, decimetres.
+        lower: distance by which the hairline is lowered, decimetres.
     """
 
     count: int

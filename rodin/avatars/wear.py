@@ -12,13 +12,13 @@ from rodin.avatars.styles import unit
 FRAMES = ((24, 22, 24), (24, 22, 24), (70, 40, 26), (150, 30, 40), (120, 122, 128))
 """sRGB of spectacle frames; black is the most common"""
 BRIM = 0.15
-"""height of a hat's edge over the brow, world units"""
+"""height of a hat's edge above the brow, world units"""
 HAT = 0.035
-"""how far a hat lies off the skull"""
+"""distance of a hat from the skull, world units"""
 
 
 def glasses(person: Person, body: Body) -> list[Part]:
-    """Nothing, or two rims, a bridge and two arms to the ears."""
+    """Two rims, a bridge and two arms to the ears; empty without glasses."""
     if person.glasses is None:
         return []
     rng = generator(person.seed, "glasses")
@@ -52,7 +52,7 @@ def glasses(person: Person, body: Body) -> list[Part]:
 
 
 def hat(person: Person, body: Body, skull: Skull) -> list[Part]:
-    """Nothing, a beanie or a cap."""
+    """A beanie or a cap; empty without a hat."""
     if person.hat is None:
         return []
     colour = np.array(person.hat_rgb) / 255
@@ -88,7 +88,7 @@ def _edge_height(body: Body, direction: np.ndarray) -> np.ndarray:
 def _dome(
     body: Body, skull: Skull, off: float, span: tuple[float, float]
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """The skull moved out by `off`, from the edge (0) to the top (1) or a part of that: a mesh, and its lower path."""
+    """The skull enlarged by `off`, over a span from the edge (0) to the top (1): a mesh, and its lower path."""
     sides, rings = 36, 10
     around = 2 * np.pi * np.arange(sides) / sides
     level = np.stack([np.sin(around), np.zeros(sides), np.cos(around)], axis=1)
@@ -129,7 +129,7 @@ def _eye(body: Body, side: str) -> np.ndarray:
 
 
 def _skin_ahead(body: Body, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How far ahead the skin reaches around places of the frontal picture [M]."""
+    """Largest z [M] of the skin around points of the frontal image."""
     skin = body.vertices[np.unique(body.skin)]
     skin = skin[skin[:, 2] > body.middle[2]]
     near = np.hypot(skin[:, 0] - x[:, None], skin[:, 1] - y[:, None]) < 0.035
