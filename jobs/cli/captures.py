@@ -107,7 +107,7 @@ def bring(people: list[Any], config: Config, folder: RunFolder, as_json: bool) -
     screen = Screen(quiet=as_json)
     with driving(folder):
         write_config(folder, config)
-        made = library(READ, "write")(people, config.data.shard_subjects, folder, screen.meter("import"))
+        made = library(READ, "write_views")(people, config.data.shard_subjects, folder, screen.meter("import"))
     screen.clear()
     if as_json:
         print(json.dumps(made))
@@ -121,7 +121,7 @@ def bring(people: list[Any], config: Config, folder: RunFolder, as_json: bool) -
 
 def show(people: list[Any], path: Path, as_json: bool) -> None:
     """Draw the first person, and say what was guessed."""
-    told, drawn = library("rodin.captures.inspection", "look")(people)
+    told, drawn = library("rodin.captures.inspection", "inspect")(people)
     library("analysis.figures.capture_check", "save")(
         library("analysis.figures.capture_check", "Checked")(**drawn), path
     )

@@ -1,4 +1,4 @@
-"""Where the person is in a picture: the picture's own alpha, a given mask, or a model of the background."""
+"""The alpha of an image: its own, a mask's, or that of a background model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ Cut = Callable[[Frame], np.ndarray]
 
 @dataclass(frozen=True)
 class Alpha:
-    """The user's word on what is person and what is background.
+    """The user's choice of how the person is told from the background.
 
     Args:
-        masks: a folder of pictures named as the captures' pictures are, white where the person is.
-        background: "border": colours as along the upper edges of the pictures; "white" or "#rrggbb": this colour;
-            "none": nothing is background, pictures are kept whole.
+        masks: a folder of masks named as the captures' images, white where the person is.
+        background: "border": the colours along the upper edges of the images; "white" or "#rrggbb": this colour;
+            "none": nothing is background, images are used whole.
     """
 
     masks: Path | None = None
@@ -37,7 +37,7 @@ class Alpha:
             self.colour()
 
     def colour(self) -> np.ndarray:
-        """The background's colour [3] uint8, where it is one colour."""
+        """The background's colour [3] uint8, where it is a single colour."""
         text = {"white": "#ffffff"}.get(self.background or "", self.background or "")
         try:
             if len(text) == 7 and text[0] == "#":
@@ -48,12 +48,12 @@ class Alpha:
 
 
 def cutter(capture: Capture, alpha: Alpha) -> Cut:
-    """A function that reads a frame's picture as rgba uint8 [H, W, 4], straight alpha; all masks are checked here.
+    """A function that reads a frame as rgba uint8 [H, W, 4], straight alpha; all masks are checked here.
 
-    The user's masks go first, then masks the capture names, then the pictures' own alpha, then the background model.
+    In order: the user's masks, masks that the capture names, the images' own alpha, the background model.
 
     Raises:
-        ValueError, FileNotFoundError: a mask that does not fit, or nothing to tell the person by.
+        ValueError, FileNotFoundError: a mask of another size, or no way to tell the person from the background.
     """
     if alpha.masks is not None or any(frame.mask for frame in capture.frames):
         masks = {frame.path: mask_of(capture, frame, alpha.masks) for frame in capture.frames}
@@ -72,7 +72,7 @@ def cutter(capture: Capture, alpha: Alpha) -> Cut:
 
 
 def background_model(capture: Capture, alpha: Alpha) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from a picture [H, W, 3] uint8 to its alpha [H, W] uint8."""
+    """A function from an image [H, W, 3] uint8 to its alpha [H, W] uint8."""
     if alpha.background == "none":
         return lambda picture: np.full(picture.shape[:2], 255, np.uint8)
     if alpha.background == "border":
@@ -82,12 +82,12 @@ def background_model(capture: Capture, alpha: Alpha) -> Callable[[np.ndarray], n
 
 
 def with_background(model: Callable[[np.ndarray], np.ndarray], frame: Frame) -> np.ndarray:
-    """A frame's picture with the alpha a model finds."""
+    """A frame's image with the alpha of a background model."""
     return with_alpha(frame, model(rgb(frame)))
 
 
 def with_alpha(frame: Frame, alpha: np.ndarray) -> np.ndarray:
-    """A frame's colours and an alpha [H, W] uint8 as one picture."""
+    """A frame's colours and an alpha [H, W] uint8 as one image."""
     return np.dstack([rgb(frame), alpha])
 
 
@@ -97,7 +97,7 @@ def rgb(frame: Frame) -> np.ndarray:
 
 
 def mask_of(capture: Capture, frame: Frame, masks: Path | None) -> Path:
-    """The file of a frame's mask: the user's by name, else the one the capture names."""
+    """The file of a frame's mask: the user's by name, else the one named by the capture."""
     if masks is None:
         if frame.mask is None:
             raise FileNotFoundError(f"{capture.source}: no mask for '{frame.path.name}', as others have")

@@ -1,8 +1,8 @@
-"""Telling a person from the background by colour: two mixtures of Gaussians, one learned along the pictures' edges.
+"""Separating a person from the background by colour: two Gaussian mixtures, one learned along the images' edges.
 
 Letters: K components of weight w_k, mean m_k [3] and covariance S_k [3, 3] over CIE L*a*b* colours;
-p(colour) = sum_k w_k N(colour; m_k, S_k). A pixel is the person's where log p_person > log p_background, averaged over
-its neighbours; then gaps are closed and small islands dropped.
+p(colour) = sum_k w_k N(colour; m_k, S_k). A pixel belongs to the person where log p_person > log p_background, averaged
+over its neighbours; then gaps are closed and small islands removed.
 """
 
 from collections.abc import Iterable
@@ -16,18 +16,29 @@ from skimage import measure
 from skimage.color import rgb2lab
 
 LONGEST = 384
+"""longest side at which images are segmented, pixels: enough to see a person, and fast"""
 EDGE = 0.04
+"""width of the band along the edges that is taken for background, as a share of the longest side"""
 PIXELS = 20_000
+"""pixels that a mixture is fitted to, evenly chosen"""
 COMPONENTS = 6
+"""Gaussians of a mixture"""
 ROUNDS = 12
+"""steps of expectation-maximisation; the mixtures have settled by then"""
 LEAST_VARIANCE = 4.0
-RARE = 0.02
-FAR = 8.0
+"""added to every covariance, squared L*a*b* units: about the noise of a camera"""
+RARE, FAR = 0.02, 8.0
+"""a colour is unlike the background where its log density is FAR under the background's quantile RARE"""
 SURE = 6.0
+"""largest evidence of one pixel, in nats, so that single pixels do not overrule their neighbours"""
 SMOOTH = 1.5
+"""standard deviation of the average over neighbours, pixels of the reduced image"""
 GAP = 3
+"""gaps up to twice this are closed, pixels of the reduced image"""
 ISLAND = 0.1
+"""islands under this share of the largest region are removed"""
 NEAR_COLOUR, OTHER_COLOUR = 0.04, 0.12
+"""distances from a single background colour at which alpha begins and is full, as a share of 255"""
 
 
 class Mixture(NamedTuple):
@@ -40,16 +51,16 @@ class Mixture(NamedTuple):
 
 
 def learn(pictures: Iterable[np.ndarray]) -> tuple[Mixture, Mixture]:
-    """The colours of the background and of the person over all pictures of a capture.
+    """The colour mixtures of the background and of the person over all images of a capture.
 
-    The background is what lies along the upper edge and the sides but their lowest quarter, where a bust may reach; the
-    person is first whatever is unlike it.
+    The background is learned along the upper edge and the sides without their lowest quarter, which a bust may reach;
+    the person is learned from the colours unlike it.
 
     Args:
         pictures: rgb uint8 [H, W, 3] each.
 
     Raises:
-        ValueError: nothing in the pictures differs from their edges.
+        ValueError: nothing in the images differs from their edges.
     """
     small = [lab(reduced(picture)) for picture in pictures]
     edges = np.concatenate([colours[_edge(colours.shape[0], colours.shape[1])] for colours in small])
@@ -63,7 +74,7 @@ def learn(pictures: Iterable[np.ndarray]) -> tuple[Mixture, Mixture]:
 
 
 def apart_from_border(picture: np.ndarray, background: Mixture, person: Mixture) -> np.ndarray:
-    """Alpha [H, W] uint8 of a picture [H, W, 3] uint8 by the models of `learn`."""
+    """Alpha [H, W] uint8 of an image [H, W, 3] uint8 by the mixtures of `learn`."""
     colours = lab(reduced(picture))
     evidence = log_density(person, colours) - log_density(background, colours)
     mask = ndimage.gaussian_filter(evidence.clip(-SURE, SURE), SMOOTH) > 0
@@ -72,7 +83,7 @@ def apart_from_border(picture: np.ndarray, background: Mixture, person: Mixture)
 
 
 def apart_from_colour(picture: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Alpha [H, W] uint8 of a picture [H, W, 3] uint8 before one colour [3]; inside the person it stays."""
+    """Alpha [H, W] uint8 of an image [H, W, 3] uint8 in front of one colour [3]; holes inside the person are filled."""
     distance = np.abs(picture.astype(np.float32) - colour.astype(np.float32)).max(axis=-1) / 255
     soft = ((distance - NEAR_COLOUR) / (OTHER_COLOUR - NEAR_COLOUR)).clip(0, 1)
     inner = ndimage.binary_erosion(ndimage.binary_fill_holes(distance > NEAR_COLOUR), iterations=2)
@@ -80,7 +91,7 @@ def apart_from_colour(picture: np.ndarray, colour: np.ndarray) -> np.ndarray:
 
 
 def whole(mask: np.ndarray) -> np.ndarray:
-    """A mask with its gaps and holes closed and its small islands dropped, [H, W] bool."""
+    """A mask with gaps and holes closed and small islands removed, [H, W] bool."""
     ball = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), GAP)
     mask = ndimage.binary_closing(ndimage.binary_opening(np.pad(mask, 2 * GAP)), ball)
     mask = np.asarray(ndimage.binary_fill_holes(mask))[2 * GAP : -2 * GAP, 2 * GAP : -2 * GAP]
@@ -90,7 +101,7 @@ def whole(mask: np.ndarray) -> np.ndarray:
 
 
 def fit_mixture(colours: np.ndarray, components: int = COMPONENTS) -> Mixture:
-    """Expectation-maximisation from k-means; the same for the same colours.
+    """Expectation-maximisation started by k-means; deterministic.
 
     Args:
         colours: [M, 3], L*a*b*.
@@ -111,12 +122,12 @@ def log_density(mixture: Mixture, colours: np.ndarray) -> np.ndarray:
 
 
 def lab(picture: np.ndarray) -> np.ndarray:
-    """A picture [H, W, 3] uint8 as L*a*b* colours."""
+    """L*a*b* colours of an image [H, W, 3] uint8."""
     return rgb2lab(picture)
 
 
 def reduced(picture: np.ndarray) -> np.ndarray:
-    """A picture at most LONGEST pixels long: enough to see a person by, and quick."""
+    """An image shrunk to at most LONGEST pixels a side."""
     height, width = picture.shape[:2]
     factor = LONGEST / max(height, width)
     if factor >= 1:
@@ -126,7 +137,7 @@ def reduced(picture: np.ndarray) -> np.ndarray:
 
 
 def enlarged(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A mask [h, w] bool as alpha uint8 of a picture's own size, its edge softened by the enlarging."""
+    """A mask [h, w] bool enlarged to alpha uint8 [height, width]; bilinear, so its edge is soft."""
     picture = Image.fromarray(mask.astype(np.uint8) * 255)
     return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
 

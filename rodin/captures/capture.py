@@ -1,4 +1,4 @@
-"""What every reader of a format gives: pictures with their cameras, and the checks that all formats share."""
+"""Captures: images with their cameras, as every reader returns them, and the checks that all formats share."""
 
 import json
 import re
@@ -14,11 +14,12 @@ from PIL import Image, UnidentifiedImageError
 from rodin.captures.lens import Lens
 
 ROTATION_ERROR = 1e-3
+"""largest entry of R R^T - 1 of a rotation R; written with four digits it stays below"""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: its file, camera_to_world [4, 4] with OpenCV axes, the lens it was taken with, a mask's file."""
+    """One image: its file, camera_to_world [4, 4] with OpenCV axes, its lens, and the file of its mask."""
 
     path: Path
     camera_to_world: np.ndarray
@@ -28,16 +29,16 @@ class Frame:
 
 @dataclass(frozen=True)
 class Capture:
-    """One person's pictures.
+    """The images of one person.
 
     Args:
-        folder: where they lie.
-        source: the file that tells of the cameras; messages name it.
-        frames: the pictures.
-        captions: what the person looks like, if told.
-        points: [M, 3] points of the scene in the capture's world, if told.
-        name: the person's, of a folder or a file.
-        skipped: names of pictures that are listed and not there.
+        folder: of the images.
+        source: the file that lists the cameras; messages name it.
+        frames: the images.
+        captions: descriptions of the person, if there are any.
+        points: [M, 3] points of the scene in the capture's world, if there are any.
+        name: of the person: a folder's or file's name.
+        skipped: names of images that are listed but missing.
     """
 
     folder: Path
@@ -50,26 +51,26 @@ class Capture:
 
     @cached_property
     def transparent(self) -> bool:
-        """Whether the pictures themselves say where the person is: all have alpha, and one is not opaque all over."""
+        """Whether the images' own alpha shows the person: all have alpha, and at least one is not fully opaque."""
         return not self.bare and any(
             opened(frame.path).convert("RGBA").getchannel("A").getextrema() != (255, 255) for frame in self.frames
         )
 
     @cached_property
     def bare(self) -> list[Frame]:
-        """The pictures without alpha."""
+        """The images without alpha."""
         return [frame for frame in self.frames if not has_alpha(frame.path)]
 
 
-class Absent:
-    """Pictures that are listed and not there: refused by name and number, or left out where the user says so."""
+class MissingImages:
+    """Images that are listed but missing: an error that names them, or skipped where the user allows it."""
 
     def __init__(self, skip: bool) -> None:
         self.skip = skip
         self.names: list[str] = []
 
     def find(self, folder: Path, name: object, where: str, suffixes: Iterable[str] = ("",)) -> Path | None:
-        """The file of a picture, which must lie in the person's own folder; None where it is absent."""
+        """The file of a picture, which must lie in the person's own folder; None where there is none."""
         if not isinstance(name, str) or not name or "\0" in name:
             raise ValueError(f"{where}: the picture's file is {name!r}, wanted a path")
         for suffix in suffixes:
@@ -81,8 +82,8 @@ class Absent:
         self.names.append(name)
         return None
 
-    def tell(self, source: Path, folder: Path, found: int) -> None:
-        """Raise where pictures are absent and may not be."""
+    def check(self, source: Path, folder: Path, found: int) -> None:
+        """Raise where images are missing that must not be."""
         if self.names and not (self.skip and found):
             more = f" and {len(self.names) - 1} more" if len(self.names) > 1 else ""
             way = "" if self.skip else "; bring them, or leave them out with --skip-missing"
@@ -92,7 +93,7 @@ class Absent:
 
 
 def opened(path: Path) -> Image.Image:
-    """A decoded picture."""
+    """A decoded image."""
     try:
         with Image.open(path) as picture:
             picture.load()
@@ -102,13 +103,13 @@ def opened(path: Path) -> Image.Image:
 
 
 def has_alpha(path: Path) -> bool:
-    """Whether a picture carries transparency, by its head alone."""
+    """Whether an image file has an alpha channel; reads only its header."""
     with Image.open(path) as picture:
         return picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
 
 
 def check_pose(matrix: object, where: str) -> np.ndarray:
-    """A camera's matrix [4, 4] float64, checked to be a rotation and a place."""
+    """A camera's matrix [4, 4] float64, checked to be a rotation and a translation."""
     try:
         pose = np.array(matrix, dtype=np.float64)
     except (TypeError, ValueError):
@@ -121,19 +122,19 @@ def check_pose(matrix: object, where: str) -> np.ndarray:
         raise ValueError(f"{where} has bottom row {pose[3].tolist()}, wanted [0, 0, 0, 1]")
     turn = pose[:3, :3]
     if np.abs(turn @ turn.T - np.eye(3)).max() > ROTATION_ERROR or np.linalg.det(turn) < 0:
-        raise ValueError(f"{where} is not a rotation and a place (scaled, sheared or mirrored)")
+        raise ValueError(f"{where} is not a rotation and a translation (scaled, sheared or mirrored)")
     return pose
 
 
-def check_size(told: dict[str, Any], size: tuple[int, int], where: str) -> None:
-    """Hold the size of a picture in pixels against what a file tells of it; told: names -> pixels along x, y."""
-    for (name, value), pixels in zip(told.items(), size, strict=True):
+def check_size(stated: dict[str, Any], size: tuple[int, int], where: str) -> None:
+    """Compare the size of an image with the size that a file states; stated: names -> pixels along x, y."""
+    for (name, value), pixels in zip(stated.items(), size, strict=True):
         if value is not None and value != pixels:
             raise ValueError(f"{where}: '{name}' is {value}, the picture has {pixels} pixels; correct one of them")
 
 
 def read_json(path: Path, wanted: str) -> dict[str, Any]:
-    """The object in a JSON file; `wanted` says where one should be."""
+    """The object in a JSON file; `wanted` completes the message for a missing file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -146,12 +147,12 @@ def read_json(path: Path, wanted: str) -> dict[str, Any]:
 
 
 def folders_of(source: Path, holds: Callable[[Path], bool], what: str) -> list[Path]:
-    """The folders of people in a source, by name; the source itself where it is one person's.
+    """The folders of persons in a source, sorted by name; the source itself where it is one person's.
 
     Args:
-        source: the user's.
+        source: the user's folder.
         holds: whether a folder is one person's.
-        what: the file that makes it so, for messages.
+        what: the file that marks such a folder, for messages.
     """
     source = Path(source)
     if not source.is_dir():

@@ -1,4 +1,7 @@
-"""COLMAP's binary model: cameras.bin, images.bin, points3D.bin, little-endian, every length held against the file's."""
+"""Reader of COLMAP's binary model: cameras.bin, images.bin, points3D.bin.
+
+Little-endian; every length is checked against the file's. pycolmap, 38 MB, does not say where a file is damaged.
+"""
 
 import struct
 from pathlib import Path
@@ -23,23 +26,25 @@ MODEL_NAMES = (
 )
 MODEL_NUMBERS = (3, 4, 4, 5, 8, 8, 12, 5, 4, 5, 12)
 POINT_BYTES = 24
+"""of one observed point of an image: x, y as f8, the id of its 3-D point as u8"""
 TRACK_BYTES = 8
+"""of one entry of a 3-D point's track: an image and a point number, u4 each"""
 
 
 def read_binary(folder: Path) -> Model:
     """Read a binary model.
 
     Raises:
-        FileNotFoundError, ValueError: one line naming the file; one cut short is told so.
+        FileNotFoundError, ValueError: one line naming the file and the fault.
     """
-    cameras = read_cameras(Bytes(folder / "cameras.bin"))
-    shots = read_shots(Bytes(folder / "images.bin"))
+    cameras = read_cameras(ByteReader(folder / "cameras.bin"))
+    shots = read_shots(ByteReader(folder / "images.bin"))
     points = folder / "points3D.bin"
-    return Model(folder, cameras, shots, read_points(Bytes(points)) if points.is_file() else None)
+    return Model(folder, cameras, shots, read_points(ByteReader(points)) if points.is_file() else None)
 
 
-class Bytes:
-    """A file's bytes, taken from the front."""
+class ByteReader:
+    """Sequential reader of a file's bytes."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.at = path, 0
@@ -51,14 +56,14 @@ class Bytes:
             raise ValueError(f"{path}: not readable ({problem})") from None
 
     def take(self, layout: str) -> tuple:
-        """Numbers by a `struct` layout, without padding."""
+        """Numbers in a `struct` layout, without padding."""
         size = struct.calcsize("<" + layout)
         self.check(size)
         self.at += size
         return struct.unpack_from("<" + layout, self.data, self.at - size)
 
     def skip(self, size: int) -> None:
-        """Pass over so many bytes."""
+        """Skip bytes."""
         self.check(size)
         self.at += size
 
@@ -75,13 +80,13 @@ class Bytes:
             raise ValueError(f"{self.path}: a name at byte {self.at} is not text; the file is damaged") from None
 
     def count(self, least: int) -> int:
-        """How many entries follow, each of at least so many bytes."""
+        """The number of following entries; each has at least `least` bytes."""
         (number,) = self.take("Q")
         self.check(number * least)
         return number
 
     def check(self, size: int) -> None:
-        """Raise where fewer than so many bytes are left."""
+        """Raise where fewer than `size` bytes are left."""
         if self.at + size > len(self.data):
             raise ValueError(
                 f"{self.path}: cut short: {len(self.data)} bytes, wanted {self.at + size} or more; copy it again"
@@ -93,7 +98,7 @@ class Bytes:
             raise ValueError(f"{self.path}: {len(self.data) - self.at} bytes too many; not a COLMAP model, or damaged")
 
 
-def read_cameras(data: Bytes) -> dict[int, Lens]:
+def read_cameras(data: ByteReader) -> dict[int, Lens]:
     """camera_id i4, model i4, width u8, height u8, then the model's numbers f8."""
     cameras = {}
     for _ in range(data.count(24)):
@@ -107,7 +112,7 @@ def read_cameras(data: Bytes) -> dict[int, Lens]:
     return cameras
 
 
-def read_shots(data: Bytes) -> list[Shot]:
+def read_shots(data: ByteReader) -> list[Shot]:
     """image_id u4, quaternion 4 f8, translation 3 f8, camera_id u4, name, then points of 24 bytes each."""
     shots = []
     for _ in range(data.count(73)):
@@ -119,7 +124,7 @@ def read_shots(data: Bytes) -> list[Shot]:
     return shots
 
 
-def read_points(data: Bytes) -> np.ndarray:
+def read_points(data: ByteReader) -> np.ndarray:
     """id u8, place 3 f8, colour 3 u1, error f8, then a track of 8 bytes each: points [M, 3]."""
     found = []
     for _ in range(data.count(51)):

@@ -1,4 +1,4 @@
-"""What COLMAP's text and binary models both hold."""
+"""The contents of a COLMAP model, text or binary."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,17 +10,17 @@ from rodin.captures.lens import Lens
 
 @dataclass(frozen=True)
 class Shot:
-    """One registered picture: world_to_camera as a quaternion (w, x, y, z) and a translation, its camera and file."""
+    """One registered image: world_to_camera as quaternion (w, x, y, z) and translation, its camera id and file."""
 
-    turn: tuple[float, float, float, float]
-    move: tuple[float, float, float]
+    quaternion: tuple[float, float, float, float]
+    translation: tuple[float, float, float]
     camera: int
     name: str
 
 
 @dataclass(frozen=True)
 class Model:
-    """A sparse model: lenses by camera, shots, and points [M, 3] of the scene where there are some."""
+    """A sparse model: lenses by camera id, images, and the scene's points [M, 3] where there are any."""
 
     path: Path
     cameras: dict[int, Lens] = field(default_factory=dict)

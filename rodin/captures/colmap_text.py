@@ -1,4 +1,4 @@
-"""COLMAP's text model: cameras.txt, images.txt, points3D.txt."""
+"""Reader of COLMAP's text model: cameras.txt, images.txt, points3D.txt."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +32,7 @@ def read_camera(words: list[str], where: str) -> tuple[int, Lens]:
 
 
 def read_shots(path: Path) -> Iterator[Shot]:
-    """Two lines a picture: IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then its points, which may be none."""
+    """Two lines per image: IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then its points, possibly none."""
     points_next = False
     for where, words in lines(path, empty=True):
         if points_next:
@@ -60,7 +60,7 @@ def read_points(path: Path) -> np.ndarray:
 
 
 def lines(path: Path, empty: bool = False) -> Iterator[tuple[str, list[str]]]:
-    """(where, words) of each line that is no comment; empty ones too where they mean something."""
+    """(where, words) of each line that is not a comment; with `empty`, also of empty lines."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

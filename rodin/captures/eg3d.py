@@ -1,7 +1,7 @@
-"""Reading an EG3D data set: `dataset.json` and pictures, one person a folder of pictures.
+"""Reader of EG3D data sets: `dataset.json` and images, one folder of images per person.
 
 A label has 25 numbers: camera_to_world [4, 4] row by row, with OpenCV axes as ours, then the intrinsics [3, 3] row by
-row, in picture widths and heights instead of pixels.
+row, in units of the image's width and height instead of pixels.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rodin.captures.capture import Absent, Capture, Frame, check_pose, opened
+from rodin.captures.capture import Capture, Frame, MissingImages, check_pose, opened
 from rodin.captures.lens import Lens
 from rodin.captures.transforms import read_json
 
@@ -20,11 +20,11 @@ NUMBERED = re.compile(r"\d{5}/img\d{8}")
 
 
 def captures(source: Path, skip_missing: bool = False) -> list[Capture]:
-    """Read a data set; each folder of pictures is one person, in the order of their names.
+    """Read a data set; each folder of images is one person; sorted by name.
 
     Args:
         source: holds `dataset.json`.
-        skip_missing: leave out pictures that are listed and not there.
+        skip_missing: skip images that are listed but missing.
 
     Raises:
         FileNotFoundError, ValueError: one line naming the file, what was got and what was wanted.
@@ -59,17 +59,17 @@ def grouped(listed: object, path: Path) -> dict[str, list[tuple[str, object]]]:
 
 
 def read_subject(source: Path, folder: str, labels: list[tuple[str, object]], skip_missing: bool) -> Capture:
-    """Read and check one person's pictures; every one is decoded once."""
-    path, frames, absent = source / FILE, [], Absent(skip_missing)
+    """Read and check one person's images; each is decoded once."""
+    path, frames, missing = source / FILE, [], MissingImages(skip_missing)
     for file, numbers in labels:
         where = f"{path}, '{file}'"
-        picture = absent.find(source, file, where)
+        picture = missing.find(source, file, where)
         pose, intrinsics = read_label(numbers, where)
         if picture is not None:
             frames.append(Frame(picture, pose, read_lens(intrinsics, opened(picture).size, where)))
-    absent.tell(path, source, len(frames))
+    missing.check(path, source, len(frames))
     name = (source / folder).resolve().name
-    return Capture(source / folder, path, frames, name=name, skipped=absent.names)
+    return Capture(source / folder, path, frames, name=name, skipped=missing.names)
 
 
 def read_label(numbers: object, where: str) -> tuple[np.ndarray, np.ndarray]:

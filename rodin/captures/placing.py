@@ -1,4 +1,4 @@
-"""Where a capture's world lies in ours: turned upright with the face to +z, the head's middle at the origin, scaled."""
+"""Alignment of a capture's world with ours: upright, the face towards +z, the head's middle at the origin, scaled."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,23 +12,28 @@ TURNS = {
     "z": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]),
 }
 NEAR = 0.5
-FILLED = 0.95
-ROOM = 0.85
+"""points of the scene count up to this share of the distance to the nearest camera"""
+FEWEST_POINTS = 20
+"""fewer points than this are no guide"""
+FILLED, ROOM = 0.95, 0.85
+"""the scale brings this share of the points into this share of the box: some points are strays"""
 OUTSIDE = 1.02
+"""least distance of a camera from the origin, in half sides of the box"""
 FLAT = 0.3
+"""spread of the cameras' x axes across their plane, as a share of that along it, below which they span a plane"""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """The user's word on how to turn, move and scale a capture; what is None is guessed from its cameras and points.
+    """The user's rotation, centre and scale of a capture; None: estimated from its cameras and points.
 
     Args:
         box: half the side of the cube that is fitted, our units.
         centre: the middle of the head in the capture's world.
-        scale: our units in one of theirs.
-        up: the capture's upward axis, "y" or "z"; with "z" people face -y, as in Blender; None: guessed.
-        front: the name of a picture that is to be the frontal one; None: none where up is told, else the one in the
-            middle of all.
+        scale: our units per unit of the capture.
+        up: the capture's upward axis, "y" or "z"; with "z" people face -y, as in Blender; None: estimated.
+        front: name of the frontal image; None: no rotation about the vertical where `up` is given, else the image in
+            the middle of all.
     """
 
     box: float = 1.0
@@ -47,7 +52,7 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Placing:
-    """From one capture's world to ours: p -> scale * turn @ (p - centre)."""
+    """The map from a capture's world to ours: p -> scale * turn @ (p - centre)."""
 
     turn: np.ndarray
     centre: np.ndarray
@@ -60,16 +65,16 @@ class Placing:
         placed[:3, 3] = self.scale * (self.turn @ (camera_to_world[:3, 3] - self.centre))
         return placed
 
-    def told(self) -> dict[str, Any]:
-        """The numbers, rounded, to be given as options again."""
+    def options(self) -> dict[str, Any]:
+        """The numbers, rounded, as options of `rodin import`."""
         return {"centre": [round(float(value), 4) for value in self.centre], "scale": round(self.scale, 5)}
 
 
 def placing_of(world: Alignment, capture: Capture) -> Placing:
-    """Settle what the user left open.
+    """The placing of a capture; what the user left open is estimated.
 
     Raises:
-        ValueError: a front picture that is not there; cameras that do not meet.
+        ValueError: a front image that does not exist; cameras whose axes do not meet.
     """
     poses = np.stack([frame.camera_to_world for frame in capture.frames])
     centre = np.asarray(world.centre, np.float64) if world.centre is not None else guess_centre(capture, poses)
@@ -82,7 +87,7 @@ def placing_of(world: Alignment, capture: Capture) -> Placing:
 
 
 def check_outside(frame: Frame, pose: np.ndarray, box: float) -> None:
-    """Raise where a placed camera stands in the box or looks away from it."""
+    """Raise where a placed camera is inside the box or looks away from it."""
     if np.abs(pose[:3, 3]).max() <= box:
         raise ValueError(
             f"{frame.path}: its camera stands at {np.round(pose[:3, 3], 2).tolist()}, inside the box of "
@@ -93,7 +98,7 @@ def check_outside(frame: Frame, pose: np.ndarray, box: float) -> None:
 
 
 def guess_centre(capture: Capture, poses: np.ndarray) -> np.ndarray:
-    """The point nearest all cameras' axes; where there are points of the scene, the middle of those near it."""
+    """The point nearest to all cameras' axes, or the median of the scene's points near it."""
     places, axes = poses[:, :3, 3], poses[:, :3, 2]
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
     whole = across.sum(axis=0)
@@ -105,10 +110,10 @@ def guess_centre(capture: Capture, poses: np.ndarray) -> np.ndarray:
 
 
 def guess_upright(poses: np.ndarray) -> np.ndarray:
-    """A turn [3, 3] after which cameras stand upright: their x axes lie level, or their y axes point down on average.
+    """A rotation [3, 3] that makes cameras upright: their x axes horizontal, or their y axes pointing down on average.
 
-    People hold cameras level, so the x axes of all lie in one plane and up is square to it; where they are too much
-    alike to span a plane, up is the mean of the cameras' own.
+    Cameras are held level, so their x axes lie in one plane and up is perpendicular to it; where the axes are too alike
+    to span a plane, up is the mean of the cameras' own.
     """
     right, up = poses[:, :3, 0], -poses[:, :3, 1].mean(axis=0)
     spread, directions = np.linalg.eigh(right.T @ right / len(right))
@@ -121,9 +126,9 @@ def guess_upright(poses: np.ndarray) -> np.ndarray:
 
 
 def guess_scale(capture: Capture, poses: np.ndarray, turn: np.ndarray, centre: np.ndarray, box: float) -> float:
-    """Our units in one of the capture's: by the points near the middle, else by what a picture shows.
+    """Our units per unit of the capture, from the points near the centre, else from the images' field of view.
 
-    No camera comes to stand in the box.
+    No camera ends up inside the box.
     """
     near = _near(capture, poses, centre)
     if near is not None:
@@ -139,7 +144,7 @@ def guess_scale(capture: Capture, poses: np.ndarray, turn: np.ndarray, centre: n
 def front_frame(
     capture: Capture, world: Alignment, poses: np.ndarray, turn: np.ndarray, centre: np.ndarray
 ) -> Frame | None:
-    """The picture that is to be frontal, if any."""
+    """The frontal image, if there is to be one."""
     if world.front is not None:
         named = [frame for frame in capture.frames if world.front in (frame.path.name, frame.path.stem)]
         if not named:
@@ -155,16 +160,16 @@ def front_frame(
 
 
 def _near(capture: Capture, poses: np.ndarray, centre: np.ndarray) -> np.ndarray | None:
-    """The scene's points within half the way to the nearest camera; none where they are too few to go by."""
+    """The scene's points within NEAR of the way to the nearest camera; None where they are too few."""
     if capture.points is None or not len(capture.points):
         return None
     reach = NEAR * np.linalg.norm(poses[:, :3, 3] - centre, axis=1).min()
     near = capture.points[np.linalg.norm(capture.points - centre, axis=1) < reach]
-    return near if len(near) >= 20 else None
+    return near if len(near) >= FEWEST_POINTS else None
 
 
 def _about_y(place: np.ndarray) -> np.ndarray:
-    """The turn [3, 3] about y that brings a place over the +z axis."""
+    """The rotation [3, 3] about y that brings a point above the +z axis."""
     angle = np.arctan2(place[0], place[2])
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])

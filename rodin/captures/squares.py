@@ -1,7 +1,8 @@
-"""Pictures of any size as squares of one resolution: padded or cropped, exact area averages, intrinsics to match."""
+"""Images of any size as squares of one resolution: padded or cropped, averaged by area, with matching intrinsics."""
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from rodin.captures.lens import Lens
@@ -11,7 +12,7 @@ FRAMINGS = ("pad", "crop")
 
 @dataclass(frozen=True)
 class Window:
-    """A square over a picture: its upper left corner and side in whole pixels; it may reach beyond the picture."""
+    """A square over an image: upper left corner and side in whole pixels; it may extend beyond the image."""
 
     top: int
     left: int
@@ -19,12 +20,12 @@ class Window:
 
 
 def window(lens: Lens, framing: str, middle: tuple[float, float]) -> Window:
-    """The square that is kept of a picture.
+    """The square that is stored of an image.
 
     Args:
-        lens: tells the picture's size.
-        framing: "pad": the whole picture and transparent padding; "crop": as much as is square, as near as can be
-            around `middle`, for pictures that show something up to their edges.
+        lens: has the image's size.
+        framing: "pad": the whole image with transparent padding; "crop": the largest square, its centre as near to
+            `middle` as possible, for images that show something up to their edges.
         middle: (x, y) in pixels.
     """
     if framing == "pad":
@@ -39,53 +40,37 @@ def window(lens: Lens, framing: str, middle: tuple[float, float]) -> Window:
 
 
 def square(rgba: np.ndarray, cut: Window, resolution: int) -> np.ndarray:
-    """What a window shows of a picture, shrunk by area.
+    """The part of an image in a window, shrunk by averaging areas.
 
     Args:
         rgba: [H, W, 4] uint8, straight alpha.
-        cut: the square that is kept; transparent where it reaches beyond the picture.
-        resolution: side wanted, at most the window's.
+        cut: the window; transparent where it extends beyond the image.
+        resolution: side of the result, at most the window's.
 
     Returns:
-        rgba uint8 [resolution, resolution, 4], straight alpha; colours are averaged by their opacity.
+        rgba uint8 [resolution, resolution, 4], straight alpha; colours are weighted by their opacity.
     """
     height, width = rgba.shape[:2]
-    kept = np.zeros((cut.side, cut.side, 4), np.uint8)
+    whole = np.zeros((cut.side, cut.side, 4), np.uint8)
     top, left = max(cut.top, 0), max(cut.left, 0)
     part = rgba[top : min(cut.top + cut.side, height), left : min(cut.left + cut.side, width)]
-    kept[top - cut.top :, left - cut.left :][: part.shape[0], : part.shape[1]] = part
+    whole[top - cut.top :, left - cut.left :][: part.shape[0], : part.shape[1]] = part
     if cut.side == resolution:
-        return kept
-    straight = kept.astype(np.float32)
-    alpha = straight[..., 3:]
-    shares = area_shares(cut.side, resolution)
-    shrunk = shrink(np.concatenate([straight[..., :3] * alpha, alpha], axis=-1), shares)
+        return whole
+    values = whole.astype(np.float32)
+    values[..., :3] *= values[..., 3:]
+    shrunk = cv2.resize(values, (resolution, resolution), interpolation=cv2.INTER_AREA)
     colour = shrunk[..., :3] / np.maximum(shrunk[..., 3:], 1e-6)
     return np.rint(np.concatenate([colour, shrunk[..., 3:]], axis=-1)).clip(0, 255).astype(np.uint8)
 
 
-def shrink(image: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Average [S, S, C] to [R, R, C] by the shares [R, S] along both axes."""
-    rows = np.tensordot(shares, image, axes=(1, 0))
-    return np.tensordot(shares, rows, axes=(1, 1)).transpose(1, 0, 2)
-
-
-def area_shares(side: int, resolution: int) -> np.ndarray:
-    """What share of each new pixel each old one covers, [resolution, side] float32; rows sum to 1."""
-    edges = np.arange(resolution + 1) * (side / resolution)
-    low, high = edges[:-1, None], edges[1:, None]
-    pixel = np.arange(side)[None]
-    overlap = np.clip(np.minimum(high, pixel + 1) - np.maximum(low, pixel), 0.0, None)
-    return (overlap / (side / resolution)).astype(np.float32)
-
-
 def square_intrinsics(intrinsics: np.ndarray, cut: Window, resolution: int) -> np.ndarray:
-    """Intrinsics [4] of what a window shows at a resolution."""
+    """Intrinsics [4] of a window at a resolution."""
     return (intrinsics - np.array([0.0, 0.0, cut.left, cut.top])) * (resolution / cut.side)
 
 
 def meets_box(camera_to_world: np.ndarray, intrinsics: np.ndarray, resolution: int, box: float) -> np.ndarray:
-    """Which pixels of a square picture look into the box [-box, box]^3: [R, R] bool (the slab method)."""
+    """Whether the ray of each pixel of a square image meets the box [-box, box]^3: [R, R] bool (the slab method)."""
     fx, fy, cx, cy = intrinsics
     columns, rows = np.meshgrid(np.arange(resolution) + 0.5, np.arange(resolution) + 0.5)
     local = np.stack([(columns - cx) / fx, (rows - cy) / fy, np.ones_like(rows)], axis=-1)

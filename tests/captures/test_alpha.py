@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 from rodin.captures.alpha import Alpha
-from rodin.captures.importing import Wish, plan
+from rodin.captures.importing import ImportSettings, check_captures
 from rodin.captures.inspection import cut_off
 from rodin.captures.placing import Alignment
 from rodin.captures.transforms import captures
@@ -63,8 +63,8 @@ def photographs(folder: Path, ground, views: int = 6, **settings) -> list[np.nda
 
 def overlap(folder: Path, masks: list[np.ndarray], alpha: Alpha) -> float:
     """The least intersection over union of any picture, at half opacity."""
-    (one,) = plan(captures(folder), Wish(SIDE, alpha=alpha))
-    found = [one.picture(index)[..., 3] > 127 for index in range(len(masks))]
+    (one,) = check_captures(captures(folder), ImportSettings(SIDE, alpha=alpha))
+    found = [one.image(index)[..., 3] > 127 for index in range(len(masks))]
     truth = [masks[view.frame] for view in one.views]
     return min(float((a & b).sum() / (a | b).sum()) for a, b in zip(found, truth, strict=True))
 
@@ -108,12 +108,12 @@ def test_given_masks_beside_and_in_the_file(tmp_path: Path) -> None:
 def test_whole_pictures_fill_the_box(tmp_path: Path) -> None:
     photographs(tmp_path / "a", room)
     whole = Alpha(background="none")
-    (one,) = plan(captures(tmp_path / "a"), Wish(64, Alignment(box=0.5), whole))
-    alpha = one.picture(0)[..., 3]  # focal length 120: the box's near face, at distance 3.5, reaches 17.1 pixels out
+    (one,) = check_captures(captures(tmp_path / "a"), ImportSettings(64, Alignment(box=0.5), whole))
+    alpha = one.image(0)[..., 3]  # focal length 120: the box's near face, at distance 3.5, reaches 17.1 pixels out
     assert set(np.unique(alpha)) == {0, 255}
     assert np.flatnonzero(alpha[32]).tolist() == list(range(15, 49))
-    (one,) = plan(captures(tmp_path / "a"), Wish(64, Alignment(box=1.0), whole))
-    assert (one.picture(0)[..., 3] == 255).all()
+    (one,) = check_captures(captures(tmp_path / "a"), ImportSettings(64, Alignment(box=1.0), whole))
+    assert (one.image(0)[..., 3] == 255).all()
 
 
 def test_a_person_cut_by_a_padded_side_is_told(tmp_path: Path) -> None:
@@ -125,9 +125,9 @@ def test_a_person_cut_by_a_padded_side_is_told(tmp_path: Path) -> None:
         Image.fromarray(mask[:, 20:108].astype(np.uint8) * 255).save(tmp_path / "masks" / f"{number}.png")
     given = Alpha(masks=tmp_path / "masks")
     lines = {
-        framing: cut_off(one, np.stack([one.picture(index) for index in range(6)]))
+        framing: cut_off(one, np.stack([one.image(index) for index in range(6)]))
         for framing in ("pad", "crop")
-        for one in plan(captures(tmp_path / "a"), Wish(64, alpha=given, framing=framing))
+        for one in check_captures(captures(tmp_path / "a"), ImportSettings(64, alpha=given, framing=framing))
     }
     assert lines["crop"] == []
     assert lines["pad"][0].startswith("In 6 pictures (")

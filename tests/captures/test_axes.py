@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from oracles import captured
 
-from rodin.captures.importing import READERS, Wish, plan
+from rodin.captures.importing import READERS, ImportSettings, check_captures
 from rodin.captures.placing import Alignment
 from rodin.field.cameras import project
 
@@ -38,12 +38,12 @@ def write(kind: str, model: str, variant: bool, folder: Path) -> np.ndarray:
 def test_dots_lie_where_our_cameras_say(kind: str, model: str, variant: bool, tmp_path: Path) -> None:
     write(kind, model, variant, tmp_path / "ann")
     world = Alignment(centre=(float(MIDDLE[0]), float(MIDDLE[1]), float(MIDDLE[2])), scale=SCALE)
-    people = plan(READERS[kind](tmp_path / "ann", False), Wish(captured.WIDTH, world))
+    people = check_captures(READERS[kind](tmp_path / "ann", False), ImportSettings(captured.WIDTH, world))
     assert len(people) == 1
     worst = 0.0
     for index in range(4):
         pixels, depth = project(captured.DOTS, people[0].camera_to_world[index], people[0].intrinsics[index])
-        seen = captured.centroids(people[0].picture(index))
+        seen = captured.centroids(people[0].image(index))
         assert (depth > 0).all()
         apart = np.linalg.norm(seen - pixels, axis=1)
         assert np.isfinite(apart).sum() >= 4
@@ -64,10 +64,10 @@ def test_a_wrong_axis_would_be_seen(tmp_path: Path) -> None:
 def test_shrunk_pictures_too(tmp_path: Path) -> None:
     write("colmap", "OPENCV", True, tmp_path / "ann")
     world = Alignment(centre=(float(MIDDLE[0]), float(MIDDLE[1]), float(MIDDLE[2])), scale=SCALE)
-    (person,) = plan(READERS["colmap"](tmp_path / "ann", False), Wish(64, world))
+    (person,) = check_captures(READERS["colmap"](tmp_path / "ann", False), ImportSettings(64, world))
     for index in range(4):
         pixels, _ = project(captured.DOTS, person.camera_to_world[index], person.intrinsics[index])
-        assert np.nanmax(np.linalg.norm(captured.centroids(person.picture(index)) - pixels, axis=1)) < 0.5
+        assert np.nanmax(np.linalg.norm(captured.centroids(person.image(index)) - pixels, axis=1)) < 0.5
 
 
 def test_points_off_the_person_do_not_place_it(tmp_path: Path) -> None:
@@ -81,6 +81,8 @@ def test_points_off_the_person_do_not_place_it(tmp_path: Path) -> None:
     captured.write_colmap(tmp_path / "two", captured.DOTS, stands, "SIMPLE_RADIAL", True)
     for name in ("images.bin", "cameras.bin"):
         shutil.copy(tmp_path / "two" / "sparse" / "0" / name, tmp_path / "ann" / "sparse" / "0" / name)
-    (person,) = plan(READERS["colmap"](tmp_path / "ann", False), Wish(64, Alignment(centre=None, scale=None)))
+    (person,) = check_captures(
+        READERS["colmap"](tmp_path / "ann", False), ImportSettings(64, Alignment(centre=None, scale=None))
+    )
     assert np.abs(person.placing.centre - np.median(on, axis=0)).max() < 0.05
     assert person.placing.scale == pytest.approx(0.85 / 0.55, rel=0.15)

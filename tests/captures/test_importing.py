@@ -10,7 +10,7 @@ from PIL import Image
 
 from rodin.captures.alpha import Alpha
 from rodin.captures.capture import Capture, Frame
-from rodin.captures.importing import Wish, plan, plan_import, view_order, write
+from rodin.captures.importing import ImportSettings, check_captures, plan_import, view_order, write_views
 from rodin.captures.lens import Lens
 from rodin.captures.placing import Alignment, placing_of
 from rodin.captures.transforms import captures
@@ -61,7 +61,7 @@ def capture(folder: Path, views: int = VIEWS, size: tuple[int, int] = (WIDTH, HE
 
 
 def import_transforms(source: Path, run: RunFolder, *, shard_subjects: int = 64, **wish) -> dict:
-    return write(plan(captures(source), Wish(**wish)), shard_subjects, run)
+    return write_views(check_captures(captures(source), ImportSettings(**wish)), shard_subjects, run)
 
 
 def save(folder: Path, content: object) -> None:
@@ -90,7 +90,7 @@ def test_a_point_falls_where_it_did(tmp_path: Path) -> None:
 def test_a_moved_and_scaled_world(tmp_path: Path) -> None:
     content = capture(tmp_path / "ann", views=1)
     world = Alignment(centre=(0.1, 0.2, -0.3), scale=1.5)
-    import_transforms(tmp_path / "ann", RunFolder(tmp_path / "run"), resolution=48, world=world)
+    import_transforms(tmp_path / "ann", RunFolder(tmp_path / "run"), resolution=48, alignment=world)
     shards = Shards(tmp_path / "run" / "views", "views")
     moved = 1.5 * (POINT - np.array(world.centre))
     pixels, _ = project(moved[None], shards.read("ann", "camera_to_world", 0), shards.read("ann", "intrinsics", 0))
@@ -162,7 +162,7 @@ def test_the_plan_of_a_run(tmp_path: Path) -> None:
     assert config.shards("import") == config.shards("render") == 2
     assert config.subjects_of("import", 1) == ["000002"]
     said = []
-    assert write(people, 2, RunFolder(tmp_path / "run"), lambda *words: said.append(words))["shards"] == 2
+    assert write_views(people, 2, RunFolder(tmp_path / "run"), lambda *words: said.append(words))["shards"] == 2
     assert said == [(0, 3, "000000"), (1, 3, "000001"), (2, 3, "000002")]
     shards = Shards(tmp_path / "run" / "views", "views")
     assert shards.subjects == config.all_subjects()
@@ -215,15 +215,15 @@ FAULTS = [
     (lambda content: change(content, "frames", 1, "transform_matrix", to=matrix(m30=0.5)), "bottom row [0.5, 0.0, 0.0"),
     (
         lambda content: change(content, "frames", 1, "transform_matrix", to=matrix(m00=1.1)),
-        "not a rotation and a place",
+        "not a rotation and a translation",
     ),
     (
         lambda content: change(content, "frames", 1, "transform_matrix", to=matrix(m00=-1.0)),
-        "not a rotation and a place",
+        "not a rotation and a translation",
     ),
     (lambda content: content | {"k4": 0.01}, "frame 0: a perspective lens with k4 = 0.01, wanted 0; undistort"),
     (lambda content: content | {"k2": "x"}, "frame 0: 'k2' is 'x', wanted a number"),
-    (lambda content: content | {"k1": -3.0}, "000.png': its distortion (k1 -3) folds the picture over itself; check"),
+    (lambda content: content | {"k1": -3.0}, "000.png': its distortion (k1 -3) folds the image over itself; check"),
     (
         lambda content: content | {"camera_model": "OPENCV_FISHEYE", "p1": 0.1},
         "a fisheye lens with p1 = 0.1, wanted 0",

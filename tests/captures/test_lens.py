@@ -5,7 +5,7 @@ import pytest
 from oracles.captured import bent
 from scipy import ndimage
 
-from rodin.captures.lens import Lens, bend, lens_of, straight, straighten
+from rodin.captures.lens import Lens, distort, lens_of, pinhole_of, undistort
 
 SIZE = (200, 150)
 LENSES = {
@@ -29,16 +29,16 @@ def pixel(lens: Lens, x: float, y: float) -> np.ndarray:
 def test_points_bend_as_the_formula_says(name: str) -> None:
     lens = LENSES[name]
     points = np.random.default_rng(0).uniform(-0.6, 0.6, (50, 2))
-    ours = bend(lens, points) * [lens.fx, lens.fy] + [lens.cx, lens.cy]
+    ours = distort(lens, points) * [lens.fx, lens.fy] + [lens.cx, lens.cy]
     np.testing.assert_allclose(ours, [pixel(lens, *point) for point in points], atol=1e-9)
-    assert (bend(lens, np.zeros((1, 2))) == 0).all()
+    assert (distort(lens, np.zeros((1, 2))) == 0).all()
 
 
 @pytest.mark.parametrize("name", LENSES)
 def test_discs_lie_where_the_pinhole_says(name: str) -> None:
     """Discs over a grid, drawn where the lens sees their middles, are found where the pinhole sees them."""
     lens = LENSES[name]
-    pinhole = straight(lens, "a")
+    pinhole = pinhole_of(lens, "a")
     radius = 2 if "wide" in name else 4  # a large disc stretched outwards has its middle of light further out
     columns, rows = np.meshgrid(np.arange(SIZE[0]) + 0.5, np.arange(SIZE[1]) + 0.5)
     rgba = np.zeros((SIZE[1], SIZE[0], 4), np.uint8)
@@ -50,7 +50,7 @@ def test_discs_lie_where_the_pinhole_says(name: str) -> None:
             at = pixel(lens, (x - pinhole.cx) / pinhole.fx, (y - pinhole.cy) / pinhole.fy)
             disc = 255 * np.clip(radius - np.hypot(columns - at[0], rows - at[1]), 0, 1)
             rgba[..., :3] = np.maximum(rgba[..., :3], disc[..., None].astype(np.uint8))
-    made = straighten(rgba, lens, pinhole)
+    made = undistort(rgba, lens, pinhole)
     assert (made[..., 3] == 255).all()  # every pixel was seen: nothing at the edges is made transparent
     labels, count = ndimage.label(made[..., 0] > 40)
     assert count == len(wanted)
@@ -66,8 +66,8 @@ def test_discs_lie_where_the_pinhole_says(name: str) -> None:
 def test_a_pinhole_is_left_alone() -> None:
     lens = lens_of("PINHOLE", [50, 51, 32, 24], 64, 48, "a")
     rgba = np.random.default_rng(0).integers(0, 256, (48, 64, 4), dtype=np.uint8)
-    assert straight(lens, "a") == lens
-    assert straighten(rgba, lens, lens) is rgba
+    assert pinhole_of(lens, "a") == lens
+    assert undistort(rgba, lens, lens) is rgba
 
 
 def test_transparent_pixels_lend_no_colour() -> None:
@@ -75,7 +75,7 @@ def test_transparent_pixels_lend_no_colour() -> None:
     rgba = np.zeros((SIZE[1], SIZE[0], 4), np.uint8)
     rgba[..., 1] = 255  # transparent green around opaque red
     rgba[50:100, 60:140] = (255, 0, 0, 255)
-    made = straighten(rgba, lens, straight(lens, "a"))
+    made = undistort(rgba, lens, pinhole_of(lens, "a"))
     seen = made[..., 3] > 8
     assert seen.sum() > 3000
     assert made[seen][:, 1].max() == 0
@@ -90,8 +90,8 @@ def test_transparent_pixels_lend_no_colour() -> None:
     ],
 )
 def test_numbers_that_fold_are_told(lens: Lens) -> None:
-    with pytest.raises(ValueError, match=r"^b.json: its distortion \(k1 .*\) folds the picture over itself; check"):
-        straight(lens, "b.json")
+    with pytest.raises(ValueError, match=r"^b.json: its distortion \(k1 .*\) folds the image over itself; check"):
+        pinhole_of(lens, "b.json")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 
 from rodin.captures.lens import Lens
-from rodin.captures.squares import Window, area_shares, meets_box, square, square_intrinsics, window
+from rodin.captures.squares import Window, meets_box, square, square_intrinsics, window
 
 
 def test_pictures_shrink_by_area() -> None:
@@ -17,10 +17,18 @@ def test_pictures_shrink_by_area() -> None:
     whole = window(Lens(42, 30, 70.0, 66.0, 21.0, 15.0), "pad", (0.0, 0.0))
     np.testing.assert_allclose(square(rgba, whole, 14), wanted, atol=0.51)
     np.testing.assert_allclose(square_intrinsics(np.array([70.0, 66, 21, 15]), whole, 14), [70 / 3, 22, 7, 7])
-    for side, resolution in ((42, 20), (7, 7), (100, 33)):
-        shares = area_shares(side, resolution)
-        np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-5)
-        np.testing.assert_allclose(shares.sum(axis=0), resolution / side, rtol=1e-5)
+
+
+def test_every_pixel_counts_by_the_area_it_covers() -> None:
+    """Sides that do not divide: against shares of areas, computed pixel by pixel."""
+    for side, resolution in ((42, 20), (100, 33), (9, 8)):
+        grey = np.random.default_rng(side).integers(0, 256, (side, side), dtype=np.uint8)
+        rgba = np.dstack([grey, grey, grey, np.full_like(grey, 255)])
+        edges = np.arange(resolution + 1) * (side / resolution)
+        low, high = np.maximum(edges[:-1, None], np.arange(side)), np.minimum(edges[1:, None], np.arange(side) + 1)
+        shares = np.clip(high - low, 0, None) * resolution / side
+        made = square(rgba, Window(0, 0, side), resolution)
+        np.testing.assert_allclose(made[..., 0], shares @ grey @ shares.T, atol=0.52)
 
 
 def test_pictures_are_cropped_around_the_middle() -> None:
