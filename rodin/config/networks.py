@@ -7,7 +7,7 @@ from typing import Any
 from rodin.config import Config
 
 PRETRAINED_TOKENS, PRETRAINED_TOKEN_WIDTH = 77, 512  # CLIP ViT-B/32's text tower
-SMALL_TOKENS = 32
+SMALL_TOKENS = 32  # text length of the small CLIP, tokens; our captions have at most 28 of them
 
 
 def base_settings(config: Config, latent_width: int) -> dict[str, Any]:
