@@ -1,20 +1,29 @@
-"""The few numbers a reader looks for first."""
+"""Headline numbers: the few that a reader looks for first."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from analysis.results.paper import number
+from analysis.results.paper import format_number
 from analysis.results.provenance import setting
 from analysis.results.rows import Row
 from analysis.tables.quality import OURS
 
-Card = tuple[str, str, str]
+SECONDS_UP_TO = 90  # s; longer times are shown in minutes
+MINUTES_UP_TO = 5400  # s; longer times are shown in hours
+
+
+class Card(NamedTuple):
+    """A headline number, its name and a remark."""
+
+    name: str
+    number: str
+    remark: str
 
 
 def headlines(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> list[Card]:
-    """(name, number, a few words) of what was measured, most wanted first.
+    """Cards of what was measured, the most important first.
 
     Args:
         tables: name -> rows, of the tables that could be made.
@@ -25,71 +34,63 @@ def headlines(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> li
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 42 s, 9.5 min, 3.2 h."""
-    if seconds < 90:
+    """A time in the unit that reads best: 42 s, 9.5 min, 3.2 h."""
+    if seconds < SECONDS_UP_TO:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds < MINUTES_UP_TO else f"{seconds / 3600:.1f} h"
 
 
 def _fit(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:
     row = next((row for row in tables.get("fit", ()) if row["key"] == "psnr"), None)
     if row is None:
         return None
-    return (
-        "Fit quality",
-        f"{row['mean']:.1f} dB",
-        f"PSNR on views no fit saw, mean of {row['subjects']} people{_inside(row, 'mean', 1)}",
-    )
+    low, high = row["mean_low"], row["mean_high"]
+    interval = "" if low is None else f" [{low:.1f}, {high:.1f}]"
+    remark = f"PSNR on views no fit saw, mean of {row['subjects']} people{interval}"
+    return Card("Fit quality", f"{row['mean']:.1f} dB", remark)
 
 
 def _reconstruction(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:
-    gains = [row for row in tables.get("reconstruction", ()) if row["method"] != OURS and row["gain_psnr"] is not None]
-    if not gains:
+    rows = [row for row in tables.get("reconstruction", ()) if row["method"] != OURS and row["gain_psnr"] is not None]
+    if not rows:
         return None
-    least = min(gains, key=lambda row: row["gain_psnr"])
-    each = "one picture to avatar: " + ", ".join(
-        f"{number(row['gain_psnr'], 2, signed=True)} dB over the {row['method']}" for row in gains
-    )
-    return "Gain over simple guesses", f"{number(least['gain_psnr'], 2, signed=True)} dB", each
+    gains = {row["method"]: f"{format_number(row['gain_psnr'], 2, signed=True)} dB" for row in rows}
+    least = min(rows, key=lambda row: row["gain_psnr"])
+    remark = "one picture to avatar: " + ", ".join(f"{gain} over the {method}" for method, gain in gains.items())
+    return Card("Gain over simple guesses", gains[least["method"]], remark)
 
 
 def _table_1(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:
     rows = [row for row in tables.get("1", ()) if row["psnr"] is not None]
     if not rows:
         return None
-    wanted = setting(config, "sample.guidance_scale")
-    row = next((row for row in rows if row["guidance_scale"] == wanted), rows[0])
+    scale = setting(config, "sample.guidance_scale")
+    row = next((row for row in rows if row["guidance_scale"] == scale), rows[0])
     theirs = f"; paper {row['paper_psnr']:.2f} dB on its own data" if row["paper_psnr"] is not None else ""
-    return "Table 1, PSNR", f"{row['psnr']:.2f} dB", f"guidance {row['name']}, {row['subjects']} unseen people{theirs}"
+    remark = f"guidance {row['name']}, {row['subjects']} unseen people{theirs}"
+    return Card("Table 1, PSNR", f"{row['psnr']:.2f} dB", remark)
 
 
 def _prompts(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:
-    if not tables.get("prompts"):
+    if "prompts" not in tables:
         return None
     row = tables["prompts"][0]
     ceiling = "" if row["ceiling"] is None else f", the measure itself reaches {row['ceiling']:.0%}"
-    return "Prompts that came out", f"{row['hits']} of {row['prompts']}", f"chance {row['chance']:.0%}{ceiling}"
+    return Card("Prompts that came out", f"{row['hits']} of {row['prompts']}", f"chance {row['chance']:.0%}{ceiling}")
 
 
 def _frechet(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:
-    if not tables.get("frechet"):
+    if "frechet" not in tables:
         return None
     row = tables["frechet"][0]
-    return (
-        "Fréchet distance",
-        f"{row['value']:.3g}",
-        f"{row['samples']} samples to {row['subjects']} people, {row['features'] or 'CLIP features'}",
-    )
+    remark = f"{row['samples']} samples to {row['subjects']} people, {row['features'] or 'CLIP features'}"
+    return Card("Fréchet distance", f"{row['value']:.3g}", remark)
 
 
 def _time(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:
-    if not tables.get("timings"):
+    if "timings" not in tables:
         return None
-    row = tables["timings"][-1]
-    longest = max(tables["timings"][:-1], key=lambda one: one["seconds"])
-    return "Time, all stages", duration(row["seconds"]), f"longest: {longest['name']}, {duration(longest['seconds'])}"
-
-
-def _inside(row: Row, key: str, digits: int) -> str:
-    low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
-    return "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    *stages, total = tables["timings"]
+    longest = max(stages, key=lambda row: row["seconds"])
+    remark = f"longest: {longest['name']}, {duration(longest['seconds'])}"
+    return Card("Time, all stages", duration(total["seconds"]), remark)

@@ -1,18 +1,21 @@
-"""report.html: one calm page that holds all a run found, readable without a network and on a phone."""
+"""report.html: one page with all results of a run, readable without a network and on a phone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
 from analysis.figures.figures import FIGURES
-from analysis.report.gather import Findings, gather
+from analysis.report.findings import Findings, write_findings
 from analysis.report.headlines import headlines
-from analysis.report.page import cards, code, document, folded, html_table, missing, paragraph, picture, section
 from analysis.results.paper import DASH, SCALE
-from analysis.results.provenance import about, config_of, flat_config, fresh_command, setting
+from analysis.results.provenance import config_of, facts_of, flat_config, fresh_command, setting
 from analysis.tables.layout import Grid, grid
 from rodin.store.atomic import publish_bytes
 from rodin.store.run_folder import RunFolder
@@ -42,23 +45,44 @@ TABLE_TITLES = {
     "views": "Number of views",
     "convolution": "Roll-out and 3D-aware convolution",
 }
-WHY = (
-    "The paper's people come from a private pipeline and its private assets, ours from public ones: other faces, "
-    "other light, other cameras. PSNR and SSIM depend on picture size and on how much of a picture is white, so levels "
-    "do not carry over from one data set to another. What can be compared is the shape: how quality moves with "
-    "guidance, and that conditioning beats guessing. The scales of the two stand here side by side."
+VERSIONS_SHOWN = ("torch", "numpy", "bpy")
+COMMIT_LETTERS = 12  # of the commit's hash at the head of the page: enough to be unique, short enough for a phone
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
 
 
-def write_report(run: Path, found: Findings | None = None) -> Path:
-    """Write ``report.html``: one self-contained page, of whatever the run has so far.
+@dataclass(frozen=True)
+class EmbeddedFigure:
+    """A PNG inside the page.
+
+    Args:
+        id: its anchor.
+        title, caption: heading, and caption, which is also the alternative text.
+        width, height: pixels.
+        data: the file in base64.
+    """
+
+    id: str
+    title: str
+    caption: str
+    width: int
+    height: int
+    data: str
+
+
+def write_report(run: Path) -> Path:
+    """Write tables, figures and ``report.html``: one self-contained page of all results that the run has so far.
 
     Args:
         run: a run folder, finished or not.
-        found: tables and figures made before; made now where not given.
 
     Returns:
-        Its path.
+        The path of the page.
 
     Raises:
         FileNotFoundError: no such run folder.
@@ -67,132 +91,73 @@ def write_report(run: Path, found: Findings | None = None) -> Path:
     run = Path(run)
     if not run.is_dir():
         raise FileNotFoundError(f"{run}: no such run folder; `rodin run` makes one")
-    found = found or gather(run)
-    config, facts = config_of(run), about(run)
-    title = f"RODIN run: {run.resolve().name}"
+    found = write_findings(run)
+    page = TEMPLATES.get_template("report.html.jinja").render(page_content(run, found))
     path = RunFolder(run).report
-    publish_bytes(
-        path, document(title, _header(title, config, facts), _body(run, found, config, facts), _footer(facts)).encode()
-    )
+    publish_bytes(path, page.encode())
     return path
 
 
-def _header(title: str, config: dict[str, Any], facts: dict[str, str]) -> str:
-    say = [
-        f"preset {config['preset']}" if "preset" in config else "",
-        f"seed {config['seed']}" if "seed" in config else "",
-    ]
-    say += [f"code {facts['code.commit'][:12]}" if "code.commit" in facts else ""]
-    say += [f"{name} {facts[f'versions.{name}']}" for name in ("torch", "numpy", "bpy") if f"versions.{name}" in facts]
-    links = "".join(f'<a href="#{name}">{escape(words)}</a>' for name, words in SECTIONS.items())
-    people = setting(config, "data.subjects")
-    what = f"A generator of 3-D avatars{f', trained on {people:,} people' if people else ''}: tri-plane diffusion."
-    facts_line = escape(" · ".join(one for one in say if one))
-    return f'<h1>{escape(title)}</h1><p>{escape(what)}</p><p class="soft">{facts_line}</p><nav>{links}</nav>'
+def page_content(run: Path, found: Findings) -> dict[str, Any]:
+    """Variables of the template report.html.jinja."""
+    config, facts = config_of(run), facts_of(run)
+    verdict = found.tables["reconstruction"][0]["note"].splitlines()[0] if "reconstruction" in found.tables else ""
+    subjects = setting(config, "data.subjects")
+    return {
+        "title": f"RODIN run: {run.resolve().name}",
+        "subjects": f"{subjects:,}" if subjects else "",
+        "facts": _header_facts(config, facts),
+        "sections": SECTIONS,
+        "cards": headlines(found.tables, config),
+        "verdict": verdict,
+        "tables": {f"table {name}": (TABLE_TITLES[name], grid(rows)) for name, rows in found.tables.items()},
+        "figures": {f"figure {name}": _embedded(name, path) for name, path in found.figures.items()},
+        "scale": _scales(config),
+        "commands": _commands(run, facts),
+        "config": _key_values("key", flat_config(config)),
+        "versions": _key_values("what", facts),
+        "missing": found.missing,
+        "reasons": _by_reason(found.missing),
+        "version": facts.get("code.version", ""),
+    }
 
 
-def _body(run: Path, found: Findings, config: dict[str, Any], facts: dict[str, str]) -> list[str]:
-    gaps = section("missing", "Not there yet", [missing(found.missing)])
-    return [
-        section(
-            "summary",
-            SECTIONS["summary"],
-            [cards(headlines(found.tables, config)) or paragraph("Nothing was measured yet."), _verdict(found)],
-        ),
-        section("data", SECTIONS["data"], _made(found, ["fit"], ["subjects", "fit"])),
-        section(
-            "samples",
-            SECTIONS["samples"],
-            _made(found, ["frechet"], ["11", "9", "5", "12", "7", "8"]) + _folded_table(found, "neighbours"),
-        ),
-        section(
-            "control",
-            SECTIONS["control"],
-            _made(found, ["prompts"], ["prompts"])
-            + _if_there(found, "clip")
-            + _made(found, ["reconstruction"], ["reconstruction"]),
-        ),
-        section("paper", SECTIONS["paper"], _made(found, ["1"], ["guidance"]) + _why_different(config)),
-        section(
-            "ablations",
-            SECTIONS["ablations"],
-            _made(found, ["resolution"], ["3"]) + _made(found, ["views"], ["4"]) + _made(found, ["convolution"], ["6"]),
-        ),
-        section("losses", SECTIONS["losses"], _made(found, ["losses"], ["losses"])),
-        section("cost", SECTIONS["cost"], _made(found, ["timings"], [])),
-        section("reproduce", SECTIONS["reproduce"], _reproduce(run, config, facts)),
-        gaps,
-    ]
+def _header_facts(config: Mapping[str, Any], facts: Mapping[str, str]) -> list[str]:
+    shown = [f"{key} {config[key]}" for key in ("preset", "seed") if key in config]
+    shown += [f"code {facts['code.commit'][:COMMIT_LETTERS]}"] if "code.commit" in facts else []
+    return shown + [f"{name} {facts[key]}" for name in VERSIONS_SHOWN if (key := f"versions.{name}") in facts]
 
 
-def _made(found: Findings, tables: Sequence[str], figures: Sequence[str]) -> list[str]:
-    parts = []
-    for name in tables:
-        if name in found.tables:
-            parts.append(
-                f"<h3>{escape(TABLE_TITLES[name])}</h3>" + html_table(grid(found.tables[name]), TABLE_TITLES[name])
-            )
-    parts += [
-        picture(found.figures[name], FIGURES[name].title, FIGURES[name].caption)
-        for name in figures
-        if name in found.figures
-    ]
-    wanted = [*(f"table {name}" for name in tables), *(f"figure {name}" for name in figures)]
-    lacking = [what for what in wanted if what in found.missing]
-    return parts + (
-        [paragraph(f"Not there yet: {', '.join(lacking)}; the end of the page says what to run.", soft=True)]
-        if lacking
-        else []
-    )
+def _embedded(name: str, path: Path) -> EmbeddedFigure:
+    with Image.open(path) as image:
+        width, height = image.size
+    data = base64.b64encode(path.read_bytes()).decode()
+    return EmbeddedFigure(path.stem, FIGURES[name].title, FIGURES[name].caption, width, height, data)
 
 
-def _if_there(found: Findings, name: str) -> list[str]:
-    return _made(found, [name], []) if name in found.tables else []
+def _scales(config: dict[str, Any]) -> Grid:
+    """Scale of this run beside the paper's; a side is printed as a square, as the paper prints it."""
+    lines = []
+    for what, (key, theirs) in SCALE.items():
+        ours = setting(config, key)
+        lines.append([what, DASH if ours is None else f"{ours:,}" + ("²" if theirs.endswith("²") else ""), theirs])
+    return Grid(["", "this run", "paper"], lines, [])
 
 
-def _folded_table(found: Findings, name: str) -> list[str]:
-    return (
-        [folded(TABLE_TITLES[name], html_table(grid(found.tables[name]), TABLE_TITLES[name]))]
-        if name in found.tables
-        else []
-    )
+def _commands(run: Path, facts: Mapping[str, str]) -> list[str]:
+    """Commands that make the same run again."""
+    commit = facts.get("code.commit", "").split(" ")[0]
+    checkout = [f"git checkout {commit}"] if commit else []
+    return [*checkout, "pip install -c constraints.txt -e '.[demo]'", fresh_command(run)]
 
 
-def _verdict(found: Findings) -> str:
-    rows = found.tables.get("reconstruction")
-    return paragraph(rows[0]["note"].splitlines()[0] + ".") if rows else ""
+def _key_values(heading: str, values: Mapping[str, str]) -> Grid:
+    return Grid([heading, "value"], [[key, value] for key, value in values.items()], [])
 
 
-def _why_different(config: dict[str, Any]) -> list[str]:
-    """Why ours and the paper's numbers are not the same measurement, and the scales side by side."""
-    lines = [[what, _scale(setting(config, key), theirs), theirs] for what, (key, theirs) in SCALE.items()]
-    return [
-        "<h3>Why the numbers differ</h3>",
-        paragraph(WHY),
-        html_table(Grid(["", "this run", "paper"], lines, []), "Scale of this run and of the paper"),
-        paragraph("Not measured here: Table 2, the paper's user study, needs people's answers.", soft=True),
-    ]
-
-
-def _scale(value: Any, theirs: str) -> str:
-    """A value of the config as the paper writes its own: a side as a square."""
-    return DASH if value is None else f"{value:,}" + ("²" if theirs.endswith("²") else "")
-
-
-def _reproduce(run: Path, config: dict[str, Any], facts: dict[str, str]) -> list[str]:
-    lines = ["pip install -c constraints.txt -e '.[demo]'", fresh_command(run)]
-    if commit := facts.get("code.commit", "").split(" ")[0]:
-        lines.insert(0, f"git checkout {commit}")
-    settings = Grid(["key", "value"], [[key, value] for key, value in flat_config(config).items()], [])
-    versions = Grid(["what", "value"], [[key, value] for key, value in facts.items()], [])
-    return [
-        paragraph("Same commands, same versions, same run; the same command again goes on with whatever is missing."),
-        code("\n".join(lines)),
-        folded("The whole config", html_table(settings, "The whole config")) if settings.lines else "",
-        folded("Code and versions", html_table(versions, "Code and versions")) if versions.lines else "",
-    ]
-
-
-def _footer(facts: dict[str, str]) -> str:
-    version = facts.get("code.version", "")
-    return escape(f"Made by rodin {version}".rstrip() + ". Pictures are tagged “generated by rodin” in their metadata.")
+def _by_reason(missing: Mapping[str, str]) -> dict[str, list[str]]:
+    """What is missing, grouped by the reason."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in missing.items():
+        groups.setdefault(reason, []).append(name)
+    return groups

@@ -40,6 +40,6 @@ def scale_name(scale: float) -> str:
     return "w/o CFG" if scale == 1 else f"{scale:g}" if scale != int(scale) else f"{scale:.1f}"
 
 
-def number(value: float, decimals: int, signed: bool = False) -> str:
+def format_number(value: float, decimals: int, signed: bool = False) -> str:
     """A number with fixed decimals and a true minus sign."""
     return f"{value:{'+' if signed else ''}.{decimals}f}".replace("-", "−")

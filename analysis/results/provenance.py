@@ -36,7 +36,7 @@ def config_of(run: Path) -> dict[str, Any]:
     return record.get("config", record)
 
 
-def about(run: Path) -> dict[str, str]:
+def facts_of(run: Path) -> dict[str, str]:
     """Everything run.toml says besides the config, one text a key: commit, versions, machine and the like."""
     record = run_record(run)
     if "config" not in record:

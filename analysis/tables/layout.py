@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.results.paper import DASH, METRICS, number
+from analysis.results.paper import DASH, METRICS, format_number
 from analysis.results.rows import Row
 
 DECIMALS = {
@@ -56,6 +56,11 @@ class Grid:
     lines: list[list[str]]
     notes: list[str]
 
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers, and so are set to the right."""
+        return [_numeric([line[column] for line in self.lines]) for column in range(len(self.header))]
+
 
 def grid(rows: Sequence[Row]) -> Grid:
     """Rows as a grid: a mean and its interval share one cell; Table 1 stands as the paper prints it."""
@@ -77,22 +82,21 @@ def cell(row: Row, key: str) -> str:
     if not isinstance(value, float):
         return str(value)
     digits = DECIMALS.get(row.get("key", key), 3)
-    text = number(value, digits, signed=key.startswith("gain_"))
+    text = format_number(value, digits, signed=key.startswith("gain_"))
     low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
     if low is None or high is None:
         return text
-    return f"{text} [{number(low, digits)}, {number(high, digits)}]"
+    return f"{text} [{format_number(low, digits)}, {format_number(high, digits)}]"
 
 
 def plain(table: Grid) -> str:
     """Aligned columns for a terminal."""
     widths = [max(len(line[column]) for line in [table.header, *table.lines]) for column in range(len(table.header))]
-    numeric = numeric_columns(table)
 
     def line_of(texts: Sequence[str]) -> str:
         cells = (
             text.rjust(width) if right else text.ljust(width)
-            for text, width, right in zip(texts, widths, numeric, strict=True)
+            for text, width, right in zip(texts, widths, table.numeric, strict=True)
         )
         return "  ".join(cells).rstrip()
 
@@ -102,8 +106,7 @@ def plain(table: Grid) -> str:
 
 def markdown(table: Grid) -> str:
     """A Markdown table."""
-    numeric = numeric_columns(table)
-    marks = ["---:" if right else "---" for right in numeric]
+    marks = ["---:" if right else "---" for right in table.numeric]
     lines = [
         "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
         for texts in [table.header, marks, *table.lines]
@@ -113,8 +116,7 @@ def markdown(table: Grid) -> str:
 
 def latex(table: Grid) -> str:
     """A LaTeX tabular in booktabs' manner (`\\usepackage{booktabs}`)."""
-    numeric = numeric_columns(table)
-    columns = "".join("r" if right else "l" for right in numeric)
+    columns = "".join("r" if right else "l" for right in table.numeric)
     body = [" & ".join(_escape(text) for text in line) + r" \\" for line in table.lines]
     head = " & ".join(_escape(text) for text in table.header) + r" \\"
     notes = [f"% {note}" for note in table.notes]
@@ -145,18 +147,13 @@ def comma_separated(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def numeric_columns(table: Grid) -> list[bool]:
-    """Which columns hold numbers, and so stand to the right."""
-    return [_numeric([line[column] for line in table.lines]) for column in range(len(table.header))]
-
-
 def _paper_layout(rows: Sequence[Row], notes: list[str]) -> Grid:
     header = ["", "", *(row["name"] for row in rows)]
     lines = []
     for metric, (heading, decimals) in METRICS.items():
         lines.append([heading, "ours", *(cell(row, metric) for row in rows)])
         papers = (row[f"paper_{metric}"] for row in rows)
-        lines.append(["", "paper", *(DASH if value is None else number(value, decimals) for value in papers)])
+        lines.append(["", "paper", *(DASH if value is None else format_number(value, decimals) for value in papers)])
     lines.append(["subjects", "ours", *(str(row["subjects"]) for row in rows)])
     lines.append(["", "paper", *(DASH if row["paper_psnr"] is None else "1000" for row in rows)])
     return Grid(header, lines, notes)

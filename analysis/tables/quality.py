@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from analysis.results.paper import DASH, METRICS, TABLE_1, number, scale_name
+from analysis.results.paper import DASH, METRICS, TABLE_1, format_number, scale_name
 from analysis.results.rows import MissingRows, Row, results
 from analysis.results.statistics import Interval, mean_interval
 
@@ -144,8 +144,8 @@ def sure_of(row: Row, name: str) -> bool:
 def signed(row: Row) -> str:
     """The `gain_psnr` of a row with its interval, as text: +0.32 dB [+0.14, +0.51]."""
     low, high = row["gain_psnr_low"], row["gain_psnr_high"]
-    inside = "" if low is None else f" [{number(low, 2, signed=True)}, {number(high, 2, signed=True)}]"
-    return f"{number(row['gain_psnr'], 2, signed=True)} dB{inside}"
+    inside = "" if low is None else f" [{format_number(low, 2, signed=True)}, {format_number(high, 2, signed=True)}]"
+    return f"{format_number(row['gain_psnr'], 2, signed=True)} dB{inside}"
 
 
 def or_none(make: Callable[[Path], list[Row]], run: Path) -> list[Row]:

@@ -97,13 +97,12 @@ def render_table(rows: Sequence[Row]) -> str:
     return plain(grid(rows))
 
 
-def write_table(run: Path, name: str) -> list[Path]:
-    """Write a table into ``tables/`` as .txt, .md, .csv and .tex, each whole or not at all.
+def write_table(run: Path, name: str, rows: Sequence[Row]) -> list[Path]:
+    """Write the rows of a table into ``tables/`` as .txt, .md, .csv and .tex, each atomically.
 
     Returns:
         The four paths.
     """
-    rows = table(run, name)
     shown = grid(rows)
     texts = {"txt": plain(shown), "md": markdown(shown), "csv": comma_separated(rows), "tex": latex(shown)}
     paths = [RunFolder(run).tables / f"table-{name}.{ending}" for ending in texts]

@@ -1,21 +1,12 @@
-"""A run folder as the stages leave it, and what analysis makes of it, once for all tests."""
+"""A run folder as the stages leave it, and its report, once for all tests."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 from oracles import finished_rows, finished_stores
 
-from analysis.report.everything import write_all
+from analysis.report.report import write_report
 from rodin.store.run_folder import RunFolder
-
-
-@dataclasses.dataclass(frozen=True)
-class Written:
-    """What analysis made of the finished run, and what it told of its progress."""
-
-    made: dict
-    told: list[tuple[int, int, str]]
 
 
 @pytest.fixture(scope="session")
@@ -28,10 +19,9 @@ def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def written(full_run: Path) -> Written:
-    """The finished run, written up once for all tests."""
-    told: list[tuple[int, int, str]] = []
-    return Written(write_all(full_run, lambda *what: told.append(what)), told)
+def report_path(full_run: Path) -> Path:
+    """The finished run's page, written once for all tests; tables and figures come with it."""
+    return write_report(full_run)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Figures: drawn, of the right size, not blank, tagged; and what they say when there is nothing to draw."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +12,12 @@ from analysis.figures.crops import crops
 from analysis.figures.curves import smoothed
 from analysis.figures.figures import FIGURES, figure
 from analysis.figures.sheets import spaced, swatch
-from analysis.report.gather import gather
+from analysis.report.findings import write_findings
 
 
 @pytest.mark.parametrize("name", list(FIGURES))
-def test_every_figure_is_drawn_and_tagged(full_run: Path, written: Any, name: str):
-    path = written.made["figures"][name]
-    assert path == full_run / "figures" / f"figure-{name}.png"
+def test_every_figure_is_drawn_and_tagged(report_path: Path, name: str):
+    path = report_path.parent / "figures" / f"figure-{name}.png"
     with Image.open(path) as image:
         image.load()
         assert image.info["Description"] == TAG
@@ -32,25 +30,16 @@ def test_every_figure_is_drawn_and_tagged(full_run: Path, written: Any, name: st
 
 
 @pytest.mark.parametrize(("name", "same"), [("10", "11"), ("13", "reconstruction")])
-def test_the_papers_other_numbers_are_drawn_too(full_run: Path, written: Any, name: str, same: str):
-    assert figure(full_run, name).name == f"figure-{name}.png"
-    assert (full_run / "figures" / f"figure-{name}.png").read_bytes() == written.made["figures"][same].read_bytes()
+def test_the_papers_other_numbers_are_drawn_too(report_path: Path, name: str, same: str):
+    path = figure(report_path.parent, name)
+    assert path.name == f"figure-{name}.png"
+    assert path.read_bytes() == (path.parent / f"figure-{same}.png").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["9", "4"])
-def test_a_figure_is_the_same_twice(full_run: Path, written: Any, name: str):
-    before = written.made["figures"][name].read_bytes()
-    assert figure(full_run, name).read_bytes() == before
-
-
-def test_the_mark_is_seen_where_asked(full_run: Path):
-    with Image.open(figure(full_run, "12", mark=True)) as marked:
-        seen = np.asarray(marked.convert("L"))
-    with Image.open(figure(full_run, "12")) as unmarked:
-        plain = np.asarray(unmarked.convert("L"))
-    assert seen.shape[0] > plain.shape[0]
-    assert seen[-16:, -140:].min() < 200
-    assert plain[-16:, -140:].min() == 255
+def test_a_figure_is_the_same_twice(report_path: Path, name: str):
+    before = (report_path.parent / "figures" / f"figure-{name}.png").read_bytes()
+    assert figure(report_path.parent, name).read_bytes() == before
 
 
 def test_pictures_stand_where_they_should():
@@ -76,10 +65,10 @@ def test_crops_show_the_unseen_view_nearest_the_front(full_run: Path, monkeypatc
     assert crops(full_run, "sweep-views") is None
 
 
-def test_crops_stand_under_the_plots(full_run: Path, written: Any):
+def test_crops_stand_under_the_plots(report_path: Path):
     heights = {}
     for name in ("3", "4"):
-        with Image.open(written.made["figures"][name]) as image:
+        with Image.open(report_path.parent / "figures" / f"figure-{name}.png") as image:
             heights[name] = image.height
     assert heights["3"] > heights["4"] + 500
 
@@ -122,7 +111,7 @@ def test_what_is_stale_goes(empty_run: Path):
     old = empty_run / "figures" / "figure-subjects.png"
     old.parent.mkdir()
     old.write_bytes(b"old")
-    assert "figure subjects" in gather(empty_run).missing
+    assert "figure subjects" in write_findings(empty_run).missing
     assert not old.exists()
 
 

@@ -6,13 +6,11 @@ import sys
 import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from analysis.figures.figures import FIGURES
-from analysis.report.everything import write_all
-from analysis.report.gather import gather
+from analysis.report.findings import write_findings
 from analysis.report.report import write_report
 from analysis.results.provenance import command, fresh_command
 from analysis.tables.tables import TABLES
@@ -53,8 +51,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(written: Any) -> str:
-    return Path(written.made["report"]).read_text(encoding="utf-8")
+def page(report_path: Path) -> str:
+    return report_path.read_text(encoding="utf-8")
 
 
 def test_the_page_is_well_formed_and_self_contained(page: str):
@@ -80,25 +78,22 @@ def test_the_page_holds_everything(page: str):
     assert "Not there yet" not in page
 
 
-def test_write_all_says_what_it_wrote(written: Any):
-    assert set(written.made["tables"]) == set(TABLES)
-    assert set(written.made["figures"]) == set(FIGURES)
-    assert written.made["missing"] == {}
-    assert all(path.is_file() for paths in written.made["tables"].values() for path in paths)
-    total = len(TABLES) + len(FIGURES)
-    assert [(done, of) for done, of, _ in written.told] == [(done, total) for done in range(total)]
+def test_every_table_and_figure_is_written(report_path: Path):
+    endings = {"csv", "md", "tex", "txt"}
+    tables = {f"table-{name}.{ending}" for name in TABLES for ending in endings}
+    assert {path.name for path in (report_path.parent / "tables").iterdir()} == tables
+    assert {f"figure-{name}.png" for name in FIGURES} <= {path.name for path in (report_path.parent / "figures").iterdir()}
 
 
 def test_a_run_with_a_pretrained_clip_lacks_no_table_of_a_small_one(tmp_path: Path):
     (tmp_path / "run.toml").write_text(to_toml(preset("paper")))
-    assert "table clip" not in gather(tmp_path).missing
+    assert "table clip" not in write_findings(tmp_path).missing
 
 
 def test_an_empty_run_has_a_page_that_says_what_to_run(empty_run: Path):
-    written = write_all(empty_run)
-    page = Path(written["report"]).read_text(encoding="utf-8")
+    page = write_report(empty_run).read_text(encoding="utf-8")
     assert not Page(page).open
-    assert len(written["missing"]) == len(TABLES) + len(FIGURES)
+    assert len(write_findings(empty_run).missing) == len(TABLES) + len(FIGURES)
     assert "Nothing was measured yet" in page
     assert "table 1" in page
     assert "rodin run" in page
@@ -117,9 +112,8 @@ def test_names_are_escaped(tmp_path: Path):
 def test_damage_is_told_not_hidden(empty_run: Path):
     (empty_run / "results").mkdir()
     (empty_run / "results" / "fit-00000.jsonl").write_text("{")
-    written = write_all(empty_run)
-    assert "not a result row" in written["missing"]["table fit"]
-    assert "not a result row" in Path(written["report"]).read_text(encoding="utf-8")
+    assert "not a result row" in write_findings(empty_run).missing["table fit"]
+    assert "not a result row" in write_report(empty_run).read_text(encoding="utf-8")
 
 
 def test_a_damaged_run_toml_is_one_clear_line(empty_run: Path):

@@ -99,8 +99,9 @@ def test_other_tables_by_hand(full_run: Path):
 
 @pytest.mark.parametrize("name", list(TABLES))
 def test_every_table_is_written_in_four_endings(full_run: Path, name: str):
-    paths = {path.suffix: path for path in write_table(full_run, name)}
-    rows = json.loads(json.dumps(table(full_run, name), allow_nan=False))
+    rows = table(full_run, name)
+    paths = {path.suffix: path for path in write_table(full_run, name, rows)}
+    rows = json.loads(json.dumps(rows, allow_nan=False))
     with paths[".csv"].open(newline="", encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == len(rows)
     markdown = [line for line in paths[".md"].read_text().splitlines() if line.startswith("|")]

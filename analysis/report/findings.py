@@ -1,0 +1,59 @@
+"""Every table and figure that a run's results allow, and the reason for each missing one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from analysis.figures.figures import FIGURES, figure
+from analysis.results.provenance import config_of, setting
+from analysis.results.rows import Row
+from analysis.tables.tables import TABLES, table, write_table
+from rodin.store.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Tables and figures of a run.
+
+    Args:
+        tables: name -> rows.
+        figures: name -> PNG.
+        missing: ``table 1`` or ``figure 5`` -> reason and the command to run, one line each.
+    """
+
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    figures: dict[str, Path] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def write_findings(run: Path) -> Findings:
+    """Write every table and figure that the results allow.
+
+    Files of a table or figure that can no longer be made are removed, so that nothing stale stands beside new results.
+
+    Raises:
+        FileNotFoundError: no such run folder.
+    """
+    found, folder = Findings(), RunFolder(run)
+    for name in tables_of(run):
+        try:
+            found.tables[name] = table(run, name)
+            write_table(run, name, found.tables[name])
+        except ValueError as problem:
+            found.missing[f"table {name}"] = str(problem)
+            for old in folder.tables.glob(f"table-{name}.*"):
+                old.unlink(missing_ok=True)
+    for name in FIGURES:
+        try:
+            found.figures[name] = figure(run, name)
+        except ValueError as problem:
+            found.missing[f"figure {name}"] = str(problem)
+            (folder.figures / f"figure-{name}.png").unlink(missing_ok=True)
+    return found
+
+
+def tables_of(run: Path) -> list[str]:
+    """Names of the tables that a run of this config can have: `clip` only where the run trains its own small CLIP."""
+    pretrained = setting(config_of(run), "clip.pretrained")
+    return [name for name in TABLES if name != "clip" or pretrained in (None, "none")]
