@@ -1,1 +1,1 @@
-"""The figures of a run, drawn from its result rows and pictures."""
+"""Figures of a run, drawn from its result rows and pictures."""

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.figures.contact_sheet import SOFT
 from analysis.figures.crops import crops
 from analysis.figures.plots import OURS, THEIRS, THIRD, plot, with_intervals
-from analysis.results.paper import METRICS, TABLE_1, scale_name
+from analysis.results.paper import METRICS
 from analysis.results.rows import results
+from analysis.results.statistics import mean_interval
 from analysis.tables.convolution import GAINS, table_convolution, verdict
 from analysis.tables.costs import by_value, loss_curves
-from analysis.tables.quality import MEASURED
+from analysis.tables.quality import interval_of, table_1
 
-PLAIN = FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else "")
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else "")  # 0.1, 0.2, 0.5, not 10⁻¹
+SMALL_TYPE = 9  # pt, of remarks; other text has 10
+MANY_SUBJECTS = 200  # from this number on, smaller dots, which else overlap
+LOG_FROM = 3  # largest loss over smallest above which a logarithmic axis shows more than a linear one
 
 
-def losses(run: Path, path: Path, mark: bool) -> None:
-    """The loss of every trained network against its steps, raw and smoothed."""
+def losses(run: Path, path: Path, title: str) -> None:
+    """Loss of every trained network against its steps, raw and smoothed."""
     curves = loss_curves(run)
-    with plot(path, "Losses", len(curves), height=2.8, mark=mark) as panels:
+    with plot(path, title, len(curves), height=2.8) as panels:
         for axes, (stage, rows) in zip(panels, curves.items(), strict=True):
             steps, values = [row["step"] for row in rows], [row["loss"] for row in rows]
             axes.plot(steps, values, color=OURS, alpha=0.3, linewidth=1)
             axes.plot(steps, smoothed(values), color=OURS)
-            if min(values) > 0 and max(values) > 3 * min(values):
+            if min(values) > 0 and max(values) > LOG_FROM * min(values):
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(PLAIN)
                 axes.yaxis.set_minor_formatter(PLAIN)
@@ -37,21 +39,21 @@ def losses(run: Path, path: Path, mark: bool) -> None:
 
 
 def smoothed(values: list[float]) -> list[float]:
-    """A running mean over about a fifteenth of the curve, shorter at its ends; a short curve stays as it is."""
-    half = len(values) // 30
+    """Running mean over about 1/15 of the curve, over less at its ends; a curve of under 30 values is unchanged."""
+    half = len(values) // 30  # 1/15 smooths the noise of batches and keeps the bends
     return [float(np.mean(values[max(0, place - half) : place + half + 1])) for place in range(len(values))]
 
 
-def fits(run: Path, path: Path, mark: bool) -> None:
-    """Fit quality of every person, sorted, and the seconds it took."""
+def fits(run: Path, path: Path, title: str) -> None:
+    """Fit quality and fitting seconds of every subject, each sorted, with the mean."""
     rows = results(run, "fit", "fit", {"subject": str, "psnr": float, "seconds": float})
-    with plot(path, "Fit quality", 2, mark=mark) as (quality, time):
+    with plot(path, title, 2) as (quality, time):
         for axes, field, label, colour in (
             (quality, "psnr", "PSNR on unseen views, dB", OURS),
             (time, "seconds", "seconds a person", THIRD),
         ):
             values = sorted(row[field] for row in rows)
-            axes.plot(range(1, len(values) + 1), values, ".", color=colour, ms=7 if len(values) < 200 else 3)
+            axes.plot(range(1, len(values) + 1), values, ".", color=colour, ms=7 if len(values) < MANY_SUBJECTS else 3)
             axes.axhline(float(np.mean(values)), color=SOFT, linewidth=1, linestyle="--")
             axes.annotate(
                 f"mean {np.mean(values):.1f}",
@@ -59,7 +61,7 @@ def fits(run: Path, path: Path, mark: bool) -> None:
                 xycoords=("axes fraction", "data"),
                 xytext=(0, 4),
                 textcoords="offset points",
-                fontsize=9,
+                fontsize=SMALL_TYPE,
                 color=SOFT,
             )
             axes.set(title=label, xlabel="people, from least to most")
@@ -68,82 +70,68 @@ def fits(run: Path, path: Path, mark: bool) -> None:
                 axes.set_ylim(bottom=0)
 
 
-def guidance(run: Path, path: Path, mark: bool) -> None:
+def guidance(run: Path, path: Path, title: str) -> None:
     """Table 1 as a picture: each metric against the guidance scale, ours with intervals and the paper's."""
-    rows = results(run, "sweep-cfg", "sweep-cfg", MEASURED | {"guidance_scale": float}, optional=["lpips"])
-    shown = [metric for metric in METRICS if any(row.get(metric) is not None for row in rows)]
-    with plot(path, "Table 1", len(shown), mark=mark) as panels:
+    rows = table_1(run)
+    shown = [metric for metric in METRICS if any(row[metric] is not None for row in rows)]
+    with plot(path, title, len(shown)) as panels:
         for axes, metric in zip(panels, shown, strict=True):
-            groups: dict[float, list[float]] = defaultdict(list)
-            for row in rows:
-                if row.get(metric) is not None:
-                    groups[float(row["guidance_scale"])].append(row[metric])
-            scales = sorted(groups.keys() | TABLE_1.keys())
-            place = {scale: number for number, scale in enumerate(scales)}
-            ours = sorted(groups)
-            with_intervals(axes, [place[scale] for scale in ours], [groups[scale] for scale in ours], OURS, "ours")
-            theirs = [line[metric] for line in TABLE_1.values()]
-            axes.plot(
-                [place[scale] for scale in TABLE_1], theirs, "s--", color=THEIRS, ms=4, linewidth=1.2, label="paper"
-            )
-            axes.set_xticks(range(len(scales)), [scale_name(scale) for scale in scales])
+            ours = {place: interval_of(row, metric) for place, row in enumerate(rows) if row[metric] is not None}
+            with_intervals(axes, list(ours), list(ours.values()), OURS, "ours")
+            paper = {place: row[f"paper_{metric}"] for place, row in enumerate(rows) if row["paper_psnr"] is not None}
+            axes.plot(list(paper), list(paper.values()), "s--", color=THEIRS, ms=4, linewidth=1.2, label="paper")
+            axes.set_xticks(range(len(rows)), [row["name"] for row in rows])
             axes.set(title=METRICS[metric][0], xlabel="guidance scale")
-            axes.margins(y=0.2)
+            axes.margins(y=0.2)  # room for the legend
             axes.legend(loc="upper right", ncols=2)
 
 
-def resolutions(run: Path, path: Path, mark: bool) -> None:
-    """Figure 3: fit quality, time, memory and size of a person against tri-plane resolution, with crops."""
-    _sweep(run, path, mark, "sweep-resolution", "tri-plane resolution", "Figure 3")
+def resolutions(run: Path, path: Path, title: str) -> None:
+    """Figure 3: fit quality, time, memory and stored size per subject against tri-plane resolution, with crops."""
+    _sweep(run, path, title, "sweep-resolution", "tri-plane resolution")
 
 
-def view_counts(run: Path, path: Path, mark: bool) -> None:
+def view_counts(run: Path, path: Path, title: str) -> None:
     """Figure 4: fit quality, time and memory against the number of views, with crops."""
-    _sweep(run, path, mark, "sweep-views", "views fitted", "Figure 4")
+    _sweep(run, path, title, "sweep-views", "views fitted")
 
 
-def _sweep(run: Path, path: Path, mark: bool, name: str, heading: str, title: str) -> None:
+def _sweep(run: Path, path: Path, title: str, name: str, heading: str) -> None:
     groups = by_value(run, name)
-    wanted = [
+    panels_of = [
         ("psnr", "PSNR on unseen views, dB", OURS),
         ("ssim", "SSIM on unseen views", OURS),
         ("seconds", "seconds a person", THIRD),
         ("peak_megabytes", "peak memory, MB", THEIRS),
         *([("megabytes", "stored, MB a person", THEIRS)] if name == "sweep-resolution" else []),
     ]
-    shown = [one for one in wanted if all(row.get(one[0]) is not None for group in groups for row in group["rows"])]
-    with plot(path, title, len(shown), mark=mark, below=crops(run, name)) as panels:
+    shown = [one for one in panels_of if all(row.get(one[0]) is not None for group in groups for row in group["rows"])]
+    with plot(path, title, len(shown), below=crops(run, name)) as panels:
         for axes, (field, label, colour) in zip(panels, shown, strict=True):
-            values = [[row[field] for row in group["rows"]] for group in groups]
-            with_intervals(axes, [group["value"] for group in groups], values, colour, label)
-            _doubling(axes, [group["value"] for group in groups])
+            intervals = [mean_interval([row[field] for row in group["rows"]]) for group in groups]
+            values = [group["value"] for group in groups]
+            with_intervals(axes, values, intervals, colour, label)
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(values, [f"{value:g}" for value in values])
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.set(title=label, xlabel=heading)
             if colour != OURS:
                 axes.set_ylim(bottom=0)
 
 
-def convolutions(run: Path, path: Path, mark: bool) -> None:
-    """Figure 6: how much better the upsampler is than one with neither, person by person, the base fixed."""
+def convolutions(run: Path, path: Path, title: str) -> None:
+    """Figure 6: gain of each upsampler over the one with neither, paired by subject, the base model fixed."""
     rows = table_convolution(run)
-    shown = [(key, title) for key, title in GAINS.items() if any(row.get(key) is not None for row in rows)]
-    with plot(path, "Figure 6", len(shown), mark=mark) as panels:
-        for axes, (key, title) in zip(panels, shown, strict=True):
-            for place, row in enumerate(rows):
-                if row[key] is None:
-                    continue
-                low, high = (row[f"{key}_{end}"] for end in ("low", "high"))
-                reach = [[0.0 if end is None else abs(end - row[key])] for end in (low, high)]
+    shown = [(key, heading) for key, heading in GAINS.items() if any(row[key] is not None for row in rows)]
+    with plot(path, title, len(shown)) as panels:
+        for axes, (key, heading) in zip(panels, shown, strict=True):
+            gains = {place: row for place, row in enumerate(rows) if row[key] is not None}
+            for place, row in gains.items():
                 colour = OURS if row["upsampler"] == "both" else SOFT
-                axes.errorbar([place], [row[key]], reach, color=colour, marker="o", ms=5, capsize=3)
+                with_intervals(axes, [place], [interval_of(row, key)], colour, row["upsampler"])
             axes.axhline(0, color=THIRD, linewidth=1)
             axes.set_xticks(range(len(rows)), [row["upsampler"].replace(" ", "\n") for row in rows])
             axes.set_xlim(-0.5, len(rows) - 0.5)
-            people = max(row[f"{key}_subjects"] for row in rows if row[key] is not None)
-            axes.set(title=f"{title} ({people})", ylabel="dB of PSNR over neither")
-            axes.set_xlabel(verdict(rows, key).replace("; ", "\n"), fontsize=9, color=SOFT)
-
-
-def _doubling(axes: Axes, values: list[float]) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(values, [f"{value:g}" for value in values])
-    axes.xaxis.set_minor_locator(NullLocator())
+            subjects = max(row[f"{key}_subjects"] for row in gains.values())
+            axes.set(title=f"{heading} ({subjects})", ylabel="dB of PSNR over neither")
+            axes.set_xlabel(verdict(rows, key).replace("; ", "\n"), fontsize=SMALL_TYPE, color=SOFT)

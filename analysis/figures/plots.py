@@ -1,4 +1,4 @@
-"""Plots with axes: one quiet style for all of them."""
+"""Plots with axes, all in one plain style."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from analysis.figures.contact_sheet import INK, RULE, SOFT, TAG, metadata, save_sheet, stacked
-from analysis.results.statistics import mean_interval
+from analysis.figures.contact_sheet import INK, RULE, SOFT, metadata, save_sheet, stacked
+from analysis.results.statistics import Interval
 from rodin.store.atomic import publish_bytes
 
 OURS, THEIRS, THIRD = "#1f5fa8", "#c0621f", "#4b8b3b"
+WIDTH, HEIGHT = 4.4, 3.3  # inches, of one panel: three fit the report's width
+DPI = 160  # sharp on a phone's screen
+MOST_COLUMNS = 3
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": SOFT,
     "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.spines.top": False,
@@ -34,56 +37,46 @@ def plot(
     path: Path,
     title: str,
     panels: int,
-    width: float = 4.4,
-    height: float = 3.3,
-    mark: bool = False,
+    height: float = HEIGHT,
     below: Image.Image | None = None,
 ) -> Iterator[list[Axes]]:
-    """Hand out axes side by side (at most three in a line) and publish them as a PNG, tagged as generated (R60).
+    """Context that yields axes side by side and writes them atomically as a PNG, tagged as generated (R60).
 
     Args:
         path: the PNG.
         title: for its metadata.
-        panels: how many axes.
-        width, height: of one of them, inches.
-        mark: also write the tag, visibly, in the corner.
-        below: a picture to put under them, as wide as it is.
+        panels: number of axes.
+        height: of one of them, inches.
+        below: a picture to put below them, at its own size.
     """
-    columns = 2 if panels == 4 else min(panels, 3)
+    columns = 2 if panels == 4 else min(panels, MOST_COLUMNS)
     rows = -(-panels // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(
-            figsize=(width * columns, height * rows), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-        )
+        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)  # inches
+        figure = Figure(figsize=(WIDTH * columns, height * rows), layout=layout)
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
         yield axes[:panels]
         for spare in axes[panels:]:
             spare.set_visible(False)
-        if mark:
-            figure.text(0.995, 0.005, TAG, ha="right", va="bottom", fontsize=7, color=SOFT)
         data = io.BytesIO()
-        figure.savefig(data, format="png", dpi=160, metadata=metadata(title))
+        figure.savefig(data, format="png", dpi=DPI, metadata=metadata(title))
     if below is None:
         publish_bytes(path, data.getvalue())
     else:
         save_sheet(path, stacked(Image.open(data).convert("RGB"), below), title)
 
 
-def with_intervals(
-    axes: Axes, places: Sequence[float], groups: Sequence[Sequence[float]], colour: str, label: str
-) -> None:
-    """Means with their 95 % intervals at places along x, joined by a line.
+def with_intervals(axes: Axes, places: Sequence[float], intervals: Sequence[Interval], colour: str, label: str) -> None:
+    """Draw means with their 95 % intervals, joined by a line.
 
     Args:
         axes: where to draw.
-        places: x of each group.
-        groups: the values of each group, one a person.
+        places: x of each mean.
+        intervals: means and their intervals; a mean without an interval gets no bar.
         colour, label: of the line.
     """
-    means = [mean_interval(group) for group in groups]
-    below = [0.0 if one.low is None else one.mean - one.low for one in means]
-    above = [0.0 if one.high is None else one.high - one.mean for one in means]
-    axes.errorbar(
-        places, [one.mean for one in means], [below, above], color=colour, label=label, marker="o", ms=5, capsize=3
-    )
+    means = [one.mean for one in intervals]
+    below = [0.0 if one.low is None else one.mean - one.low for one in intervals]
+    above = [0.0 if one.high is None else one.high - one.mean for one in intervals]
+    axes.errorbar(places, means, [below, above], color=colour, label=label, marker="o", ms=5, capsize=3)

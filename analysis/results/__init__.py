@@ -1,1 +1,1 @@
-"""Reading what a run left: result rows, provenance, rendered pictures; and the paper's own numbers."""
+"""Readers of a run's result rows, provenance and rendered pictures; statistics; the paper's own numbers."""

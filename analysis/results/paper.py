@@ -1,14 +1,14 @@
-"""What the paper prints, so that ours can stand beside it."""
+"""The paper's numbers, and how numbers are printed beside them."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 
 DASH = "—"
-"""stands where there is no value"""
+"""printed where there is no value"""
 
 METRICS: dict[str, tuple[str, int]] = {"psnr": ("PSNR ↑", 2), "ssim": ("SSIM ↑", 3), "lpips": ("LPIPS ↓", 3)}
-"""metric -> (heading with the better direction, decimals)"""
+"""metric -> (heading; the arrow points to better values, decimals as the paper prints)"""
 
 TABLE_1: MappingProxyType[float, dict[str, float]] = MappingProxyType(
     {
@@ -19,7 +19,9 @@ TABLE_1: MappingProxyType[float, dict[str, float]] = MappingProxyType(
         6.0: {"psnr": 24.15, "ssim": 0.775, "lpips": 0.146},
     }
 )
-"""guidance scale -> metric -> value; 1 is "w/o CFG" (R49). Source: supplement, Table 1."""
+"""guidance scale -> metric -> value; PSNR in dB; 1 is "w/o CFG" (R49). Source: supplement, Table 1."""
+
+TABLE_1_SUBJECTS = 1000  # people Table 1 of the paper is measured on. Source: supplement, C.5
 
 SCALE: dict[str, tuple[str, str]] = {
     "people trained on": ("data.subjects", "100,000"),
@@ -30,13 +32,13 @@ SCALE: dict[str, tuple[str, str]] = {
     "base model's planes": ("triplane.base_resolution", "64²"),
     "channels of the base model": ("base.channels", "192"),
     "batch of the base model": ("base.training.batch", "48"),
-    "people Table 1 is measured on": ("data.held_out", "1,000"),
+    "people Table 1 is measured on": ("data.held_out", f"{TABLE_1_SUBJECTS:,}"),
 }
-"""what sets a run's scale -> (key of the config, the paper's value). Source: supplement, B.1, B.2, C.5."""
+"""quantity that sets a run's scale -> (config key, the paper's value). Source: supplement, B.1, B.2, C.5."""
 
 
 def scale_name(scale: float) -> str:
-    """The heading of a guidance scale: "w/o CFG" for 1."""
+    """Heading of a guidance scale: "w/o CFG" for 1."""
     return "w/o CFG" if scale == 1 else f"{scale:g}" if scale != int(scale) else f"{scale:.1f}"
 
 

@@ -1,4 +1,4 @@
-"""What a run was: its config, seed, code and versions, out of run.toml."""
+"""Provenance of a run from its run.toml: config, code and versions; commands that continue or repeat the run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rodin.store.run_folder import RunFolder
 
 
 def run_record(run: Path) -> dict[str, Any]:
-    """run.toml as plain data; empty where there is none yet.
+    """Contents of run.toml as plain data; empty where there is no such file yet.
 
     Raises:
-        ValueError: it is not TOML; names the file.
+        ValueError: the file is not TOML; the message names it.
     """
     path = RunFolder(run).config_file
     if not path.is_file():
@@ -31,21 +31,21 @@ def run_record(run: Path) -> dict[str, Any]:
 
 
 def config_of(run: Path) -> dict[str, Any]:
-    """The run's config as plain data, nested by section; empty where there is none yet."""
+    """The run's config as plain data, nested by section; empty where there is no run.toml yet."""
     record = run_record(run)
     return record.get("config", record)
 
 
 def facts_of(run: Path) -> dict[str, str]:
-    """Everything run.toml says besides the config, one text a key: commit, versions, machine and the like."""
+    """All of run.toml but the config as dotted key -> text: commit, versions, machine and the like."""
     record = run_record(run)
     if "config" not in record:
         return {}
     return dict(_flat({key: value for key, value in record.items() if key != "config"}))
 
 
-def command(run: Path) -> str:
-    """The command that goes on with a run: its preset where nothing was changed of it, else its own run.toml."""
+def resume_command(run: Path) -> str:
+    """Command that continues a run: with its preset's name if the config is unchanged, else with its own run.toml."""
     try:
         config = from_toml(RunFolder(run).config_file)
     except (ValueError, FileNotFoundError):
@@ -55,34 +55,34 @@ def command(run: Path) -> str:
 
 
 def fresh_command(run: Path) -> str:
-    """The command that makes such a run anew: its preset and what was changed of it."""
+    """Command that starts an equal run: the preset's name and a ``--set`` for each changed key."""
     try:
         config = from_toml(RunFolder(run).config_file)
     except (ValueError, FileNotFoundError):
-        return command(run)
+        return resume_command(run)
     base = PRESETS.get(config.preset)
     if base is None:
-        return command(run)
+        return resume_command(run)
     changed = differences(config, base)
-    return f"rodin run {config.preset}" + "".join(f" --set {key}={_word(ours)}" for key, (ours, _) in changed.items())
+    return f"rodin run {config.preset}" + "".join(f" --set {key}={_quoted(ours)}" for key, (ours, _) in changed.items())
 
 
 def setting(config: dict[str, Any], key: str) -> Any:
-    """A value of the config by its dotted key; none where the run has no such key."""
-    here: Any = config
+    """A value of the config by its dotted key; none if there is no such key."""
+    value: Any = config
     for name in key.split("."):
-        if not isinstance(here, dict) or name not in here:
+        if not isinstance(value, dict) or name not in value:
             return None
-        here = here[name]
-    return here
+        value = value[name]
+    return value
 
 
 def flat_config(config: dict[str, Any]) -> dict[str, str]:
-    """Dotted key -> value as text."""
+    """The config as dotted key -> value as text."""
     return dict(_flat(config))
 
 
-def _word(value: Any) -> str:
+def _quoted(value: Any) -> str:
     return shlex.quote(value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
 
 

@@ -1,4 +1,4 @@
-"""The people and the samples of a run as pictures: the only part that opens its shards."""
+"""Pictures of a run's subjects and samples, read from its shards."""
 
 from __future__ import annotations
 
@@ -9,72 +9,72 @@ from typing import Any
 import numpy as np
 
 from analysis.results.provenance import config_of, setting
-from analysis.results.rows import MissingRows, again
+from analysis.results.rows import MissingRows, next_step
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.catalogue import manifest_paths
 from rodin.store.shards.reader import Shards
 
 
 def views(run: Path) -> Shards:
-    """The pictures of the people.
+    """Shards of the subjects' views.
 
     Raises:
-        MissingRows: none was rendered or imported yet.
+        MissingRows: no subject was rendered or imported yet.
     """
     return _store(run, "render", "views", "pictures of people")
 
 
 def samples(run: Path) -> Shards:
-    """The avatars that were drawn.
+    """Shards of the generated avatars.
 
     Raises:
-        MissingRows: none was drawn yet.
+        MissingRows: no avatar was generated yet.
     """
     return _store(run, "sample", "samples", "samples")
 
 
-def rebuilt(run: Path) -> Shards:
-    """Held-out people made again from one picture, seen by the cameras of their own pictures.
+def reconstructions(run: Path) -> Shards:
+    """Shards of held-out subjects' avatars, each made from one of the subject's views, rendered by its cameras.
 
     Raises:
-        MissingRows: nobody was rebuilt yet.
+        MissingRows: no subject was reconstructed yet.
     """
     return _store(run, "evaluate", "samples", "rebuilt people")
 
 
 def training_subjects(run: Path) -> list[str]:
-    """Ids of the people with pictures whom training may see, in order."""
+    """Ids of the rendered subjects that training may use, in order: all but the held-out ones."""
     subjects = views(run).subjects
     count = setting(config_of(run), "data.subjects")
     return subjects[:count] if isinstance(count, int) else subjects
 
 
-def frontal(store: Shards, subject: str) -> np.ndarray:
-    """The first, frontal picture of a person or sample, [h, w, 4] uint8 with straight alpha."""
+def frontal_view(store: Shards, subject: str) -> np.ndarray:
+    """View 0, the frontal one, of a subject or sample: [H, W, 4] uint8 with straight alpha."""
     return store.read(subject, "rgba", 0)
 
 
-def mesh(store: Shards, subject: str) -> np.ndarray | None:
-    """The picture of a sample's mesh, [s, s, 3] uint8; none where the store has none."""
+def mesh_picture(store: Shards, subject: str) -> np.ndarray | None:
+    """The picture of a sample's mesh, [S, S, 3] uint8; none if the shards have no meshes."""
     return store.read(subject, "mesh") if "mesh" in store.fields(subject) else None
 
 
-def of_kind(store: Shards, *kinds: str) -> list[tuple[str, dict[str, Any]]]:
-    """Samples of these kinds with what is known of them, in order of their ids."""
+def samples_of_kind(store: Shards, *kinds: str) -> list[tuple[str, dict[str, Any]]]:
+    """(id, metadata) of the samples of these kinds, in order of their ids."""
     return _chosen(store, lambda meta: meta.get("kind") in kinds)
 
 
-def having(store: Shards, key: str) -> list[tuple[str, dict[str, Any]]]:
-    """Samples that know such a thing of themselves, in order of their ids."""
+def samples_with(store: Shards, key: str) -> list[tuple[str, dict[str, Any]]]:
+    """(id, metadata) of the samples whose metadata have this key, in order of their ids."""
     return _chosen(store, lambda meta: meta.get(key) is not None)
 
 
-def _chosen(store: Shards, wanted: Callable[[dict[str, Any]], bool]) -> list[tuple[str, dict[str, Any]]]:
-    return [(subject, meta) for subject in store.subjects if wanted(meta := store.meta(subject))]
+def _chosen(store: Shards, condition: Callable[[dict[str, Any]], bool]) -> list[tuple[str, dict[str, Any]]]:
+    return [(subject, meta) for subject in store.subjects if condition(meta := store.meta(subject))]
 
 
 def _store(run: Path, stage: str, kind: str, what: str) -> Shards:
     folder = RunFolder(run).stage(stage)
     if not manifest_paths(folder):
-        raise MissingRows(f"{run}: no {what} in {folder.name}/ yet; {again(run, stage)}")
+        raise MissingRows(f"{run}: no {what} in {folder.name}/ yet; {next_step(run, stage)}")
     return Shards(folder, kind)

@@ -1,1 +1,1 @@
-"""The tables of a run, as rows for scripts and as text, Markdown, CSV and LaTeX."""
+"""Tables of a run: rows for scripts, and text, Markdown, CSV and LaTeX for readers."""

@@ -1,4 +1,4 @@
-"""The ablation of roll-out and 3D-aware convolution in numbers (Figure 6)."""
+"""Ablation of roll-out and 3D-aware convolution in numbers (Figure 6)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.results.rows import MissingRows, Row, results
-from analysis.tables.quality import mean_of, paired, signed, spread, sure_of
+from analysis.tables.quality import excludes_zero, gain_text, interval_fields, mean_of, paired_gain
 
-Variant = tuple[bool, bool]  # roll-out, 3D-aware
-NAMES: dict[Variant, str] = {
+Variant = tuple[bool, bool]  # (roll-out, 3D-aware)
+UPSAMPLERS: dict[Variant, str] = {
     (False, False): "neither",
     (True, False): "roll-out only",
     (False, True): "3D-aware only",
@@ -23,53 +23,55 @@ FIELDS = {"roll_out": bool, "aware": bool, "subject": str, "psnr": float, "ssim"
 
 
 def table_convolution(run: Path) -> list[Row]:
-    """Figure 6 in numbers: one row an upsampler.
+    """Figure 6 in numbers: one row per upsampler.
 
     Returns:
-        Rows with upsampler, people, psnr and ssim behind the base model on held-out people, `alone_psnr` and
-        `alone_ssim` on the low planes of fitted people, and how much better each is than the one with neither, person
-        by person: `gain_behind` and `gain_alone`; all with 95 % intervals over people. The verdicts stand in `note`.
+        Rows with upsampler and subjects; `psnr` and `ssim` behind the base model on held-out subjects; `alone_psnr` and
+        `alone_ssim` on the low planes of fitted subjects; `gain_behind` and `gain_alone`, the mean over subjects of
+        this upsampler − the one with neither, in dB. All have 95 % intervals over subjects. `note` of the first row
+        holds the verdicts.
     """
     behind, alone = _by_variant(run, "sweep-convolution"), {}
     with contextlib.suppress(MissingRows):
         alone = _by_variant(run, "sweep-convolution-alone")
     table = []
-    for key, name in NAMES.items():
+    for key, name in UPSAMPLERS.items():
         if key not in behind:
             continue
         line: Row = {"upsampler": name, "subjects": len({row["subject"] for row in behind[key]})}
-        line |= spread("psnr", mean_of(behind[key], "psnr")) | spread("ssim", mean_of(behind[key], "ssim"))
+        for metric in ("psnr", "ssim"):
+            line |= interval_fields(metric, mean_of(behind[key], metric))
         line |= _gain("gain_behind", behind, key)
         for metric in ("psnr", "ssim"):
-            line |= spread(f"alone_{metric}", mean_of(alone[key], metric) if key in alone else None)
+            line |= interval_fields(f"alone_{metric}", mean_of(alone[key], metric) if key in alone else None)
         table.append(line | _gain("gain_alone", alone, key))
     notes = [f"{title}, against neither: {verdict(table, name)}" for name, title in GAINS.items()]
     for title, groups in zip(GAINS.values(), (behind, alone), strict=True):
         if (gain := _gain("gain_psnr", groups, (True, True), over=(True, False)))["gain_psnr"] is not None:
-            notes.append(f"{title}, 3D-aware convolution adds to roll-out (the paper's question): {signed(gain)}")
+            notes.append(f"{title}, 3D-aware convolution adds to roll-out (the paper's question): {gain_text(gain)}")
     table[0]["note"] = "\n".join([*notes, LIMIT])
     return table
 
 
 def verdict(table: Sequence[Row], name: str) -> str:
-    """Which upsamplers can be told from the one with neither, so that noise is not read as gain.
+    """Which upsamplers are better or worse than the one with neither by more than the noise.
 
     Args:
         table: rows of `table_convolution`.
-        name: of GAINS.
+        name: a key of GAINS.
     """
-    told: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+    groups: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
     for row in table:
         if row[name] is None:
             continue
         which = "better" if row[name] > 0 else "worse"
-        told[which if sure_of(row, name) else "not told apart"].append(row["upsampler"])
-    return "; ".join(f"{what}: {', '.join(names)}" for what, names in told.items() if names) or "not measured"
+        groups[which if excludes_zero(row, name) else "not told apart"].append(row["upsampler"])
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in groups.items() if names) or "not measured"
 
 
 def _gain(name: str, groups: dict[Variant, list[Row]], key: Variant, over: Variant = (False, False)) -> Row:
     both = key != over and key in groups and over in groups
-    return spread(name, paired(groups[key], groups[over], "psnr") if both else None)
+    return interval_fields(name, paired_gain(groups[key], groups[over], "psnr") if both else None)
 
 
 def _by_variant(run: Path, name: str) -> dict[Variant, list[Row]]:

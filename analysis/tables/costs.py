@@ -1,4 +1,4 @@
-"""What a run cost: seconds and memory of each stage, and what its networks' losses did."""
+"""Costs of a run, seconds and memory of each stage; and the losses of its networks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.results.provenance import command
-from analysis.results.rows import MissingRows, Row, missing, results
+from analysis.results.provenance import resume_command
+from analysis.results.rows import MissingRows, Row, missing_rows, results
 from rodin.store.run_folder import RunFolder
 
 ORDER = (
@@ -35,17 +35,19 @@ ORDER = (
     "bench",
 )
 TRAINED = ("clip", "decoder", "base", "upsample", "latent", "prior", "refine")
+# columns of a fitting sweep besides PSNR
 FIT_COSTS = ("ssim", "seconds", "megabytes", "peak_megabytes")
 LOSS = {"step": int, "loss": float}
 
 
 def table_timings(run: Path) -> list[Row]:
-    """Seconds and peak memory of each stage, one row a stage in the order they run, and their sum."""
+    """Seconds and peak memory of each stage, one row per stage in the order they run, then their total."""
     names = sorted(
         {match[1] for path in RunFolder(run).results.glob("timing-*.jsonl") if (match := _TIMING.match(path.name))}
     )
     if not names:
-        raise MissingRows(f"{run}: no timing rows in results/timing-*.jsonl yet; `{command(run)}` runs the stages")
+        advice = f"`{resume_command(run)}` runs the stages"
+        raise MissingRows(f"{run}: no timing rows in results/timing-*.jsonl yet; {advice}")
     table = []
     for stage in sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
         fields = {"seconds": float, "peak_rss_mb": float}
@@ -67,7 +69,7 @@ def table_timings(run: Path) -> list[Row]:
 
 
 def loss_curves(run: Path) -> dict[str, list[Row]]:
-    """Loss rows of every trained network that has any: stage -> rows by step."""
+    """Loss rows of every network that has any: stage -> rows in order of steps."""
     curves = {}
     for stage in TRAINED:
         try:
@@ -75,18 +77,18 @@ def loss_curves(run: Path) -> dict[str, list[Row]]:
         except MissingRows:
             continue
     if not curves:
-        raise missing(run, "base", "base")
+        raise missing_rows(run, "base", "base")
     return curves
 
 
 def table_losses(run: Path, config: Mapping[str, Any] | None = None) -> list[Row]:
-    """What loss is normal: each network's first and last loss beside what to expect, one row a network.
+    """First and last loss of each network beside the expected ones; one row per network.
 
     Args:
         run: the run folder.
-        config: the run's config as plain data, for what a network predicts; the paper's where not given.
+        config: the run's config as plain data, which says what each network predicts; the paper's if not given.
     """
-    table = []
+    table: list[Row] = []
     for stage, rows in loss_curves(run).items():
         tail = rows[-max(1, len(rows) // 10) :]
         start, end = expected_losses(stage, config or {})
@@ -100,10 +102,10 @@ def table_losses(run: Path, config: Mapping[str, Any] | None = None) -> list[Row
 
 
 def expected_losses(stage: str, config: Mapping[str, Any]) -> tuple[str, str]:
-    """What a healthy loss does: (at the start, at the end), in words.
+    """Description of a healthy loss: (at the start, at the end).
 
     Args:
-        stage: a trained stage.
+        stage: one of TRAINED.
         config: the run's config as plain data.
     """
     if stage == "clip":
@@ -122,7 +124,7 @@ def expected_losses(stage: str, config: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def by_value(run: Path, name: str) -> list[Row]:
-    """Rows of a fitting sweep (Figures 3 and 4), grouped: one row a value of what is swept."""
+    """Rows of a fitting sweep (Figures 3 and 4) grouped by the swept value, in ascending order."""
     fields = {"subject": str, "value": float, "psnr": float} | dict.fromkeys(FIT_COSTS, float)
     rows = results(run, name, name, fields, optional=FIT_COSTS)
     groups: dict[float, list[Row]] = defaultdict(list)

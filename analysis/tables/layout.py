@@ -1,4 +1,4 @@
-"""How rows are shown to people: one grid of texts, written as plain text, Markdown, CSV or LaTeX."""
+"""Layout of tables: rows as a grid of texts, and the grid as plain text, Markdown or LaTeX; rows as CSV."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from analysis.results.paper import DASH, METRICS, format_number
+from analysis.results.paper import DASH, METRICS, TABLE_1_SUBJECTS, format_number
 from analysis.results.rows import Row
 
+# decimals printed: the last one is about a tenth of a usual interval
 DECIMALS = {
     "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "hit_rate": 2,
     "chance": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1, "peak_rss_mb": 0,
     "first_loss": 4, "last_loss": 4, "guidance_scale": 1, "megabytes": 2, "peak_megabytes": 0,
     "gain_behind": 2, "gain_alone": 2, "alone_psnr": 2,
 }  # fmt: skip
+OTHER_DECIMALS = 3  # of any other number
 HEADINGS = {
     "psnr": "PSNR ↑",
     "ssim": "SSIM ↑",
@@ -39,16 +42,16 @@ HEADINGS = {
     "expected_last": "expected at last",
 }
 NUMBER = re.compile(r"[+−]?[\d.,]+²?( \[[−\d.]+, [−\d.]+\])?")
-HIDDEN = ("note", "key", "gain_ssim")
+HIDDEN = ("note", "key", "gain_ssim")  # fields for scripts and CSV only
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as texts.
+    """Table of texts.
 
     Args:
         header: headings of the columns; the first column names the line.
-        lines: one list of texts a line.
+        lines: one list of texts per line.
         notes: sentences under the table.
     """
 
@@ -56,14 +59,14 @@ class Grid:
     lines: list[list[str]]
     notes: list[str]
 
-    @property
+    @cached_property
     def numeric(self) -> list[bool]:
         """Which columns hold numbers, and so are set to the right."""
         return [_numeric([line[column] for line in self.lines]) for column in range(len(self.header))]
 
 
 def grid(rows: Sequence[Row]) -> Grid:
-    """Rows as a grid: a mean and its interval share one cell; Table 1 stands as the paper prints it."""
+    """Rows as a grid: a mean and its interval share one cell; Table 1 has the paper's layout."""
     notes = list(dict.fromkeys(part for row in rows for part in str(row.get("note") or "").splitlines()))
     if rows and "paper_psnr" in rows[0]:
         return _paper_layout(rows, notes)
@@ -73,7 +76,7 @@ def grid(rows: Sequence[Row]) -> Grid:
 
 
 def cell(row: Row, key: str) -> str:
-    """One value as text, with its 95 % interval where it has one; — where there is no value."""
+    """One value as text, with its 95 % interval if it has one; — for a missing value."""
     value = row.get(key)
     if value is None:
         return DASH
@@ -81,7 +84,7 @@ def cell(row: Row, key: str) -> str:
         return "yes" if value else "no"
     if not isinstance(value, float):
         return str(value)
-    digits = DECIMALS.get(row.get("key", key), 3)
+    digits = DECIMALS.get(row.get("key", key), OTHER_DECIMALS)
     text = format_number(value, digits, signed=key.startswith("gain_"))
     low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
     if low is None or high is None:
@@ -90,7 +93,7 @@ def cell(row: Row, key: str) -> str:
 
 
 def plain(table: Grid) -> str:
-    """Aligned columns for a terminal."""
+    """A grid as aligned columns for a terminal."""
     widths = [max(len(line[column]) for line in [table.header, *table.lines]) for column in range(len(table.header))]
 
     def line_of(texts: Sequence[str]) -> str:
@@ -105,7 +108,7 @@ def plain(table: Grid) -> str:
 
 
 def markdown(table: Grid) -> str:
-    """A Markdown table."""
+    """A grid as a Markdown table."""
     marks = ["---:" if right else "---" for right in table.numeric]
     lines = [
         "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
@@ -115,7 +118,7 @@ def markdown(table: Grid) -> str:
 
 
 def latex(table: Grid) -> str:
-    """A LaTeX tabular in booktabs' manner (`\\usepackage{booktabs}`)."""
+    """A grid as a LaTeX tabular with booktabs rules (`\\usepackage{booktabs}`)."""
     columns = "".join("r" if right else "l" for right in table.numeric)
     body = [" & ".join(_escape(text) for text in line) + r" \\" for line in table.lines]
     head = " & ".join(_escape(text) for text in table.header) + r" \\"
@@ -138,7 +141,7 @@ def latex(table: Grid) -> str:
 
 
 def comma_separated(rows: Sequence[Row]) -> str:
-    """The rows themselves, every number in full, for a spreadsheet or pandas."""
+    """Rows as CSV with all digits, for a spreadsheet or pandas."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
@@ -155,7 +158,7 @@ def _paper_layout(rows: Sequence[Row], notes: list[str]) -> Grid:
         papers = (row[f"paper_{metric}"] for row in rows)
         lines.append(["", "paper", *(DASH if value is None else format_number(value, decimals) for value in papers)])
     lines.append(["subjects", "ours", *(str(row["subjects"]) for row in rows)])
-    lines.append(["", "paper", *(DASH if row["paper_psnr"] is None else "1000" for row in rows)])
+    lines.append(["", "paper", *(DASH if row["paper_psnr"] is None else str(TABLE_1_SUBJECTS) for row in rows)])
     return Grid(header, lines, notes)
 
 

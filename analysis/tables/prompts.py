@@ -1,4 +1,4 @@
-"""Text to avatar: does a prompt's colour come out, next to chance and to the measure's own ceiling."""
+"""Text to avatar: how often the colour in a prompt is generated, beside chance and the measure's own ceiling."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ PROMPT = {"prompt": str, "attribute": str, "wanted": str, "measured": str, "hit"
 
 
 def prompt_rows(run: Path) -> list[Row]:
-    """One row a prompt, checked."""
+    """Checked rows, one per prompt and attribute."""
     return results(run, "evaluate", "prompts", PROMPT)
 
 
 def table_prompts(run: Path) -> list[Row]:
-    """Hit rate over all prompts and for each attribute, with chance and the measure's own ceiling.
+    """Hit rate over all prompts and per attribute, with chance and the measure's own ceiling.
 
     Returns:
-        Rows with attribute ("all" first), prompts, hits, hit_rate with Wilson's 95 % interval, chance (the hit rate
-        if the measured colours were dealt to the prompts at random) and ceiling (how often the same measure names
-        the right colour on pictures of real training people; null where that was not measured).
+        Rows with attribute ("all" first), prompts, hits, hit_rate with Wilson's 95 % interval, chance (the expected
+        hit rate if the measured colours were assigned to the prompts at random) and ceiling (how often the same
+        measure names the right colour on pictures of training subjects; null where that was not measured).
     """
     rows = prompt_rows(run)
     ceilings = _ceilings(run)

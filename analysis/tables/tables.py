@@ -1,4 +1,4 @@
-"""The tables of a run by name, as rows for a machine and as text, Markdown, CSV and LaTeX for people."""
+"""Tables of a run by name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from analysis.tables.costs import FIT_COSTS, by_value, table_losses, table_timin
 from analysis.tables.layout import comma_separated, grid, latex, markdown, plain
 from analysis.tables.neighbours import table_neighbours
 from analysis.tables.prompts import table_prompts
-from analysis.tables.quality import spread, table_1, table_fit, table_reconstruction
+from analysis.tables.quality import interval_fields, table_1, table_fit, table_reconstruction
 from rodin.store.atomic import publish_bytes
 from rodin.store.run_folder import RunFolder
 
 
 def table_frechet(run: Path) -> list[Row]:
-    """Fréchet distance between pictures of samples and of training people: one row a measurement."""
+    """Fréchet distance between pictures of samples and of training subjects; one row per measurement."""
     fields = {"value": float, "samples": int, "subjects": int, "features": str}
     rows = results(run, "evaluate", "frechet", fields, optional=["features"])
     table = [{key: row.get(key) for key in ("value", "samples", "subjects", "features")} for row in rows]
@@ -27,7 +27,7 @@ def table_frechet(run: Path) -> list[Row]:
 
 
 def table_clip(run: Path) -> list[Row]:
-    """How often the small CLIP finds the right caption of a picture and the right picture of a caption."""
+    """Retrieval by the small CLIP: how often it finds the caption of a picture, and the picture of a caption."""
     fields = {
         "subjects": str,
         "views": str,
@@ -53,7 +53,7 @@ def table_views(run: Path) -> list[Row]:
 
 
 def table_run_losses(run: Path) -> list[Row]:
-    """What loss is normal: ours beside what to expect."""
+    """First and last loss of each network beside the expected ones."""
     return table_losses(run, config_of(run))
 
 
@@ -74,14 +74,14 @@ TABLES: dict[str, Callable[[Path], list[Row]]] = {
 
 
 def table(run: Path, name: str) -> list[Row]:
-    """The rows of a table.
+    """Rows of a table.
 
     Args:
         run: a run folder, finished or not.
         name: one of TABLES.
 
     Raises:
-        ValueError: no such table (lists those there are), rows that are missing (names the stage) or damaged.
+        ValueError: no such table, or its rows are missing or damaged; the message lists tables or names the stage.
         FileNotFoundError: no such run folder.
     """
     if name not in TABLES:
@@ -93,7 +93,7 @@ def table(run: Path, name: str) -> list[Row]:
 
 
 def render_table(rows: Sequence[Row]) -> str:
-    """Rows as plain text with aligned columns, 95 % intervals in brackets and notes beneath."""
+    """Rows as plain text: aligned columns, 95 % intervals in brackets, notes underneath."""
     return plain(grid(rows))
 
 
@@ -112,17 +112,18 @@ def write_table(run: Path, name: str, rows: Sequence[Row]) -> list[Path]:
 
 
 def _sweep(run: Path, name: str, heading: str) -> list[Row]:
-    table, before = [], {}
+    table: list[Row] = []
+    before: dict[str, float] = {}
     for group in by_value(run, name):
         line: Row = {heading: int(group["value"]), "subjects": len({row["subject"] for row in group["rows"]})}
         for field in ("psnr", *FIT_COSTS):
             values = [row[field] for row in group["rows"] if row.get(field) is not None]
-            line |= spread(field, mean_interval(values) if values else None)
-        here = {row["subject"]: row["psnr"] for row in group["rows"]}
-        gains = [here[person] - before[person] for person in sorted(here.keys() & before.keys())]
-        line |= spread("gain_over_last", mean_interval(gains) if gains else None)
+            line |= interval_fields(field, mean_interval(values) if values else None)
+        psnr = {row["subject"]: row["psnr"] for row in group["rows"]}
+        gains = [psnr[subject] - before[subject] for subject in sorted(psnr.keys() & before.keys())]
+        line |= interval_fields("gain_over_last", mean_interval(gains) if gains else None)
         table.append(line)
-        before = here
+        before = psnr
     table[0]["note"] = (
         "[ ] 95 % intervals over people (Student's t); the gain is that of the same people over the line above"
     )

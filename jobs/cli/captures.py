@@ -123,7 +123,7 @@ def show(people: list[Any], path: Path, as_json: bool) -> None:
     """Draw the first person, and say what was guessed."""
     told, drawn = library("rodin.captures.inspection", "inspect")(people)
     library("analysis.figures.capture_check", "save")(
-        library("analysis.figures.capture_check", "Checked")(**drawn), path
+        library("analysis.figures.capture_check", "CaptureCheck")(**drawn), path
     )
     if as_json:
         print(json.dumps(told | {"png": str(path)}))

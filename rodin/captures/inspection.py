@@ -21,7 +21,7 @@ def inspect(subjects: list[CapturedSubject]) -> tuple[dict[str, Any], dict[str, 
 
     Returns:
         the report, {"subjects", "views", "name", "centre", "scale", "hull": its share of the box, "touches":
-        whether it reaches the box's faces}, and the drawing, the fields of `analysis.figures.capture_check.Checked`.
+        whether it reaches the box's faces}, and the fields of `analysis.figures.capture_check.CaptureCheck`.
     """
     subject = subjects[0]
     box, count = subject.settings.alignment.box, len(subject.views)

@@ -57,7 +57,7 @@ def test_crops_show_the_unseen_view_nearest_the_front(full_run: Path, monkeypatc
     monkeypatch.setattr("analysis.figures.crops.contact_sheet", seen.extend)
     crops(full_run, "sweep-resolution")
     assert [line.heading for line in seen] == [f"Person 00000{n}, a view that was not fitted" for n in range(2)]
-    assert [tile.words[0] for tile in seen[1].tiles] == ["truth", "16: 19.0 dB", "32: 20.0 dB", "64: 22.0 dB"]
+    assert [tile.caption[0] for tile in seen[1].tiles] == ["truth", "16: 19.0 dB", "32: 20.0 dB", "64: 22.0 dB"]
     truth = finished_stores.around(1, 6)[5][12:36, 12:36]  # the last but one looks at the back
     np.testing.assert_array_equal(seen[1].tiles[0].picture, truth)
     np.testing.assert_array_equal(seen[1].tiles[3].picture, truth)
@@ -79,9 +79,9 @@ def test_over_white_by_hand():
 
 
 def test_words_are_broken_not_lost():
-    lines = wrapped("a person with very long wavy auburn hair and glasses", 120, 13, most=9)
+    lines = wrapped("a person with very long wavy auburn hair and glasses", 120, most=9)
     assert " ".join(lines) == "a person with very long wavy auburn hair and glasses"
-    assert wrapped("a person with very long wavy auburn hair and glasses", 120, 13)[1].endswith("…")
+    assert wrapped("a person with very long wavy auburn hair and glasses", 120)[1].endswith("…")
 
 
 def test_spread_evenly():

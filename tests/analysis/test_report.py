@@ -12,7 +12,7 @@ import pytest
 from analysis.figures.figures import FIGURES
 from analysis.report.findings import write_findings
 from analysis.report.report import write_report
-from analysis.results.provenance import command, fresh_command
+from analysis.results.provenance import fresh_command, resume_command
 from analysis.tables.tables import TABLES
 from rodin.presets import preset
 from rodin.presets.toml import to_toml
@@ -80,9 +80,9 @@ def test_the_page_holds_everything(page: str):
 
 def test_every_table_and_figure_is_written(report_path: Path):
     endings = {"csv", "md", "tex", "txt"}
-    tables = {f"table-{name}.{ending}" for name in TABLES for ending in endings}
-    assert {path.name for path in (report_path.parent / "tables").iterdir()} == tables
-    assert {f"figure-{name}.png" for name in FIGURES} <= {path.name for path in (report_path.parent / "figures").iterdir()}
+    tables, figures = ({path.name for path in (report_path.parent / name).iterdir()} for name in ("tables", "figures"))
+    assert tables == {f"table-{name}.{ending}" for name in TABLES for ending in endings}
+    assert {f"figure-{name}.png" for name in FIGURES} <= figures
 
 
 def test_a_run_with_a_pretrained_clip_lacks_no_table_of_a_small_one(tmp_path: Path):
@@ -124,9 +124,9 @@ def test_a_damaged_run_toml_is_one_clear_line(empty_run: Path):
 
 def test_commands_that_go_on_and_begin_anew(tmp_path: Path, full_run: Path):
     (tmp_path / "run.toml").write_text(to_toml(preset("demo")))
-    assert command(tmp_path) == f"rodin run demo --run {tmp_path}"
+    assert resume_command(tmp_path) == f"rodin run demo --run {tmp_path}"
     assert fresh_command(tmp_path) == "rodin run demo"
-    assert command(full_run) == f"rodin run {full_run}/run.toml --run {full_run}"
+    assert resume_command(full_run) == f"rodin run {full_run}/run.toml --run {full_run}"
     words = fresh_command(full_run).split(" --set ")
     again = preset(words[0].split()[-1], words[1:])
     assert tomllib.loads(to_toml(again)) == tomllib.loads((full_run / "run.toml").read_text())["config"]

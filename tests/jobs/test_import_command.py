@@ -8,7 +8,17 @@ import pytest
 from oracles import captured, ellipsoids
 from PIL import Image
 
-from analysis.figures.capture_check import ABOVE, BESIDE, BOX, HULL, PICTURE_SIDE, Checked, draw, flat_hull, silhouette
+from analysis.figures.capture_check import (
+    ABOVE,
+    BESIDE,
+    BOX,
+    HULL,
+    PICTURE_SIDE,
+    CaptureCheck,
+    draw,
+    flat_hull,
+    silhouette,
+)
 from jobs.cli.app import status_of
 from rodin.store.shards.reader import Shards
 
@@ -50,12 +60,12 @@ def test_look_first_then_bring_in(
     assert shards.meta("000000")["placing"]["centre"] == looked["centre"]
 
 
-def person() -> Checked:
+def person() -> CaptureCheck:
     rgba, poses, lenses = ellipsoids.views(9, 64, seed=4)
     grid = (np.stack(np.meshgrid(*[np.arange(32)] * 3, indexing="ij"), -1) + 0.5) / 16 - 1
     hull = ellipsoids.inside(ellipsoids.person(4), grid.reshape(-1, 3)).reshape(32, 32, 32)
     shown = [(number, f"{number}.png") for number in (0, 4)]
-    return Checked("ann", poses, lenses, shown, rgba[[0, 4]], hull, 1.0, ["a note"])
+    return CaptureCheck("ann", poses, lenses, shown, rgba[[0, 4]], hull, 1.0, ["a note"])
 
 
 def test_the_hull_is_drawn_where_the_person_is() -> None:
