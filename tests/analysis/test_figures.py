@@ -9,9 +9,7 @@ from PIL import Image
 
 from analysis.figures.contact_sheet import TAG, Line, Tile, contact_sheet, over_white, wrapped
 from analysis.figures.crops import crops
-from analysis.figures.curves import smoothed
 from analysis.figures.figures import FIGURES, figure
-from analysis.figures.sheets import spaced, swatch
 from analysis.report.findings import write_findings
 
 
@@ -84,18 +82,6 @@ def test_words_are_broken_not_lost():
     assert wrapped("a person with very long wavy auburn hair and glasses", 120)[1].endswith("…")
 
 
-def test_spread_evenly():
-    assert spaced(range(100), 4) == [0, 25, 50, 75]
-    assert spaced("ab", 4) == ["a", "b"]
-
-
-def test_swatches():
-    assert swatch("hair", "nonsense") == "#ffffff"
-    assert swatch("hair", "red") != swatch("shirt", "red")
-    assert swatch("shirt", "teal") == "#008080"
-    assert len({swatch("hair", word) for word in ("red", "brown", "blond", "black", "grey")}) == 5
-
-
 def test_unknown_and_missing_figures_say_so(empty_run: Path):
     with pytest.raises(ValueError, match="no figure '99'; there are subjects"):
         figure(empty_run, "99")
@@ -113,9 +99,3 @@ def test_what_is_stale_goes(empty_run: Path):
     old.write_bytes(b"old")
     assert "figure subjects" in write_findings(empty_run).missing
     assert not old.exists()
-
-
-def test_smoothing_by_hand():
-    assert smoothed([4.0, 1.0, 7.0]) == [4.0, 1.0, 7.0]
-    found = smoothed([0.0] * 29 + [3.0])
-    assert found[27:] == [0.0, 1.0, 1.5]

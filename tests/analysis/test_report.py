@@ -1,5 +1,8 @@
 """The page: well formed, self-contained, complete, and honest about what is missing."""
 
+import base64
+import html
+import io
 import re
 import subprocess
 import sys
@@ -8,20 +11,28 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from analysis.figures.figures import FIGURES
 from analysis.report.findings import write_findings
-from analysis.report.report import write_report
+from analysis.report.report import SECTIONS, TABLE_TITLES, write_report
 from analysis.results.provenance import fresh_command, resume_command
-from analysis.tables.tables import TABLES
+from analysis.tables.layout import grid
+from analysis.tables.tables import TABLES, table
 from rodin.presets import preset
 from rodin.presets.toml import to_toml
+from rodin.store.results import write_rows
+from rodin.store.run_folder import RunFolder
 
+MISSING_FIT = (
+    "{run}: no 'fit' rows in results/fit-*.jsonl yet; run stage 'index': "
+    "`rodin run {run}/run.toml --run {run}` goes on with whatever is missing"
+)
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
 class Page(HTMLParser):
-    """Open tags must close in order; notes pictures, links and what would be loaded from elsewhere."""
+    """Open tags must close in order; notes sections, pictures, tables, links and what would be loaded from elsewhere."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -30,6 +41,8 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.ids: list[str] = []
         self.loaded: list[str] = []
+        self.inside: dict[str, list[str]] = {}
+        self.tables: dict[str, list[list[tuple[str, bool]]]] = {}
         self.feed(text)
         self.close()
 
@@ -39,12 +52,29 @@ class Page(HTMLParser):
             self.open.append(tag)
         if given.get("id"):
             self.ids.append(str(given["id"]))
+        if tag == "section":
+            self.inside[str(given["id"])] = []
+        if tag == "div":
+            self.tables[str(given["aria-label"])] = []
+        if tag == "tr":
+            self.rows().append([])
+        if tag in ("th", "td"):
+            self.rows()[-1].append(("", given.get("class") == "number"))
         if tag == "img":
             self.pictures.append(given)
         if tag == "a":
             self.links.append(str(given["href"]))
         self.loaded += [str(given[key]) for key in ("src", "srcset", "data", "poster") if key in given]
         assert tag not in ("script", "iframe", "link", "object")
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("th", "td"):
+            self.rows()[-1][-1] = (data, self.rows()[-1][-1][1])
+        elif self.inside and data.strip():
+            next(reversed(self.inside.values())).append(" ".join(data.split()))
+
+    def rows(self) -> list[list[tuple[str, bool]]]:
+        return next(reversed(self.tables.values()))
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -78,6 +108,74 @@ def test_the_page_holds_everything(page: str):
     assert "Not there yet" not in page
 
 
+def test_the_page_shows_the_tables_and_figures_that_were_written(page: str, report_path: Path):
+    read = Page(page)
+    for name, title in TABLE_TITLES.items():
+        shown = grid(table(report_path.parent, name))
+        assert read.tables[title] == [
+            list(zip(line, shown.numeric, strict=True)) for line in [shown.header, *shown.lines]
+        ]
+    assert [cells[1][0] for cells in read.tables[TABLE_TITLES["timings"]]] == ["tasks", "2", "1", "3"]
+    assert [cells[1][1] for cells in read.tables[TABLE_TITLES["losses"]]] == [True] * 5
+    assert [cells[0][1] for cells in read.tables[TABLE_TITLES["losses"]]] == [False] * 5
+    by_caption = {one["alt"]: one for one in read.pictures}
+    for name, figure in FIGURES.items():
+        shown = by_caption[figure.caption]
+        data = (report_path.parent / "figures" / f"figure-{name}.png").read_bytes()
+        assert base64.b64decode(str(shown["src"]).partition(",")[2]) == data
+        with Image.open(io.BytesIO(data)) as image:
+            assert (shown["width"], shown["height"]) == tuple(map(str, image.size))
+
+
+def test_the_page_says_where_things_stand(page: str):
+    read = Page(page)
+    assert list(read.inside) == list(SECTIONS)
+    assert read.links == [f"#{name}" for name in SECTIONS]
+    assert [texts[0] for texts in read.inside.values()] == list(SECTIONS.values())
+    where = {
+        "data": ["Fits", FIGURES["subjects"].title, FIGURES["fit"].title],
+        "samples": ["Fréchet distance", *(FIGURES[name].title for name in ("11", "9", "5", "12", "7", "8"))],
+        "control": ["Prompt hit rate", FIGURES["prompts"].title, TABLE_TITLES["clip"], FIGURES["reconstruction"].title],
+        "paper": [TABLE_TITLES["1"], FIGURES["guidance"].title, "Why the numbers differ"],
+        "ablations": [text for table, name in (("resolution", "3"), ("views", "4"), ("convolution", "6"))
+                      for text in (TABLE_TITLES[table], FIGURES[name].title)],
+    }  # fmt: skip
+    for name, titles in where.items():
+        assert [text for text in read.inside[name] if text in titles] == titles
+    assert "Last loss: mean over the last tenth of the rows." in read.inside["losses"]
+
+
+def test_the_scales_of_run_and_paper_stand_side_by_side(page: str):
+    header, *lines = ([text for text, _ in cells] for cells in Page(page).tables["Scale of this run and of the paper"])
+    assert header == ["", "this run", "paper"]
+    config = preset("tiny", ["data.subjects=12", "data.held_out=3"])
+    assert lines == [
+        ["people trained on", "12", "100,000"],
+        ["pictures of each", f"{config.data.views}", "300"],
+        ["picture size", f"{config.data.resolution}²", "256²"],
+        ["tri-plane", f"{config.triplane.resolution}²", "256²"],
+        ["features of a plane", f"{config.triplane.channels}", "32"],
+        ["base model's planes", f"{config.triplane.base_resolution}²", "64²"],
+        ["channels of the base model", f"{config.base.channels}", "192"],
+        ["batch of the base model", f"{config.base.training.batch}", "48"],
+        ["people Table 1 is measured on", "3", "1,000"],
+    ]
+
+
+def test_the_head_and_the_commands_are_those_of_the_run(page: str, full_run: Path):
+    assert '<p class="soft">preset tiny · seed 3 · code 0123456789ab · torch 2.13.0</p>' in page
+    assert "trained on 12 people: tri-plane diffusion" in page
+    commands = html.unescape(re.search(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)[1])  # type: ignore[index]
+    checkout, install, run = commands.splitlines()
+    assert checkout == "git checkout 0123456789abcdef"
+    assert install == "pip install -c constraints.txt -e '.[demo]'"
+    assert run == fresh_command(full_run)
+    read = Page(page)
+    assert [("seed", False), ("3", True)] not in read.tables["Code and versions"]
+    assert ["seed", "3"] in [[text for text, _ in cells] for cells in read.tables["The whole config"]]
+    assert ["versions.torch", "2.13.0"] in [[text for text, _ in cells] for cells in read.tables["Code and versions"]]
+
+
 def test_every_table_and_figure_is_written(report_path: Path):
     endings = {"csv", "md", "tex", "txt"}
     tables, figures = ({path.name for path in (report_path.parent / name).iterdir()} for name in ("tables", "figures"))
@@ -95,18 +193,29 @@ def test_an_empty_run_has_a_page_that_says_what_to_run(empty_run: Path):
     assert not Page(page).open
     assert len(write_findings(empty_run).missing) == len(TABLES) + len(FIGURES)
     assert "Nothing was measured yet" in page
-    assert "table 1" in page
-    assert "rodin run" in page
+    inside = Page(page).inside
+    assert (
+        "Not there yet: table fit, figure subjects, figure fit; the end of the page says what to run." in inside["data"]
+    )
+    assert "Not there yet: table timings; the end of the page says what to run." in inside["cost"]
+    reasons = dict(zip(inside["missing"][2::2], inside["missing"][1::2], strict=False))
+    assert reasons[": " + MISSING_FIT.format(run=empty_run)] == "table fit, figure fit"
 
 
 def test_a_run_without_run_toml_has_a_page(tmp_path: Path):
     assert not Page(write_report(tmp_path).read_text(encoding="utf-8")).open
 
 
-def test_names_are_escaped(tmp_path: Path):
+def test_texts_of_a_run_are_escaped(tmp_path: Path):
     run = tmp_path / "<script>alert(1)</script>".replace("/", "-")
     run.mkdir()
-    assert not Page(write_report(run).read_text(encoding="utf-8")).open
+    row = {"stage": "neighbours", "sample": "<b>&", "neighbours": ['"<i>'], "similarity": [0.5]}
+    write_rows(RunFolder(run), "evaluate", 0, [row])
+    page = write_report(run).read_text(encoding="utf-8")
+    read = Page(page)
+    assert not read.open
+    assert [text for text, _ in read.tables["Nearest training people"][1]] == ["<b>&", '"<i>', "0.500", ""]
+    assert not re.search("<(script|b>&|i)", page)
 
 
 def test_damage_is_told_not_hidden(empty_run: Path):

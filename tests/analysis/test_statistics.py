@@ -1,9 +1,10 @@
-"""Means and rates against numbers worked out by hand, and against a brute-force count."""
+"""Means and rates against numbers worked out by hand, scipy's intervals, and a brute-force count."""
 
 import itertools
 import math
 
 import pytest
+from scipy import stats
 
 from analysis.results.statistics import mean_interval, rate_interval, shuffled_hit_rate
 
@@ -15,6 +16,20 @@ def test_mean_interval_by_hand():
     assert found.low == pytest.approx(22 - 4.968276, abs=1e-5)
     assert found.high == pytest.approx(22 + 4.968276, abs=1e-5)
     assert found.count == 3
+
+
+@pytest.mark.parametrize("values", [[1.0, 4.0], [20.1, 19.7, 25.3, 18.8], list(range(50))])
+def test_mean_interval_is_that_of_scipy(values: list[float]):
+    found, wanted = mean_interval(values), stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.low, found.high) == (pytest.approx(wanted.low), pytest.approx(wanted.high))
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 7), (7, 7), (3, 10), (1, 200)])
+def test_rate_interval_is_that_of_scipy(hits: int, count: int):
+    found, wanted = rate_interval(hits, count), stats.binomtest(hits, count).proportion_ci(method="wilson")
+    assert found.mean == hits / count
+    assert found.count == count
+    assert (found.low, found.high) == (pytest.approx(wanted.low, abs=1e-12), pytest.approx(wanted.high, abs=1e-12))
 
 
 def test_one_value_has_no_interval():

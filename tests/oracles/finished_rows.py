@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from oracles.finished_stores import HELD_OUT, PEOPLE, WANTED
+from oracles.finished_stores import HELD_OUT, SUBJECTS, WANTED
 
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
@@ -17,7 +17,7 @@ RECONSTRUCTION = {"rodin": [20.0, 22.0, 24.0], "mean person": [18.0, 19.0, 20.0]
 def write_quality(run: RunFolder) -> None:
     fits = [
         {"stage": "fit", "subject": f"{number:06d}", "psnr": 20.0 + number, "ssim": 0.8, "seconds": 2.0, "steps": 20}
-        for number in range(PEOPLE)
+        for number in range(SUBJECTS)
     ]
     write_rows(run, "fit", 0, fits)
     for shard, (scale, values) in enumerate(CFG_PSNR.items()):
@@ -28,14 +28,14 @@ def write_quality(run: RunFolder) -> None:
             [
                 {
                     "stage": "sweep-cfg",
-                    "subject": f"{PEOPLE + person:06d}",
+                    "subject": f"{SUBJECTS + subject:06d}",
                     "guidance_scale": scale,
                     "psnr": psnr,
                     "ssim": 0.7 + psnr / 1000,
                     "lpips": None,
                     "lpips_reason": NO_LPIPS,
                 }
-                for person, psnr in enumerate(values)
+                for subject, psnr in enumerate(values)
             ],
         )
 
@@ -44,7 +44,7 @@ def write_evaluation(run: RunFolder) -> None:
     rows = [
         {
             "stage": "evaluate",
-            "subject": f"{PEOPLE + person:06d}",
+            "subject": f"{SUBJECTS + subject:06d}",
             "method": method,
             "guidance_scale": 1.5,
             "psnr": psnr,
@@ -53,13 +53,13 @@ def write_evaluation(run: RunFolder) -> None:
             "lpips_reason": NO_LPIPS,
         }
         for method, values in RECONSTRUCTION.items()
-        for person, psnr in enumerate(values)
+        for subject, psnr in enumerate(values)
     ]
     rows += [
         {
             "stage": "neighbours",
             "sample": f"unconditional-{number:05d}",
-            "neighbours": ["000001", "000003", "000004"],
+            "neighbours": [f"{(number + step) % SUBJECTS:06d}" for step in (1, 3, 4)],
             "similarity": [0.9 - number / 100, 0.8, 0.7],
         }
         for number in range(8)
@@ -77,9 +77,10 @@ def write_evaluation(run: RunFolder) -> None:
                 "sample": f"prompt-{number:05d}",
             }
         )
-    rows += [{"stage": "prompts-check", "attribute": "hair", "accuracy": 0.9, "subjects": PEOPLE}]
-    rows += [{"stage": "prompts-check", "attribute": "shirt", "accuracy": 0.7, "subjects": PEOPLE}]
-    rows += [{"stage": "frechet", "value": 0.25, "samples": 8, "subjects": PEOPLE, "features": "CLIP image embedding"}]
+    rows += [{"stage": "prompts-check", "attribute": "hair", "accuracy": 0.9, "subjects": SUBJECTS}]
+    rows += [{"stage": "prompts-check", "attribute": "shirt", "accuracy": 0.7, "subjects": SUBJECTS}]
+    features = "CLIP image embedding"
+    rows += [{"stage": "frechet", "value": 0.25, "samples": 8, "subjects": SUBJECTS, "features": features}]
     write_rows(run, "evaluate", 0, rows)
 
 
@@ -125,15 +126,15 @@ def write_sweeps(run: RunFolder) -> None:
                 [
                     {
                         "stage": name,
-                        "subject": f"{person:06d}",
+                        "subject": f"{subject:06d}",
                         "value": value,
-                        "psnr": 18.0 + 2 * shard + person,
+                        "psnr": 18.0 + 2 * shard + subject,
                         "ssim": 0.8,
                         "seconds": 2.0 + shard,
                         "megabytes": value**2 / 1000,
                         "peak_megabytes": 500.0 + value,
                     }
-                    for person in range(2)
+                    for subject in range(2)
                 ],
             )
     for shard, (roll_out, aware) in enumerate([(False, False), (True, False), (False, True), (True, True)]):
@@ -144,13 +145,13 @@ def write_sweeps(run: RunFolder) -> None:
             [
                 {
                     "stage": "sweep-convolution",
-                    "subject": f"{person:06d}",
+                    "subject": f"{subject:06d}",
                     "roll_out": roll_out,
                     "aware": aware,
-                    "psnr": 20.0 + shard + person,
+                    "psnr": 20.0 + shard + subject,
                     "ssim": 0.8,
                 }
-                for person in range(3)
+                for subject in range(3)
             ],
         )
         write_rows(
@@ -160,12 +161,12 @@ def write_sweeps(run: RunFolder) -> None:
             [
                 {
                     "stage": "sweep-convolution-alone",
-                    "subject": f"{person:06d}",
+                    "subject": f"{subject:06d}",
                     "roll_out": roll_out,
                     "aware": aware,
-                    "psnr": 25.0 + shard * (person + 1),
+                    "psnr": 25.0 + shard * (subject + 1),
                     "ssim": 0.9,
                 }
-                for person in range(2)
+                for subject in range(2)
             ],
         )

@@ -1,4 +1,4 @@
-"""Stores of a finished run, written by the real writers; the people are drawn, not rendered."""
+"""Stores of a finished run, written by the real writers; the subjects are drawn, not rendered."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards.writer import ShardWriter
 
 HAIR = {"red": "#b03a2e", "black": "#222222", "blond": "#d9b36c", "brown": "#6e4a2f"}
-PEOPLE, HELD_OUT, VIEWS, SIZE = 12, 3, 6, 48
+SUBJECTS, HELD_OUT, VIEWS, SIZE = 12, 3, 6, 48
 WANTED = ["red", "black", "blond", "brown", "red", "black", "green", "blue"]
 
 
@@ -43,7 +43,7 @@ class Face:
 
 
 def face(number: int, turn: float = 0.0) -> np.ndarray:
-    """The picture of person `number`."""
+    """The picture of subject `number`."""
     shirts = ["#2c5aa0", "#3a8f4d", "#b3372f", "#7a5aa8", "#e0a030"]
     return Face(list(HAIR.values())[number % 4], shirts[number % 5], turn).picture()
 
@@ -54,7 +54,7 @@ def around(number: int, count: int) -> np.ndarray:
 
 
 def write_config(path: Path) -> None:
-    changed = ["seed=3", f"data.subjects={PEOPLE}", f"data.held_out={HELD_OUT}"]
+    changed = ["seed=3", f"data.subjects={SUBJECTS}", f"data.held_out={HELD_OUT}"]
     config = tomllib.loads(to_toml(preset("tiny", changed)))
     record = {
         "code": {"version": "0.1", "commit": "0123456789abcdef"},
@@ -65,16 +65,16 @@ def write_config(path: Path) -> None:
 
 
 def write_views(run: RunFolder) -> None:
-    ids = [f"{number:06d}" for number in range(PEOPLE + HELD_OUT)]
+    ids = [f"{number:06d}" for number in range(SUBJECTS + HELD_OUT)]
     shapes = {"rgba": (VIEWS, SIZE, SIZE, 4), "camera_to_world": (VIEWS, 4, 4), "intrinsics": (VIEWS, 4)}
     with ShardWriter(run.stage("render"), 0, "views", ids, shapes) as writer:
-        for number, person in enumerate(ids):
+        for number, subject in enumerate(ids):
             cameras = np.broadcast_to(np.eye(4, dtype=np.float32), (VIEWS, 4, 4)).copy()
             turns = 2 * np.pi * np.arange(VIEWS) / VIEWS
             cameras[:, :3, 3] = np.stack([4 * np.sin(turns), 0 * turns, 4 * np.cos(turns)], axis=1)
             intrinsics = np.ones((VIEWS, 4), np.float32)
             meta = {"caption": f"a person with {list(HAIR)[number % 4]} hair", "captions": [], "attributes": {}}
-            writer.add(person, meta, rgba=around(number, VIEWS), camera_to_world=cameras, intrinsics=intrinsics)
+            writer.add(subject, meta, rgba=around(number, VIEWS), camera_to_world=cameras, intrinsics=intrinsics)
         writer.publish()
 
 
@@ -87,15 +87,12 @@ def write_samples(run: RunFolder) -> None:
             {"kind": "prompt", "prompt": f"a person with {wanted} hair", "seed": number},
             number,
         )
-    for number in range(4):
-        rows[f"interpolation-{number:05d}"] = (
-            {"kind": "interpolation", "blend": number / 3, "pair": 0, "seed": 0},
-            number,
-        )
-        rows[f"trajectory-{number:05d}"] = (
-            {"kind": "trajectory", "step": number, "timestep": 900 - 300 * number, "seed": 0},
-            number,
-        )
+    for number in range(8):  # ids run against blends, steps and pairs
+        step, group = 3 - number % 4, 1 - number // 4
+        interpolated = {"kind": "interpolation", "blend": step / 3, "pair": group, "seed": 0}
+        trajectory = {"kind": "trajectory", "step": step, "timestep": 900 - 300 * step, "seed": group}
+        rows[f"interpolation-{number:05d}"] = (interpolated, number)
+        rows[f"trajectory-{number:05d}"] = (trajectory, number)
     shapes = {"rgba": (4, SIZE, SIZE, 4), "mesh": (SIZE, SIZE, 3)}
     with ShardWriter(run.stage("sample"), 0, "samples", list(rows), shapes) as writer:
         for sample, (meta, number) in rows.items():
@@ -105,24 +102,28 @@ def write_samples(run: RunFolder) -> None:
 
 
 def write_rebuilt(run: RunFolder) -> None:
-    people = [f"{PEOPLE + person:06d}" for person in range(HELD_OUT)]
-    with ShardWriter(run.stage("evaluate"), 0, "samples", people, {"rgba": (3, SIZE, SIZE, 4)}) as writer:
-        for person in people:
-            rows = [{"stage": "evaluate", "subject": person, "method": "rodin", "psnr": 21.0}]
-            meta = {"kind": "reconstruction", "reference": person, "views": [0, 2, 4], "rows": rows}
-            writer.add(person, meta, rgba=around(int(person) + 1, 3))
+    ids = [f"{SUBJECTS + subject:06d}" for subject in range(HELD_OUT)]
+    with ShardWriter(run.stage("evaluate"), 0, "samples", ids, {"rgba": (3, SIZE, SIZE, 4)}) as writer:
+        for subject in ids:
+            psnr = {"mean person": 15.0, "rodin": 9.0 + int(subject)}
+            rows = [
+                {"stage": "evaluate", "subject": subject, "method": method, "psnr": value}
+                for method, value in psnr.items()
+            ]
+            meta = {"kind": "reconstruction", "reference": subject, "views": [0, 2, 4], "rows": rows}
+            writer.add(subject, meta, rgba=around(int(subject) + 1, 3))
         writer.publish()
 
 
 def write_sweep(run: RunFolder) -> None:
-    """What Figure 3's fits rendered of the last two views of two people: the finer the planes, the sharper."""
-    for shard, (value, person) in enumerate((value, person) for value in (16, 32, 64) for person in range(2)):
-        name = f"{person:06d}-{shard:05d}"
-        row = {"subject": f"{person:06d}", "value": value, "psnr": 18.0 + value / 16}
+    """Renders of Figure 3's fits, the last two views of two subjects: the finer the planes, the sharper."""
+    for shard, (value, subject) in enumerate((value, subject) for value in (16, 32, 64) for subject in range(2)):
+        name = f"{subject:06d}-{shard:05d}"
+        row = {"subject": f"{subject:06d}", "value": value, "psnr": 18.0 + value / 16}
         with ShardWriter(
             run.stage("sweep-resolution"), shard, "samples", [name], {"rgba": (2, SIZE, SIZE, 4)}
         ) as writer:
-            sharp = around(person, VIEWS)[-2:]
+            sharp = around(subject, VIEWS)[-2:]
             coarse = sharp[:, :: 64 // value, :: 64 // value].repeat(64 // value, 1).repeat(64 // value, 2)
             writer.add(name, {"row": row}, rgba=coarse[:, :SIZE, :SIZE])
             writer.publish()
