@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -25,14 +26,14 @@ HALF = 4.968276  # of Student's interval of three values 2 apart, see test_stati
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Axes]:
-    """The axes of the figure that is drawn next, as they were left."""
+    """The axes of the figure that is drawn next, as they were left; nothing is written."""
     seen: list[Axes] = []
 
     @contextmanager
-    def recording(*arguments: Any, **keywords: Any) -> Iterator[list[Axes]]:
-        with plots.plot(*arguments, **keywords) as axes:
-            yield axes
-            seen.extend(axes)
+    def recording(path: Path, title: str, panels: int, **keywords: Any) -> Iterator[list[Axes]]:
+        with matplotlib.rc_context(plots.STYLE):
+            seen.extend(Figure().subplots(1, panels, squeeze=False).ravel())
+            yield seen
 
     monkeypatch.setattr(curves, "plot", recording)
     return seen

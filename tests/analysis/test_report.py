@@ -32,7 +32,7 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
 class Page(HTMLParser):
-    """Open tags must close in order; notes sections, pictures, tables, links and what would be loaded from elsewhere."""
+    """Open tags must close in order; notes sections, pictures, tables, links and what is loaded from elsewhere."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
