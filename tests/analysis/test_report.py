@@ -142,6 +142,8 @@ def test_the_page_says_where_things_stand(page: str):
     }  # fmt: skip
     for name, titles in where.items():
         assert [text for text in read.inside[name] if text in titles] == titles
+    assert read.inside["summary"][-1].startswith("Rodin beats both in PSNR: +3.00 dB")
+    assert read.inside["summary"][-1].endswith("to be sure.")
     assert "Last loss: mean over the last tenth of the rows." in read.inside["losses"]
 
 
