@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -175,6 +176,7 @@ def test_the_head_and_the_commands_are_those_of_the_run(page: str, full_run: Pat
     read = Page(page)
     assert [("seed", False), ("3", True)] not in read.tables["Code and versions"]
     assert ["seed", "3"] in [[text for text, _ in cells] for cells in read.tables["The whole config"]]
+    assert not any(cells[0][0].startswith("config") for cells in read.tables["Code and versions"])
     assert ["versions.torch", "2.13.0"] in [[text for text, _ in cells] for cells in read.tables["Code and versions"]]
 
 
@@ -238,8 +240,9 @@ def test_commands_that_go_on_and_begin_anew(tmp_path: Path, full_run: Path):
     assert resume_command(tmp_path) == f"rodin run demo --run {tmp_path}"
     assert fresh_command(tmp_path) == "rodin run demo"
     assert resume_command(full_run) == f"rodin run {full_run}/run.toml --run {full_run}"
-    words = fresh_command(full_run).split(" --set ")
-    again = preset(words[0].split()[-1], words[1:])
+    words = shlex.split(fresh_command(full_run))
+    assert set(words[3::2]) == {"--set"}
+    again = preset(words[2], words[4::2])
     assert tomllib.loads(to_toml(again)) == tomllib.loads((full_run / "run.toml").read_text())["config"]
 
 
