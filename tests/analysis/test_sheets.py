@@ -8,6 +8,7 @@ from oracles.finished_stores import SUBJECTS, VIEWS, WANTED, around, face
 
 from analysis.figures import sheets
 from analysis.figures.contact_sheet import NO, YES, Line, Tile, contact_sheet
+from analysis.figures.crops import most_frontal
 from analysis.figures.sheets import spaced, swatch
 from rodin.avatars.person import HAIR_COLOURS
 from rodin.store.results import write_rows
@@ -157,3 +158,9 @@ def test_captions_and_swatches_are_drawn_under_their_picture(place: int):
     red, green = ((drawn == colour).all(axis=-1) for colour in ([255, 0, 0], [0, 255, 0]))
     assert np.argwhere(red)[:, 0].min() >= 24 + 80 + 6 + 17  # the last line of the caption, not the first
     assert np.argwhere(red)[:, 0].max() < np.argwhere(green)[:, 0].min()
+
+
+def test_crops_are_of_the_view_nearest_in_angle_to_the_front():
+    cameras = np.tile(np.eye(4), (4, 1, 1))
+    cameras[:, :3, 3] = [[0, 0, 4], [0, 0, 4], [9, 0, 9], [0, 0, 1]]  # the second is fitted, the third far away
+    assert most_frontal(cameras, 2) == 1
