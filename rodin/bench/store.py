@@ -103,7 +103,7 @@ def open_many(folder: Path) -> dict[str, Any]:
         meta = {name: {"psnr": 24.061, "ssim": 0.7951, "seconds": 12.5, "steps": 3000} for name in people}
         content = {"kind": "planes", "version": schema.VERSION, "subjects": people, "failed": {}, "meta": meta}
         content |= {"frame_sha256": "0" * 64, "bytes": 857_000_000, "attributes": {}}
-        (folder / f"{shard:05d}.json").write_bytes(manifest.sealed(content))
+        (folder / f"{shard:05d}.json").write_bytes(manifest.encoded(content))
     best: dict[str, float] = {}
     for _ in range(ROUNDS):
         (folder / catalogue.NAME).unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
-NO_HANDLES = (errno.EMFILE, errno.ENFILE)
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 class StoreError(ValueError):
@@ -49,7 +49,7 @@ def disk_error(path: Path, problem: OSError, needed: int | None = None) -> Store
         return StoreError(
             f"{path}: cannot write here ({problem.strerror}); give write permission or choose another run folder"
         )
-    if problem.errno in NO_HANDLES:
+    if problem.errno in NO_DESCRIPTORS:
         return StoreError(
             f"{path}: no file handles left ({problem.strerror}); raise `ulimit -n` and run the same command again"
         )

@@ -13,7 +13,7 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards import attempt as attempts
 from rodin.store.shards import schema
 from rodin.store.shards.catalogue import manifest_paths
-from rodin.store.shards.checking import check_shard, to_make_again
+from rodin.store.shards.checking import check_shard, subjects_to_remake
 
 NO_STAGES = ("jobs", "code", "results", "tables", "figures")
 Progress = Callable[[int, int, str], None]
@@ -73,7 +73,7 @@ def damage_of(path: Path) -> Damage | None:
         raise
     except StoreError as problem:
         is_shard, problems = shard.exists(), [str(problem)]
-    return Damage(path, problems, to_make_again(shard) if is_shard else []) if problems else None
+    return Damage(path, problems, subjects_to_remake(shard) if is_shard else []) if problems else None
 
 
 def set_aside(found: Sequence[Damage]) -> None:
@@ -81,12 +81,12 @@ def set_aside(found: Sequence[Damage]) -> None:
 
     Shard files stay: the next run of the stage adopts their whole rows and makes the damaged ones again.
     """
-    gates = [gate for damage in found for gate in manifest.gates(damage.path)]
+    gates = [gate for damage in found for gate in manifest.linked_manifests(damage.path)]
     for path in dict.fromkeys([*gates, *(damage.path for damage in found)]):
         withdraw(path)
 
 
-def sweep(run: RunFolder) -> int:
+def remove_leftovers(run: RunFolder) -> int:
     """Remove what attempts at published shards left when they were killed while tidying up; returns the bytes won."""
     freed = 0
     for path in [path for folder in stage_folders(run) for path in manifest_paths(folder)]:

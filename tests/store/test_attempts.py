@@ -8,7 +8,7 @@ import pytest
 from oracles.shards import SHAPES, fill, ids
 
 from rodin.store.errors import StoreError
-from rodin.store.shards import layout, sealed
+from rodin.store.shards import finishing, layout
 from rodin.store.shards import writer as shard_module
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
@@ -60,9 +60,9 @@ def test_an_orphan_that_was_overtaken_twice_gives_way(tmp_path: Path) -> None:
     ("module", "step", "after"),
     [
         (layout, "create", True),
-        (layout, "seal", False),
-        (layout, "seal", True),
-        (sealed, "check", False),
+        (layout, "add_index", False),
+        (layout, "add_index", True),
+        (finishing, "check", False),
         (shard_module, "put_in_place", False),
     ],
 )

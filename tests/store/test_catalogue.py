@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from oracles.shards import SHAPES, fill, ids, person, publish
+from oracles.shards import SHAPES, arrays_of, fill, ids, publish
 
 from rodin.store import manifest
 from rodin.store.errors import OtherVersion, StoreError
@@ -41,7 +41,7 @@ assert most < 100, most
 @pytest.fixture
 def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose catalogue is worth keeping."""
-    monkeypatch.setattr(catalogue, "WORTH", 3)
+    monkeypatch.setattr(catalogue, "MIN_READ", 3)
     return publish(tmp_path / "planes", shards=6)
 
 
@@ -77,7 +77,7 @@ def test_a_changed_manifest_is_read_anew(many: Path, monkeypatch: pytest.MonkeyP
     assert shards.shards == [0, 1, 3, 4, 5]
     assert shards.subjects_of(4) == ["000050", "000052", "000053"]
     assert shards.failed == {"000051": "no views"}
-    assert shards.read("000052", "base").tobytes() == person("000052")["base"].tobytes()
+    assert shards.read("000052", "base").tobytes() == arrays_of("000052")["base"].tobytes()
 
 
 def test_an_open_store_whose_manifest_changes_says_so(many: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles.shards import SHAPES, fill, ids, person, publish
+from oracles.shards import SHAPES, arrays_of, fill, ids, publish
 
 from rodin.store import manifest
 from rodin.store.errors import StoreError
@@ -37,7 +37,7 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
     folder = publish(tmp_path / "planes", shapes=SMALL)
     path, chance = folder / "00000.h5", random.Random(3)
     size = path.stat().st_size
-    wanted = {subject: person(subject, SMALL) for subject in ids(4)}
+    wanted = {subject: arrays_of(subject, SMALL) for subject in ids(4)}
     assert Shards(folder, "planes").verify() == []
     told: set[str] = set()
     for byte in sorted(chance.sample(range(size), 220)):
@@ -72,7 +72,7 @@ def test_a_damaged_row_names_file_person_and_next_step(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as problem:
         shards.read("000002", "base")
     assert str(problem.value) == line
-    np.testing.assert_array_equal(shards.read("000001", "base"), person("000001")["base"])
+    np.testing.assert_array_equal(shards.read("000001", "base"), arrays_of("000001")["base"])
     path.with_suffix(".json").unlink()
     with ShardWriter(folder, 0, "planes", ids(4), SHAPES) as writer:
         assert writer.missing() == ["000002"]

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from oracles.shards import fill, ids, person, publish
+from oracles.shards import arrays_of, fill, ids, publish
 
 from rodin.store import manifest
 from rodin.store.repair import damage_of, damaged, set_aside
@@ -103,4 +103,4 @@ def test_a_changed_id_is_nobody_elses(run: RunFolder) -> None:
         fill(writer)
         writer.publish()
     store = Shards(path.parent, "planes")
-    assert all(store.read(name, "base").tobytes() == person(name, SMALL)["base"].tobytes() for name in ids(4))
+    assert all(store.read(name, "base").tobytes() == arrays_of(name, SMALL)["base"].tobytes() for name in ids(4))

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from oracles.shards import SHAPES, fill, ids, person, publish
+from oracles.shards import SHAPES, arrays_of, fill, ids, publish
 
 from rodin.store.shards import attempt as attempts
 from rodin.store.shards.reader import Shards
@@ -22,7 +22,7 @@ def write_slowly(folder: Path) -> None:
     with ShardWriter(folder, 0, "planes", ids(SUBJECTS), SHAPES) as writer:
         for subject in reversed(writer.missing()):
             time.sleep(0.001)
-            writer.add(subject, meta={"psnr": int(subject) + 0.5}, **person(subject))
+            writer.add(subject, meta={"psnr": int(subject) + 0.5}, **arrays_of(subject))
         writer.publish()
 
 
@@ -59,7 +59,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         assert shards.subjects == ids(SUBJECTS)
         assert shards.verify() == []
         for subject in shards:
-            for name, array in person(subject).items():
+            for name, array in arrays_of(subject).items():
                 np.testing.assert_array_equal(shards.read(subject, name), array)
         assert (folder / "00000.h5").read_bytes() == whole.read_bytes()
 

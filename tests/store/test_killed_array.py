@@ -13,7 +13,7 @@ from rodin.config import Config
 from rodin.hooks import Hooks
 from rodin.presets import preset
 from rodin.stages import decoder
-from rodin.store.repair import damaged, sweep
+from rodin.store.repair import damaged, remove_leftovers
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
@@ -62,7 +62,7 @@ def killed_to_the_end(folder: Path, subjects: int, size: int, kills: int) -> Non
     for number in range(len(counts)):
         run = RunFolder(folder / f"broken-{number}")
         assert damaged(run) == []
-        sweep(run)  # a task killed while it tidied up after publishing has left its files
+        remove_leftovers(run)  # a task killed while it tidied up after publishing has left its files
         names = sorted(path.name for path in run.stage("fit").iterdir())
         assert names == sorted(f"{shard:05d}.{end}" for shard in shards for end in ("h5", "json"))
         store = Shards(run.stage("fit"), "planes")

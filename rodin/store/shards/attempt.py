@@ -20,11 +20,11 @@ import xxhash
 from rodin.store.errors import StoreError
 from rodin.store.manifest import canonical
 from rodin.store.shards import layout
-from rodin.store.shards.rowfile import Handle, Rows, checksum, read_row, text_checksum
+from rodin.store.shards.rowfile import Handle, RowLayout, checksum, read_row, text_checksum
 
 
 @dataclass(frozen=True)
-class Record:
+class FinishedRow:
     """One whole row of an attempt: where it lies, its checksums by field, its meta as JSON."""
 
     subject: str
@@ -34,13 +34,13 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Source:
+class RowSource:
     """A file with rows that can be adopted."""
 
     path: Path
     kind: str
-    rows: dict[str, Rows]
-    records: list[Record]
+    rows: dict[str, RowLayout]
+    records: list[FinishedRow]
 
 
 def new_name(shard: int, attempt: str | None) -> str:
@@ -66,13 +66,13 @@ def line(content: dict[str, Any]) -> bytes:
     return b"%016x %s\n" % (xxhash.xxh3_64_intdigest(text), text)
 
 
-def header(kind: str, rows: dict[str, Rows]) -> dict[str, Any]:
+def header(kind: str, rows: dict[str, RowLayout]) -> dict[str, Any]:
     """The journal's first line: where rows lie, so that they are found though HDF5 cannot open the file."""
     fields = {name: [place.dtype.str, list(place.shape), place.offset, place.split] for name, place in rows.items()}
     return {"kind": kind, "fields": fields}
 
 
-def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+def intact_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The undamaged lines of a journal."""
     for raw in path.read_bytes().splitlines():
         mark, _, text = raw.partition(b" ")
@@ -80,43 +80,45 @@ def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(text)
 
 
-def from_journal(path: Path) -> Source | None:
+def from_journal(path: Path) -> RowSource | None:
     """The rows a killed attempt says it finished; None where it left nothing of use."""
     try:
-        lines = list(whole_lines(path))
+        lines = list(intact_lines(path))
     except OSError:
         return None
     if not lines or "fields" not in lines[0]:
         return None
     rows = {
-        name: Rows(np.dtype(dtype), tuple(shape), offset, split)
+        name: RowLayout(np.dtype(dtype), tuple(shape), offset, split)
         for name, (dtype, shape, offset, split) in lines[0]["fields"].items()
     }
-    records = [Record(item["subject"], item["row"], item["checksums"], item["meta"]) for item in lines[1:]]
-    return Source(path.with_suffix(".h5"), lines[0]["kind"], rows, records)
+    records = [FinishedRow(item["subject"], item["row"], item["checksums"], item["meta"]) for item in lines[1:]]
+    return RowSource(path.with_suffix(".h5"), lines[0]["kind"], rows, records)
 
 
-def from_shard(path: Path) -> Source | None:
+def from_shard(path: Path) -> RowSource | None:
     """The rows of a shard file in its final place that has no manifest; None where it is damaged beyond reading."""
     try:
         content = layout.inspect(path)
     except (StoreError, OSError):
         return None
     records = [
-        Record(subject, row, {name: sums[row].tolist() for name, sums in content.checksums.items()}, content.meta[row])
+        FinishedRow(
+            subject, row, {name: sums[row].tolist() for name, sums in content.checksums.items()}, content.meta[row]
+        )
         for row, subject in enumerate(content.subjects)
     ]
-    return Source(path, content.kind, content.rows, records)
+    return RowSource(path, content.kind, content.rows, records)
 
 
-def sources(folder: Path, shard: int) -> list[Source]:
+def sources(folder: Path, shard: int) -> list[RowSource]:
     """Everything in a folder that rows of a shard can be adopted from, newest first."""
     journals = [path for path in reversed(leftovers(folder, shard)) if path.suffix == ".jsonl"]
     found = [from_journal(path) for path in journals] + [from_shard(folder / f"{shard:05d}.h5")]
     return [source for source in found if source is not None]
 
 
-def whole_row(handle: Handle, source: Source, record: Record) -> dict[str, np.ndarray] | None:
+def intact_row(handle: Handle, source: RowSource, record: FinishedRow) -> dict[str, np.ndarray] | None:
     """A record's arrays, every one read and held against its checksums; None where anything is amiss."""
     if set(record.checksums) != {*source.rows, "meta"}:
         return None
@@ -132,10 +134,10 @@ def whole_row(handle: Handle, source: Source, record: Record) -> dict[str, np.nd
     return arrays
 
 
-def whole_subjects(source: Source) -> list[str]:
+def intact_subjects(source: RowSource) -> list[str]:
     """The subjects whose rows can be adopted from a source."""
     try:
         handle = Handle(source.path)
     except OSError:
         return []
-    return [record.subject for record in source.records if whole_row(handle, source, record) is not None]
+    return [record.subject for record in source.records if intact_row(handle, source, record) is not None]

@@ -5,7 +5,7 @@ from typing import Any
 
 from rodin.store import manifest
 from rodin.store.errors import OtherVersion, StoreError
-from rodin.store.manifest import again
+from rodin.store.manifest import next_step
 from rodin.store.shards import attempt as attempts
 from rodin.store.shards import layout, schema
 from rodin.store.shards.rowfile import BLOCK, Handle, frame_sha256, row_checksum
@@ -29,7 +29,7 @@ def check_shard(path: Path) -> list[str]:
             raise OtherVersion(f"{path.with_suffix('.json')}: {schema.other_version(known.get('version'))}")
         return problems_of(path, known)
     except FileNotFoundError:
-        return [f"{path}: missing though its manifest is there; {again(path)}"]
+        return [f"{path}: missing though its manifest is there; {next_step(path)}"]
     except OtherVersion:
         raise
     except (StoreError, OSError) as problem:
@@ -41,7 +41,7 @@ def problems_of(path: Path, known: dict[str, Any]) -> list[str]:
     handle, buffer, problems = Handle(path), memoryview(bytearray(BLOCK)), []
     content = layout.inspect(path)
     if content.kind != known["kind"] or content.subjects != known["subjects"]:
-        return [f"{path}: damaged shard (it does not hold what its manifest lists); {again(path)}"]
+        return [f"{path}: damaged shard (it does not hold what its manifest lists); {next_step(path)}"]
     for field, rows in content.rows.items():
         for row, subject in enumerate(content.subjects):
             found = row_checksum(handle.number, rows, row, buffer)
@@ -51,14 +51,14 @@ def problems_of(path: Path, known: dict[str, Any]) -> list[str]:
                 problem = "damaged (its checksum does not fit)"
             else:
                 continue
-            problems.append(f"{path}, subject {subject}, field {field!r}: {problem}; {again(path)}")
+            problems.append(f"{path}, subject {subject}, field {field!r}: {problem}; {next_step(path)}")
     whole = frame_sha256(handle.number, content.rows.values(), len(content.subjects)) == known["frame_sha256"]
     if problems or (whole and path.stat().st_size == known["bytes"]):
         return problems
-    return [f"{path}: its bytes are not those its manifest lists, though every row reads well; {again(path)}"]
+    return [f"{path}: its bytes are not those its manifest lists, though every row reads well; {next_step(path)}"]
 
 
-def to_make_again(path: Path) -> list[str] | None:
+def subjects_to_remake(path: Path) -> list[str] | None:
     """The subjects that the stage must make again once a shard's manifest is withdrawn.
 
     Args:
@@ -68,7 +68,7 @@ def to_make_again(path: Path) -> list[str] | None:
         all subjects but those whose rows are whole; None where neither file says who they are.
     """
     source = attempts.from_shard(path)
-    kept = [] if source is None else attempts.whole_subjects(source)
+    kept = [] if source is None else attempts.intact_subjects(source)
     try:
         known = manifest.read(path.with_suffix(".json"))
         wanted = [*known["subjects"], *known["failed"]]

@@ -19,18 +19,18 @@ import h5py
 import numpy as np
 
 from rodin.store.errors import OtherVersion, StoreError
-from rodin.store.manifest import again, canonical
+from rodin.store.manifest import canonical, next_step
 from rodin.store.shards import schema
 from rodin.store.shards.overlay import Overlay
-from rodin.store.shards.rowfile import Rows
+from rodin.store.shards.rowfile import RowLayout
 
 
 @dataclass(frozen=True)
-class Content:
+class ShardContent:
     """What a sealed shard holds beside its rows, in row order."""
 
     kind: str
-    rows: dict[str, Rows]
+    rows: dict[str, RowLayout]
     subjects: list[str]
     meta: list[str]
     checksums: dict[str, np.ndarray]
@@ -46,7 +46,7 @@ def writing(path: Path, mode: Literal["w", "r+"]) -> Iterator[h5py.File]:
         overlay.commit()
 
 
-def create(path: Path, kind: str, count: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Rows]:
+def create(path: Path, kind: str, count: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, RowLayout]:
     """Make a shard file with room for `count` rows, none written yet.
 
     Args:
@@ -82,7 +82,7 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
     return found
 
 
-def rows_of(file: h5py.File, name: str, wanted: schema.FieldKind) -> Rows:
+def rows_of(file: h5py.File, name: str, wanted: schema.FieldKind) -> RowLayout:
     """Where the rows of a field of an open file lie; a field that is not as the schema says is refused."""
     data = dataset(file, name)
     if data.chunks is not None or data.external or data.dtype != np.dtype(wanted.dtype):
@@ -90,10 +90,10 @@ def rows_of(file: h5py.File, name: str, wanted: schema.FieldKind) -> Rows:
             f"{file.filename}: field {name!r} is not the plain contiguous {wanted.dtype} that rodin writes; "
             "keep other HDF5 files out of the run folder"
         )
-    return Rows(data.dtype, tuple(int(size) for size in data.shape[1:]), data.id.get_offset() or 0, wanted.split)
+    return RowLayout(data.dtype, tuple(int(size) for size in data.shape[1:]), data.id.get_offset() or 0, wanted.split)
 
 
-def seal(path: Path, content: Content) -> None:
+def add_index(path: Path, content: ShardContent) -> None:
     """Write into a filled shard file what names and checks its rows; it then explains itself without a manifest."""
     with writing(path, "r+") as file:
         put_texts(file, "subjects", content.subjects)
@@ -111,7 +111,7 @@ def put_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
     file.create_dataset(name, data=np.array(raw, dtype=kind).reshape(-1), dtype=kind, track_times=False)
 
 
-def inspect(path: Path) -> Content:
+def inspect(path: Path) -> ShardContent:
     """Read everything of a sealed shard but its rows.
 
     Raises:
@@ -127,10 +127,10 @@ def inspect(path: Path) -> Content:
         if isinstance(problem, OSError) and problem.errno is not None:
             raise
         reason = str(problem).strip("'\"").splitlines()[0] if str(problem) else type(problem).__name__
-        raise StoreError(f"{path}: damaged shard ({reason}); {again(path)}") from problem
+        raise StoreError(f"{path}: damaged shard ({reason}); {next_step(path)}") from problem
 
 
-def read_content(path: Path, file: h5py.File) -> Content:
+def read_content(path: Path, file: h5py.File) -> ShardContent:
     """The content of an open shard."""
     if file.attrs.get("format") != np.bytes_(schema.FORMAT.encode()):
         raise StoreError(f"{path}: not a rodin shard; keep other HDF5 files out of the run folder")
@@ -146,6 +146,6 @@ def read_content(path: Path, file: h5py.File) -> Content:
     shapes = {name: (count, place.parts) for name, place in rows.items()} | {"meta": (count, 1)}
     whole = all(dataset(file, name).shape[0] == count for name in rows) and len(texts["meta"]) == count
     if not whole or any(checksums[name].shape != shape for name, shape in shapes.items()):
-        raise StoreError(f"{path}: damaged shard (its parts differ in length); {again(path)}")
+        raise StoreError(f"{path}: damaged shard (its parts differ in length); {next_step(path)}")
     attributes = json.loads(bytes(dataset(file, "attributes")[()][0]))
-    return Content(kind, rows, texts["subjects"], texts["meta"], checksums, attributes)
+    return ShardContent(kind, rows, texts["subjects"], texts["meta"], checksums, attributes)

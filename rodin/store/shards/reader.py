@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rodin.store import manifest
-from rodin.store.errors import NO_HANDLES, OtherVersion, StoreError, disk_error
-from rodin.store.manifest import again
+from rodin.store.errors import NO_DESCRIPTORS, OtherVersion, StoreError, disk_error
+from rodin.store.manifest import next_step
 from rodin.store.shards import layout, schema
-from rodin.store.shards.catalogue import Entry, catalogue
+from rodin.store.shards.catalogue import ShardEntry, catalogue
 from rodin.store.shards.checking import check_shard
-from rodin.store.shards.layout import Content
-from rodin.store.shards.rowfile import Handle, Rows, checksum, read_row, text_checksum
+from rodin.store.shards.layout import ShardContent
+from rodin.store.shards.rowfile import Handle, RowLayout, checksum, read_row, text_checksum
 
 HANDLES = 64
 Choice = int | slice | Sequence[int] | None
@@ -26,7 +26,7 @@ T = TypeVar("T")
 class Shards:
     """The published shards of one folder, as one store of subjects.
 
-    What manifests say is known at once (see `catalogue`), shard files are opened when first needed. Rows are read by
+    What manifests say is known at once (see `catalogue`), shard files are opened when first needed. RowLayout are read by
     positioned reads from plain file descriptors and nothing is locked, so an object may be used by threads and carried
     over a fork at any moment; at most `handles` files stay open.
 
@@ -55,10 +55,10 @@ class Shards:
         if len(self._place) < self._firsts[-1]:
             self._refuse_twice(entries)
         self.failed = {subject: reason for entry in entries for subject, reason in entry.failed.items()}
-        self._content: dict[int, Content] = {}
+        self._content: dict[int, ShardContent] = {}
         self._open: OrderedDict[int, Handle] = OrderedDict()
 
-    def _check(self, entry: Entry) -> None:
+    def _check(self, entry: ShardEntry) -> None:
         path = self._path(entry.shard).with_suffix(".json")
         if entry.kind != self.kind:
             raise StoreError(
@@ -67,7 +67,7 @@ class Shards:
         if entry.version != schema.VERSION:
             raise OtherVersion(f"{path}: {schema.other_version(entry.version)}")
 
-    def _refuse_twice(self, entries: list[Entry]) -> None:
+    def _refuse_twice(self, entries: list[ShardEntry]) -> None:
         seen: dict[str, int] = {}
         for entry in entries:
             for subject in entry.subjects:
@@ -196,7 +196,7 @@ class Shards:
     def _path(self, shard: int) -> Path:
         return self.folder / f"{shard:05d}.h5"
 
-    def _rows(self, shard: int, field: str) -> Rows:
+    def _rows(self, shard: int, field: str) -> RowLayout:
         rows = self._layout(shard).rows
         if field not in rows:
             raise StoreError(f"{self._path(shard)}: no field {field!r}; it has {', '.join(sorted(rows))}")
@@ -218,10 +218,10 @@ class Shards:
         expected = self._layout(shard).checksums[field][row]
         handle = self._handle(shard)  # held until the read is done, as another thread may evict it
         if not read_row(handle.number, place, row, out, first):
-            raise StoreError(f"{path}, subject {subject}, field {field!r}: the file ends too soon; {again(path)}")
+            raise StoreError(f"{path}, subject {subject}, field {field!r}: the file ends too soon; {next_step(path)}")
         if checksum(out, place.split) != (expected[first : first + count] if place.split else expected).tolist():
             raise StoreError(
-                f"{path}, subject {subject}, field {field!r}: damaged (its checksum does not fit); {again(path)}"
+                f"{path}, subject {subject}, field {field!r}: damaged (its checksum does not fit); {next_step(path)}"
             )
         return out
 
@@ -235,7 +235,7 @@ class Shards:
             self._manifests[shard] = content
         return self._manifests[shard]
 
-    def _layout(self, shard: int) -> Content:
+    def _layout(self, shard: int) -> ShardContent:
         """Where the rows of a shard lie, read from its file once."""
         if shard not in self._content:
             path = self._path(shard)
@@ -243,7 +243,7 @@ class Shards:
             same = content.kind == self.kind and content.subjects == self._entries[shard].subjects
             sums = [text_checksum(*pair) for pair in zip(content.subjects, content.meta, strict=True)]
             if not same or content.checksums["meta"].tolist() != sums:
-                raise StoreError(f"{path}: damaged shard (it does not hold what its manifest lists); {again(path)}")
+                raise StoreError(f"{path}: damaged shard (it does not hold what its manifest lists); {next_step(path)}")
             self._content[shard] = content
         return self._content[shard]
 
@@ -264,9 +264,9 @@ class Shards:
             try:
                 return action()
             except FileNotFoundError:
-                raise StoreError(f"{path}: missing though its manifest is there; {again(path)}") from None
+                raise StoreError(f"{path}: missing though its manifest is there; {next_step(path)}") from None
             except OSError as problem:
-                if last or problem.errno not in NO_HANDLES:
+                if last or problem.errno not in NO_DESCRIPTORS:
                     raise disk_error(path, problem) from problem
                 self._open.clear()
         raise AssertionError("unreachable")

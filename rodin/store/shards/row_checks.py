@@ -6,7 +6,7 @@ from rodin.store.errors import StoreError
 from rodin.store.shards.rowfile import checksum, finite
 
 
-def fitting(where: str, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+def as_field(where: str, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """An array in a field's type, C-contiguous; not copied where it is that already.
 
     Args:

@@ -1,4 +1,4 @@
-"""Rows by offset: plain positioned reads and writes, and their checksums.
+"""RowLayout by offset: plain positioned reads and writes, and their checksums.
 
 XXH3's 64 bits are the row checksum: it runs as fast as memory is read (60 GB/s where zlib's CRC-32 makes 4.3, SHA-256
 with the processor's own instructions 1.8), so rows are held against it at every read and the file need not be hashed
@@ -21,7 +21,7 @@ INFINITY = {"float16": ("int16", "uint16", 0x7C00), "float32": ("int32", "uint32
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowLayout:
     """Where the rows of one field lie.
 
     Args:
@@ -97,7 +97,7 @@ def read_at(handle: int, data: memoryview, offset: int) -> int:
     return total
 
 
-def read_row(handle: int, rows: Rows, row: int, out: np.ndarray, first: int = 0) -> bool:
+def read_row(handle: int, rows: RowLayout, row: int, out: np.ndarray, first: int = 0) -> bool:
     """Fill an array with a row, or with as many entries of its first axis as it has room for, from `first` on.
 
     Returns:
@@ -107,7 +107,7 @@ def read_row(handle: int, rows: Rows, row: int, out: np.ndarray, first: int = 0)
     return read_at(handle, as_bytes(out), start) == out.nbytes
 
 
-def row_checksum(handle: int, rows: Rows, row: int, buffer: memoryview) -> list[int] | None:
+def row_checksum(handle: int, rows: RowLayout, row: int, buffer: memoryview) -> list[int] | None:
     """Checksums of a row as the file has it, read through a small buffer; None where the file ends too soon."""
     entry = rows.bytes // rows.parts
     found = []
@@ -122,7 +122,7 @@ def row_checksum(handle: int, rows: Rows, row: int, buffer: memoryview) -> list[
     return found
 
 
-def frame_sha256(handle: int, places: Iterable[Rows], count: int) -> str:
+def frame_sha256(handle: int, places: Iterable[RowLayout], count: int) -> str:
     """SHA-256, in hex, of every byte of a file that is not a row's: its structure, ids, meta and rows' checksums.
 
     Args:

@@ -18,10 +18,10 @@ from rodin.store import manifest
 from rodin.store.atomic import fsync_file, fsync_folder, make_folder, put_in_place
 from rodin.store.errors import StoreError, disk_error, free_bytes, megabytes
 from rodin.store.shards import attempt as attempts
-from rodin.store.shards import layout, schema, sealed
-from rodin.store.shards.flushing import Flusher
-from rodin.store.shards.layout import Content
-from rodin.store.shards.row_checks import finite_checksum, fitting
+from rodin.store.shards import finishing, layout, schema
+from rodin.store.shards.background_sync import BackgroundSync
+from rodin.store.shards.layout import ShardContent
+from rodin.store.shards.row_checks import as_field, finite_checksum
 from rodin.store.shards.rowfile import Handle, as_bytes, text_checksum, write_at
 
 
@@ -58,12 +58,12 @@ class ShardWriter:
         self.subjects = list(subjects)
         self.shapes = {name: tuple(int(size) for size in shape) for name, shape in shapes.items()}
         self.attributes = dict(attributes or {})
-        self.done: dict[str, attempts.Record] = {}
+        self.done: dict[str, attempts.FinishedRow] = {}
         self.failed: dict[str, str] = {}
         self.complete = False
         self._row = {subject: row for row, subject in enumerate(self.subjects)}
         self._handle, self._journal = -1, -1
-        self._beside, self._lasting = ThreadPoolExecutor(1), Flusher([])
+        self._beside, self._lasting = ThreadPoolExecutor(1), BackgroundSync([])
         schema.check_shapes(kind, self.shapes)
         schema.check_subjects(self.subjects)
         manifest.canonical(self.attributes)
@@ -103,7 +103,7 @@ class ShardWriter:
             )
         kinds = schema.KINDS[self.kind]
         whole = {
-            name: fitting(self._where(subject, name), array, self.shapes[name], kinds[name].dtype)
+            name: as_field(self._where(subject, name), array, self.shapes[name], kinds[name].dtype)
             for name, array in arrays.items()
         }
         self._write(subject, manifest.canonical(dict(meta or {})), whole)
@@ -181,7 +181,7 @@ class ShardWriter:
             self._handle = os.open(self._temporary, os.O_RDWR | os.O_CLOEXEC)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             self._journal = os.open(self._temporary.with_suffix(".jsonl"), flags, 0o666)
-            self._lasting = Flusher([self._handle, self._journal])
+            self._lasting = BackgroundSync([self._handle, self._journal])
             self._write_line(attempts.header(self.kind, self._rows))
             for source in earlier:
                 self._adopt(source)
@@ -195,7 +195,7 @@ class ShardWriter:
             raise
         self._drop_superseded(earlier)
 
-    def _adopt(self, source: attempts.Source) -> None:
+    def _adopt(self, source: attempts.RowSource) -> None:
         """Copy the whole rows of an earlier attempt that are still missing here."""
         wanted = {name: (rows.dtype, rows.shape) for name, rows in self._rows.items()}
         if source.kind != self.kind or {name: (rows.dtype, rows.shape) for name, rows in source.rows.items()} != wanted:
@@ -206,11 +206,11 @@ class ShardWriter:
             return
         for record in source.records:
             if record.subject in self._row and record.subject not in self.done:
-                arrays = attempts.whole_row(handle, source, record)
+                arrays = attempts.intact_row(handle, source, record)
                 if arrays is not None:
                     self._write(record.subject, record.meta, arrays)
 
-    def _drop_superseded(self, earlier: list[attempts.Source]) -> None:
+    def _drop_superseded(self, earlier: list[attempts.RowSource]) -> None:
         """Keep only the newest earlier attempt, which may still run elsewhere: its rows and all before it are here."""
         for source in earlier[1:]:
             if source.path != self.path and all(record.subject in self.done for record in source.records):
@@ -229,7 +229,7 @@ class ShardWriter:
         return f"{self.path}, subject {subject}, field {name!r}"
 
     def _write(self, subject: str, meta: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Rows first, checked while the system takes their bytes, then the journal line that makes them count."""
+        """RowLayout first, checked while the system takes their bytes, then the journal line that makes them count."""
         row = self._row[subject]
         try:
             taken = self._beside.submit(self._put, row, arrays)
@@ -245,7 +245,7 @@ class ShardWriter:
             self._lasting.wrote(sum(array.nbytes for array in arrays.values()))
         except OSError as problem:
             raise disk_error(self.path, problem, self._size()) from problem
-        self.done[subject] = attempts.Record(subject, row, checksums, meta)
+        self.done[subject] = attempts.FinishedRow(subject, row, checksums, meta)
 
     def _put(self, row: int, arrays: Mapping[str, np.ndarray]) -> None:
         for rows, array in ((self._rows[name], array) for name, array in arrays.items()):
@@ -262,20 +262,20 @@ class ShardWriter:
         kept = [subject for subject in self.subjects if subject in self.done]
         if self.failed:
             ready = self._temporary.with_suffix(".packed")
-            rows = sealed.pack(self._handle, self._rows, [self._row[subject] for subject in kept], ready, self.kind)
+            rows = finishing.pack(self._handle, self._rows, [self._row[subject] for subject in kept], ready, self.kind)
         records = [self.done[subject] for subject in kept]
         parts = {name: place.parts for name, place in rows.items()} | {"meta": 1}
         sums = {
             name: np.array([record.checksums[name] for record in records], "uint64").reshape(len(kept), count)
             for name, count in parts.items()
         }
-        content = Content(self.kind, rows, kept, [record.meta for record in records], sums, self.attributes)
-        layout.seal(ready, content)
+        content = ShardContent(self.kind, rows, kept, [record.meta for record in records], sums, self.attributes)
+        layout.add_index(ready, content)
         lasting = self._beside.submit(fsync_file, ready)  # the disk works while the file is read back from memory
-        digest = sealed.check(ready, content)
+        digest = finishing.check(ready, content)
         lasting.result()
         put_in_place(ready, self.path)
-        manifest.publish(self._manifest_path, sealed.describe(self.path, content, self.failed, digest))
+        manifest.publish(self._manifest_path, finishing.describe(self.path, content, self.failed, digest))
         self.complete = True
 
     def _clear(self) -> None:

@@ -9,7 +9,7 @@ SECONDS = 10.0
 BYTES = 1 << 26
 
 
-class Flusher:
+class BackgroundSync:
     """Fsyncs open files in a thread, after so many seconds or bytes, one fsync at a time; the writer does not wait.
 
     Args:

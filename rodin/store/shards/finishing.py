@@ -10,11 +10,22 @@ import numpy as np
 
 from rodin.store.errors import StoreError
 from rodin.store.shards import layout, schema
-from rodin.store.shards.layout import Content
-from rodin.store.shards.rowfile import BLOCK, Handle, Rows, as_bytes, frame_sha256, read_row, row_checksum, write_at
+from rodin.store.shards.layout import ShardContent
+from rodin.store.shards.rowfile import (
+    BLOCK,
+    Handle,
+    RowLayout,
+    as_bytes,
+    frame_sha256,
+    read_row,
+    row_checksum,
+    write_at,
+)
 
 
-def pack(handle: int, rows: Mapping[str, Rows], kept: Sequence[int], path: Path, kind: str) -> dict[str, Rows]:
+def pack(
+    handle: int, rows: Mapping[str, RowLayout], kept: Sequence[int], path: Path, kind: str
+) -> dict[str, RowLayout]:
     """Copy some rows of an open shard file into a new one: what a writer of only these would have made.
 
     Args:
@@ -41,7 +52,7 @@ def pack(handle: int, rows: Mapping[str, Rows], kept: Sequence[int], path: Path,
     return packed
 
 
-def describe(path: Path, content: Content, failed: Mapping[str, str], digest: str) -> dict[str, Any]:
+def describe(path: Path, content: ShardContent, failed: Mapping[str, str], digest: str) -> dict[str, Any]:
     """The manifest of a shard."""
     return {
         "kind": content.kind,
@@ -55,7 +66,7 @@ def describe(path: Path, content: Content, failed: Mapping[str, str], digest: st
     }
 
 
-def check(path: Path, content: Content) -> str:
+def check(path: Path, content: ShardContent) -> str:
     """Reopen a sealed file and hold counts and every row's checksum against what was written.
 
     Finiteness was checked on the bytes the checksums were taken from.
