@@ -1,7 +1,7 @@
 """Atomic, durable publishing of files, and their SHA-256.
 
-A published file is written under a temporary name, fsynced, renamed, and its folder fsynced: after a kill or a power cut
-either the old file or the complete new one is there.
+A published file is written under a temporary name, fsynced, renamed, and its folder fsynced: after a kill or a power
+cut, either the old file or the complete new one is there.
 """
 
 import hashlib
@@ -46,13 +46,16 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents.
+    """Make a folder and its parents, durably.
 
     Raises:
         StoreError: the operating system refuses; one line with the next step.
     """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            fsync_folder(made.parent)
     except OSError as problem:
         raise disk_error(folder, problem) from problem
 

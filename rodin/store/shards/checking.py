@@ -75,5 +75,5 @@ def subjects_to_remake(path: Path) -> list[str] | None:
     except (StoreError, KeyError):
         if source is None:
             return None
-        wanted = [record.subject for record in source.records]
+        wanted = [finished.subject for finished in source.finished]
     return sorted(set(wanted) - set(kept))
