@@ -1,29 +1,31 @@
-"""The one error of the stores, and the sentences that go with a disk that will not take more."""
+"""Errors of the stores, and the messages for a disk that cannot be written to."""
 
 import errno
 import shutil
 from pathlib import Path
 
+# errno values by cause
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+SMALLEST_MB = 100_000  # bytes from which a size is written in MB, so that at least 0.1 is shown
 
 
 class StoreError(ValueError):
-    """A store cannot be written or read; the message is one line and names the next step."""
+    """A store cannot be written or read; the message is one line with the next step."""
 
 
 class OtherVersion(StoreError):
-    """What was found is whole, but another version of rodin wrote it: no damage, and not to be set aside."""
+    """The data is intact but another version of rodin wrote it; this is no damage."""
 
 
 def megabytes(size: int) -> str:
-    """Size as a person reads it, e.g. ``12.6 MB``."""
-    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
+    """Readable size of so many bytes, e.g. ``12.6 MB``."""
+    return f"{size / 1e6:.1f} MB" if size >= SMALLEST_MB else f"{size / 1e3:.1f} kB"
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes an ordinary user may still write beside `path`, which need not exist yet."""
+    """Bytes that an ordinary user may still write beside `path`, which need not exist."""
     folder = path
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -31,11 +33,11 @@ def free_bytes(path: Path) -> int:
 
 
 def disk_error(path: Path, problem: OSError, needed: int | None = None) -> StoreError:
-    """The sentence for an operating system's refusal to write.
+    """Error with one clear line for an operating system's refusal to write.
 
     Args:
-        path: what was being written.
-        problem: what the system said.
+        path: file or folder that was being written.
+        problem: the operating system's error.
         needed: bytes that were to be written there, if known.
     """
     if problem.errno in FULL:

@@ -1,6 +1,6 @@
 """Manifests: small JSON files whose presence is the only "done" of a stage's shard.
 
-Each ends with the checksum of its own bytes, so that one with any byte changed is told from a good one.
+Each ends with the SHA-256 of the bytes before it, so that a change of any byte is found.
 """
 
 import hashlib
@@ -12,11 +12,15 @@ from typing import Any
 from rodin.store.atomic import publish_bytes, sha256_of
 from rodin.store.errors import OtherVersion, StoreError
 
-CHECKSUM_KEY = "manifest_sha256"
+CHECKSUM_KEY = "manifest_sha256"  # last key of every manifest
 
 
 def plain(value: Any) -> Any:
-    """What JSON shall write for a numpy scalar or a path; anything else is refused."""
+    """JSON value of a numpy scalar, an array or a path.
+
+    Raises:
+        TypeError: anything else.
+    """
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):
@@ -25,7 +29,11 @@ def plain(value: Any) -> Any:
 
 
 def canonical(content: Any) -> str:
-    """One text for one content: keys sorted, no spaces, no NaN."""
+    """Canonical JSON text: keys sorted, no spaces, no NaN; equal content gives equal text.
+
+    Raises:
+        StoreError: the content is not plain data.
+    """
     try:
         return json.dumps(
             content, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False, default=plain
@@ -35,28 +43,31 @@ def canonical(content: Any) -> str:
 
 
 def publish(path: Path, content: dict[str, Any]) -> None:
-    """Publish a manifest, whole or not at all."""
+    """Publish a manifest atomically and durably."""
     publish_bytes(Path(path), encoded(content))
 
 
 def encoded(content: dict[str, Any]) -> bytes:
-    """The bytes of a manifest: JSON whose last entry is the SHA-256 of all bytes before it."""
+    """Bytes of a manifest: JSON whose last entry is the SHA-256 of all bytes before that entry."""
     stored = json.loads(canonical({key: value for key, value in content.items() if key != CHECKSUM_KEY}))
     text = json.dumps(stored, ensure_ascii=False, indent=1).removesuffix("}").rstrip("\n") + "," * bool(stored)
     return text.encode() + ending(text.encode())
 
 
 def ending(data: bytes) -> bytes:
-    """How a manifest that begins with `data` must end."""
+    """Last bytes of a manifest that begins with `data`."""
     return b'\n "%s": "%s"\n}\n' % (CHECKSUM_KEY.encode(), hashlib.sha256(data).hexdigest().encode())
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a manifest back, checked.
+    """Read a manifest and check its checksum.
+
+    Returns:
+        its content, without the checksum.
 
     Raises:
         StoreError: it is missing or damaged; the message names the file and the next step.
-        OtherVersion: it is whole, but sealed as rodin did before.
+        OtherVersion: it is intact, but of schema 1.
     """
     path = Path(path)
     try:
@@ -73,12 +84,12 @@ def read(path: Path) -> dict[str, Any]:
     if is_schema_1(data):
         raise OtherVersion(f"{path}: written by an older rodin; use the code snapshot in the run's code/ folder")
     if CHECKSUM_KEY.encode() not in data:
-        raise StoreError(f"{path}: not a manifest that rodin wrote, or damaged beyond knowing; {next_step(path)}")
+        raise StoreError(f"{path}: not a manifest that rodin wrote, or damaged beyond recognition; {next_step(path)}")
     raise StoreError(f"{path}: damaged or hand-edited manifest (its checksum does not fit); {next_step(path)}")
 
 
 def is_schema_1(data: bytes) -> bool:
-    """Whether these are the bytes of a whole manifest of schema 1, whose seal was over its content."""
+    """Whether these are the bytes of an intact manifest of schema 1, whose checksum was over its canonical content."""
     try:
         content = json.loads(data)
         return content.pop(CHECKSUM_KEY) == hashlib.sha256(canonical(content).encode()).hexdigest()
@@ -87,28 +98,28 @@ def is_schema_1(data: bytes) -> bool:
 
 
 def complete(path: Path) -> bool:
-    """Whether a manifest is there: the only "done"."""
+    """Whether a manifest is there, which is the only "done"."""
     return Path(path).is_file()
 
 
 def next_step(path: Path) -> str:
-    """The next step for a damaged shard or manifest."""
+    """Next step for a damaged shard or manifest, as the end of an error message."""
     names = dict.fromkeys([*linked_manifests(path), Path(path).with_suffix(".json")])
     return f"delete {' and '.join(map(str, names))} and run the same command again: it re-makes what is damaged"
 
 
 def linked_manifests(path: Path) -> list[Path]:
-    """Manifests that must go too before a shard is made again: latents are done when shard 0 is."""
+    """Manifests to remove as well before a shard can be made again: stage `embed` is done once shard 0 is."""
     return [Path(path).with_name("00000.json")] if Path(path).parent.name == "latents" else []
 
 
 def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The ``files`` entry of a manifest: relative name -> sha256 and bytes."""
+    """Value of a manifest's ``files`` key: name relative to `folder` -> {sha256, bytes}."""
     return {name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
 
 
 def check_files(path: Path) -> list[str]:
-    """Problems of the files a manifest lists under ``files``: missing, other size, other content."""
+    """Problems of the files that a manifest lists under ``files``, one line each: missing or changed."""
     path = Path(path)
     problems = []
     for name, wanted in read(path).get("files", {}).items():

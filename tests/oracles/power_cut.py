@@ -1,7 +1,7 @@
-"""What a power cut may leave of a folder: names as of its last fsync, or as they are now; bytes as of each file's fsync.
+"""What a power cut may leave of a folder: names as of its last fsync or as they are now, bytes as of each file's fsync.
 
-`kill -9` cannot show a missing fsync, since the operating system keeps what was written. This model forgets it: it
-records each fsync, rename and removal, and tells after each of them what a disk without power could hold at worst.
+`kill -9` cannot show a missing fsync, since the operating system keeps what was written. This model watches each fsync,
+rename and removal, and checks after each of them the worst that a disk without power could hold.
 """
 
 import os

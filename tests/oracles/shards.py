@@ -10,7 +10,7 @@ SHAPES = {"planes": (3, 4, 8, 8), "base": (3, 4, 4, 4)}
 
 
 def arrays_of(subject: str, shapes: dict[str, tuple[int, ...]] = SHAPES) -> dict[str, np.ndarray]:
-    """One subject's arrays, a pure function of the id."""
+    """One subject's arrays, a function of the id alone."""
     rng = np.random.default_rng(int(subject))
     return {name: rng.standard_normal(shape).astype("float16") for name, shape in shapes.items()}
 

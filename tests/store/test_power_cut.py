@@ -200,10 +200,13 @@ def test_a_disk_that_fails_in_the_background_is_reported(tmp_path: Path, monkeyp
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with ShardWriter(tmp_path, 0, "planes", ids(3), SHAPES) as writer:
-        monkeypatch.setattr(background_sync, "BYTES", 1)
-        monkeypatch.setattr(background_sync.os, "fsync", full)
-        with pytest.raises(StoreError, match="no space left"):
+    def write() -> None:
+        with ShardWriter(tmp_path, 0, "planes", ids(3), SHAPES) as writer:
+            monkeypatch.setattr(background_sync, "BYTES", 1)
+            monkeypatch.setattr(background_sync.os, "fsync", full)
             fill(writer)
             writer.publish()
+
+    with pytest.raises(StoreError, match="no space left"):
+        write()
     assert not list(tmp_path.glob("0*"))

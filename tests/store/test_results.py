@@ -1,4 +1,4 @@
-"""Result rows, run folders and the door to MPI."""
+"""Result rows, run folders and MPI ranks."""
 
 import sys
 from pathlib import Path
@@ -57,14 +57,13 @@ def test_names_in_a_run(tmp_path: Path) -> None:
     assert not run.path.exists()
 
 
-def test_one_process_is_a_world(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_process_is_rank_0_of_1(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*MARKS, *SIZES):
         monkeypatch.delenv(name, raising=False)
     here = mpi_ranks()
     assert (here.rank, here.size) == (0, 1)
     assert here.gather("x") == ["x"]
     assert here.broadcast("x") == "x"
-    here.barrier()
 
 
 def test_ranks_without_mpi_are_not_taken_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Holding one published shard against its manifest: every byte of the manifest, of the rows and of what is between."""
+"""Check of one published shard against its manifest: every byte of the manifest, of the rows and of the frame."""
 
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ def check_shard(path: Path) -> list[str]:
     """Problems of a shard.
 
     Args:
-        path: the shard's file; its manifest lies beside it.
+        path: the shard's HDF5 file; its manifest lies beside it.
 
     Returns:
-        one line a problem, each with its next step; empty if all is well.
+        one line a problem, each with its next step; empty if the shard is intact.
 
     Raises:
         OtherVersion: another version of rodin wrote it.
@@ -37,7 +37,7 @@ def check_shard(path: Path) -> list[str]:
 
 
 def problems_of(path: Path, known: dict[str, Any]) -> list[str]:
-    """Problems of a shard's file."""
+    """Problems of a shard's HDF5 file, given its manifest's content."""
     handle, buffer, problems = Handle(path), memoryview(bytearray(BLOCK)), []
     content = layout.inspect(path)
     if content.kind != known["kind"] or content.subjects != known["subjects"]:
@@ -52,8 +52,8 @@ def problems_of(path: Path, known: dict[str, Any]) -> list[str]:
             else:
                 continue
             problems.append(f"{path}, subject {subject}, field {field!r}: {problem}; {next_step(path)}")
-    whole = frame_sha256(handle.number, content.rows.values(), len(content.subjects)) == known["frame_sha256"]
-    if problems or (whole and path.stat().st_size == known["bytes"]):
+    intact = frame_sha256(handle.number, content.rows.values(), len(content.subjects)) == known["frame_sha256"]
+    if problems or (intact and path.stat().st_size == known["bytes"]):
         return problems
     return [f"{path}: its bytes are not those its manifest lists, though every row reads well; {next_step(path)}"]
 
@@ -62,13 +62,13 @@ def subjects_to_remake(path: Path) -> list[str] | None:
     """The subjects that the stage must make again once a shard's manifest is withdrawn.
 
     Args:
-        path: the shard's file; its manifest lies beside it.
+        path: the shard's HDF5 file; its manifest lies beside it.
 
     Returns:
-        all subjects but those whose rows are whole; None where neither file says who they are.
+        all subjects but those whose rows are intact; None if neither file lists the subjects.
     """
     source = attempts.from_shard(path)
-    kept = [] if source is None else attempts.intact_subjects(source)
+    intact = [] if source is None else attempts.intact_subjects(source)
     try:
         known = manifest.read(path.with_suffix(".json"))
         wanted = [*known["subjects"], *known["failed"]]
@@ -76,4 +76,4 @@ def subjects_to_remake(path: Path) -> list[str] | None:
         if source is None:
             return None
         wanted = [finished.subject for finished in source.finished]
-    return sorted(set(wanted) - set(kept))
+    return sorted(set(wanted) - set(intact))

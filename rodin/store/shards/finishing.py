@@ -1,4 +1,4 @@
-"""The last steps of a shard: pack out failed rows, check the sealed file as a reader would, describe it."""
+"""Last steps of a shard: leave out the rows of failed subjects, read the file back, describe it in a manifest."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import numpy as np
 
 from rodin.store.errors import StoreError
 from rodin.store.shards import layout, schema
+from rodin.store.shards.attempt import FinishedRow
 from rodin.store.shards.layout import ShardContent
 from rodin.store.shards.rowfile import (
     BLOCK,
@@ -24,27 +25,27 @@ from rodin.store.shards.rowfile import (
 
 
 def pack(
-    handle: int, rows: Mapping[str, RowLayout], kept: Sequence[int], path: Path, kind: str
+    handle: int, rows: Mapping[str, RowLayout], chosen: Sequence[int], path: Path, kind: str
 ) -> dict[str, RowLayout]:
-    """Copy some rows of an open shard file into a new one: what a writer of only these would have made.
+    """Copy some rows of an open shard file into a new one, as if only these had been written.
 
     Args:
         handle: file descriptor to read from.
-        rows: where its rows lie.
-        kept: rows to copy, in order.
+        rows: field -> where its rows lie.
+        chosen: numbers of the rows to copy, in their new order.
         path: file to make.
         kind: kind of shard.
 
     Returns:
-        where the rows of the new file lie.
+        field -> where its rows lie in the new file.
     """
-    packed = layout.create(path, kind, len(kept), {name: place.shape for name, place in rows.items()})
+    packed = layout.create(path, kind, len(chosen), {name: field.shape for name, field in rows.items()})
     target = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        for row, old in enumerate(kept):
-            for name, place in rows.items():
-                array = np.empty(place.shape, place.dtype)
-                if not read_row(handle, place, old, array):
+        for row, old in enumerate(chosen):
+            for name, field in rows.items():
+                array = np.empty(field.shape, field.dtype)
+                if not read_row(handle, field, old, array):
                     raise StoreError(f"{path}: the rows to copy end too soon; run the same command again")
                 write_at(target, as_bytes(array), packed[name].offset + row * packed[name].bytes)
     finally:
@@ -52,8 +53,36 @@ def pack(
     return packed
 
 
+def content_of(
+    kind: str, rows: dict[str, RowLayout], finished: Sequence[FinishedRow], attributes: dict[str, Any]
+) -> ShardContent:
+    """Index of a shard: ids, meta and checksums of its rows in row order.
+
+    Args:
+        kind: kind of shard.
+        rows: field -> where its rows lie.
+        finished: the rows, in order.
+        attributes: plain values of the whole shard.
+    """
+    parts = {name: field.parts for name, field in rows.items()} | {"meta": 1}
+    checksums = {
+        name: np.array([one.checksums[name] for one in finished], "uint64").reshape(len(finished), count)
+        for name, count in parts.items()
+    }
+    return ShardContent(
+        kind, rows, [one.subject for one in finished], [one.meta for one in finished], checksums, attributes
+    )
+
+
 def describe(path: Path, content: ShardContent, failed: Mapping[str, str], digest: str) -> dict[str, Any]:
-    """The manifest of a shard."""
+    """Content of a shard's manifest.
+
+    Args:
+        path: the shard's file.
+        content: its index.
+        failed: subject without a row -> reason.
+        digest: SHA-256 of the file's frame, see `check`.
+    """
     return {
         "kind": content.kind,
         "version": schema.VERSION,
@@ -67,12 +96,19 @@ def describe(path: Path, content: ShardContent, failed: Mapping[str, str], diges
 
 
 def check(path: Path, content: ShardContent) -> str:
-    """Reopen a sealed file and hold counts and every row's checksum against what was written.
+    """Reopen a finished file and compare its index and every row's checksum with what was written.
 
-    Finiteness was checked on the bytes the checksums were taken from.
+    NaN and infinity are not looked for again: they were refused in the bytes that the checksums were taken of.
+
+    Args:
+        path: the file.
+        content: its index as written.
 
     Returns:
         SHA-256 of the file's frame: every byte that is not a row's.
+
+    Raises:
+        StoreError: the file differs; names the subject and the field.
     """
     found = layout.inspect(path)
     if (found.subjects, found.meta, found.rows) != (content.subjects, content.meta, content.rows):
@@ -81,8 +117,8 @@ def check(path: Path, content: ShardContent) -> str:
         )
     handle, buffer = Handle(path), memoryview(bytearray(BLOCK))
     for row, subject in enumerate(content.subjects):
-        for name, rows in content.rows.items():
-            if row_checksum(handle.number, rows, row, buffer) != content.checksums[name][row].tolist():
+        for name, field in content.rows.items():
+            if row_checksum(handle.number, field, row, buffer) != content.checksums[name][row].tolist():
                 raise StoreError(
                     f"{path}, subject {subject}, field {name!r}: reads back other than it was written; "
                     "check the file system and run the same command again"

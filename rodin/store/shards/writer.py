@@ -20,7 +20,6 @@ from rodin.store.errors import StoreError, disk_error, free_bytes, megabytes
 from rodin.store.shards import attempt as attempts
 from rodin.store.shards import finishing, layout, schema
 from rodin.store.shards.background_sync import BackgroundSync
-from rodin.store.shards.layout import ShardContent
 from rodin.store.shards.row_checks import as_field, finite_checksum
 from rodin.store.shards.rowfile import Handle, as_bytes, text_checksum, write_at
 
@@ -174,11 +173,7 @@ class ShardWriter:
 
     def _size(self) -> int:
         """Bytes of all rows."""
-        row = sum(
-            int(np.prod(shape)) * np.dtype(schema.KINDS[self.kind][name].dtype).itemsize
-            for name, shape in self.shapes.items()
-        )
-        return row * len(self.subjects)
+        return schema.row_bytes(self.kind, self.shapes) * len(self.subjects)
 
     def _start(self) -> None:
         """Make this attempt's files and copy the rows that earlier attempts finished."""
@@ -197,6 +192,7 @@ class ShardWriter:
             self._write_line(attempts.header(self.kind, self._rows))
             for source in earlier:
                 self._adopt(source)
+            superseded = self._superseded(earlier)
         except FileNotFoundError as problem:
             raise self._taken_over() from problem
         except OSError as problem:
@@ -205,7 +201,9 @@ class ShardWriter:
         except StoreError:
             self._discard()
             raise
-        self._drop_superseded(earlier)
+        for path in superseded:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".jsonl").unlink(missing_ok=True)
 
     def _adopt(self, source: attempts.RowSource) -> None:
         """Copy the intact rows of an earlier attempt that are still missing here."""
@@ -222,20 +220,17 @@ class ShardWriter:
                 if arrays is not None:
                     self._write(finished.subject, finished.meta, arrays)
 
-    def _drop_superseded(self, earlier: list[attempts.RowSource]) -> None:
-        """Remove all earlier attempts but the newest, which may still be running, once their rows are on disk here."""
+    def _superseded(self, earlier: list[attempts.RowSource]) -> list[Path]:
+        """Earlier attempts whose rows are now on disk here; not the newest one, which may still be running."""
         superseded = [
             source.path
             for source in earlier[1:]
             if source.path != self.path and all(finished.subject in self.done for finished in source.finished)
         ]
-        if not superseded:
-            return
-        self._sync.now()
-        fsync_folder(self.folder)
-        for path in superseded:
-            path.unlink(missing_ok=True)
-            path.with_suffix(".jsonl").unlink(missing_ok=True)
+        if superseded:
+            self._sync.now()
+            fsync_folder(self.folder)
+        return superseded
 
     def _check_open(self, subject: str) -> None:
         if subject not in self._row:
@@ -279,19 +274,11 @@ class ShardWriter:
     def _publish(self) -> None:
         self._sync.wait()
         ready, rows = self._temporary, self._rows
-        written = [subject for subject in self.subjects if subject in self.done]
+        finished = [self.done[subject] for subject in self.subjects if subject in self.done]
         if self.failed:
             ready = self._temporary.with_suffix(".packed")
-            rows = finishing.pack(
-                self._handle, self._rows, [self._row[subject] for subject in written], ready, self.kind
-            )
-        finished = [self.done[subject] for subject in written]
-        parts = {name: field.parts for name, field in rows.items()} | {"meta": 1}
-        sums = {
-            name: np.array([row.checksums[name] for row in finished], "uint64").reshape(len(written), count)
-            for name, count in parts.items()
-        }
-        content = ShardContent(self.kind, rows, written, [row.meta for row in finished], sums, self.attributes)
+            rows = finishing.pack(self._handle, self._rows, [one.row for one in finished], ready, self.kind)
+        content = finishing.content_of(self.kind, rows, finished, self.attributes)
         layout.add_index(ready, content)
         syncing = self._io_thread.submit(fsync_file, ready)  # the disk works while the file is read back from memory
         digest = finishing.check(ready, content)
