@@ -32,6 +32,19 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def check_space(path: Path, needed: int) -> None:
+    """Check that enough space is free beside `path`.
+
+    Raises:
+        StoreError: it is not.
+    """
+    if (free := free_bytes(path.parent)) < needed:
+        raise StoreError(
+            f"{path}: no space left: needs {megabytes(needed)}, {megabytes(free)} free; "
+            "make room and run the same command again, what is done is kept"
+        )
+
+
 def disk_error(path: Path, problem: OSError, needed: int | None = None) -> StoreError:
     """Error with one clear line for an operating system's refusal to write.
 

@@ -27,7 +27,7 @@ if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 if sys.argv[5]:
     import rodin.store.shards.writer
-    rodin.store.shards.writer.free_bytes = lambda path: 1 << 40
+    rodin.store.shards.writer.check_space = lambda path, needed: None
 try:
     with ShardWriter(folder, 0, "planes", ids(count), SHAPES) as writer:
         fill(writer)

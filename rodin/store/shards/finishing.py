@@ -16,11 +16,10 @@ from rodin.store.shards.rowfile import (
     BLOCK,
     Handle,
     RowLayout,
-    as_bytes,
     frame_sha256,
     read_row,
     row_checksum,
-    write_at,
+    write_row,
 )
 
 
@@ -47,7 +46,7 @@ def pack(
                 array = np.empty(field.shape, field.dtype)
                 if not read_row(handle, field, old, array):
                     raise StoreError(f"{path}: the rows to copy end too soon; run the same command again")
-                write_at(target, as_bytes(array), packed[name].offset + row * packed[name].bytes)
+                write_row(target, packed[name], row, array)
     finally:
         os.close(target)
     return packed

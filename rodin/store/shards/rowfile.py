@@ -118,6 +118,11 @@ def read_row(handle: int, rows: RowLayout, row: int, out: np.ndarray, first: int
     return read_at(handle, as_bytes(out), start) == out.nbytes
 
 
+def write_row(handle: int, rows: RowLayout, row: int, array: np.ndarray) -> None:
+    """Write one row, a C-contiguous array of the field's type and shape."""
+    write_at(handle, as_bytes(array), rows.offset + row * rows.bytes)
+
+
 def row_checksum(handle: int, rows: RowLayout, row: int, buffer: memoryview) -> list[int] | None:
     """Checksums of a row in the file, read through a small buffer; None if the file ends too soon."""
     entry = rows.bytes // rows.parts

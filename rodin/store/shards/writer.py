@@ -16,12 +16,12 @@ import numpy as np
 
 from rodin.store import manifest
 from rodin.store.atomic import fsync_file, fsync_folder, make_folder, put_in_place
-from rodin.store.errors import StoreError, disk_error, free_bytes, megabytes
+from rodin.store.errors import StoreError, check_space, disk_error
 from rodin.store.shards import attempt as attempts
 from rodin.store.shards import finishing, layout, schema
 from rodin.store.shards.background_sync import BackgroundSync
 from rodin.store.shards.row_checks import as_field, finite_checksum
-from rodin.store.shards.rowfile import Handle, as_bytes, text_checksum, write_at
+from rodin.store.shards.rowfile import Handle, text_checksum, write_row
 
 
 class ShardWriter:
@@ -177,11 +177,7 @@ class ShardWriter:
 
     def _start(self) -> None:
         """Make this attempt's files and copy the rows that earlier attempts finished."""
-        if (free := free_bytes(self.folder)) < self._size():
-            raise StoreError(
-                f"{self.path}: no space left: needs {megabytes(self._size())}, {megabytes(free)} free; "
-                "make room and run the same command again, what is done is kept"
-            )
+        check_space(self.path, self._size())
         try:
             earlier = attempts.sources(self.folder, self.shard)
             self._rows = layout.create(self._temporary, self.kind, len(self.subjects), self.shapes)
@@ -263,8 +259,8 @@ class ShardWriter:
         self.done[subject] = attempts.FinishedRow(subject, row, checksums, meta)
 
     def _put(self, row: int, arrays: Mapping[str, np.ndarray]) -> None:
-        for rows, array in ((self._rows[name], array) for name, array in arrays.items()):
-            write_at(self._handle, as_bytes(array), rows.offset + row * rows.bytes)
+        for name, array in arrays.items():
+            write_row(self._handle, self._rows[name], row, array)
 
     def _write_line(self, content: dict[str, Any]) -> None:
         data = memoryview(attempts.line(content))
