@@ -12,15 +12,7 @@ from rodin.store.errors import StoreError
 from rodin.store.shards import layout, schema
 from rodin.store.shards.attempt import FinishedRow
 from rodin.store.shards.layout import ShardContent
-from rodin.store.shards.rowfile import (
-    BLOCK,
-    Handle,
-    RowLayout,
-    frame_sha256,
-    read_row,
-    row_checksum,
-    write_row,
-)
+from rodin.store.shards.rowfile import BLOCK, Handle, RowLayout, frame_sha256, read_row, row_checksum, write_row
 
 
 def pack(
