@@ -52,20 +52,22 @@ def bench_reading(work: Path) -> list[dict[str, Any]]:
     rows = Rows(store, subjects, "planes", held=0)
     order = np.random.default_rng(1).permutation(len(subjects)).reshape(STEPS, BATCH)
 
-    def one_by_one(step: int) -> np.ndarray:
+    def row_by_row(step: int) -> np.ndarray:
         return np.stack([store.read(subjects[item], "planes") for item in order[step]])
 
-    def side_by_side(step: int) -> np.ndarray:
+    def rows_in_parallel(step: int) -> np.ndarray:
         return rows(order[step])
 
-    apart, beside = (cold_seconds(file, lambda one=one: in_turn(one, 0.0)) for one in (one_by_one, side_by_side))
-    pause = apart / STEPS
-    waiting = cold_seconds(file, lambda: in_turn(one_by_one, pause))
-    ahead = cold_seconds(file, lambda: read_ahead(side_by_side, pause))
+    in_series, in_parallel = (
+        cold_seconds(file, lambda one=one: in_turn(one, 0.0)) for one in (row_by_row, rows_in_parallel)
+    )
+    pause = in_series / STEPS
+    waiting = cold_seconds(file, lambda: in_turn(row_by_row, pause))
+    prefetched = cold_seconds(file, lambda: read_ahead(rows_in_parallel, pause))
     size = len(subjects) * arrays["planes"].nbytes / 1e6
     return [
-        bench.row("training batches", size / beside, "MB/s", "one row after another", size / apart),
-        bench.row("training, read ahead", size / ahead, "MB/s", "read when wanted", size / waiting),
+        bench.row("training batches", size / in_parallel, "MB/s", "one row after another", size / in_series),
+        bench.row("training, read ahead", size / prefetched, "MB/s", "read when wanted", size / waiting),
     ]
 
 

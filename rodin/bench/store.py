@@ -164,7 +164,7 @@ def write_shard(folder: Path, arrays: Arrays, subjects: list[str]) -> None:
 
 def write_plain(path: Path, arrays: Arrays, count: int) -> None:
     """Publish a plain file of `count` times the arrays, and a small one beside it for their description."""
-    temporary, beside = path.with_suffix(".part"), path.with_suffix(".json.part")
+    temporary, described = path.with_suffix(".part"), path.with_suffix(".json.part")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         offset = 0
@@ -174,8 +174,8 @@ def write_plain(path: Path, arrays: Arrays, count: int) -> None:
     finally:
         os.close(handle)
     put_in_place(temporary, path)
-    beside.write_bytes(b" " * 100 * count)
-    put_in_place(beside, path.with_suffix(".json"))
+    described.write_bytes(b" " * 100 * count)
+    put_in_place(described, path.with_suffix(".json"))
 
 
 def read_plain(path: Path, arrays: Arrays, order: list[int]) -> None:

@@ -32,7 +32,7 @@ def test_rows_and_a_clean_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_too_little_room_is_told(tmp_path: Path) -> None:
+def test_too_little_space_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="measure fewer megabytes"):
         bench.bench_store(tmp_path, 10**9)
     assert list(tmp_path.iterdir()) == []

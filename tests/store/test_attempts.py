@@ -39,7 +39,7 @@ def test_attempts_do_not_pile_up(tmp_path: Path) -> None:
         assert writer.missing() == ids(2, 6)
 
 
-def test_an_orphan_that_was_overtaken_twice_gives_way(tmp_path: Path) -> None:
+def test_an_orphan_that_was_overtaken_twice_stops(tmp_path: Path) -> None:
     attempts = []
     for _ in range(3):
         attempts.append(ShardWriter(tmp_path, 0, "planes", ids(4), SHAPES))
@@ -66,7 +66,7 @@ def test_an_orphan_that_was_overtaken_twice_gives_way(tmp_path: Path) -> None:
         (shard_module, "put_in_place", False),
     ],
 )
-def test_an_attempt_whose_files_vanish_gives_way(
+def test_an_attempt_whose_files_vanish_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str, after: bool
 ) -> None:
     taken = False

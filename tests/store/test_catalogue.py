@@ -40,7 +40,7 @@ assert most < 100, most
 
 @pytest.fixture
 def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose catalogue is worth keeping."""
+    """A folder with enough manifests to be cached."""
     monkeypatch.setattr(catalogue, "MIN_READ", 3)
     return publish(tmp_path / "planes", shards=6)
 
@@ -57,7 +57,7 @@ def test_the_second_reader_reads_no_manifest(many: Path, monkeypatch: pytest.Mon
     second = Shards(many, "planes")
     assert calls == []
     assert second.subjects == first.subjects == ids(24)
-    assert [second.place(name) for name in ids(24)] == [(number // 4, number % 4) for number in range(24)]
+    assert [second.locate(name) for name in ids(24)] == [(number // 4, number % 4) for number in range(24)]
     assert second.meta("000013") == first.meta("000013") == {"psnr": 13.5}
     assert calls == [many / "00003.json"]
     assert pickle.loads(pickle.dumps(second)).meta("000002") == {"psnr": 2.5}
@@ -80,7 +80,7 @@ def test_a_changed_manifest_is_read_anew(many: Path, monkeypatch: pytest.MonkeyP
     assert shards.read("000052", "base").tobytes() == arrays_of("000052")["base"].tobytes()
 
 
-def test_an_open_store_whose_manifest_changes_says_so(many: Path) -> None:
+def test_an_open_store_refuses_a_changed_manifest(many: Path) -> None:
     Shards(many, "planes")
     shards = Shards(many, "planes")
     manifest.publish(many / "00001.json", manifest.read(many / "00001.json") | {"subjects": ids(3, 4)})
@@ -117,7 +117,7 @@ def test_few_shards_leave_no_catalogue(tmp_path: Path) -> None:
     assert not (folder / catalogue.NAME).exists()
 
 
-def test_one_read_a_person(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_system_call_a_row(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shards, reads = Shards(many, "planes"), []
     shards.read("000000", "planes")
     real = os.preadv
@@ -133,7 +133,7 @@ def test_descriptors_are_bounded_over_a_thousand_shards(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", LIMITED, str(folder), "1000"], check=True, timeout=120)
 
 
-def test_what_is_not_ours_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_foreign_files_are_refused_in_one_line(tmp_path: Path) -> None:
     folder = publish(tmp_path / "planes")
     path, known = folder / "00000.json", manifest.read(folder / "00000.json")
     ours, shard = path.read_bytes(), (folder / "00000.h5").read_bytes()

@@ -39,18 +39,18 @@ TESTS = str(Path(__file__).parents[1])
 
 
 def attempt(folder: Path, limit: int = 0, count: int = 64, blind: bool = False, before: list[str] | None = None) -> str:
-    """Run one attempt in a process of its own; returns what it said on its way out."""
+    """Run one attempt in a process of its own; returns its standard error."""
     words = [*(before or []), sys.executable, "-c", ATTEMPT]
     words += [str(folder), TESTS, str(limit), str(count), "blind" if blind else ""]
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stderr.strip()
 
 
-def check_line(said: str) -> None:
-    assert said.startswith("StoreError: "), said
-    assert "\n" not in said
-    assert "no space left: needs" in said
-    assert "free" in said
-    assert "make room and run the same command again" in said
+def check_line(output: str) -> None:
+    assert output.startswith("StoreError: "), output
+    assert "\n" not in output
+    assert "no space left: needs" in output
+    assert "free" in output
+    assert "make room and run the same command again" in output
 
 
 def test_a_file_size_limit(tmp_path: Path) -> None:
@@ -78,10 +78,10 @@ def test_a_full_disk(tmp_path: Path, size: str) -> None:
     check_line(attempt(tmp_path, blind=True, before=small_disk(tmp_path, size)))
 
 
-def test_too_little_room_is_told_before_any_work(tmp_path: Path) -> None:
-    said = attempt(tmp_path / "planes", before=small_disk(tmp_path, "64k"))
-    check_line(said)
-    assert "needs 0.1 MB, 65.5 kB free" in said
+def test_too_little_space_is_reported_before_any_work(tmp_path: Path) -> None:
+    output = attempt(tmp_path / "planes", before=small_disk(tmp_path, "64k"))
+    check_line(output)
+    assert "needs 0.1 MB, 65.5 kB free" in output
 
 
 def test_a_read_only_disk(tmp_path: Path) -> None:
@@ -90,10 +90,10 @@ def test_a_read_only_disk(tmp_path: Path) -> None:
     words = small_disk(tmp_path, "1m")
     words[words.index("-c") + 1] = inside
     (folder / "00000.json").unlink()
-    said = attempt(folder, count=4, before=words)
-    assert said.startswith("StoreError: ")
-    assert "\n" not in said
-    assert "cannot write here (Read-only file system); give write permission or choose another run folder" in said
+    output = attempt(folder, count=4, before=words)
+    assert output.startswith("StoreError: ")
+    assert "\n" not in output
+    assert "cannot write here (Read-only file system); give write permission or choose another run folder" in output
     assert [path.name for path in folder.iterdir()] == ["00000.h5"]
 
 
@@ -123,7 +123,7 @@ def test_a_failed_publish_leaves_the_old_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_manifests_say_what_is_missing(tmp_path: Path) -> None:
+def test_missing_and_edited_manifests_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "fit" / "00000.json"
     assert not manifest.complete(path)
     with pytest.raises(StoreError, match=r"00000.json: no such manifest.*run its stage first"):

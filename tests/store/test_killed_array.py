@@ -1,4 +1,4 @@
-"""An array of real fits killed at random moments ends as if nobody had touched it: nothing lost, nothing twice."""
+"""An array of real fits killed at random moments ends like an undisturbed one: no row is lost or written twice."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ TINY = [
 
 
 def arrays(config: Config, folder: Path, kills: int, pause: float) -> list[int]:
-    """Run an array undisturbed and others whose tasks are killed; returns how many kills each of these had."""
+    """Run an array undisturbed and others whose tasks are killed; returns the number of kills of each."""
     words = [sys.executable, str(ROOT / "tests/oracles/killed_array.py"), str(folder), config.model_dump_json()]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -70,7 +70,7 @@ def killed_to_the_end(folder: Path, subjects: int, size: int, kills: int) -> Non
         assert store.failed == {}
         assert store.verify() == []
         assert fitted(run) == wanted
-    print(f"{sum(counts)} kills over {len(counts)} arrays of {subjects} people")
+    print(f"{sum(counts)} kills over {len(counts)} arrays of {subjects} subjects")
 
 
 def test_killed_at_twelve_moments(tmp_path: Path) -> None:

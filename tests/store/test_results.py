@@ -28,7 +28,7 @@ def test_rows_come_back_in_shard_order(tmp_path: Path) -> None:
     assert read_rows(run, "sweep") == []
 
 
-def test_bad_rows_are_told(tmp_path: Path) -> None:
+def test_bad_rows_are_refused(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     with pytest.raises(ValueError, match="wanted 'stage' among them"):
         write_rows(run, "fit", 0, [{"psnr": 1.0}])

@@ -150,7 +150,7 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, np
         assert writer.missing() == ["000000"]
 
 
-def test_misuse_is_told(tmp_path: Path) -> None:
+def test_misuse_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"wanted \[3 C R R\] with C=4, R=8"):
         ShardWriter(tmp_path, 0, "planes", ids(1), SHAPES | {"planes": (3, 4, 8, 9)})
     with pytest.raises(StoreError, match="got 'plane', wanted one of latents, planes"):

@@ -106,7 +106,7 @@ class Shards:
     def __iter__(self) -> Iterator[str]:
         return iter(self.subjects)
 
-    def place(self, subject: str) -> tuple[int, int]:
+    def locate(self, subject: str) -> tuple[int, int]:
         """Shard number and row number of a subject.
 
         Raises:
@@ -124,15 +124,15 @@ class Shards:
 
     def meta(self, subject: str) -> dict[str, Any]:
         """The plain values stored with a subject's row."""
-        return self._manifest(self.place(subject)[0])["meta"][subject]
+        return self._manifest(self.locate(subject)[0])["meta"][subject]
 
     def attributes(self, subject: str | None = None) -> dict[str, Any]:
         """The plain values of a subject's shard; of the first shard if no subject is given."""
-        return self._manifest(self._numbers[0] if subject is None else self.place(subject)[0])["attributes"]
+        return self._manifest(self._numbers[0] if subject is None else self.locate(subject)[0])["attributes"]
 
     def fields(self, subject: str | None = None) -> list[str]:
         """Names of the fields of a subject's shard, sorted; of the first shard if no subject is given."""
-        return sorted(self._layout(self._numbers[0] if subject is None else self.place(subject)[0]).rows)
+        return sorted(self._layout(self._numbers[0] if subject is None else self.locate(subject)[0]).rows)
 
     def shape(self, field: str) -> tuple[int, ...]:
         """One subject's shape of a field, in the first shard."""
@@ -154,7 +154,7 @@ class Shards:
             StoreError: no such subject or field, or the row is damaged; names file, subject and next step.
             IndexError: `rows` is out of range.
         """
-        shard, row = self.place(subject)
+        shard, row = self.locate(subject)
         entries = self._rows(shard, field)
         if rows is None:
             return self._checked(shard, subject, field, row, (0, entries.shape[0]), out)
