@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from oracles.power_cut import Disk, Left
 from oracles.shards import SHAPES, arrays_of, fill, ids, publish
 
@@ -20,7 +19,6 @@ from rodin.store.shards import attempt as attempts
 from rodin.store.shards import background_sync
 from rodin.store.shards.background_sync import BackgroundSync
 from rodin.store.shards.writer import ShardWriter
-from rodin.train.state import checkpoint
 
 Publish = Callable[[Path, bytes], object]
 
@@ -40,11 +38,7 @@ def put_rows(path: Path, data: bytes) -> None:
     assert read_rows(RunFolder(path.parent.parent), "fit")
 
 
-def put_tensors(path: Path, data: bytes) -> None:
-    checkpoint.publish(path, {"data": torch.frombuffer(bytearray(data), dtype=torch.uint8)})
-
-
-@pytest.mark.parametrize("action", [put, atomic.publish_bytes, put_manifest, put_rows, put_tensors])
+@pytest.mark.parametrize("action", [put, atomic.publish_bytes, put_manifest, put_rows])
 def test_the_old_file_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: Publish) -> None:
     path = tmp_path / "results" / "fit-00000.jsonl"
     path.parent.mkdir()
@@ -128,25 +122,6 @@ def test_superseded_attempts_go_when_their_rows_are_on_disk(tmp_path: Path, monk
     with ShardWriter(folder, 0, "planes", ids(8), SHAPES) as writer:
         assert writer.missing() == ids(4, 4)
         assert len(list(folder.glob(".*.h5"))) == 2
-
-
-def test_checkpoints_are_whole_and_one_is_always_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = checkpoint.save(tmp_path, 1, {"weights": torch.ones(3)})
-    whole = {first.name: first.read_bytes()}
-
-    def check(left: Left) -> None:
-        found = {name: data for name, data in left.items() if checkpoint.NAME.fullmatch(name)}
-        assert found
-        for name, data in found.items():
-            digest = checkpoint.xxh3_64(data or b"").hexdigest()
-            assert name.endswith(f"{digest}.pt"), "a checkpoint has its name before its bytes are on disk"
-
-    disk = Disk(monkeypatch, tmp_path, check)
-    for step in range(2, 6):
-        path = checkpoint.save(tmp_path, step, {"weights": torch.full((3,), float(step))})
-        whole[path.name] = path.read_bytes()
-        assert all(left.get(path.name) == path.read_bytes() for left in disk.remains())
-        assert first.name in disk.remains()[1] or step > checkpoint.KEPT
 
 
 def test_what_is_set_aside_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
