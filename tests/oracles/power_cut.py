@@ -22,7 +22,7 @@ class Disk:
     Args:
         monkeypatch: undoes the watching.
         folder: the folder.
-        check: called with each of the two possible remains after every fsync, rename and removal.
+        check: called with each of the possible remains after every fsync, rename and removal.
     """
 
     def __init__(
@@ -41,9 +41,14 @@ class Disk:
             monkeypatch.setattr(os, name, self._watched(getattr(os, name)))
 
     def remains(self) -> list[Left]:
-        """Names as last fsynced, and names as they are; bytes as last fsynced in both."""
+        """Names as last fsynced; as they are now; and as last fsynced but with later removals; bytes as last fsynced.
+
+        A rename over an older file leaves the older or the new one, never neither.
+        """
+        now = self._listing()
+        survivors = {name: inode for name, inode in self.names.items() if name in now}
         return [
-            {name: self.bytes.get(inode) for name, inode in names.items()} for names in (self.names, self._listing())
+            {name: self.bytes.get(inode) for name, inode in names.items()} for names in (self.names, now, survivors)
         ]
 
     def _listing(self) -> dict[str, int]:

@@ -80,6 +80,18 @@ def test_a_changed_manifest_is_read_anew(many: Path, monkeypatch: pytest.MonkeyP
     assert shards.read("000052", "base").tobytes() == arrays_of("000052")["base"].tobytes()
 
 
+@pytest.mark.parametrize("same_time", [False, True])
+def test_a_changed_manifest_of_the_same_size_is_read_anew(many: Path, same_time: bool) -> None:
+    Shards(many, "planes")
+    path = many / "00002.json"
+    before, content = path.stat(), json.dumps(manifest.read(path))
+    manifest.publish(path, json.loads(content.replace("000009", "000099")))
+    if same_time:  # as after a copy that preserves times
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert "000099" in Shards(many, "planes")
+
+
 def test_an_open_store_refuses_a_changed_manifest(many: Path) -> None:
     Shards(many, "planes")
     shards = Shards(many, "planes")

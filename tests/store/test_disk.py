@@ -1,5 +1,7 @@
 """A disk that will not take more: one clear line, nothing published, and the work goes on once there is room."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +10,8 @@ import pytest
 from oracles.shards import SHAPES, fill, ids, publish
 
 from rodin.store import manifest
-from rodin.store.atomic import publish_bytes
-from rodin.store.errors import StoreError
+from rodin.store.atomic import publish_bytes, publishing
+from rodin.store.errors import StoreError, disk_error
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 
@@ -123,6 +125,18 @@ def test_a_failed_publish_leaves_the_old_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
+def test_two_processes_that_publish_one_file_do_not_mix(tmp_path: Path) -> None:
+    with publishing(tmp_path / "x") as first:
+        first.write_bytes(b"first, and ")
+        with publishing(tmp_path / "x") as second:
+            second.write_bytes(b"second")
+        assert (tmp_path / "x").read_bytes() == b"second"
+        with first.open("ab") as file:
+            file.write(b"later")
+    assert (tmp_path / "x").read_bytes() == b"first, and later"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
 def test_missing_and_edited_manifests_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "fit" / "00000.json"
     assert not manifest.complete(path)
@@ -159,3 +173,20 @@ def test_a_writer_keeps_nothing_open(tmp_path: Path) -> None:
             fill(writer, 1)
     opened = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
     assert [name for name in opened if name.startswith(str(tmp_path))] == []
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, "no space left: needs 2.0 kB"),
+        (errno.EDQUOT, "no space left: needs 2.0 kB"),
+        (errno.EFBIG, "no space left: needs 2.0 kB"),
+        (errno.EACCES, "cannot write here"),
+        (errno.EMFILE, "no file handles left"),
+        (errno.EIO, "check the file system and run the same command again"),
+    ],
+)
+def test_each_refusal_has_its_next_step(tmp_path: Path, number: int, message: str) -> None:
+    line = str(disk_error(tmp_path / "folder" / "x", OSError(number, os.strerror(number)), 2000))
+    assert line.startswith(f"{tmp_path / 'folder' / 'x'}: {message}") or (number == errno.EIO and message in line)
+    assert "\n" not in line

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_the_old_file_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     disk = Disk(monkeypatch, path.parent, check)
     action(path, b"new" * 5000)
-    assert [left[path.name] for left in disk.remains()] == [new, new]
+    assert [left[path.name] for left in disk.remains()] == [new] * 3
     assert disk.checks >= 3
 
 
@@ -90,7 +91,7 @@ def test_a_manifest_stands_for_a_whole_shard(tmp_path: Path, monkeypatch: pytest
     folder.mkdir()
     disk = Disk(monkeypatch, folder, check)
     write(folder)
-    assert [{name: left.get(name) for name in names} for left in disk.remains()] == [whole, whole]
+    assert [{name: left.get(name) for name in names} for left in disk.remains()] == [whole] * 3
     assert all(any(name.endswith(".jsonl") for name in left) or not any(left) for left in before_manifest), (
         "the journal went before the manifest was there"
     )
@@ -128,7 +129,7 @@ def test_what_is_set_aside_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     folder = publish(tmp_path / "planes")
     disk = Disk(monkeypatch, folder)
     set_aside([Damage(folder / "00000.json", ["damaged"], [])])
-    assert [set(left) for left in disk.remains()] == [{"00000.h5", "00000.json.damaged"}] * 2
+    assert [set(left) for left in disk.remains()] == [{"00000.h5", "00000.json.damaged"}] * 3
 
 
 def test_a_journal_line_follows_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,17 +172,37 @@ def test_fsyncs_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     sync.close()
 
 
-def test_a_disk_that_fails_in_the_background_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(handle: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+def test_rows_reach_the_disk_while_a_shard_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+    monkeypatch.setattr(background_sync, "BYTES", 1)
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").readlink().suffix) or fsync(handle)
+    )
+    with ShardWriter(tmp_path, 0, "planes", ids(4), SHAPES) as writer:
+        fill(writer, 3)
+    assert synced[:2] == [".h5", ".jsonl"], "rows before the journal that names them"
 
-    def write() -> None:
-        with ShardWriter(tmp_path, 0, "planes", ids(3), SHAPES) as writer:
-            monkeypatch.setattr(background_sync, "BYTES", 1)
-            monkeypatch.setattr(background_sync.os, "fsync", full)
-            fill(writer)
-            writer.publish()
 
-    with pytest.raises(StoreError, match="no space left"):
-        write()
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_disk_that_fails_in_the_background_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """The operating system reports a failed write-back to one fsync only: by `publish` or by the next `add`."""
+    failed, fsync = threading.Event(), os.fsync
+
+    def fails_once(handle: int) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(background_sync, "BYTES", 1)
+    monkeypatch.setattr(os, "fsync", fails_once)
+    with ShardWriter(tmp_path, 0, "planes", ids(count), SHAPES) as writer:
+        fill(writer, 1)
+        assert failed.wait(10)
+        time.sleep(0.05)  # until the thread has stored the error
+        with pytest.raises(StoreError, match="no space left"):
+            writer.add(ids(2)[1], **arrays_of(ids(2)[1])) if count == 2 else writer.publish()
     assert not list(tmp_path.glob("0*"))

@@ -10,6 +10,7 @@ from rodin.store.errors import StoreError
 from rodin.store.mpi import MARKS, SIZES, mpi_ranks
 from rodin.store.results import read_rows, write_rows
 from rodin.store.run_folder import RunFolder
+from rodin.store.weights import weights_folder
 
 
 def test_rows_come_back_in_shard_order(tmp_path: Path) -> None:
@@ -55,6 +56,14 @@ def test_names_in_a_run(tmp_path: Path) -> None:
         "sweep-cfg",
     ]
     assert not run.path.exists()
+
+
+def test_weights_lie_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RODIN_WEIGHTS", "/shared/weights")
+    assert weights_folder() == Path("/shared/weights")
+    monkeypatch.setenv("RODIN_WEIGHTS", "")
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert weights_folder() == Path("/home/anna/.cache/rodin/weights")
 
 
 def test_one_process_is_rank_0_of_1(monkeypatch: pytest.MonkeyPatch) -> None:
