@@ -165,6 +165,9 @@ def test_fsyncs_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     sync.wrote(1)
     sync.wait()
     assert synced == [7, 5], "rows before the journal that names them"
+    sync.wrote(1)
+    sync.wait()
+    assert synced == [7, 5], "the count begins anew"
     clock[0] = background_sync.SECONDS
     sync.wrote(1)
     sync.wait()
