@@ -105,7 +105,7 @@ def test_an_attempt_whose_rows_are_not_all_copied_stays(tmp_path: Path) -> None:
 
 
 def test_the_newest_of_two_rows_counts(tmp_path: Path) -> None:
-    older, newer = (ShardWriter(tmp_path, 0, "planes", ids(2), SHAPES) for _ in range(2))
+    older, newer = (ShardWriter(tmp_path, 0, "planes", ids(2), SHAPES, attempt=name) for name in ("9_1", "10_0"))
     for writer, label in ((older, "older"), (newer, "newer")):
         writer.add("000000", meta={"label": label}, **arrays_of("000000"))
         writer.close()
