@@ -16,7 +16,7 @@ from rodin.store import manifest
 from rodin.store.errors import OtherVersion, StoreError
 from rodin.store.repair import damaged
 from rodin.store.run_folder import RunFolder
-from rodin.store.shards import catalogue, rowfile
+from rodin.store.shards import catalogue, reader, rowfile
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 
@@ -137,6 +137,14 @@ def test_one_system_call_a_row(many: Path, monkeypatch: pytest.MonkeyPatch) -> N
     shards.read("000001", "planes")
     shards.read("000002", "planes", out=np.empty(SHAPES["planes"], "float16"))
     assert len(reads) == 2
+
+
+def test_the_files_read_last_stay_open(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards, opened, real = Shards(many, "planes", handles=2), [], reader.Handle
+    monkeypatch.setattr(reader, "Handle", lambda path: opened.append(path.stem) or real(path))
+    for shard in (0, 1, 0, 2, 0, 1, 2):
+        shards.read(ids(1, 4 * shard)[0], "planes")
+    assert opened == ["00000", "00001", "00002", "00001", "00002"]
 
 
 @pytest.mark.slow

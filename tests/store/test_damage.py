@@ -10,7 +10,7 @@ from oracles.shards import SHAPES, arrays_of, fill, ids, publish
 
 from rodin.store import manifest
 from rodin.store.errors import StoreError
-from rodin.store.repair import damaged, set_aside
+from rodin.store.repair import damaged, remove_leftovers, set_aside
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards import layout
 from rodin.store.shards.reader import Shards
@@ -139,6 +139,30 @@ def test_repair_sets_damaged_shards_aside(tmp_path: Path) -> None:
             writer.publish()
     assert Shards(folder, "planes").verify() == []
     assert damaged(run) == []
+
+
+def test_leftovers_of_published_shards_are_removed(tmp_path: Path) -> None:
+    folder = publish(RunFolder(tmp_path).stage("fit"), shards=2)
+    names = [".00001.7_0-1-a.h5", ".00001.7_0-1-a.jsonl", ".00002.7_1-1-b.h5"]
+    for name in names:
+        (folder / name).write_bytes(b"x" * 100)
+    assert remove_leftovers(RunFolder(tmp_path)) == 200
+    assert [name for name in names if (folder / name).exists()] == names[2:]
+    assert Shards(folder, "planes").verify() == []
+
+
+def test_repair_makes_failed_subjects_again_too(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path).stage("fit")
+    with ShardWriter(folder, 0, "planes", ids(4), SHAPES) as writer:
+        writer.fail("000001", "psnr 3.0")
+        fill(writer)
+        writer.publish()
+    flip(folder / "00000.h5", offset_of(folder / "00000.h5", "planes", 2))
+    found = damaged(RunFolder(tmp_path))
+    assert [one.subjects for one in found] == [["000001", "000003"]]
+    set_aside(found)
+    with ShardWriter(folder, 0, "planes", ids(4), SHAPES) as writer:
+        assert writer.missing() == ["000001", "000003"]
 
 
 def test_repair_checks_other_files_of_manifests(tmp_path: Path) -> None:
