@@ -1,8 +1,8 @@
 """File object for HDF5 whose changes stay in memory until `commit`.
 
-On a full disk h5py 3.16 (HDF5 2.0) raises RuntimeError without an errno while it closes a file, again at exit, and the
-process ends in a segmentation fault (measured). Here HDF5 writes to memory, which cannot fail,
-and the few pages it touched then go to disk by plain system calls, whose errors become one clear line.
+At a file size limit h5py 3.16 (HDF5 2.0) raises RuntimeError without an errno while it closes a file, again at exit,
+and the process ends in a segmentation fault (measured). Here HDF5 writes to memory, which cannot fail, and the few
+pages it touched then go to disk by plain system calls, whose errors become one clear line.
 """
 
 import io

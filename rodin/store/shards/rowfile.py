@@ -1,8 +1,8 @@
 """Positioned reads and writes of rows in an HDF5 file, and their checksums.
 
-Plain pread and pwrite instead of h5py's low-level calls: with the same checks they write 1.1 against 0.6 GB/s and read
-5.5 against 3.0 GB/s (13 MB rows, in memory), and a full disk gives an OSError where h5py ends in a segmentation fault.
-A kill -9 loses no finished row either way (119 killed writers).
+Plain pread and pwrite instead of h5py's low-level calls, for their errors: at a file size limit they give an OSError,
+where h5py 3.16 gave RuntimeErrors without an errno and a segmentation fault. Speed is no reason (two measurements on a
+busy machine disagreed), nor is kill -9: 119 killed h5py writers with contiguous datasets lost no finished row.
 
 XXH3 (64 bits) is the row checksum. It runs as fast as memory is read (60 GB/s; zlib's CRC-32 4.3, SHA-256 1.8), so
 every read checks it and no second hash of the file is needed; it misses one damaged row in 2^64.
