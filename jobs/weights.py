@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from jobs.graph.work import Run
-from rodin.store.atomic import make_folder, publishing
+from rodin.store.atomic import make_folder, publishing, sha256_of
 from rodin.store.weights import CLIP_FILE, LPIPS_FILE, weights_folder
 
 CHUNK = 1 << 20
@@ -102,12 +102,6 @@ def fetch(
                 "nothing was kept, try again or use another --url"
             )
     return target, True
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find(name: str) -> Weights:

@@ -1,8 +1,8 @@
-"""Where tensors are computed."""
+"""Default device of computations."""
 
 import torch
 
 
 def default_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

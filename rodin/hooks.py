@@ -1,29 +1,29 @@
-"""What a stage is given by whoever runs it: how to tell progress, and how to learn that it should stop."""
+"""Callbacks that a stage receives: progress and stop requests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 
-def _nothing(done: int, total: int, note: str) -> None:
+def _no_progress(done: int, total: int, note: str) -> None:
     pass
 
 
-def _never() -> bool:
+def _no_stop() -> bool:
     return False
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """Functions a stage calls; the defaults do nothing.
+    """Callbacks of a stage; the defaults do nothing.
 
     Args:
-        progress: called with (done, total, note), as often as the stage likes.
-        should_stop: true once the stage should save its state and raise `Stopped`.
+        progress: called with (units done, units in all, short note) any number of times.
+        should_stop: returns True once the stage should save its state and raise `Stopped`.
     """
 
-    progress: Callable[[int, int, str], None] = _nothing
-    should_stop: Callable[[], bool] = _never
+    progress: Callable[[int, int, str], None] = _no_progress
+    should_stop: Callable[[], bool] = _no_stop
 
 
 class Stopped(Exception):
-    """The stage saved its state because it was asked to stop; running it again goes on from there."""
+    """The stage saved its state after a stop request; running it again continues from there."""

@@ -1,4 +1,4 @@
-"""Shapes as sentences: one check used at the doors of the library.
+"""Check of array shapes at the library's entry points.
 
 Letters, everywhere outside a network: N samples, P = 3 planes (xy, xz, yz), C channels, R plane resolution,
 H and W image size, V views, D latent width, S subjects.
@@ -9,27 +9,27 @@ from typing import Protocol
 
 
 class HasShape(Protocol):
-    """Anything with a shape: a numpy array, a torch tensor, an HDF5 dataset."""
+    """An object with a shape, such as a numpy array, a torch tensor or an HDF5 dataset."""
 
     @property
     def shape(self) -> Sequence[int]: ...
 
 
 def check_shape(name: str, array: HasShape, expected: str, **sizes: int) -> dict[str, int]:
-    """Hold an array against a shape written as words, and return what the letters stand for.
+    """Check an array's shape against a pattern, and return the sizes of the pattern's letters.
 
     Args:
-        name: what the array is called in the message.
+        name: name of the array in the message.
         array: the array.
-        expected: words such as ``"N 3 C R R"``; a number must match, a letter binds at its first use,
-            a leading ``...`` stands for any dimensions.
-        sizes: letters already known.
+        expected: pattern such as ``"N 3 C R R"``: a number must match, a letter takes the first size it meets and must
+            match later, a leading ``...`` stands for any number of dimensions.
+        sizes: sizes of letters that are already known.
 
     Returns:
         letter -> size, with `sizes` included.
 
     Raises:
-        ValueError: names the array, the shape it has and the shape wanted.
+        ValueError: the shape does not match; names the array, its shape and the pattern.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Fair clocks: things are timed in turn, so that what else the machine does falls on all of them alike."""
+"""Fair timing: candidates run in turn, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ import torch
 
 from rodin.memory import forget_peak, resident_bytes
 
-MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of glibc's malloc.h
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # parameter numbers of mallopt in glibc's malloc.h
+SMALL_MMAP = 1 << 17  # bytes, glibc's first value: larger tensors are mapped one by one and returned when freed
+LARGE_MMAP, LARGE_TRIM = 1 << 25, 1 << 26  # bytes: where glibc settles by itself in a process with large tensors
 
 
 def medians(runs: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each, run in turn; a first round that does not count warms up.
+    """Median seconds of each function, run in turn; a first round warms up and does not count.
 
     Args:
-        runs: name -> what is timed.
+        runs: name -> function to time.
         repeats: rounds that count.
-        device: waited for before and after each.
+        device: synchronised before and after each call.
+
+    Returns:
+        name -> median seconds.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(repeats + 1):
@@ -37,14 +42,14 @@ def medians(runs: Mapping[str, Callable[[], Any]], repeats: int, device: torch.d
 
 
 def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
-    """Most memory that a run held at once, over what was held before it; run it once before to warm up.
+    """Peak memory of a call, over the memory in use before it; call the function once before to warm up.
 
     Args:
-        run: what is measured.
-        device: a GPU's allocator is asked; on a CPU, Linux for the largest resident set.
+        run: function to measure.
+        device: on a GPU, torch's allocator is measured; on a CPU, the resident set of the process.
 
     Returns:
-        bytes; None where the system does not tell.
+        bytes; None if the system does not report them.
     """
     gc.collect()
     if device.type == "cuda":
@@ -56,8 +61,8 @@ def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
         return torch.cuda.max_memory_allocated(device) - before
     try:
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(MMAP_THRESHOLD, 1 << 17)  # tensors are mapped one by one and given back when freed, not kept
-        libc.malloc_trim(0)  # and what was kept before would hide what is asked for anew
+        libc.mallopt(MMAP_THRESHOLD, SMALL_MMAP)
+        libc.malloc_trim(0)  # memory cached by malloc would hide new requests
     except (OSError, AttributeError):
         return None
     try:
@@ -68,8 +73,8 @@ def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
         peak = resident_bytes("VmHWM")
         return peak - before if peak else None
     finally:
-        libc.mallopt(MMAP_THRESHOLD, 1 << 25)  # where it settles by itself in a process that uses large tensors
-        libc.mallopt(TRIM_THRESHOLD, 1 << 26)
+        libc.mallopt(MMAP_THRESHOLD, LARGE_MMAP)
+        libc.mallopt(TRIM_THRESHOLD, LARGE_TRIM)
 
 
 def _wait(device: torch.device) -> None:

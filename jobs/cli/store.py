@@ -86,7 +86,7 @@ def repair(run: RUN, as_json: JSON = False) -> None:
         if found is None:
             return
         library("rodin.store.repair", "set_aside")(found)
-        freed = library("rodin.store.repair", "sweep")(folder)
+        freed = library("rodin.store.repair", "remove_leftovers")(folder)
     problems = [problem for damage in found for problem in damage.problems]
     lost = [people_of(config, damage) for damage in found]
     if as_json:

@@ -15,7 +15,7 @@ from rodin.generate.cascade import Avatars
 from rodin.generate.export import check_output, contents, export_avatar, origin, same
 from rodin.generate.latents import edited
 from rodin.presets.toml import from_toml
-from rodin.store.manifest import sha256_of
+from rodin.store.atomic import sha256_of
 from rodin.store.run_folder import RunFolder
 
 Progress = Callable[[int, int, str], None]

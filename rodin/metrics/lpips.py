@@ -4,13 +4,13 @@ The package ships its linear heads but not the AlexNet trunk they sit on; the tr
 checksum is held against the published one. Never a number from a random trunk.
 """
 
-import hashlib
 import warnings
 from pathlib import Path
 
 import torch
 
 from rodin.metrics.pairs import pair
+from rodin.store.atomic import sha256_of
 
 SHA256_PREFIX = "7be5be79"
 AT_ONCE = 32
@@ -72,12 +72,6 @@ def load(weights: Path | None, device: str | torch.device = "cpu") -> tuple[Lpip
         )
     trunk = torch.load(weights, map_location="cpu", weights_only=True)
     return Lpips(network_of(trunk).to(device)), ""
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def network_of(trunk: dict[str, torch.Tensor]) -> torch.nn.Module:

@@ -1,1 +1,4 @@
-"""Everything a run keeps on disk: shards, manifests, result rows. Never imports torch."""
+"""Stores of a run: HDF5 shards, manifests and result rows. Never imports torch.
+
+FORMAT.md in this folder describes the files for other tools.
+"""

@@ -1,5 +1,10 @@
-"""Publishing a file whole or not at all: temporary name, fsync, replace, fsync of the folder."""
+"""Atomic, durable publishing of files, and their SHA-256.
 
+A published file is written under a temporary name, fsynced, renamed, and its folder fsynced: after a kill or a power
+cut, either the old file or the complete new one is there.
+"""
+
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -9,8 +14,14 @@ from pathlib import Path
 from rodin.store.errors import disk_error
 
 
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def fsync_folder(folder: Path) -> None:
-    """Make the names in a folder last through a power cut."""
+    """Make the names in a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -19,7 +30,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 def fsync_file(path: Path) -> None:
-    """Make a file's bytes last through a power cut."""
+    """Make a file's bytes survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -28,26 +39,36 @@ def fsync_file(path: Path) -> None:
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Give a finished temporary file its final name, durably."""
+    """Rename a finished temporary file to its final name, durably."""
     fsync_file(temporary)
     temporary.replace(path)
     fsync_folder(path.parent)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents; a refusal is one clear line."""
+    """Make a folder and its parents, durably.
+
+    Raises:
+        StoreError: the operating system refuses; one line with the next step.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            fsync_folder(made.parent)
     except OSError as problem:
         raise disk_error(folder, problem) from problem
 
 
 @contextmanager
 def publishing(path: Path) -> Iterator[Path]:
-    """Hand out a temporary path; on success it becomes `path` in one step, on failure it is removed.
+    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
     Args:
-        path: where the file shall appear; its folder is made.
+        path: final name of the file; its folder is made.
+
+    Raises:
+        StoreError: the disk refuses; an older file of that name is unchanged.
 
     Example:
         >>> with publishing(folder / "model.pt") as temporary:
@@ -67,6 +88,6 @@ def publishing(path: Path) -> Iterator[Path]:
 
 
 def publish_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` whole or not at all."""
+    """Publish `data` as the file `path`, atomically and durably."""
     with publishing(path) as temporary:
         temporary.write_bytes(data)

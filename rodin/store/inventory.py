@@ -1,4 +1,4 @@
-"""What a run's stores hold, in a page."""
+"""Summary of the stores of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,18 @@ from rodin.store.shards.reader import Shards
 
 
 def inventory(run: RunFolder) -> list[dict[str, Any]]:
-    """Every folder of a run that holds shards.
+    """Summaries of all folders of a run that hold shards.
 
     Returns:
-        {store, kind, schema, rows, failed, shards, bytes, fields, unfinished} each: how many rows and shards, people
-        given up with the reason, bytes of the published shards, field -> one person's type and shape, and the bytes
-        that attempts not yet published have taken.
+        a dict each: store (folder name), kind, schema (version), rows, failed (subject -> reason), shards (how many),
+        bytes (of the published shards), fields (field -> type and one subject's shape) and unfinished (bytes of
+        attempts that are not published).
     """
     return [found for folder in stage_folders(run) if (found := describe(folder)) is not None]
 
 
 def describe(folder: Path) -> dict[str, Any] | None:
-    """One folder; None where it holds no published shard."""
+    """Summary of one folder; None if it holds no published shard."""
     paths = manifest_paths(folder)
     kind = manifest.read(paths[0]).get("kind") if paths else None
     if kind not in schema.KINDS:

@@ -1,6 +1,6 @@
 """Manifests: small JSON files whose presence is the only "done" of a stage's shard.
 
-Each ends with the checksum of its own bytes, so that one with any byte changed is told from a good one.
+Each ends with the SHA-256 of the bytes before it, so that a change of any byte is found.
 """
 
 import hashlib
@@ -9,14 +9,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rodin.store.atomic import publish_bytes
+from rodin.store.atomic import publish_bytes, sha256_of
 from rodin.store.errors import OtherVersion, StoreError
 
-SEAL = "manifest_sha256"
+CHECKSUM_KEY = "manifest_sha256"  # last key of every manifest
 
 
 def plain(value: Any) -> Any:
-    """What JSON shall write for a numpy scalar or a path; anything else is refused."""
+    """JSON value of a numpy scalar, an array or a path.
+
+    Raises:
+        TypeError: anything else.
+    """
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):
@@ -25,7 +29,11 @@ def plain(value: Any) -> Any:
 
 
 def canonical(content: Any) -> str:
-    """One text for one content: keys sorted, no spaces, no NaN."""
+    """Canonical JSON text: keys sorted, no spaces, no NaN; equal content gives equal text.
+
+    Raises:
+        StoreError: the content is not plain data.
+    """
     try:
         return json.dumps(
             content, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False, default=plain
@@ -35,28 +43,31 @@ def canonical(content: Any) -> str:
 
 
 def publish(path: Path, content: dict[str, Any]) -> None:
-    """Publish a manifest, whole or not at all."""
-    publish_bytes(Path(path), sealed(content))
+    """Publish a manifest atomically and durably."""
+    publish_bytes(Path(path), encoded(content))
 
 
-def sealed(content: dict[str, Any]) -> bytes:
-    """The bytes of a manifest: JSON whose last entry is the SHA-256 of all bytes before it."""
-    stored = json.loads(canonical({key: value for key, value in content.items() if key != SEAL}))
+def encoded(content: dict[str, Any]) -> bytes:
+    """Bytes of a manifest: JSON whose last entry is the SHA-256 of all bytes before that entry."""
+    stored = json.loads(canonical({key: value for key, value in content.items() if key != CHECKSUM_KEY}))
     text = json.dumps(stored, ensure_ascii=False, indent=1).removesuffix("}").rstrip("\n") + "," * bool(stored)
-    return text.encode() + seal(text.encode())
+    return text.encode() + ending(text.encode())
 
 
-def seal(data: bytes) -> bytes:
-    """How a manifest that begins with `data` must end."""
-    return b'\n "%s": "%s"\n}\n' % (SEAL.encode(), hashlib.sha256(data).hexdigest().encode())
+def ending(data: bytes) -> bytes:
+    """Last bytes of a manifest that begins with `data`."""
+    return b'\n "%s": "%s"\n}\n' % (CHECKSUM_KEY.encode(), hashlib.sha256(data).hexdigest().encode())
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a manifest back, checked.
+    """Read a manifest and check its checksum.
+
+    Returns:
+        its content, without the checksum.
 
     Raises:
         StoreError: it is missing or damaged; the message names the file and the next step.
-        OtherVersion: it is whole, but sealed as rodin did before.
+        OtherVersion: it is intact, but of schema 1.
     """
     path = Path(path)
     try:
@@ -64,63 +75,57 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise StoreError(f"{path}: no such manifest, this part of the run is not done; run its stage first") from None
     except OSError as problem:
-        raise StoreError(f"{path}: unreadable manifest ({problem}); {again(path)}") from None
-    text = data[: -len(seal(b""))]
-    if data == text + seal(text):
+        raise StoreError(f"{path}: unreadable manifest ({problem}); {next_step(path)}") from None
+    text = data[: -len(ending(b""))]
+    if data == text + ending(text):
         content = json.loads(data)
-        del content[SEAL]
+        del content[CHECKSUM_KEY]
         return content
-    if sealed_before(data):
+    if is_schema_1(data):
         raise OtherVersion(f"{path}: written by an older rodin; use the code snapshot in the run's code/ folder")
-    if SEAL.encode() not in data:
-        raise StoreError(f"{path}: not a manifest that rodin wrote, or damaged beyond knowing; {again(path)}")
-    raise StoreError(f"{path}: damaged or hand-edited manifest (its checksum does not fit); {again(path)}")
+    if CHECKSUM_KEY.encode() not in data:
+        raise StoreError(f"{path}: not a manifest that rodin wrote, or damaged beyond recognition; {next_step(path)}")
+    raise StoreError(f"{path}: damaged or hand-edited manifest (its checksum does not fit); {next_step(path)}")
 
 
-def sealed_before(data: bytes) -> bool:
-    """Whether these are the bytes of a whole manifest of schema 1, whose seal was over its content."""
+def is_schema_1(data: bytes) -> bool:
+    """Whether these are the bytes of an intact manifest of schema 1, whose checksum was over its canonical content."""
     try:
         content = json.loads(data)
-        return content.pop(SEAL) == hashlib.sha256(canonical(content).encode()).hexdigest()
+        return content.pop(CHECKSUM_KEY) == hashlib.sha256(canonical(content).encode()).hexdigest()
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
 def complete(path: Path) -> bool:
-    """Whether a manifest is there: the only "done"."""
+    """Whether a manifest is there, which is the only "done"."""
     return Path(path).is_file()
 
 
-def again(path: Path) -> str:
-    """The next step for a damaged shard or manifest."""
-    names = dict.fromkeys([*gates(path), Path(path).with_suffix(".json")])
+def next_step(path: Path) -> str:
+    """Next step for a damaged shard or manifest, as the end of an error message."""
+    names = dict.fromkeys([*linked_manifests(path), Path(path).with_suffix(".json")])
     return f"delete {' and '.join(map(str, names))} and run the same command again: it re-makes what is damaged"
 
 
-def gates(path: Path) -> list[Path]:
-    """Manifests that must go too before a shard is made again: latents are done when shard 0 is."""
+def linked_manifests(path: Path) -> list[Path]:
+    """Manifests to remove as well before a shard can be made again: stage `embed` is done once shard 0 is."""
     return [Path(path).with_name("00000.json")] if Path(path).parent.name == "latents" else []
 
 
 def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The ``files`` entry of a manifest: relative name -> sha256 and bytes."""
+    """Value of a manifest's ``files`` key: name relative to `folder` -> {sha256, bytes}."""
     return {name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check_files(path: Path) -> list[str]:
-    """Problems of the files a manifest lists under ``files``: missing, other size, other content."""
+    """Problems of the files that a manifest lists under ``files``, one line each: missing or changed."""
     path = Path(path)
     problems = []
     for name, wanted in read(path).get("files", {}).items():
         file = path.parent / name
         if not file.is_file():
-            problems.append(f"{file}: missing; {again(path)}")
+            problems.append(f"{file}: missing; {next_step(path)}")
         elif file.stat().st_size != wanted["bytes"] or sha256_of(file) != wanted["sha256"]:
-            problems.append(f"{file}: not the bytes its manifest lists; {again(path)}")
+            problems.append(f"{file}: not the bytes its manifest lists; {next_step(path)}")
     return problems

@@ -1,4 +1,4 @@
-"""The only door to mpi4py: ranks where an MPI launcher started us, one process everywhere else."""
+"""MPI ranks: those of the MPI launcher, else a single process. The only module that imports mpi4py."""
 
 import importlib
 import os
@@ -7,18 +7,19 @@ from typing import Any
 
 from rodin.store.errors import StoreError
 
+# environment variables of MPI launchers: the number of processes; a process of theirs
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
 MARKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMI_FD", "PMIX_RANK")
 
 
 @dataclass(frozen=True)
 class MpiRanks:
-    """The processes that share a stage.
+    """The MPI processes that share a stage.
 
     Args:
-        rank: this process, 0..size-1.
-        size: how many there are.
-        communicator: mpi4py's communicator, None for one process.
+        rank: number of this process, 0..size-1.
+        size: number of processes.
+        communicator: mpi4py's communicator; None for a single process.
     """
 
     rank: int = 0
@@ -33,18 +34,13 @@ class MpiRanks:
         """Rank 0's value on every rank."""
         return value if self.communicator is None else self.communicator.bcast(value, root=0)
 
-    def barrier(self) -> None:
-        """Wait until every rank is here."""
-        if self.communicator is not None:
-            self.communicator.Barrier()
-
 
 def mpi_ranks() -> MpiRanks:
-    """The world an MPI launcher made, or one process alone.
+    """The ranks of the MPI launcher that started this process; a single process without one.
 
     Raises:
-        StoreError: a launcher started several processes but mpi4py or its MPI library cannot be loaded; each
-            would believe itself alone and write the same files.
+        StoreError: a launcher started several processes but mpi4py or its MPI library cannot be loaded; each process
+            would then run as rank 0 and write the same files.
     """
     if not any(mark in os.environ for mark in MARKS):
         return MpiRanks()

@@ -1,4 +1,4 @@
-"""Checking everything a run keeps, and setting aside what is damaged so that the same command makes only that again."""
+"""Check of all stores of a run, and withdrawal of what is damaged, so that the next run makes only that again."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -13,21 +13,21 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards import attempt as attempts
 from rodin.store.shards import schema
 from rodin.store.shards.catalogue import manifest_paths
-from rodin.store.shards.checking import check_shard, to_make_again
+from rodin.store.shards.checking import check_shard, subjects_to_remake
 
-NO_STAGES = ("jobs", "code", "results", "tables", "figures")
+NO_STAGES = ("jobs", "code", "results", "tables", "figures")  # folders of a run without manifests of stages
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A manifest that does not stand for what is on disk.
+    """A manifest that does not match what is on disk.
 
     Args:
         path: the manifest.
         problems: one line each, with its next step.
-        subjects: people whose rows the stage must make again; empty where it is no shard that is damaged, None where
-            neither shard nor manifest says who they are: all of the shard's.
+        subjects: subjects whose rows the stage must make again; empty if it is not a shard that is damaged; None if
+            neither shard nor manifest lists them, which means all of the shard's.
     """
 
     path: Path
@@ -36,15 +36,15 @@ class Damage:
 
 
 def damaged(run: RunFolder, progress: Progress | None = None, rank: int = 0, size: int = 1) -> list[Damage]:
-    """The manifests of a run that do not stand for what is on disk.
+    """The manifests of a run that do not match what is on disk.
 
     Args:
         run: the run.
-        progress: told manifests done, manifests in all and the present one's name.
-        rank, size: check every `size`-th manifest from the `rank`-th on; a process alone uses all its processors.
+        progress: called with manifests done, manifests in all and the present one's name.
+        rank, size: check every `size`-th manifest from the `rank`-th on; a single process uses all its processors.
 
     Raises:
-        OtherVersion: of another version of rodin, which is no damage: nothing of such a run is to be judged here.
+        OtherVersion: another version of rodin wrote the run, which is no damage; this version cannot judge it.
     """
     paths = [path for folder in stage_folders(run) for path in manifest_paths(folder)][rank::size]
     found = []
@@ -64,7 +64,7 @@ def stage_folders(run: RunFolder) -> list[Path]:
 
 
 def damage_of(path: Path) -> Damage | None:
-    """What is wrong with one manifest and with what it stands for; None where all is well."""
+    """Damage of one manifest or of the files it describes; None if there is none."""
     shard, problems = path.with_suffix(".h5"), []
     try:
         is_shard = manifest.read(path).get("kind") in schema.KINDS
@@ -73,21 +73,21 @@ def damage_of(path: Path) -> Damage | None:
         raise
     except StoreError as problem:
         is_shard, problems = shard.exists(), [str(problem)]
-    return Damage(path, problems, to_make_again(shard) if is_shard else []) if problems else None
+    return Damage(path, problems, subjects_to_remake(shard) if is_shard else []) if problems else None
 
 
 def set_aside(found: Sequence[Damage]) -> None:
     """Withdraw the manifests of what is damaged.
 
-    Shard files stay: the next run of the stage adopts their whole rows and makes the damaged ones again.
+    Shard files stay: the next run of the stage copies their intact rows and makes only the others again.
     """
-    gates = [gate for damage in found for gate in manifest.gates(damage.path)]
+    gates = [gate for damage in found for gate in manifest.linked_manifests(damage.path)]
     for path in dict.fromkeys([*gates, *(damage.path for damage in found)]):
         withdraw(path)
 
 
-def sweep(run: RunFolder) -> int:
-    """Remove what attempts at published shards left when they were killed while tidying up; returns the bytes won."""
+def remove_leftovers(run: RunFolder) -> int:
+    """Remove files that killed attempts left beside published shards; returns the bytes freed."""
     freed = 0
     for path in [path for folder in stage_folders(run) for path in manifest_paths(folder)]:
         for leftover in attempts.leftovers(path.parent, int(path.stem)):
@@ -97,7 +97,7 @@ def sweep(run: RunFolder) -> int:
 
 
 def withdraw(path: Path) -> None:
-    """Rename a manifest so that what it stands for counts as not done."""
+    """Rename a manifest to ``.json.damaged``, so that its shard counts as not done."""
     if not path.exists():
         return
     try:

@@ -1,4 +1,4 @@
-"""Result rows: JSON lines under results/, one file a shard of a stage, published whole."""
+"""Result rows: JSON lines under results/, one file a shard of a stage, published atomically."""
 
 import json
 import re
@@ -12,19 +12,26 @@ from rodin.store.run_folder import RunFolder
 
 
 def check_name(name: str) -> None:
-    """A results name is lower-case words joined by ``-``."""
+    """Check that a results name is lower-case words joined by ``-``.
+
+    Raises:
+        ValueError: it is not.
+    """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ValueError(f"results name: got {name!r}, wanted lower-case words joined by '-', such as 'sweep-cfg'")
 
 
 def write_rows(run: RunFolder, name: str, shard: int, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Publish the rows of one shard as ``results/<name>-<shard>.jsonl``, whole or not at all.
+    """Publish the rows of one shard as ``results/<name>-<shard>.jsonl``, atomically and durably.
 
     Args:
         run: the run.
         name: results name, e.g. ``fit`` or ``sweep-cfg``.
         shard: shard number; a later write of the same shard replaces the file.
-        rows: each a dict of plain values with a ``stage``.
+        rows: dicts of plain, finite values, each with a ``stage``.
+
+    Raises:
+        ValueError: a row has no ``stage`` or holds something else; nothing is written.
     """
     check_name(name)
     lines = []
@@ -36,7 +43,11 @@ def write_rows(run: RunFolder, name: str, shard: int, rows: Iterable[Mapping[str
 
 
 def read_rows(run: RunFolder, name: str) -> list[dict[str, Any]]:
-    """All rows of a name, in shard order; none written gives an empty list."""
+    """All rows of a name in shard order; an empty list if none were written.
+
+    Raises:
+        StoreError: a line is not a result row; names file and line.
+    """
     check_name(name)
     rows = []
     for path in sorted(run.results.glob(f"{name}-{'[0-9]' * 5}.jsonl")):

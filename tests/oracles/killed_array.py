@@ -1,6 +1,6 @@
-"""A fit array whose tasks are killed at random moments: several at a time, started again until all shards are done.
+"""A fit array whose tasks are killed at random moments and started again until all shards are done.
 
-Run as a program, so that tasks are forked from a process in which torch has computed nothing yet.
+It runs as a program, so that tasks are forked from a process in which torch has computed nothing yet.
 """
 
 import os
@@ -20,8 +20,8 @@ from rodin.stages import fit
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 
-WORKERS = 3
-OVERTAKEN = 3
+WORKERS = 3  # tasks at a time
+OVERTAKEN = 3  # exit status of a task whose shard another task has taken over
 
 
 def start(config: Config, run: RunFolder, shard: int) -> int:
@@ -42,22 +42,22 @@ def start(config: Config, run: RunFolder, shard: int) -> int:
 
 
 def finish(config: Config, run: RunFolder, kills: int, seed: int, pause: float) -> int:
-    """Run the array to its end; returns how many tasks were killed on the way.
+    """Run the array to its end; returns the number of tasks killed on the way.
 
-    Now and then a shard is started again beside the task that has it, as a requeued task beside its orphan.
+    One start in ten may take a shard that another task is still writing, like a requeued task beside its orphan.
     """
-    chance, killed, tasks = random.Random(seed), 0, {}
+    generator, killed, tasks = random.Random(seed), 0, {}
     while True:
         left = [shard for shard in range(config.shards("fit")) if not run.manifest("fit", shard).exists()]
         if not left and not tasks:
             return killed
         while left and len(tasks) < WORKERS:
             free = [shard for shard in left if shard not in tasks.values()] or left
-            shard = chance.choice(left if chance.random() < 0.1 else free)
+            shard = generator.choice(left if generator.random() < 0.1 else free)
             tasks[start(config, run, shard)] = shard
-        time.sleep(chance.uniform(0, pause))
+        time.sleep(generator.uniform(0, pause))
         if killed < kills:
-            os.kill(chance.choice(list(tasks)), signal.SIGKILL)
+            os.kill(generator.choice(list(tasks)), signal.SIGKILL)
         for task in list(tasks):
             done, status = os.waitpid(task, os.WNOHANG)
             if done:
@@ -68,7 +68,7 @@ def finish(config: Config, run: RunFolder, kills: int, seed: int, pause: float) 
 
 
 def main(folder: Path, config: Config, kills: int, pause: float) -> None:
-    """Fit `folder`/whole undisturbed, and copies of it, broken-0 and on, until so many tasks were killed."""
+    """Fit copies of `folder`/whole, broken-0 and on, until `kills` tasks were killed; then `whole` undisturbed."""
     whole, number = folder / "whole", 0
     while kills > 0:
         broken = folder / f"broken-{number}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles.shards import SHAPES, fill, ids, person
+from oracles.shards import SHAPES, arrays_of, fill, ids
 
 from rodin.config import Config
 from rodin.config.data import Data
@@ -64,7 +64,7 @@ def test_against_brute_force(tmp_path: Path) -> None:
     assert found["subjects"]["000007"] == [1, 2]
     assert found["failed"] == {FAILED: "psnr 3.1 under the floor"}
     for field, prefix in (("planes", ""), ("base", "base_")):
-        stacked = np.stack([person(subject)[field] for subject in people]).astype(np.float64)
+        stacked = np.stack([arrays_of(subject)[field] for subject in people]).astype(np.float64)
         by_channel = np.moveaxis(stacked, 2, 0).reshape(stacked.shape[2], -1)
         np.testing.assert_allclose(found[f"{prefix}mean"], by_channel.mean(1), rtol=1e-12)
         np.testing.assert_allclose(found[f"{prefix}std"], by_channel.std(1), rtol=1e-12)

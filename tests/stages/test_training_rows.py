@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles.shards import SHAPES, ids, person, publish
+from oracles.shards import SHAPES, arrays_of, ids, publish
 
 from rodin.bench import reading as bench_store
 from rodin.bench import store as bench
@@ -26,14 +26,14 @@ def test_read_as_they_come_or_held(store: Shards) -> None:
     for field in ("planes", "base"):
         held, read = (Rows(store, store.subjects, field, held=held) for held in (1 << 30, 0))
         assert read.held is None
-        wanted = np.stack([person(ids(12)[item])[field] for item in items])
+        wanted = np.stack([arrays_of(ids(12)[item])[field] for item in items])
         np.testing.assert_array_equal(held(items), wanted)
         np.testing.assert_array_equal(read(items), wanted)
         entries = np.array([0, 2, 1, 0, 2])
         np.testing.assert_array_equal(held.entry(items, entries), wanted[np.arange(5), entries])
         np.testing.assert_array_equal(read.entry(items, entries), wanted[np.arange(5), entries])
     some = Rows(store, store.subjects, "planes", entries=2, held=0)
-    np.testing.assert_array_equal(some(items[:1])[0], person("000007")["planes"][:2])
+    np.testing.assert_array_equal(some(items[:1])[0], arrays_of("000007")["planes"][:2])
     assert some(items[:0]).shape == (0, 2, *SHAPES["planes"][1:])
 
 
@@ -47,7 +47,7 @@ def test_damage_is_told_and_no_thread_stays(store: Shards) -> None:
     with pytest.raises(StoreError, match="subject 000005, field 'planes': damaged"):
         rows(np.arange(12))
     assert threading.active_count() == before
-    np.testing.assert_array_equal(rows(np.array([4]))[0], person("000004")["planes"])
+    np.testing.assert_array_equal(rows(np.array([4]))[0], arrays_of("000004")["planes"])
 
 
 def test_a_fork_reads_too(store: Shards) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from oracles.shards import SHAPES, fill, ids, person, publish
+from oracles.shards import SHAPES, arrays_of, fill, ids, publish
 
 from rodin.store import manifest
 from rodin.store.errors import OtherVersion, StoreError
 from rodin.store.repair import damaged
 from rodin.store.run_folder import RunFolder
-from rodin.store.shards import catalogue, rowfile
+from rodin.store.shards import catalogue, reader, rowfile
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 
@@ -40,8 +40,8 @@ assert most < 100, most
 
 @pytest.fixture
 def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose catalogue is worth keeping."""
-    monkeypatch.setattr(catalogue, "WORTH", 3)
+    """A folder with enough manifests to be cached."""
+    monkeypatch.setattr(catalogue, "MIN_READ", 3)
     return publish(tmp_path / "planes", shards=6)
 
 
@@ -57,7 +57,7 @@ def test_the_second_reader_reads_no_manifest(many: Path, monkeypatch: pytest.Mon
     second = Shards(many, "planes")
     assert calls == []
     assert second.subjects == first.subjects == ids(24)
-    assert [second.place(name) for name in ids(24)] == [(number // 4, number % 4) for number in range(24)]
+    assert [second.locate(name) for name in ids(24)] == [(number // 4, number % 4) for number in range(24)]
     assert second.meta("000013") == first.meta("000013") == {"psnr": 13.5}
     assert calls == [many / "00003.json"]
     assert pickle.loads(pickle.dumps(second)).meta("000002") == {"psnr": 2.5}
@@ -77,10 +77,22 @@ def test_a_changed_manifest_is_read_anew(many: Path, monkeypatch: pytest.MonkeyP
     assert shards.shards == [0, 1, 3, 4, 5]
     assert shards.subjects_of(4) == ["000050", "000052", "000053"]
     assert shards.failed == {"000051": "no views"}
-    assert shards.read("000052", "base").tobytes() == person("000052")["base"].tobytes()
+    assert shards.read("000052", "base").tobytes() == arrays_of("000052")["base"].tobytes()
 
 
-def test_an_open_store_whose_manifest_changes_says_so(many: Path) -> None:
+@pytest.mark.parametrize("same_time", [False, True])
+def test_a_changed_manifest_of_the_same_size_is_read_anew(many: Path, same_time: bool) -> None:
+    Shards(many, "planes")
+    path = many / "00002.json"
+    before, content = path.stat(), json.dumps(manifest.read(path))
+    manifest.publish(path, json.loads(content.replace("000009", "000099")))
+    if same_time:  # as after a copy that preserves times
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert "000099" in Shards(many, "planes")
+
+
+def test_an_open_store_refuses_a_changed_manifest(many: Path) -> None:
     Shards(many, "planes")
     shards = Shards(many, "planes")
     manifest.publish(many / "00001.json", manifest.read(many / "00001.json") | {"subjects": ids(3, 4)})
@@ -117,7 +129,7 @@ def test_few_shards_leave_no_catalogue(tmp_path: Path) -> None:
     assert not (folder / catalogue.NAME).exists()
 
 
-def test_one_read_a_person(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_system_call_a_row(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shards, reads = Shards(many, "planes"), []
     shards.read("000000", "planes")
     real = os.preadv
@@ -127,13 +139,21 @@ def test_one_read_a_person(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(reads) == 2
 
 
+def test_the_files_read_last_stay_open(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards, opened, real = Shards(many, "planes", handles=2), [], reader.Handle
+    monkeypatch.setattr(reader, "Handle", lambda path: opened.append(path.stem) or real(path))
+    for shard in (0, 1, 0, 2, 0, 1, 2):
+        shards.read(ids(1, 4 * shard)[0], "planes")
+    assert opened == ["00000", "00001", "00002", "00001", "00002"]
+
+
 @pytest.mark.slow
 def test_descriptors_are_bounded_over_a_thousand_shards(tmp_path: Path) -> None:
     folder = publish(tmp_path / "planes", shards=1000, size=1)
     subprocess.run([sys.executable, "-c", LIMITED, str(folder), "1000"], check=True, timeout=120)
 
 
-def test_what_is_not_ours_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_foreign_files_are_refused_in_one_line(tmp_path: Path) -> None:
     folder = publish(tmp_path / "planes")
     path, known = folder / "00000.json", manifest.read(folder / "00000.json")
     ours, shard = path.read_bytes(), (folder / "00000.h5").read_bytes()

@@ -1,4 +1,4 @@
-"""Damage on disk: every flipped byte is found, and what is found names the file, the person and the next step."""
+"""Damage on disk: every flipped byte is found; messages name the file, the subject and the next step."""
 
 import os
 import random
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles.shards import SHAPES, fill, ids, person, publish
+from oracles.shards import SHAPES, arrays_of, fill, ids, publish
 
 from rodin.store import manifest
 from rodin.store.errors import StoreError
-from rodin.store.repair import damaged, set_aside
+from rodin.store.repair import damaged, remove_leftovers, set_aside
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards import layout
 from rodin.store.shards.reader import Shards
@@ -35,13 +35,13 @@ def offset_of(path: Path, field: str, row: int) -> int:
 
 def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
     folder = publish(tmp_path / "planes", shapes=SMALL)
-    path, chance = folder / "00000.h5", random.Random(3)
+    path, generator = folder / "00000.h5", random.Random(3)
     size = path.stat().st_size
-    wanted = {subject: person(subject, SMALL) for subject in ids(4)}
+    wanted = {subject: arrays_of(subject, SMALL) for subject in ids(4)}
     assert Shards(folder, "planes").verify() == []
-    told: set[str] = set()
-    for byte in sorted(chance.sample(range(size), 220)):
-        bits = 1 << chance.randrange(8)
+    messages: set[str] = set()
+    for byte in sorted(generator.sample(range(size), 220)):
+        bits = 1 << generator.randrange(8)
         flip(path, byte, bits)
         shards = Shards(folder, "planes")
         problems = shards.verify()
@@ -52,14 +52,14 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
                 try:
                     assert np.array_equal(shards.read(subject, name), array), f"byte {byte}: wrong values handed out"
                 except StoreError as problem:
-                    told.add(str(problem))
+                    messages.add(str(problem))
         flip(path, byte, bits)
     assert Shards(folder, "planes").verify() == []
-    assert len(told) > 10
-    assert all(str(path) in line and any(step in line for step in NEXT_STEPS) for line in told)
+    assert len(messages) > 10
+    assert all(str(path) in line and any(step in line for step in NEXT_STEPS) for line in messages)
 
 
-def test_a_damaged_row_names_file_person_and_next_step(tmp_path: Path) -> None:
+def test_a_damaged_row_names_file_subject_and_next_step(tmp_path: Path) -> None:
     folder = publish(tmp_path / "planes")
     path = folder / "00000.h5"
     flip(path, offset_of(path, "base", 2))
@@ -72,7 +72,7 @@ def test_a_damaged_row_names_file_person_and_next_step(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as problem:
         shards.read("000002", "base")
     assert str(problem.value) == line
-    np.testing.assert_array_equal(shards.read("000001", "base"), person("000001")["base"])
+    np.testing.assert_array_equal(shards.read("000001", "base"), arrays_of("000001")["base"])
     path.with_suffix(".json").unlink()
     with ShardWriter(folder, 0, "planes", ids(4), SHAPES) as writer:
         assert writer.missing() == ["000002"]
@@ -106,13 +106,13 @@ def test_missing_files_are_found(tmp_path: Path) -> None:
         shards.read("000005", "planes")
 
 
-def test_damaged_manifests_are_told_from_good_ones(tmp_path: Path) -> None:
+def test_damaged_manifests_are_found(tmp_path: Path) -> None:
     folder = publish(tmp_path / "planes")
-    path, chance = folder / "00000.json", random.Random(4)
+    path, generator = folder / "00000.json", random.Random(4)
     before, content, found = path.read_bytes(), manifest.read(path), 0
-    for byte in chance.sample(range(len(before)), 200):
+    for byte in generator.sample(range(len(before)), 200):
         changed = bytearray(before)
-        changed[byte] ^= 1 << chance.randrange(8)
+        changed[byte] ^= 1 << generator.randrange(8)
         path.write_bytes(changed)
         try:
             assert manifest.read(path) == content, f"byte {byte} flipped: another content believed"
@@ -126,11 +126,11 @@ def test_repair_sets_damaged_shards_aside(tmp_path: Path) -> None:
     folder = publish(run.stage("fit"), shards=3)
     flip(folder / "00001.h5", offset_of(folder / "00001.h5", "planes", 3))
     flip(folder / "00002.json", 30)
-    said = []
-    found = damaged(run, lambda *words: said.append(words))
+    calls = []
+    found = damaged(run, lambda *words: calls.append(words))
     assert [one.subjects for one in found] == [["000007"], []]
     set_aside(found)
-    assert said == [(0, 3, "planes/00000"), (1, 3, "planes/00001"), (2, 3, "planes/00002")]
+    assert calls == [(0, 3, "planes/00000"), (1, 3, "planes/00001"), (2, 3, "planes/00002")]
     assert [path.name for path in sorted(folder.glob("*.json"))] == ["00000.json"]
     for shard, missing in ((1, ["000007"]), (2, [])):
         with ShardWriter(folder, shard, "planes", ids(4, 4 * shard), SHAPES) as writer:
@@ -141,7 +141,31 @@ def test_repair_sets_damaged_shards_aside(tmp_path: Path) -> None:
     assert damaged(run) == []
 
 
-def test_repair_knows_what_else_a_manifest_stands_for(tmp_path: Path) -> None:
+def test_leftovers_of_published_shards_are_removed(tmp_path: Path) -> None:
+    folder = publish(RunFolder(tmp_path).stage("fit"), shards=2)
+    names = [".00001.7_0-1-a.h5", ".00001.7_0-1-a.jsonl", ".00002.7_1-1-b.h5"]
+    for name in names:
+        (folder / name).write_bytes(b"x" * 100)
+    assert remove_leftovers(RunFolder(tmp_path)) == 200
+    assert [name for name in names if (folder / name).exists()] == names[2:]
+    assert Shards(folder, "planes").verify() == []
+
+
+def test_repair_makes_failed_subjects_again_too(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path).stage("fit")
+    with ShardWriter(folder, 0, "planes", ids(4), SHAPES) as writer:
+        writer.fail("000001", "psnr 3.0")
+        fill(writer)
+        writer.publish()
+    flip(folder / "00000.h5", offset_of(folder / "00000.h5", "planes", 2))
+    found = damaged(RunFolder(tmp_path))
+    assert [one.subjects for one in found] == [["000001", "000003"]]
+    set_aside(found)
+    with ShardWriter(folder, 0, "planes", ids(4), SHAPES) as writer:
+        assert writer.missing() == ["000001", "000003"]
+
+
+def test_repair_checks_other_files_of_manifests(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     for stage in ("base", "prior"):
         run.stage(stage).mkdir()

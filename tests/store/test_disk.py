@@ -1,5 +1,7 @@
 """A disk that will not take more: one clear line, nothing published, and the work goes on once there is room."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +10,8 @@ import pytest
 from oracles.shards import SHAPES, fill, ids, publish
 
 from rodin.store import manifest
-from rodin.store.atomic import publish_bytes
-from rodin.store.errors import StoreError
+from rodin.store.atomic import publish_bytes, publishing
+from rodin.store.errors import StoreError, disk_error
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 
@@ -27,7 +29,7 @@ if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 if sys.argv[5]:
     import rodin.store.shards.writer
-    rodin.store.shards.writer.free_bytes = lambda path: 1 << 40
+    rodin.store.shards.writer.check_space = lambda path, needed: None
 try:
     with ShardWriter(folder, 0, "planes", ids(count), SHAPES) as writer:
         fill(writer)
@@ -39,18 +41,18 @@ TESTS = str(Path(__file__).parents[1])
 
 
 def attempt(folder: Path, limit: int = 0, count: int = 64, blind: bool = False, before: list[str] | None = None) -> str:
-    """Run one attempt in a process of its own; returns what it said on its way out."""
+    """Run one attempt in a process of its own; returns its standard error."""
     words = [*(before or []), sys.executable, "-c", ATTEMPT]
     words += [str(folder), TESTS, str(limit), str(count), "blind" if blind else ""]
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stderr.strip()
 
 
-def check_line(said: str) -> None:
-    assert said.startswith("StoreError: "), said
-    assert "\n" not in said
-    assert "no space left: needs" in said
-    assert "free" in said
-    assert "make room and run the same command again" in said
+def check_line(output: str) -> None:
+    assert output.startswith("StoreError: "), output
+    assert "\n" not in output
+    assert "no space left: needs" in output
+    assert "free" in output
+    assert "make room and run the same command again" in output
 
 
 def test_a_file_size_limit(tmp_path: Path) -> None:
@@ -78,10 +80,10 @@ def test_a_full_disk(tmp_path: Path, size: str) -> None:
     check_line(attempt(tmp_path, blind=True, before=small_disk(tmp_path, size)))
 
 
-def test_too_little_room_is_told_before_any_work(tmp_path: Path) -> None:
-    said = attempt(tmp_path / "planes", before=small_disk(tmp_path, "64k"))
-    check_line(said)
-    assert "needs 0.1 MB, 65.5 kB free" in said
+def test_too_little_space_is_reported_before_any_work(tmp_path: Path) -> None:
+    output = attempt(tmp_path / "planes", before=small_disk(tmp_path, "64k"))
+    check_line(output)
+    assert "needs 0.1 MB, 65.5 kB free" in output
 
 
 def test_a_read_only_disk(tmp_path: Path) -> None:
@@ -90,10 +92,10 @@ def test_a_read_only_disk(tmp_path: Path) -> None:
     words = small_disk(tmp_path, "1m")
     words[words.index("-c") + 1] = inside
     (folder / "00000.json").unlink()
-    said = attempt(folder, count=4, before=words)
-    assert said.startswith("StoreError: ")
-    assert "\n" not in said
-    assert "cannot write here (Read-only file system); give write permission or choose another run folder" in said
+    output = attempt(folder, count=4, before=words)
+    assert output.startswith("StoreError: ")
+    assert "\n" not in output
+    assert "cannot write here (Read-only file system); give write permission or choose another run folder" in output
     assert [path.name for path in folder.iterdir()] == ["00000.h5"]
 
 
@@ -123,7 +125,19 @@ def test_a_failed_publish_leaves_the_old_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_manifests_say_what_is_missing(tmp_path: Path) -> None:
+def test_two_processes_that_publish_one_file_do_not_mix(tmp_path: Path) -> None:
+    with publishing(tmp_path / "x") as first:
+        first.write_bytes(b"first, and ")
+        with publishing(tmp_path / "x") as second:
+            second.write_bytes(b"second")
+        assert (tmp_path / "x").read_bytes() == b"second"
+        with first.open("ab") as file:
+            file.write(b"later")
+    assert (tmp_path / "x").read_bytes() == b"first, and later"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_missing_and_edited_manifests_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "fit" / "00000.json"
     assert not manifest.complete(path)
     with pytest.raises(StoreError, match=r"00000.json: no such manifest.*run its stage first"):
@@ -154,8 +168,25 @@ def test_files_of_a_manifest_are_checked(tmp_path: Path) -> None:
 
 
 def test_a_writer_keeps_nothing_open(tmp_path: Path) -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         with ShardWriter(tmp_path, 0, "planes", ids(4), SHAPES) as writer:
             fill(writer, 1)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    opened = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert [name for name in opened if name.startswith(str(tmp_path))] == []
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, "no space left: needs 2.0 kB"),
+        (errno.EDQUOT, "no space left: needs 2.0 kB"),
+        (errno.EFBIG, "no space left: needs 2.0 kB"),
+        (errno.EACCES, "cannot write here"),
+        (errno.EMFILE, "no file handles left"),
+        (errno.EIO, "check the file system and run the same command again"),
+    ],
+)
+def test_each_refusal_has_its_next_step(tmp_path: Path, number: int, message: str) -> None:
+    line = str(disk_error(tmp_path / "folder" / "x", OSError(number, os.strerror(number)), 2000))
+    assert line.startswith(f"{tmp_path / 'folder' / 'x'}: {message}") or (number == errno.EIO and message in line)
+    assert "\n" not in line

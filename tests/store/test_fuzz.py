@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from oracles.shards import fill, ids, person, publish
+from oracles.shards import arrays_of, fill, ids, publish
 
 from rodin.store import manifest
 from rodin.store.repair import damage_of, damaged, set_aside
@@ -17,7 +17,7 @@ SMALL = {"planes": (3, 1, 4, 4), "base": (3, 1, 2, 2)}
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    """A run with two shards, one of them with a failed person, and a model."""
+    """A run with two shards, one of them with a failed subject, and a model."""
     made = RunFolder(tmp_path)
     publish(made.stage("fit"), shards=1, shapes=SMALL)
     with ShardWriter(made.stage("fit"), 1, "planes", ids(4, 4), SMALL) as writer:
@@ -31,21 +31,21 @@ def run(tmp_path: Path) -> RunFolder:
     return made
 
 
-def change(path: Path, chance: random.Random) -> bytes:
+def change(path: Path, generator: random.Random) -> bytes:
     """Change one byte of a file to any other value; returns what the file was."""
     before = path.read_bytes()
-    byte = chance.randrange(len(before))
-    path.write_bytes(before[:byte] + bytes([before[byte] ^ chance.randrange(1, 256)]) + before[byte + 1 :])
+    byte = generator.randrange(len(before))
+    path.write_bytes(before[:byte] + bytes([before[byte] ^ generator.randrange(1, 256)]) + before[byte + 1 :])
     return before
 
 
 def missed(run: RunFolder, changes: int, seed: int) -> list[str]:
-    """Make so many changes, one after another, over all files alike; returns those that nobody found."""
-    chance, lost = random.Random(seed), []
+    """Make changes one after another, in all files in turn; returns those that were not found."""
+    generator, lost = random.Random(seed), []
     files = sorted(path for folder in ("planes", "base") for path in (run.path / folder).iterdir())
     for number in range(changes):
         path = files[number % len(files)]
-        before = change(path, chance)
+        before = change(path, generator)
         owner = path.with_suffix(".json") if path.parent.name == "planes" else run.manifest("base")
         found = damage_of(owner)
         if found is None or found.path != owner or not found.problems:
@@ -66,21 +66,21 @@ def test_three_thousand_changed_bytes_are_found(run: RunFolder) -> None:
 
 def repaired(run: RunFolder, changes: int, seed: int) -> None:
     """Change a byte of shard 0 or its manifest, set it aside, make the shard again: the same bytes as before."""
-    chance, path = random.Random(seed), run.shard("fit", 0)
+    generator, path = random.Random(seed), run.shard("fit", 0)
     whole, sealed = path.read_bytes(), path.with_suffix(".json").read_bytes()
-    told = set()
+    remade = set()
     for number in range(changes):
-        change(path if number % 4 else path.with_suffix(".json"), chance)
+        change(path if number % 4 else path.with_suffix(".json"), generator)
         found = damaged(run)
         set_aside(found)
         with ShardWriter(path.parent, 0, "planes", ids(4), SMALL) as writer:
             assert (found[0].subjects or []) == writer.missing() or found[0].subjects is None
-            told.update(found[0].subjects or [])
+            remade.update(found[0].subjects or [])
             fill(writer)
             writer.publish()
         assert path.read_bytes() == whole
         assert path.with_suffix(".json").read_bytes() == sealed
-    assert told
+    assert remade
 
 
 def test_repair_makes_the_same_shard(run: RunFolder) -> None:
@@ -92,7 +92,7 @@ def test_repair_makes_the_same_shard_three_hundred_times(run: RunFolder) -> None
     repaired(run, 300, 4)
 
 
-def test_a_changed_id_is_nobody_elses(run: RunFolder) -> None:
+def test_a_changed_id_does_not_give_a_row_to_another_subject(run: RunFolder) -> None:
     path = run.shard("fit", 0)
     data = path.read_bytes()
     at = data.rindex(b"000001")
@@ -103,4 +103,4 @@ def test_a_changed_id_is_nobody_elses(run: RunFolder) -> None:
         fill(writer)
         writer.publish()
     store = Shards(path.parent, "planes")
-    assert all(store.read(name, "base").tobytes() == person(name, SMALL)["base"].tobytes() for name in ids(4))
+    assert all(store.read(name, "base").tobytes() == arrays_of(name, SMALL)["base"].tobytes() for name in ids(4))

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from oracles.shards import SHAPES, fill, ids, person, publish
+from oracles.shards import SHAPES, arrays_of, fill, ids, publish
 
 from rodin.store.shards import attempt as attempts
 from rodin.store.shards.reader import Shards
@@ -22,7 +22,7 @@ def write_slowly(folder: Path) -> None:
     with ShardWriter(folder, 0, "planes", ids(SUBJECTS), SHAPES) as writer:
         for subject in reversed(writer.missing()):
             time.sleep(0.001)
-            writer.add(subject, meta={"psnr": int(subject) + 0.5}, **person(subject))
+            writer.add(subject, meta={"psnr": int(subject) + 0.5}, **arrays_of(subject))
         writer.publish()
 
 
@@ -59,7 +59,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         assert shards.subjects == ids(SUBJECTS)
         assert shards.verify() == []
         for subject in shards:
-            for name, array in person(subject).items():
+            for name, array in arrays_of(subject).items():
                 np.testing.assert_array_equal(shards.read(subject, name), array)
         assert (folder / "00000.h5").read_bytes() == whole.read_bytes()
 
@@ -93,7 +93,7 @@ def test_a_damaged_row_of_an_attempt_is_not_adopted(tmp_path: Path) -> None:
     assert missing_after(tmp_path) == ["000001", "000003"]
 
 
-def test_a_half_written_file_gives_what_it_has(tmp_path: Path) -> None:
+def test_intact_rows_of_a_cut_file_are_copied(tmp_path: Path) -> None:
     journal = broken_attempt(tmp_path)
     source = attempts.from_journal(journal)
     assert source is not None
@@ -102,14 +102,14 @@ def test_a_half_written_file_gives_what_it_has(tmp_path: Path) -> None:
     assert missing_after(tmp_path) == ["000001", "000002", "000003"]
 
 
-def test_a_file_hdf5_cannot_open_gives_its_rows_all_the_same(tmp_path: Path) -> None:
+def test_intact_rows_of_a_file_that_hdf5_cannot_open_are_copied(tmp_path: Path) -> None:
     path = broken_attempt(tmp_path).with_suffix(".h5")
     with path.open("r+b") as file:
         file.write(b"not HDF5")
     assert missing_after(tmp_path) == ["000003"]
 
 
-def test_rubbish_beside_is_tolerated(tmp_path: Path) -> None:
+def test_foreign_files_are_ignored(tmp_path: Path) -> None:
     (tmp_path / ".00000.old.jsonl").write_bytes(b"\xff\x00\n00000000 {}\n")
     (tmp_path / ".00000.old.h5").write_bytes(b"")
     (tmp_path / ".00000.lost.jsonl").write_bytes(attempts.line({"kind": "planes", "fields": {}}))

@@ -1,4 +1,4 @@
-"""An array of real fits killed at random moments ends as if nobody had touched it: nothing lost, nothing twice."""
+"""An array of real fits killed at random moments ends like an undisturbed one: no row is lost or written twice."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from rodin.config import Config
 from rodin.hooks import Hooks
 from rodin.presets import preset
 from rodin.stages import decoder
-from rodin.store.repair import damaged, sweep
+from rodin.store.repair import damaged, remove_leftovers
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
@@ -27,7 +27,7 @@ TINY = [
 
 
 def arrays(config: Config, folder: Path, kills: int, pause: float) -> list[int]:
-    """Run an array undisturbed and others whose tasks are killed; returns how many kills each of these had."""
+    """Run an array undisturbed and others whose tasks are killed; returns the number of kills of each."""
     words = [sys.executable, str(ROOT / "tests/oracles/killed_array.py"), str(folder), config.model_dump_json()]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -62,7 +62,7 @@ def killed_to_the_end(folder: Path, subjects: int, size: int, kills: int) -> Non
     for number in range(len(counts)):
         run = RunFolder(folder / f"broken-{number}")
         assert damaged(run) == []
-        sweep(run)  # a task killed while it tidied up after publishing has left its files
+        remove_leftovers(run)  # a task killed while it tidied up after publishing has left its files
         names = sorted(path.name for path in run.stage("fit").iterdir())
         assert names == sorted(f"{shard:05d}.{end}" for shard in shards for end in ("h5", "json"))
         store = Shards(run.stage("fit"), "planes")
@@ -70,7 +70,7 @@ def killed_to_the_end(folder: Path, subjects: int, size: int, kills: int) -> Non
         assert store.failed == {}
         assert store.verify() == []
         assert fitted(run) == wanted
-    print(f"{sum(counts)} kills over {len(counts)} arrays of {subjects} people")
+    print(f"{sum(counts)} kills over {len(counts)} arrays of {subjects} subjects")
 
 
 def test_killed_at_twelve_moments(tmp_path: Path) -> None:

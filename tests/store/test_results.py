@@ -1,4 +1,4 @@
-"""Result rows, run folders and the door to MPI."""
+"""Result rows, run folders and MPI ranks."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,7 @@ from rodin.store.errors import StoreError
 from rodin.store.mpi import MARKS, SIZES, mpi_ranks
 from rodin.store.results import read_rows, write_rows
 from rodin.store.run_folder import RunFolder
+from rodin.store.weights import weights_folder
 
 
 def test_rows_come_back_in_shard_order(tmp_path: Path) -> None:
@@ -28,7 +29,7 @@ def test_rows_come_back_in_shard_order(tmp_path: Path) -> None:
     assert read_rows(run, "sweep") == []
 
 
-def test_bad_rows_are_told(tmp_path: Path) -> None:
+def test_bad_rows_are_refused(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     with pytest.raises(ValueError, match="wanted 'stage' among them"):
         write_rows(run, "fit", 0, [{"psnr": 1.0}])
@@ -57,14 +58,21 @@ def test_names_in_a_run(tmp_path: Path) -> None:
     assert not run.path.exists()
 
 
-def test_one_process_is_a_world(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_lie_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RODIN_WEIGHTS", "/shared/weights")
+    assert weights_folder() == Path("/shared/weights")
+    monkeypatch.setenv("RODIN_WEIGHTS", "")
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert weights_folder() == Path("/home/anna/.cache/rodin/weights")
+
+
+def test_one_process_is_rank_0_of_1(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*MARKS, *SIZES):
         monkeypatch.delenv(name, raising=False)
     here = mpi_ranks()
     assert (here.rank, here.size) == (0, 1)
     assert here.gather("x") == ["x"]
     assert here.broadcast("x") == "x"
-    here.barrier()
 
 
 def test_ranks_without_mpi_are_not_taken_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:

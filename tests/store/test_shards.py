@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from oracles.shards import SHAPES, fill, ids, person, publish
+from oracles.shards import SHAPES, arrays_of, fill, ids, publish
 
 from rodin.store import manifest
 from rodin.store.errors import StoreError
@@ -38,7 +38,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert shards.shape("planes") == SHAPES["planes"]
     for subject in shards:
         assert shards.meta(subject) == {"psnr": int(subject) + 0.5}
-        for name, array in person(subject).items():
+        for name, array in arrays_of(subject).items():
             read = shards.read(subject, name)
             assert read.dtype == array.dtype
             np.testing.assert_array_equal(read, array)
@@ -49,7 +49,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_other_tools_read_the_same(tmp_path: Path) -> None:
     with h5py.File(publish(tmp_path / "planes") / "00000.h5") as file:
         assert [text.decode() for text in file["subjects"][()]] == ids(4)
-        np.testing.assert_array_equal(file["planes"][2], person("000002")["planes"])
+        np.testing.assert_array_equal(file["planes"][2], arrays_of("000002")["planes"])
 
 
 def test_single_views_are_read_alone_and_checked(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_the_same_rows_make_the_same_file(tmp_path: Path) -> None:
     whole = publish(tmp_path / "whole") / "00000.h5"
     with ShardWriter(tmp_path / "broken", 0, "planes", ids(4), SHAPES, attempt="7_0") as writer:
         for subject in ["000003", "000001"]:
-            writer.add(subject, meta={"psnr": int(subject) + 0.5}, **person(subject))
+            writer.add(subject, meta={"psnr": int(subject) + 0.5}, **arrays_of(subject))
     for _ in range(2):
         with ShardWriter(tmp_path / "broken", 0, "planes", ids(4), SHAPES, attempt="7_0") as writer:
             fill(writer, 1)
@@ -97,7 +97,7 @@ def test_a_failed_subject_has_no_row(tmp_path: Path) -> None:
         writer.publish()
     shards = Shards(tmp_path / "some", "planes")
     assert shards.failed == {"000001": "psnr 3.0 under the floor"}
-    np.testing.assert_array_equal(shards.read("000002", "planes"), person("000002")["planes"])
+    np.testing.assert_array_equal(shards.read("000002", "planes"), arrays_of("000002")["planes"])
     with pytest.raises(StoreError, match=r"000001 failed \(psnr 3.0 under the floor\)"):
         shards.read("000001", "planes")
     assert (tmp_path / "some" / "00000.h5").read_bytes() == (tmp_path / "others" / "00000.h5").read_bytes()
@@ -124,6 +124,10 @@ def test_a_published_shard_is_left_alone(tmp_path: Path) -> None:
     assert (folder / "00000.h5").stat().st_ino == before
     with pytest.raises(StoreError, match="holds 4 subjects of kind planes, wanted 5"):
         ShardWriter(folder, 0, "planes", ids(5), SHAPES)
+    with pytest.raises(StoreError, match="use another run folder or delete this shard"):
+        ShardWriter(folder, 0, "planes", ids(4, 1), SHAPES)
+    with pytest.raises(StoreError, match="holds 4 subjects of kind planes, wanted 4 of kind views"):
+        ShardWriter(folder, 0, "views", ids(4), VIEWS)
 
 
 def test_rows_of_another_shape_are_not_adopted(tmp_path: Path) -> None:
@@ -146,11 +150,11 @@ def test_rows_of_another_shape_are_not_adopted(tmp_path: Path) -> None:
 def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
     with ShardWriter(tmp_path, 0, "planes", ids(1), SHAPES) as writer:
         with pytest.raises(StoreError, match=message):
-            writer.add("000000", **(person("000000") | arrays))
+            writer.add("000000", **(arrays_of("000000") | arrays))
         assert writer.missing() == ["000000"]
 
 
-def test_misuse_is_told(tmp_path: Path) -> None:
+def test_misuse_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"wanted \[3 C R R\] with C=4, R=8"):
         ShardWriter(tmp_path, 0, "planes", ids(1), SHAPES | {"planes": (3, 4, 8, 9)})
     with pytest.raises(StoreError, match="got 'plane', wanted one of latents, planes"):
@@ -159,12 +163,12 @@ def test_misuse_is_told(tmp_path: Path) -> None:
         ShardWriter(tmp_path, 0, "planes", ["a", "b", "a"], SHAPES)
     with ShardWriter(tmp_path, 0, "planes", ids(2), SHAPES) as writer:
         with pytest.raises(StoreError, match="'x' is not one of this shard's 2 subjects"):
-            writer.add("x", **person("000000"))
+            writer.add("x", **arrays_of("000000"))
         with pytest.raises(StoreError, match="only finite numbers"):
-            writer.add("000000", meta={"psnr": float("nan")}, **person("000000"))
+            writer.add("000000", meta={"psnr": float("nan")}, **arrays_of("000000"))
         fill(writer, 1)
         with pytest.raises(StoreError, match="already written"):
-            writer.add("000000", **person("000000"))
+            writer.add("000000", **arrays_of("000000"))
         with pytest.raises(StoreError, match="1 of 2 subjects neither written nor failed, first 000001"):
             writer.publish()
     with pytest.raises(StoreError, match="no finished shard of kind planes"):
@@ -202,7 +206,7 @@ def test_other_versions_and_other_programs_are_refused(tmp_path: Path) -> None:
 
 def test_one_reader_serves_forks_threads_and_pickles(tmp_path: Path) -> None:
     shards = Shards(publish(tmp_path / "planes", shards=4), "planes", handles=2)
-    wanted = {subject: person(subject)["planes"].tobytes() for subject in shards}
+    wanted = {subject: arrays_of(subject)["planes"].tobytes() for subject in shards}
 
     def whole(subject: str) -> bool:
         return shards.read(subject, "planes").tobytes() == wanted[subject]

@@ -6,6 +6,7 @@ from jobs.site import Site
 from rodin.config import Config
 from rodin.hooks import Hooks
 from rodin.store import manifest
+from rodin.store.atomic import sha256_of
 from rodin.store.run_folder import RunFolder
 
 
@@ -13,7 +14,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """Write the report and publish that it is there."""
     del config, hooks
     page = library("analysis.report.report", "write_report")(folder.path)
-    size = {"bytes": page.stat().st_size, "sha256": manifest.sha256_of(page)}
+    size = {"bytes": page.stat().st_size, "sha256": sha256_of(page)}
     manifest.publish(folder.manifest("report", shard), {"kind": "report", "files": {f"../{page.name}": size}})
 
 

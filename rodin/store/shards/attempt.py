@@ -1,8 +1,8 @@
-"""Attempts at a shard: each writes files of its own, and a journal that says which rows are whole.
+"""Files of an attempt at a shard, and the rows that a later attempt can copy from them.
 
-An attempt owns ``.<shard>.<name>.h5``, the rows, and ``.<shard>.<name>.jsonl``, a header and one line a row, each
-behind its own checksum. A row counts only when its line is whole and its bytes fit the line's checksums, so a
-killed writer, a torn line or a file that HDF5 cannot open costs no more than the rows it really damaged.
+An attempt owns ``.<shard>.<name>.h5`` with the rows, and the journal ``.<shard>.<name>.jsonl``: a header and one line a
+row, each line after its own checksum. A row counts only if its journal line is intact and its bytes match the line's
+checksums. A killed writer, a torn line or a file that HDF5 cannot open therefore costs only the damaged rows.
 """
 
 import json
@@ -20,12 +20,21 @@ import xxhash
 from rodin.store.errors import StoreError
 from rodin.store.manifest import canonical
 from rodin.store.shards import layout
-from rodin.store.shards.rowfile import Handle, Rows, checksum, read_row, text_checksum
+from rodin.store.shards.rowfile import Handle, RowLayout, checksum, read_row, text_checksum
+
+LONGEST_LABEL = 80  # characters of an attempt's label in its file names, which may have 255 bytes in all
 
 
 @dataclass(frozen=True)
-class Record:
-    """One whole row of an attempt: where it lies, its checksums by field, its meta as JSON."""
+class FinishedRow:
+    """One row that an attempt finished.
+
+    Args:
+        subject: id.
+        row: number of the row in the file.
+        checksums: field -> checksums; "meta" -> that of id and meta.
+        meta: the row's plain values as JSON.
+    """
 
     subject: str
     row: int
@@ -34,23 +43,30 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file with rows that can be adopted."""
+class RowSource:
+    """A file with rows that a later attempt can copy.
+
+    Args:
+        path: the HDF5 file.
+        kind: kind of shard.
+        rows: field -> where its rows lie.
+        finished: the rows.
+    """
 
     path: Path
     kind: str
-    rows: dict[str, Rows]
-    records: list[Record]
+    rows: dict[str, RowLayout]
+    finished: list[FinishedRow]
 
 
-def new_name(shard: int, attempt: str | None) -> str:
-    """A file stem no other writer has, now or later: the caller's word, our process, and chance."""
-    word = re.sub(r"[^A-Za-z0-9_-]", "-", attempt)[:80] if attempt else "attempt"
+def new_name(shard: int, label: str | None) -> str:
+    """A unique file stem: shard, the caller's label, process id and a random number."""
+    word = re.sub(r"[^A-Za-z0-9_-]", "-", label)[:LONGEST_LABEL] if label else "attempt"
     return f".{shard:05d}.{word}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
 
 def leftovers(folder: Path, shard: int) -> list[Path]:
-    """Everything attempts at a shard have left in a folder, oldest first."""
+    """All files that attempts at a shard have left in a folder, oldest first."""
     found = []
     for path in folder.glob(f".{shard:05d}.*"):
         try:
@@ -61,81 +77,81 @@ def leftovers(folder: Path, shard: int) -> list[Path]:
 
 
 def line(content: dict[str, Any]) -> bytes:
-    """One journal line: XXH3 in hex, a space, JSON."""
+    """One journal line: XXH3 of the JSON in hex, a space, the JSON."""
     text = canonical(content).encode()
     return b"%016x %s\n" % (xxhash.xxh3_64_intdigest(text), text)
 
 
-def header(kind: str, rows: dict[str, Rows]) -> dict[str, Any]:
-    """The journal's first line: where rows lie, so that they are found though HDF5 cannot open the file."""
-    fields = {name: [place.dtype.str, list(place.shape), place.offset, place.split] for name, place in rows.items()}
+def header(kind: str, rows: dict[str, RowLayout]) -> dict[str, Any]:
+    """The journal's first line: where rows lie, so that they are found even if HDF5 cannot open the file."""
+    fields = {name: [field.dtype.str, list(field.shape), field.offset, field.split] for name, field in rows.items()}
     return {"kind": kind, "fields": fields}
 
 
-def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The undamaged lines of a journal."""
+def intact_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a journal that match their checksums."""
     for raw in path.read_bytes().splitlines():
-        mark, _, text = raw.partition(b" ")
-        if mark == b"%016x" % xxhash.xxh3_64_intdigest(text):
+        digest, _, text = raw.partition(b" ")
+        if digest == b"%016x" % xxhash.xxh3_64_intdigest(text):
             yield json.loads(text)
 
 
-def from_journal(path: Path) -> Source | None:
-    """The rows a killed attempt says it finished; None where it left nothing of use."""
+def from_journal(path: Path) -> RowSource | None:
+    """The rows that a journal lists as finished; None if its header is missing."""
     try:
-        lines = list(whole_lines(path))
+        lines = list(intact_lines(path))
     except OSError:
         return None
     if not lines or "fields" not in lines[0]:
         return None
     rows = {
-        name: Rows(np.dtype(dtype), tuple(shape), offset, split)
+        name: RowLayout(np.dtype(dtype), tuple(shape), offset, split)
         for name, (dtype, shape, offset, split) in lines[0]["fields"].items()
     }
-    records = [Record(item["subject"], item["row"], item["checksums"], item["meta"]) for item in lines[1:]]
-    return Source(path.with_suffix(".h5"), lines[0]["kind"], rows, records)
+    finished = [FinishedRow(item["subject"], item["row"], item["checksums"], item["meta"]) for item in lines[1:]]
+    return RowSource(path.with_suffix(".h5"), lines[0]["kind"], rows, finished)
 
 
-def from_shard(path: Path) -> Source | None:
-    """The rows of a shard file in its final place that has no manifest; None where it is damaged beyond reading."""
+def from_shard(path: Path) -> RowSource | None:
+    """The rows of a finished shard file that has no manifest; None if HDF5 cannot read it."""
     try:
         content = layout.inspect(path)
     except (StoreError, OSError):
         return None
-    records = [
-        Record(subject, row, {name: sums[row].tolist() for name, sums in content.checksums.items()}, content.meta[row])
-        for row, subject in enumerate(content.subjects)
-    ]
-    return Source(path, content.kind, content.rows, records)
+    finished = []
+    for row, subject in enumerate(content.subjects):
+        checksums = {name: sums[row].tolist() for name, sums in content.checksums.items()}
+        finished.append(FinishedRow(subject, row, checksums, content.meta[row]))
+    return RowSource(path, content.kind, content.rows, finished)
 
 
-def sources(folder: Path, shard: int) -> list[Source]:
-    """Everything in a folder that rows of a shard can be adopted from, newest first."""
+def sources(folder: Path, shard: int) -> list[RowSource]:
+    """Everything in a folder that rows of a shard can be copied from, newest first."""
     journals = [path for path in reversed(leftovers(folder, shard)) if path.suffix == ".jsonl"]
     found = [from_journal(path) for path in journals] + [from_shard(folder / f"{shard:05d}.h5")]
     return [source for source in found if source is not None]
 
 
-def whole_row(handle: Handle, source: Source, record: Record) -> dict[str, np.ndarray] | None:
-    """A record's arrays, every one read and held against its checksums; None where anything is amiss."""
-    if set(record.checksums) != {*source.rows, "meta"}:
+def intact_row(handle: Handle, source: RowSource, finished: FinishedRow) -> dict[str, np.ndarray] | None:
+    """A finished row's arrays, read and checked against its checksums; None if anything does not match."""
+    if set(finished.checksums) != {*source.rows, "meta"}:
         return None
-    if record.checksums["meta"] != text_checksum(record.subject, record.meta):
+    if finished.checksums["meta"] != text_checksum(finished.subject, finished.meta):
         return None
     arrays = {}
     for name, rows in source.rows.items():
         arrays[name] = np.empty(rows.shape, rows.dtype)
-        if not read_row(handle.number, rows, record.row, arrays[name]):
+        if not read_row(handle.number, rows, finished.row, arrays[name]):
             return None
-        if checksum(arrays[name], rows.split) != record.checksums[name]:
+        if checksum(arrays[name], rows.split) != finished.checksums[name]:
             return None
     return arrays
 
 
-def whole_subjects(source: Source) -> list[str]:
-    """The subjects whose rows can be adopted from a source."""
+def intact_subjects(source: RowSource) -> list[str]:
+    """The subjects whose rows can be copied from a source."""
     try:
         handle = Handle(source.path)
     except OSError:
         return []
-    return [record.subject for record in source.records if whole_row(handle, source, record) is not None]
+    return [finished.subject for finished in source.finished if intact_row(handle, source, finished) is not None]

@@ -1,8 +1,8 @@
-"""Which subjects lie in which shards of a folder, as its manifests say, without reading a thousand of them each time.
+"""Which subjects lie in which shards of a folder, without reading a thousand manifests at each start.
 
-What manifests said is kept in one file beside them, each with its size, times and inode: a manifest is only ever
-replaced whole, so one whose marks are the same says the same, and only the others are read. The file is a copy:
-a missing, damaged or old one costs time and nothing else, and `verify` never looks at it.
+The manifests' content is cached in one file beside them, each with its stamp: size, times and inode. A manifest is only
+ever replaced as a whole file, so one with the same stamp has the same content, and only the others are read. A missing,
+damaged or old cache costs only time, and `verify` does not use it.
 """
 
 import json
@@ -20,25 +20,24 @@ from rodin.store.atomic import publish_bytes
 from rodin.store.errors import StoreError
 
 NAME = ".catalogue"
-WORTH = 32
-"""manifests that must have been read one by one before they are kept; fewer are read as fast"""
+MIN_READ = 32  # manifests; the cache is written only if more than these had to be read, since fewer take milliseconds
 MANIFEST = re.compile(r"\d{5}\.json", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What readers need to know of one shard.
+class ShardEntry:
+    """The part of a shard's manifest that readers need at once.
 
     Args:
-        shard: its number.
-        marks: the manifest's size, time of change, time of change of its inode, and inode.
+        shard: number.
+        stamp: the manifest file's size (bytes), modification and change times (ns), and inode.
         kind, version: of the shard.
-        subjects: ids, in row order.
-        failed: subjects without a row -> reason.
+        subjects: ids in row order.
+        failed: subject without a row -> reason.
     """
 
     shard: int
-    marks: tuple[int, ...]
+    stamp: tuple[int, ...]
     kind: Any
     version: Any
     subjects: list[str]
@@ -47,11 +46,11 @@ class Entry:
 
 def manifest_paths(folder: Path) -> list[Path]:
     """The shard manifests of a folder, in shard order."""
-    return [folder / name for name in sorted(marks_of(folder))]
+    return [folder / name for name in sorted(stamps_of(folder))]
 
 
-def marks_of(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Name of each manifest of a folder -> its size, times and inode; empty where there is no such folder."""
+def stamps_of(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Name of each manifest of a folder -> stamp; empty if there is no such folder."""
     found = {}
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
@@ -62,57 +61,59 @@ def marks_of(folder: Path) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def catalogue(folder: Path) -> tuple[list[Entry], dict[int, dict[str, Any]]]:
-    """What the manifests of a folder say.
+def catalogue(folder: Path) -> tuple[list[ShardEntry], dict[int, dict[str, Any]]]:
+    """Entries of all manifests of a folder, from the cache or read anew; updates the cache.
 
     Args:
         folder: a stage's folder.
 
     Returns:
-        an entry for each, in shard order; and the whole content, by shard, of those that had to be read.
+        an entry for each manifest, in shard order; and shard -> full content of those that were read.
 
     Raises:
         StoreError: a manifest that had to be read is missing or damaged.
     """
-    marks, known = marks_of(folder), remembered(folder / NAME)
+    stamps, cached = stamps_of(folder), load(folder / NAME)
     entries, contents = [], {}
-    for name in sorted(marks):
-        entry = known.get(int(name[:5]))
-        if entry is None or entry.marks != marks[name]:
+    for name in sorted(stamps):
+        entry = cached.get(int(name[:5]))
+        if entry is None or entry.stamp != stamps[name]:
             content = manifest.read(folder / name)
-            entry = entry_of(int(name[:5]), marks[name], content)
+            entry = entry_of(int(name[:5]), stamps[name], content)
             contents[entry.shard] = content
         entries.append(entry)
-    if len(contents) > WORTH:
-        with suppress(StoreError):  # a folder that cannot be written to is read all the same
-            publish_bytes(folder / NAME, packed(entries))
+    if len(contents) > MIN_READ:
+        with suppress(StoreError):  # a folder that cannot be written to can still be read
+            publish_bytes(folder / NAME, encoded(entries))
     return entries, contents
 
 
-def entry_of(shard: int, marks: tuple[int, ...], content: dict[str, Any]) -> Entry:
-    """A manifest's content, as far as readers need it."""
+def entry_of(shard: int, stamp: tuple[int, ...], content: dict[str, Any]) -> ShardEntry:
+    """Entry of a manifest's content."""
     subjects, failed = content.get("subjects", []), content.get("failed", {})
-    return Entry(shard, marks, content.get("kind"), content.get("version"), list(subjects), dict(failed))
+    return ShardEntry(shard, stamp, content.get("kind"), content.get("version"), list(subjects), dict(failed))
 
 
-def packed(entries: list[Entry]) -> bytes:
-    """Entries as bytes behind their checksum; ids in one list, which is fast to read."""
-    table = [[one.shard, one.marks, one.kind, one.version, len(one.subjects), one.failed] for one in entries]
+def encoded(entries: list[ShardEntry]) -> bytes:
+    """Content of the cache file: its checksum, a newline, JSON; all ids in one list, which is fast to parse."""
+    table = [[one.shard, one.stamp, one.kind, one.version, len(one.subjects), one.failed] for one in entries]
     content = {"entries": table, "subjects": [subject for one in entries for subject in one.subjects]}
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
     return b"%016x\n" % xxhash.xxh3_64_intdigest(text) + text
 
 
-def remembered(path: Path) -> dict[int, Entry]:
-    """Shard -> entry, out of a file that `packed` made; empty where it is missing or not whole."""
+def load(path: Path) -> dict[int, ShardEntry]:
+    """Shard -> entry, from a file that `encoded` made; empty if it is missing or damaged."""
     try:
-        mark, _, text = path.read_bytes().partition(b"\n")
+        digest, _, text = path.read_bytes().partition(b"\n")
     except OSError:
         return {}
-    if mark != b"%016x" % xxhash.xxh3_64_intdigest(text):
+    if digest != b"%016x" % xxhash.xxh3_64_intdigest(text):
         return {}
     content, entries, first = json.loads(text), {}, 0
-    for shard, marks, kind, version, count, failed in content["entries"]:
-        entries[shard] = Entry(shard, tuple(marks), kind, version, content["subjects"][first : first + count], failed)
+    for shard, stamp, kind, version, count, failed in content["entries"]:
+        entries[shard] = ShardEntry(
+            shard, tuple(stamp), kind, version, content["subjects"][first : first + count], failed
+        )
         first += count
     return entries

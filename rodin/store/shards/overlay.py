@@ -1,8 +1,8 @@
-"""A file whose changes stay in memory until they are asked to go to disk.
+"""File object for HDF5 whose changes stay in memory until `commit`.
 
-HDF5 cannot be told that a disk is full while it closes a file: it keeps a handle it will never be rid of and complains
-until the process ends. So it writes here, where nothing can be refused, and the few pages it touched are then written
-by plain calls whose errors are the system's own.
+At a file size limit h5py 3.16 (HDF5 2.0) raises RuntimeError without an errno while it closes a file, again at exit,
+and the process ends in a segmentation fault (measured). Here HDF5 writes to memory, which cannot fail, and the few
+pages it touched then go to disk by plain system calls, whose errors become one clear line.
 """
 
 import io
@@ -12,15 +12,15 @@ from pathlib import Path
 
 from rodin.store.shards.rowfile import read_at, write_at
 
-PAGE = 4096
+PAGE = 4096  # bytes; the page size of common systems, and small: a shard's structure touches a few pages only
 
 
 class Overlay(io.RawIOBase):
-    """A seekable file: untouched pages are the file's on disk, touched ones are kept in memory until `commit`.
+    """Seekable file: untouched pages are read from disk, changed ones stay in memory until `commit`.
 
     Args:
         path: the file.
-        fresh: begin with an empty file, made if missing.
+        fresh: start with an empty file, made if missing.
     """
 
     def __init__(self, path: Path, fresh: bool) -> None:
@@ -64,7 +64,7 @@ class Overlay(io.RawIOBase):
         return len(source)
 
     def commit(self) -> None:
-        """Write the touched pages to disk and give the file its length."""
+        """Write the changed pages to disk and set the file's length."""
         os.ftruncate(self._handle, self._size)
         for number, page in sorted(self._pages.items()):
             length = max(0, min(PAGE, self._size - number * PAGE))
@@ -86,7 +86,7 @@ class Overlay(io.RawIOBase):
 
 
 def spans(offset: int, count: int) -> Iterator[tuple[int, int, int, int]]:
-    """The pages a stretch of bytes lies on: page number, first and last byte in it, bytes before it."""
+    """Pages that a range of bytes covers: (page number, first byte in it, end in it, bytes of the range before it)."""
     done = 0
     while done < count:
         number, start = divmod(offset + done, PAGE)

@@ -1,4 +1,4 @@
-"""Reading the shards of a folder: by subject, one read a row, every row held against its checksum."""
+"""Reader of a folder's shards: by subject, one system call a row, every row checked against its checksum."""
 
 from bisect import bisect_right
 from collections import OrderedDict
@@ -10,34 +10,35 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rodin.store import manifest
-from rodin.store.errors import NO_HANDLES, OtherVersion, StoreError, disk_error
-from rodin.store.manifest import again
+from rodin.store.errors import NO_DESCRIPTORS, OtherVersion, StoreError, disk_error
+from rodin.store.manifest import next_step
 from rodin.store.shards import layout, schema
-from rodin.store.shards.catalogue import Entry, catalogue
+from rodin.store.shards.catalogue import ShardEntry, catalogue
 from rodin.store.shards.checking import check_shard
-from rodin.store.shards.layout import Content
-from rodin.store.shards.rowfile import Handle, Rows, checksum, read_row, text_checksum
+from rodin.store.shards.layout import ShardContent
+from rodin.store.shards.rowfile import Handle, RowLayout, checksum, read_row, text_checksum
 
-HANDLES = 64
+HANDLES = 64  # files kept open: well under the usual limit of 1024 descriptors a process, with several readers
 Choice = int | slice | Sequence[int] | None
 T = TypeVar("T")
 
 
 class Shards:
-    """The published shards of one folder, as one store of subjects.
+    """The published shards of one folder, read as one store of subjects.
 
-    What manifests say is known at once (see `catalogue`), shard files are opened when first needed. Rows are read by
-    positioned reads from plain file descriptors and nothing is locked, so an object may be used by threads and carried
-    over a fork at any moment; at most `handles` files stay open.
+    Manifests are read at once (see `catalogue`), shard files are opened when first needed. Rows are read by positioned
+    reads from plain file descriptors without locks, so threads may share an object and it survives a fork at any
+    moment.
 
     Args:
         folder: a stage's folder.
-        kind: kind of shard wanted, a key of `schema.KINDS`.
-        handles: files kept open.
+        kind: kind of the shards, a key of `schema.KINDS`.
+        handles: most files kept open.
 
     Raises:
-        StoreError: no shard is published there, a manifest is damaged, of another kind or of another version, or a
-            subject is in two shards.
+        StoreError: no shard is published there, a manifest is damaged or of another kind, or a subject is in two
+            shards.
+        OtherVersion: another version of rodin wrote a shard.
     """
 
     def __init__(self, folder: Path, kind: str, handles: int = HANDLES) -> None:
@@ -55,10 +56,10 @@ class Shards:
         if len(self._place) < self._firsts[-1]:
             self._refuse_twice(entries)
         self.failed = {subject: reason for entry in entries for subject, reason in entry.failed.items()}
-        self._content: dict[int, Content] = {}
+        self._content: dict[int, ShardContent] = {}
         self._open: OrderedDict[int, Handle] = OrderedDict()
 
-    def _check(self, entry: Entry) -> None:
+    def _check(self, entry: ShardEntry) -> None:
         path = self._path(entry.shard).with_suffix(".json")
         if entry.kind != self.kind:
             raise StoreError(
@@ -67,7 +68,7 @@ class Shards:
         if entry.version != schema.VERSION:
             raise OtherVersion(f"{path}: {schema.other_version(entry.version)}")
 
-    def _refuse_twice(self, entries: list[Entry]) -> None:
+    def _refuse_twice(self, entries: list[ShardEntry]) -> None:
         seen: dict[str, int] = {}
         for entry in entries:
             for subject in entry.subjects:
@@ -93,7 +94,7 @@ class Shards:
         return list(self._entries[shard].subjects)
 
     def failed_of(self, shard: int) -> dict[str, str]:
-        """Subjects of one shard that were given up, with the reason."""
+        """Failed subjects of one shard -> reason."""
         return dict(self._entries[shard].failed)
 
     def __len__(self) -> int:
@@ -105,8 +106,12 @@ class Shards:
     def __iter__(self) -> Iterator[str]:
         return iter(self.subjects)
 
-    def place(self, subject: str) -> tuple[int, int]:
-        """Shard and row of a subject."""
+    def locate(self, subject: str) -> tuple[int, int]:
+        """Shard number and row number of a subject.
+
+        Raises:
+            StoreError: the subject failed, or there is none of that id.
+        """
         if subject in self._place:
             row = self._place[subject]
             number = bisect_right(self._firsts, row) - 1
@@ -118,19 +123,19 @@ class Shards:
         )
 
     def meta(self, subject: str) -> dict[str, Any]:
-        """The plain values kept with a subject's row."""
-        return self._manifest(self.place(subject)[0])["meta"][subject]
+        """The plain values stored with a subject's row."""
+        return self._manifest(self.locate(subject)[0])["meta"][subject]
 
     def attributes(self, subject: str | None = None) -> dict[str, Any]:
-        """The plain values of a subject's shard; of the first shard where no subject is given."""
-        return self._manifest(self._numbers[0] if subject is None else self.place(subject)[0])["attributes"]
+        """The plain values of a subject's shard; of the first shard if no subject is given."""
+        return self._manifest(self._numbers[0] if subject is None else self.locate(subject)[0])["attributes"]
 
     def fields(self, subject: str | None = None) -> list[str]:
-        """Names of the fields of a subject's shard; of the first shard where no subject is given."""
-        return sorted(self._layout(self._numbers[0] if subject is None else self.place(subject)[0]).rows)
+        """Names of the fields of a subject's shard, sorted; of the first shard if no subject is given."""
+        return sorted(self._layout(self._numbers[0] if subject is None else self.locate(subject)[0]).rows)
 
     def shape(self, field: str) -> tuple[int, ...]:
-        """One subject's shape of a field."""
+        """One subject's shape of a field, in the first shard."""
         return self._rows(self._numbers[0], field).shape
 
     def read(self, subject: str, field: str, rows: Choice = None, out: np.ndarray | None = None) -> np.ndarray:
@@ -140,26 +145,26 @@ class Shards:
             subject: id.
             field: name of the field.
             rows: entries of the first axis to read, e.g. views; a number drops the axis, None reads all.
-            out: C-contiguous array of that shape and type to read into, instead of a new one.
+            out: C-contiguous array of the result's shape and type to read into, instead of a new one.
 
         Returns:
-            an array [...] of the field's shape and type, its checksum checked.
+            an array [...] of the field's shape and type that matches its checksum.
 
         Raises:
             StoreError: no such subject or field, or the row is damaged; names file, subject and next step.
+            IndexError: `rows` is out of range.
         """
-        shard, row = self.place(subject)
-        place = self._rows(shard, field)
+        shard, row = self.locate(subject)
+        entries = self._rows(shard, field)
         if rows is None:
-            return self._checked(shard, subject, field, row, (0, place.shape[0]), out)
-        chosen = np.atleast_1d(np.arange(place.shape[0])[rows if isinstance(rows, (int, slice)) else list(rows)])
-        if not place.split:
-            whole = self._checked(shard, subject, field, row, (0, place.shape[0]))
-            picked = whole[chosen]
+            return self._checked(shard, subject, field, row, (0, entries.shape[0]), out)
+        chosen = np.atleast_1d(np.arange(entries.shape[0])[rows if isinstance(rows, (int, slice)) else list(rows)])
+        if not entries.split:
+            picked = self._checked(shard, subject, field, row, (0, entries.shape[0]))[chosen]
         elif len(chosen) and np.array_equal(chosen, np.arange(chosen[0], chosen[0] + len(chosen))):
             picked = self._checked(shard, subject, field, row, (int(chosen[0]), len(chosen)))
         else:
-            picked = np.empty((len(chosen), *place.shape[1:]), place.dtype)
+            picked = np.empty((len(chosen), *entries.shape[1:]), entries.dtype)
             for target, entry in zip(picked, chosen, strict=True):
                 self._checked(shard, subject, field, row, (int(entry), 1), target[None])
         if isinstance(rows, int):
@@ -170,13 +175,13 @@ class Shards:
         return out
 
     def verify(self, progress: Callable[[int, int, str], None] | None = None) -> list[str]:
-        """Hold every published shard against its manifest.
+        """Check every published shard against its manifest.
 
         Args:
-            progress: told shards done, shards in all and the present shard's name.
+            progress: called with shards done, shards in all and the present shard's name.
 
         Returns:
-            one line a problem, each with its next step; empty if all is well.
+            one line a problem, each with its next step; empty if all shards are intact.
         """
         problems = [
             f"{path}: has no manifest, so it is not done; run the same command again"
@@ -190,13 +195,13 @@ class Shards:
         return problems
 
     def verify_shard(self, shard: int) -> list[str]:
-        """Problems of one shard: its manifest, its size, every byte of every row, every byte between them."""
+        """Problems of one shard: manifest, size, every byte of every row and of the frame."""
         return check_shard(self._path(shard))
 
     def _path(self, shard: int) -> Path:
         return self.folder / f"{shard:05d}.h5"
 
-    def _rows(self, shard: int, field: str) -> Rows:
+    def _rows(self, shard: int, field: str) -> RowLayout:
         rows = self._layout(shard).rows
         if field not in rows:
             raise StoreError(f"{self._path(shard)}: no field {field!r}; it has {', '.join(sorted(rows))}")
@@ -205,28 +210,32 @@ class Shards:
     def _checked(
         self, shard: int, subject: str, field: str, row: int, part: tuple[int, int], out: np.ndarray | None = None
     ) -> np.ndarray:
-        """Read entries `part` (first, count) of a row at once and hold them against their checksums."""
-        place, path = self._rows(shard, field), self._path(shard)
+        """Read entries `part` (first, count) of a row by one call and check them against their checksums."""
+        rows, path = self._rows(shard, field), self._path(shard)
         first, count = part
         if out is None:
-            out = np.empty((count, *place.shape[1:]), place.dtype)
-        elif out.shape != (count, *place.shape[1:]) or out.dtype != place.dtype:
+            out = np.empty((count, *rows.shape[1:]), rows.dtype)
+        elif out.shape != (count, *rows.shape[1:]) or out.dtype != rows.dtype:
             raise StoreError(
-                f"{path}, field {field!r}: rows are {place.dtype} {list(place.shape)}, other shards' are {out.dtype} "
+                f"{path}, field {field!r}: rows are {rows.dtype} {list(rows.shape)}, other shards' are {out.dtype} "
                 f"{list(out.shape)}; one store holds one size"
             )
         expected = self._layout(shard).checksums[field][row]
-        handle = self._handle(shard)  # held until the read is done, as another thread may evict it
-        if not read_row(handle.number, place, row, out, first):
-            raise StoreError(f"{path}, subject {subject}, field {field!r}: the file ends too soon; {again(path)}")
-        if checksum(out, place.split) != (expected[first : first + count] if place.split else expected).tolist():
+        handle = self._handle(shard)  # a reference until the read is done, since another thread may evict it
+        if not read_row(handle.number, rows, row, out, first):
+            raise StoreError(f"{path}, subject {subject}, field {field!r}: the file ends too soon; {next_step(path)}")
+        if checksum(out, rows.split) != (expected[first : first + count] if rows.split else expected).tolist():
             raise StoreError(
-                f"{path}, subject {subject}, field {field!r}: damaged (its checksum does not fit); {again(path)}"
+                f"{path}, subject {subject}, field {field!r}: damaged (its checksum does not fit); {next_step(path)}"
             )
         return out
 
     def _manifest(self, shard: int) -> dict[str, Any]:
-        """A shard's manifest, read once; one that has changed since the store was opened is refused."""
+        """A shard's manifest, read once.
+
+        Raises:
+            StoreError: it has changed since the store was opened.
+        """
         if shard not in self._manifests:
             path = self._path(shard).with_suffix(".json")
             content = manifest.read(path)
@@ -235,20 +244,20 @@ class Shards:
             self._manifests[shard] = content
         return self._manifests[shard]
 
-    def _layout(self, shard: int) -> Content:
-        """Where the rows of a shard lie, read from its file once."""
+    def _layout(self, shard: int) -> ShardContent:
+        """A shard's index, read from its file once and compared with the manifest."""
         if shard not in self._content:
             path = self._path(shard)
             content = self._retry(lambda: layout.inspect(path), path)
             same = content.kind == self.kind and content.subjects == self._entries[shard].subjects
             sums = [text_checksum(*pair) for pair in zip(content.subjects, content.meta, strict=True)]
             if not same or content.checksums["meta"].tolist() != sums:
-                raise StoreError(f"{path}: damaged shard (it does not hold what its manifest lists); {again(path)}")
+                raise StoreError(f"{path}: damaged shard (it does not hold what its manifest lists); {next_step(path)}")
             self._content[shard] = content
         return self._content[shard]
 
     def _handle(self, shard: int) -> Handle:
-        """A shard's open file. Each step is one that threads cannot divide; two may open the same file, unharmed."""
+        """A shard's open file. Each step is atomic between threads; two may open the same file, which does no harm."""
         handle = self._open.pop(shard, None)
         if handle is None:
             path = self._path(shard)
@@ -259,14 +268,14 @@ class Shards:
         return handle
 
     def _retry(self, action: Callable[[], T], path: Path) -> T:
-        """Open a file; where the process has no descriptor left, let go of ours and try once more."""
+        """Open a file; if the process has no descriptor left, close this store's files and try once more."""
         for last in (False, True):
             try:
                 return action()
             except FileNotFoundError:
-                raise StoreError(f"{path}: missing though its manifest is there; {again(path)}") from None
+                raise StoreError(f"{path}: missing though its manifest is there; {next_step(path)}") from None
             except OSError as problem:
-                if last or problem.errno not in NO_HANDLES:
+                if last or problem.errno not in NO_DESCRIPTORS:
                     raise disk_error(path, problem) from problem
                 self._open.clear()
         raise AssertionError("unreachable")

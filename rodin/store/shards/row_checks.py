@@ -1,4 +1,4 @@
-"""What a row must be before it counts: of the field's type and shape, and finite."""
+"""Checks of a row before it is written: type, shape, and no NaN or infinity."""
 
 import numpy as np
 
@@ -6,16 +6,16 @@ from rodin.store.errors import StoreError
 from rodin.store.shards.rowfile import checksum, finite
 
 
-def fitting(where: str, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """An array in a field's type, C-contiguous; not copied where it is that already.
+def as_field(where: str, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Convert an array to a field's type, C-contiguous; not copied if it is that already.
 
     Args:
         where: file, subject and field, for the message.
-        array: what came.
-        shape, dtype: what is wanted.
+        array: the array to store.
+        shape, dtype: one subject's shape and the type of the field.
 
     Raises:
-        StoreError: another shape, or a type that would lose more than digits.
+        StoreError: another shape, or a type of another kind (complex for float, float for integer).
     """
     wanted, given = np.dtype(dtype), np.asarray(array)
     if given.shape != shape:
@@ -27,7 +27,7 @@ def fitting(where: str, array: np.ndarray, shape: tuple[int, ...], dtype: str) -
 
 
 def finite_checksum(where: str, array: np.ndarray, split: bool) -> list[int]:
-    """The checksums of a row.
+    """Checksums of a row, one or one an entry of its first axis.
 
     Raises:
         StoreError: it holds NaN or infinity.

@@ -1,8 +1,11 @@
-"""Rows by offset: plain positioned reads and writes, and their checksums.
+"""Positioned reads and writes of rows in an HDF5 file, and their checksums.
 
-XXH3's 64 bits are the row checksum: it runs as fast as memory is read (60 GB/s where zlib's CRC-32 makes 4.3, SHA-256
-with the processor's own instructions 1.8), so rows are held against it at every read and the file need not be hashed
-a second time; all but one in 2^64 of damaged rows are found.
+Plain pread and pwrite instead of h5py's low-level calls, for their errors: at a file size limit they give an OSError,
+where h5py 3.16 gave RuntimeErrors without an errno and a segmentation fault. Speed is no reason (two measurements on a
+busy machine disagreed), nor is kill -9: 119 killed h5py writers with contiguous datasets lost no finished row.
+
+XXH3 (64 bits) is the row checksum. It runs as fast as memory is read (60 GB/s; zlib's CRC-32 4.3, SHA-256 1.8), so
+every read checks it and no second hash of the file is needed; it misses one damaged row in 2^64.
 """
 
 import hashlib
@@ -15,20 +18,21 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-LARGEST = 1 << 30
-BLOCK = 1 << 20  # bytes looked at together, so that the second look finds them in the processor's cache
+LARGEST = 1 << 30  # bytes of one system call; Linux transfers at most 2 GiB - 4 KiB
+BLOCK = 1 << 20  # bytes handled together, so that the second pass finds them in the processor's cache
 INFINITY = {"float16": ("int16", "uint16", 0x7C00), "float32": ("int32", "uint32", 0x7F800000)}
+"""float type -> integer types of its width, signed and unsigned, and the bits of its infinity (IEEE 754)"""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Where the rows of one field lie.
+class RowLayout:
+    """Where the rows of one field lie: row r is `bytes` bytes from `offset` + r * `bytes`, in C order.
 
     Args:
         dtype: numpy type.
         shape: one row's shape.
         offset: byte of the file at which row 0 starts.
-        split: whether each entry along a row's first axis has its own checksum.
+        split: each entry along a row's first axis has its own checksum.
     """
 
     dtype: np.dtype
@@ -43,12 +47,12 @@ class Rows:
 
     @property
     def parts(self) -> int:
-        """Checksums of one row."""
+        """Number of checksums of one row."""
         return self.shape[0] if self.split else 1
 
 
 def as_bytes(array: np.ndarray) -> memoryview:
-    """The bytes of a C-contiguous array, not copied."""
+    """Bytes of a C-contiguous array, not copied."""
     return array.reshape(-1).view(np.uint8).data
 
 
@@ -58,15 +62,15 @@ def checksum(array: np.ndarray, split: bool) -> list[int]:
 
 
 def text_checksum(subject: str, meta: str) -> list[int]:
-    """XXH3 of a row's id and meta together: neither can change without the other's leave."""
+    """XXH3 of a row's id and meta together, joined by a NUL."""
     return [xxhash.xxh3_64_intdigest(f"{subject}\0{meta}".encode())]
 
 
 def finite(array: np.ndarray) -> bool:
-    """Whether a C-contiguous float array holds no NaN and no infinity.
+    """Whether a C-contiguous array holds no NaN and no infinity.
 
-    By its bits, as float16 arithmetic is slow: infinities and NaNs are the greatest of the positive numbers read as
-    signed integers, and the greatest of the negative ones read as unsigned integers.
+    It compares bits, since float16 arithmetic is slow: read as signed integers, the positive infinities and NaNs are
+    the largest values; read as unsigned integers, the negative ones are.
     """
     if array.dtype.name not in INFINITY:
         return True
@@ -87,7 +91,7 @@ def write_at(handle: int, data: memoryview, offset: int) -> None:
 
 
 def read_at(handle: int, data: memoryview, offset: int) -> int:
-    """Fill a buffer from an offset; returns how many bytes the file had for it."""
+    """Fill a buffer from an offset; returns the number of bytes read, less than its length at the file's end."""
     total = 0
     while data:
         done = os.preadv(handle, [data[:LARGEST]], offset)
@@ -97,18 +101,30 @@ def read_at(handle: int, data: memoryview, offset: int) -> int:
     return total
 
 
-def read_row(handle: int, rows: Rows, row: int, out: np.ndarray, first: int = 0) -> bool:
-    """Fill an array with a row, or with as many entries of its first axis as it has room for, from `first` on.
+def read_row(handle: int, rows: RowLayout, row: int, out: np.ndarray, first: int = 0) -> bool:
+    """Read a row into an array, or as many entries of its first axis as fit into the array, from `first` on.
+
+    Args:
+        handle: file descriptor.
+        rows: where the field's rows lie.
+        row: number of the row.
+        out: C-contiguous array [entries, ...] of the field's type.
+        first: first entry.
 
     Returns:
-        whether the file had them all.
+        False if the file ends too soon.
     """
     start = rows.offset + row * rows.bytes + first * (rows.bytes // rows.shape[0])
     return read_at(handle, as_bytes(out), start) == out.nbytes
 
 
-def row_checksum(handle: int, rows: Rows, row: int, buffer: memoryview) -> list[int] | None:
-    """Checksums of a row as the file has it, read through a small buffer; None where the file ends too soon."""
+def write_row(handle: int, rows: RowLayout, row: int, array: np.ndarray) -> None:
+    """Write one row, a C-contiguous array of the field's type and shape."""
+    write_at(handle, as_bytes(array), rows.offset + row * rows.bytes)
+
+
+def row_checksum(handle: int, rows: RowLayout, row: int, buffer: memoryview) -> list[int] | None:
+    """Checksums of a row in the file, read through a small buffer; None if the file ends too soon."""
     entry = rows.bytes // rows.parts
     found = []
     for part in range(rows.parts):
@@ -122,17 +138,19 @@ def row_checksum(handle: int, rows: Rows, row: int, buffer: memoryview) -> list[
     return found
 
 
-def frame_sha256(handle: int, places: Iterable[Rows], count: int) -> str:
-    """SHA-256, in hex, of every byte of a file that is not a row's: its structure, ids, meta and rows' checksums.
+def frame_sha256(handle: int, fields: Iterable[RowLayout], count: int) -> str:
+    """SHA-256, in hex, of a shard file's frame: every byte that is not a row's (structure, ids, meta, checksums).
+
+    Each range between rows is hashed as its first byte and length in decimal, a newline, and its bytes.
 
     Args:
         handle: file descriptor to read from.
-        places: where its rows lie.
+        fields: where the rows of each field lie.
         count: rows of each field.
     """
     digest, at, size = hashlib.sha256(), 0, os.fstat(handle).st_size
-    stretches = sorted((place.offset, place.offset + count * place.bytes) for place in places)
-    for first, end in [*stretches, (size, size)]:
+    ranges = sorted((field.offset, field.offset + count * field.bytes) for field in fields)
+    for first, end in [*ranges, (size, size)]:
         piece = bytearray(max(0, min(first, size) - at))
         digest.update(b"%d %d\n" % (at, len(piece)))
         read_at(handle, memoryview(piece), at)
@@ -142,7 +160,7 @@ def frame_sha256(handle: int, places: Iterable[Rows], count: int) -> str:
 
 
 class Handle:
-    """A read-only file descriptor that closes when its last user lets go of it."""
+    """Read-only file descriptor that closes when the last reference to it is gone."""
 
     def __init__(self, path: Path) -> None:
         self.number = -1

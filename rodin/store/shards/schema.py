@@ -1,16 +1,17 @@
-"""What the HDF5 shards hold: fields, types and shapes by kind.
+"""Kinds of shards: their fields, types and shapes.
 
 Letters: V views, H and W image size, C plane channels, R fit resolution, r base resolution, D latent width,
-K captions a subject, L tokens, E token width, S picture size of samples. The leading subject axis is implied.
+K captions of a subject, L tokens, E token width, S image size of samples. The leading axis over subjects is implied.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rodin.store.errors import StoreError
 
-VERSION = 2
-FORMAT = "rodin shard"
+VERSION = 2  # version of the shard format; readers refuse others. Raise it with each incompatible change
+FORMAT = "rodin shard"  # value of the file attribute "format"
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class FieldKind:
 
     Args:
         dtype: numpy type of an element.
-        shape: one subject's shape in letters; a number is fixed.
-        split: each entry along the first axis has a checksum of its own, so that it can be read alone.
-        optional: a shard may leave the field out.
+        shape: one subject's shape in letters; a number is a fixed size.
+        split: each entry along the first axis has its own checksum, so that it can be read alone.
+        optional: a shard may lack the field.
     """
 
     dtype: str
@@ -56,14 +57,29 @@ KINDS: dict[str, dict[str, FieldKind]] = {
 
 
 def fields_of(kind: str) -> dict[str, FieldKind]:
-    """The fields of a kind of shard."""
+    """The fields of a kind of shard.
+
+    Raises:
+        StoreError: there is no such kind.
+    """
     if kind not in KINDS:
         raise StoreError(f"kind of shard: got {kind!r}, wanted one of {', '.join(sorted(KINDS))}")
     return KINDS[kind]
 
 
+def row_bytes(kind: str, shapes: Mapping[str, Sequence[int]]) -> int:
+    """Bytes of one subject's row.
+
+    Args:
+        kind: kind of shard.
+        shapes: field -> one subject's shape.
+    """
+    sizes = {"uint8": 1, "bool": 1, "float16": 2, "float32": 4}  # bytes of an element
+    return sum(math.prod(shape) * sizes[KINDS[kind][name].dtype] for name, shape in shapes.items())
+
+
 def other_version(version: object) -> str:
-    """The sentence for a shard or manifest of another schema version."""
+    """Error text for a shard or manifest of another schema version."""
     age = "a newer" if isinstance(version, int) and version > VERSION else "an older or foreign"
     return (
         f"written by {age} rodin (schema {version}, this one reads {VERSION}); "
@@ -72,7 +88,11 @@ def other_version(version: object) -> str:
 
 
 def check_shapes(kind: str, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Hold one subject's shapes against the kind: every field there, every letter one size.
+    """Check one subject's shapes: all required fields are there, and each letter has one size.
+
+    Args:
+        kind: kind of shard.
+        shapes: field -> one subject's shape.
 
     Raises:
         StoreError: names the field, the shape it has and the shape wanted.
@@ -97,7 +117,11 @@ def check_shapes(kind: str, shapes: dict[str, tuple[int, ...]]) -> None:
 
 
 def check_subjects(subjects: Sequence[str]) -> None:
-    """Ids are texts, each once."""
+    """Check that ids are non-empty texts without a NUL, each once.
+
+    Raises:
+        StoreError: names the id.
+    """
     for subject in subjects:
         if not isinstance(subject, str) or not subject or "\0" in subject:
             raise StoreError(f"subject id: got {subject!r}, wanted a text that is not empty")

@@ -19,6 +19,8 @@ from typing import Any, BinaryIO, cast
 import torch
 from xxhash import xxh3_64
 
+from rodin.store.atomic import put_in_place
+
 VERSION = 2
 KEPT = 2
 NAME = re.compile(r"step-(\d{9})-(\d+)of(\d+)-([0-9a-f]{16})\.pt")
@@ -161,15 +163,8 @@ def _publish(folder: Path, name: str, content: dict[str, Any]) -> Path:
         with partial.open("wb") as file:
             hashing = _Hashing(file)
             torch.save(content, cast(BinaryIO, hashing))
-            file.flush()
-            os.fsync(file.fileno())
         path = folder / name.format(digest=hashing.digest.hexdigest())
-        partial.replace(path)
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        put_in_place(partial, path)
         return path
     except (OSError, RuntimeError) as error:
         cause = (hashing.error if hashing else None) or error
