@@ -8,8 +8,8 @@ import torch
 
 from rodin.bench.bust import bust
 from rodin.bench.fit import IDEAS, bench_fit
-from rodin.bench.fit_run import kept_in
-from rodin.bench.race import SETTINGS, Person, Track, Tuning
+from rodin.bench.fit_run import measurement_cache
+from rodin.bench.race import SETTINGS, RaceSetup, RaceSubject, ReferenceTuning
 from rodin.bench.reference import reference_loss
 from rodin.field.decoder import Decoder
 from rodin.field.generators import generators_for
@@ -19,11 +19,14 @@ from rodin.fitting.scene import make_scene
 def test_bench_races_with_and_without_each_idea() -> None:
     torch.manual_seed(0)
     fog = Decoder(4, 16, density=1.0).requires_grad_(False)
-    track = Track(fog, torch.zeros(3, 4, 16, 16), steps=25, reference_steps=25)
-    people, tunings = [Person(*bust(1, 8, 16)), Person(*bust(2, 8, 16))], (Tuning(1e-4), Tuning(2e-2))
-    told: list[tuple[int, int, str]] = []
-    rows = bench_fit(people, track, tunings=tunings, ideas=True, progress=lambda *what: told.append(what))
-    assert [done for done, _, _ in told] == list(range(1, told[0][1] + 1))
+    track = RaceSetup(fog, torch.zeros(3, 4, 16, 16), steps=25, reference_steps=25)
+    subjects, tunings = (
+        [RaceSubject(*bust(1, 8, 16)), RaceSubject(*bust(2, 8, 16))],
+        (ReferenceTuning(1e-4), ReferenceTuning(2e-2)),
+    )
+    reports: list[tuple[int, int, str]] = []
+    rows = bench_fit(subjects, track, tunings=tunings, ideas=True, progress=lambda *what: reports.append(what))
+    assert [done for done, _, _ in reports] == list(range(1, reports[0][1] + 1))
     assert [row["name"].split(",")[0] for row in rows] == [
         "fit",
         *(f"fit without {name}" for name in IDEAS),
@@ -73,11 +76,11 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
         asked.append(1)
         return 2.0, 20.0 + len(asked)
 
-    assert kept_in(path, "a")("0 fit", measure) == (2.0, 21.0)
+    assert measurement_cache(path, "a")("0 fit", measure) == (2.0, 21.0)
     with path.open("a") as file:
         file.write('{"about": "a", "name": "1 f')
-    again = kept_in(path, "a")
+    again = measurement_cache(path, "a")
     assert again("0 fit", measure) == (2.0, 21.0)
     assert again("1 fit", measure) == (2.0, 22.0)
-    assert kept_in(path, "other code")("0 fit", measure) == (2.0, 23.0)
-    assert kept_in(path, "a")("1 fit", measure) == (2.0, 22.0)
+    assert measurement_cache(path, "other code")("0 fit", measure) == (2.0, 23.0)
+    assert measurement_cache(path, "a")("1 fit", measure) == (2.0, 22.0)

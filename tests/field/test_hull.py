@@ -9,10 +9,10 @@ from rodin.field import cameras
 from rodin.field.generators import generators_for
 from rodin.field.hull import carve, hull_cells
 from rodin.field.occupancy import cell_centres, cell_index, dilate
-from rodin.fitting.scene import Rays, Scene, draw_rays, make_scene, rays_at
+from rodin.fitting.scene import FitScene, Rays, draw_rays, make_scene, rays_at
 
 
-def scene(resolution: int = 24) -> Scene:
+def scene(resolution: int = 24) -> FitScene:
     rgba, poses, lenses = ellipsoids.views(9, 32, seed=4)
     return make_scene(rgba, poses, lenses, box=1.0, hull_resolution=resolution)
 

@@ -8,9 +8,9 @@ from oracles import volume
 
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
-from rodin.field.occupancy import guess_density, guess_filled, visible
+from rodin.field.occupancy import occupancy_of_field, occupancy_of_hull, visible
 from rodin.field.planes import look_up
-from rodin.field.render import box_interval, render, render_image, render_views, stratify, trace, weigh
+from rodin.field.render import box_interval, render, render_views, stratify, trace, weigh
 
 BOX = 1.1
 
@@ -77,49 +77,58 @@ def test_a_fog_of_known_density_has_beers_opacity() -> None:
 
 def test_several_people_are_each_their_own_forward_and_gradient() -> None:
     planes, decoder, origins, directions = draw()
-    people = torch.stack([planes, -planes, planes.flip(-1)]).requires_grad_()
-    guess = torch.zeros(3, 8, 8, 8, dtype=torch.float64)
-    guess[0, 1:6], guess[2, :, 2:4] = 1.0, 0.5  # nobody in the second box, and unlike numbers of samples elsewhere
+    subjects = torch.stack([planes, -planes, planes.flip(-1)]).requires_grad_()
+    occupancy = torch.zeros(3, 8, 8, 8, dtype=torch.float64)
+    occupancy[0, 1:6], occupancy[2, :, 2:4] = (
+        1.0,
+        0.5,
+    )  # nobody in the second box, and unlike numbers of samples elsewhere
     rays = [torch.stack([array, array.flip(0), array]) for array in (origins, directions)]
-    many = trace(people, decoder, *rays, box=BOX, samples=9, guess=guess)
+    many = trace(subjects, decoder, *rays, box=BOX, samples=9, occupancy=occupancy)
     assert many.counts[1] == 0
     assert many.counts[0] != many.counts[2] > 0
     assert sum(many.counts) == len(many.points) == len(many.density)
     alone = [
-        trace(one[None], decoder, o[None], d[None], box=BOX, samples=9, guess=own[None])
-        for one, o, d, own in zip(people, *rays, guess, strict=True)
+        trace(one[None], decoder, o[None], d[None], box=BOX, samples=9, occupancy=own[None])
+        for one, o, d, own in zip(subjects, *rays, occupancy, strict=True)
     ]
     for ours, *theirs in zip(many[:-1], *(each[:-1] for each in alone), strict=True):
         torch.testing.assert_close(ours, torch.cat(theirs), atol=1e-12, rtol=1e-10)
     weight = torch.randn(many.colour.shape, dtype=torch.float64)
     one, other = (
-        torch.autograd.grad((colour * weight).sum(), people)[0]
+        torch.autograd.grad((colour * weight).sum(), subjects)[0]
         for colour in (many.colour, torch.cat([each.colour for each in alone]))
     )
     assert one[0].abs().sum() > 0
     torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-10)
     with pytest.raises(ValueError, match="wanted .1 3 C R R"):
-        render(people, decoder, origins, directions, box=BOX, samples=9)
+        render(subjects, decoder, origins, directions, box=BOX, samples=9)
 
 
 def test_a_full_guess_changes_nothing_and_an_empty_one_shows_nothing() -> None:
     planes, decoder, origins, directions = draw(torch.float32)
     plain = render(planes[None], decoder, origins, directions, box=BOX, samples=13)
     full = render(
-        planes[None], decoder, origins, directions, box=BOX, samples=13, guess=guess_filled(torch.ones(8, 8, 8) > 0)
+        planes[None],
+        decoder,
+        origins,
+        directions,
+        box=BOX,
+        samples=13,
+        occupancy=occupancy_of_hull(torch.ones(8, 8, 8) > 0),
     )
     for ours, theirs in zip(full, plain, strict=True):
         torch.testing.assert_close(ours, theirs)
-    nothing = render(planes[None], decoder, origins, directions, box=BOX, samples=13, guess=torch.zeros(8, 8, 8))
+    nothing = render(planes[None], decoder, origins, directions, box=BOX, samples=13, occupancy=torch.zeros(8, 8, 8))
     assert not nothing[0].any()
     assert not nothing[1].any()
 
 
 def test_samples_behind_what_is_dense_are_skipped() -> None:
-    guess = torch.full((4, 4, 4), 20.0)
-    guess[:, :, 3] = 0.0  # empty in front
+    occupancy = torch.full((4, 4, 4), 20.0)
+    occupancy[:, :, 3] = 0.0  # empty in front
     points = torch.stack([torch.zeros(8), torch.zeros(8), torch.linspace(0.9, -0.9, 8)], dim=-1)[None, None]
-    kept = visible(guess[None], points, torch.tensor([[[0.25]]]), 1.0, cut=1e-3)[0, 0]
+    kept = visible(occupancy[None], points, torch.tensor([[[0.25]]]), 1.0, cut=1e-3)[0, 0]
     assert kept.tolist() == [False, False, True, True, False, False, False, False]
 
 
@@ -139,12 +148,12 @@ def test_skipping_what_is_empty_gives_the_same_pictures() -> None:
         for skip in (True, False)
     )
     assert 0.1 < float(plain[..., 3].mean()) < 0.6
-    assert 0.02 < float((guess_density(planes, decoder, box=1.0) > 0).float().mean()) < 0.6
+    assert 0.02 < float((occupancy_of_field(planes, decoder, box=1.0) > 0).float().mean()) < 0.6
     assert float((fast[..., 3] - plain[..., 3]).abs().max()) < 2 / 255
     white = [picture[..., :3] * picture[..., 3:] + 1 - picture[..., 3:] for picture in (fast, plain)]
     assert float((white[0] - white[1]).abs().max()) < 2 / 255
-    one = render_image(planes, decoder, poses[1], lens, 32, 32, box=1.0, samples=64)
-    assert torch.equal(one, fast[1])
+    one = render_views(planes, decoder, poses[1:2], lens, 32, 32, box=1.0, samples=64)
+    assert torch.equal(one, fast[1:2])
 
 
 def test_a_decoder_that_sees_directions_needs_them() -> None:

@@ -40,10 +40,10 @@ def config(learn: int = 30, **fit_changes) -> Config:
 
 def run_folder(path: Path) -> RunFolder:
     folder = RunFolder(path)
-    people = config().train_subjects()
+    subjects = config().train_subjects()
     shapes = {"rgba": (VIEWS, SIZE, SIZE, 4), "camera_to_world": (VIEWS, 4, 4), "intrinsics": (VIEWS, 4)}
-    with ShardWriter(folder.stage("render"), 0, "views", people, shapes) as writer:
-        for number, subject in enumerate(people):
+    with ShardWriter(folder.stage("render"), 0, "views", subjects, shapes) as writer:
+        for number, subject in enumerate(subjects):
             rgba, poses, lenses = ellipsoids.views(VIEWS, SIZE, seed=number, supersample=2)
             writer.add(subject, {"caption": "a person"}, rgba=rgba, camera_to_world=poses, intrinsics=lenses)
         writer.publish()
@@ -81,10 +81,12 @@ def test_many_channels_are_learned_as_if_grid_sample_looked_them_up(undisturbed:
     for lowest in (texels.FROM_CHANNELS, 99):
         monkeypatch.setattr(texels, "FROM_CHANNELS", lowest)
         with Ranks.from_environment() as ranks:
-            learning = stage.Learning(config().model_copy(update=wide), undisturbed, ranks, only=["000000", "000001"])
+            learning = stage.DecoderTraining(
+                config().model_copy(update=wide), undisturbed, ranks, only=["000000", "000001"]
+            )
             for _ in range(12):
                 learning.take_step()
-        ends.append(learning.planes(torch.stack([person.state[0] for person in learning.people])).detach())
+        ends.append(learning.planes(torch.stack([member.state[0] for member in learning.subjects])).detach())
     torch.testing.assert_close(*ends, atol=2e-2, rtol=0)
 
 
@@ -132,22 +134,22 @@ def test_paged_to_disk_gives_the_same_bits(undisturbed: RunFolder, tmp_path: Pat
     assert torch.equal(content(folder)["mean"], content(undisturbed)["mean"])
 
 
-def learning(folder: RunFolder, per_step: int) -> stage.Learning:
+def learning(folder: RunFolder, per_step: int) -> stage.DecoderTraining:
     learn = config().decoder.model_copy(update={"subjects_per_step": per_step})
-    people = config().train_subjects()[:2]
-    return stage.Learning(config().model_copy(update={"decoder": learn}), folder, Ranks(), only=people)
+    subjects = config().train_subjects()[:2]
+    return stage.DecoderTraining(config().model_copy(update={"decoder": learn}), folder, Ranks(), only=subjects)
 
 
 def test_the_gradients_of_two_people_in_a_step_are_those_of_each_alone(undisturbed: RunFolder) -> None:
     together, alone = learning(undisturbed, 2), learning(undisturbed, 1)
     mean = together._visit(together._drawn(), 1e-2)
-    losses = torch.stack([alone._visit([person], 1e-2) for person in alone.people])
+    losses = torch.stack([alone._visit([member], 1e-2) for member in alone.subjects])
     torch.testing.assert_close(mean, losses.mean())
-    first = {person.subject: person.state[1] for person in together.people}
-    for person in alone.people:
-        torch.testing.assert_close(2 * first[person.subject], person.state[1], atol=1e-7, rtol=1e-3)
-        assert person.state[1].abs().max() > 1e-5
-        assert person.visits == 1
+    first = {member.subject: member.state[1] for member in together.subjects}
+    for member in alone.subjects:
+        torch.testing.assert_close(2 * first[member.subject], member.state[1], atol=1e-7, rtol=1e-3)
+        assert member.state[1].abs().max() > 1e-5
+        assert member.visits == 1
     for ours, theirs in zip(together.decoder.parameters(), alone.decoder.parameters(), strict=True):
         torch.testing.assert_close(2 * ours.grad, theirs.grad, atol=1e-6, rtol=1e-3)
 

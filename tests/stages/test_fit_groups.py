@@ -8,7 +8,7 @@ from oracles.coloured_people import make_views
 
 from rodin.config import Config
 from rodin.data.shared_decoder import load_decoder, load_mean
-from rodin.fitting.fit import Fit
+from rodin.fitting.fit import FitResult
 from rodin.hooks import Hooks
 from rodin.presets import preset
 from rodin.stages import decoder
@@ -56,15 +56,15 @@ def stored(folder: RunFolder) -> dict[str, bytes]:
 def test_killed_among_the_rows_of_a_group_the_rest_gets_the_bits_it_would_have_had(
     whole: RunFolder, tmp_path: Path, monkeypatch, written: int
 ) -> None:
-    folder, told, companies, people = run_folder(tmp_path, whole), [], [], config().train_subjects()
+    folder, reports, companies, subjects = run_folder(tmp_path, whole), [], [], config().train_subjects()
     fit_subjects = stage.fit_subjects
     monkeypatch.setattr(
         stage, "fit_subjects", lambda *given: (companies.append(list(given[2])), fit_subjects(*given))[1]
     )
 
     def progress(done: int, total: int, note: str) -> None:
-        told.append((done, total, note[:7]))
-        if len(told) == written:
+        reports.append((done, total, note[:7]))
+        if len(reports) == written:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -72,8 +72,8 @@ def test_killed_among_the_rows_of_a_group_the_rest_gets_the_bits_it_would_have_h
     assert not manifest.complete(folder.manifest("fit", 0))
     companies.clear()
     stage.run(config("fit.together=3"), folder, 0, Hooks(progress=progress))
-    assert told == [(number + 1, 5, f"00000{number}:") for number in range(5)]
-    assert companies == ([people[:3]] if written < 3 else []) + [people[3:]]
+    assert reports == [(number + 1, 5, f"00000{number}:") for number in range(5)]
+    assert companies == ([subjects[:3]] if written < 3 else []) + [subjects[3:]]
     assert stored(folder) == stored(whole)
 
 
@@ -91,25 +91,25 @@ def test_together_is_alone_up_to_rounding(whole: RunFolder) -> None:
 
 def test_whoever_came_to_nothing_is_tried_again_alone(whole: RunFolder, monkeypatch) -> None:
     views, made, mean = Shards(whole.stage("render"), "views"), load_decoder(whole), load_mean(whole)
-    companies, together, people = [], stage.fit_together, config().train_subjects()[:3]
+    companies, together, subjects = [], stage.fit_together, config().train_subjects()[:3]
 
     def spoilt(scenes, decoder, start, settings, **given):
         fits = together(scenes, decoder, start, settings, **given)
         companies.append(given["seeds"])
         if len(companies) == 1:
-            fits[0] = Fit(fits[0].planes, 5, "the loss was nan at step 4")
-            fits[2] = Fit(fits[2].planes, 6, "the planes were no numbers after step 5")
+            fits[0] = FitResult(fits[0].planes, 5, "the loss was nan at step 4")
+            fits[2] = FitResult(fits[2].planes, 6, "the planes were not finite after step 5")
         if len(companies) == 3:
-            fits[0] = Fit(fits[0].planes, 2, "the loss was inf at step 1")
+            fits[0] = FitResult(fits[0].planes, 2, "the loss was inf at step 1")
         return fits
 
     monkeypatch.setattr(stage, "fit_together", spoilt)
-    first, second, third = stage.fit_subjects(config("fit.retries=1"), views, people, made, mean)
+    first, second, third = stage.fit_subjects(config("fit.retries=1"), views, subjects, made, mean)
     assert [len(seeds) for seeds in companies] == [3, 1, 1]
-    assert isinstance(first, stage.Fitted)
-    assert isinstance(second, stage.Fitted)
+    assert isinstance(first, stage.FittedSubject)
+    assert isinstance(second, stage.FittedSubject)
     assert companies[1][0] not in companies[0]
-    assert str(third) == ("2 tries: the planes were no numbers after step 5; the loss was inf at step 1")
+    assert str(third) == ("2 tries: the planes were not finite after step 5; the loss was inf at step 1")
     assert first.meta["seconds"] > second.meta["seconds"] * 1.2
 
 
@@ -118,7 +118,9 @@ def test_each_is_charged_for_the_steps_they_were_in(whole: RunFolder, monkeypatc
     clock = iter(range(0, 10_000, 10))
     monkeypatch.setattr(stage.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(
-        stage, "fit_together", lambda scenes, *_, **__: [Fit(mean, steps, None) for steps in (30, 10)[: len(scenes)]]
+        stage,
+        "fit_together",
+        lambda scenes, *_, **__: [FitResult(mean, steps, None) for steps in (30, 10)[: len(scenes)]],
     )
     one, other = stage.fit_subjects(config(), views, config().train_subjects()[:2], made, mean)
     assert one.meta["seconds"] - other.meta["seconds"] == pytest.approx(10 * 30 / 40 - 10 * 10 / 40)
