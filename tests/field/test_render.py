@@ -32,8 +32,11 @@ def test_rendering_is_the_loop_forward_and_gradient() -> None:
     ]
     torch.testing.assert_close(colour, torch.stack([one[0] for one in slow]), atol=1e-10, rtol=1e-8)
     torch.testing.assert_close(opacity, torch.stack([1 - one[1] for one in slow]), atol=1e-10, rtol=1e-8)
-    assert (depth > 1.5).all()
-    assert (depth < 4.5).all()
+    for ray, (origin, direction) in enumerate(zip(origins.tolist(), directions.tolist(), strict=True)):
+        near, far = volume.enter_and_leave(origin, direction, BOX)
+        middles = [near + (k + 0.5) * (far - near) / 11 for k in range(11)]
+        mean = sum(w * t for w, t in zip(slow[ray][2], middles, strict=True)) / sum(slow[ray][2])
+        assert depth[ray].item() == pytest.approx(mean.item(), rel=1e-8)
     weight = torch.randn(colour.shape, dtype=colour.dtype)
     wanted = [planes, *decoder.parameters()]
     fast = torch.autograd.grad((colour * weight).sum() + opacity.sum(), wanted)
@@ -191,3 +194,44 @@ def test_bfloat16_products_are_nearly_the_same_forward_and_gradient() -> None:
     assert 0 < (half.colour - full.colour).abs().max() < 0.02
     one, other = (torch.autograd.grad(each.colour.sum(), planes)[0].flatten() for each in made)
     assert F.cosine_similarity(one, other, dim=0) > 0.999
+
+
+def test_images_have_straight_alpha_and_pixels_row_by_row(monkeypatch) -> None:
+    class Sides(Decoder):
+        """A fog, red where x > 0 and green where y > 0."""
+
+        def forward(self, features, directions=None):
+            x, y, _ = features.unbind(-1)
+            colour = torch.stack([(x > 0).float(), (y > 0).float(), torch.full_like(x, 0.5)], dim=-1)
+            return torch.full_like(x, 0.4), colour
+
+    line = (torch.arange(32) + 0.5) / 16 - 1
+    planes = torch.zeros(3, 3, 32, 32)
+    planes[0, 0], planes[0, 1] = line[None], line[:, None]
+    pose, lens = torch.from_numpy(cameras.ring(1, radius=4.0)), torch.tensor([60.0, 60.0, 12.0, 8.0])
+    options = {"box": 1.0, "samples": 16, "skip_empty": False}
+    image = render_views(planes, Sides(3), pose, lens, 16, 24, **options)
+    assert image.shape == (1, 16, 24, 4)
+    assert image[0, 1:7, 13:22, 0].min() > 0.99  # x to the right
+    assert image[0, :, :11, 0].max() < 0.01
+    assert image[0, :7, 1:23, 1].min() > 0.99  # y upwards
+    assert image[0, 9:, :, 1].max() < 0.01
+    middle = image[0, 8, 12]
+    assert middle[2].item() == pytest.approx(0.5, abs=1e-4)
+    assert middle[3].item() == pytest.approx(1 - np.exp(-0.8), abs=2e-3)
+    monkeypatch.setattr("rodin.field.render.CHUNK_SAMPLES", 100)
+    assert torch.equal(render_views(planes, Sides(3), pose, lens, 16, 24, **options), image)
+
+
+def test_a_decoder_starts_thin_and_can_be_made_again() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(6, 32, 3, view_directions=True, density=7.0)
+    again = Decoder(**decoder.settings())
+    again.load_state_dict(decoder.state_dict())
+    features, directions = torch.rand(9, 6) - 0.5, F.normalize(torch.randn(9, 3), dim=-1)
+    for ours, theirs in zip(again(features, directions), decoder(features, directions), strict=True):
+        assert torch.equal(ours, theirs)
+    starts = torch.stack([Decoder(8).density(torch.zeros(1, 8)) for _ in range(40)])
+    assert starts.mean().item() == pytest.approx(10 * np.log1p(np.exp(-2)), rel=0.2)
+    plain, wide = torch.nn.Linear(8, 64).weight.std(), Decoder(8).trunk[0].weight.std()
+    assert (wide / plain).item() == pytest.approx(4, rel=0.15)

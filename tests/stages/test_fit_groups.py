@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from oracles.coloured_people import make_views
 
 from rodin.config import Config
@@ -14,9 +16,13 @@ from rodin.presets import preset
 from rodin.stages import decoder
 from rodin.stages import fit as stage
 from rodin.store import manifest
+from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
+LOSSES = [0.07288393, 0.07890411]
+QUALITY = [8.7934, 9.1552, 8.9513, 8.8515, 9.1124]  # dB
+SIZE = [0.219633, 0.165728, 0.198767, 0.184641, 0.19637]  # mean absolute value of the planes
 SMALL = [
     *("data.subjects=5", "data.held_out=1", "data.shard_subjects=5", "data.views=6", "data.resolution=16"),
     *("decoder.steps=2", "decoder.subjects_per_step=2", "fit.steps=6", "fit.floor_psnr=0"),
@@ -75,6 +81,47 @@ def test_killed_among_the_rows_of_a_group_the_rest_gets_the_bits_it_would_have_h
     assert reports == [(number + 1, 5, f"00000{number}:") for number in range(5)]
     assert companies == ([subjects[:3]] if written < 3 else []) + [subjects[3:]]
     assert stored(folder) == stored(whole)
+
+
+def test_the_losses_and_the_quality_of_a_run_are_those_of_before(whole: RunFolder) -> None:
+    """Seeds, step sizes and sampling of both stages: a change of any changes these numbers."""
+    losses = [row["loss"] for row in read_rows(whole, "decoder")]
+    assert losses == pytest.approx(LOSSES, rel=1e-4)
+    planes = Shards(whole.stage("fit"), "planes")
+    assert [planes.meta(subject)["psnr"] for subject in planes] == pytest.approx(QUALITY, abs=0.02)
+    size = [np.abs(planes.read(subject, "planes").astype(np.float32)).mean() for subject in planes]
+    assert size == pytest.approx(SIZE, rel=2e-3)
+
+
+def test_the_base_planes_are_the_planes_made_smaller(whole: RunFolder) -> None:
+    planes = Shards(whole.stage("fit"), "planes")
+    for subject in planes:
+        large, small = (torch.from_numpy(planes.read(subject, name)).float() for name in ("planes", "base"))
+        wanted = F.interpolate(large, size=small.shape[-1:] * 2, mode="bilinear", antialias=True)
+        torch.testing.assert_close(small, wanted, atol=1e-3, rtol=0)
+
+
+def test_a_fit_ends_once_its_target_is_reached(whole: RunFolder) -> None:
+    views, made, mean = Shards(whole.stage("render"), "views"), load_decoder(whole), load_mean(whole)
+    steps = []
+    for target in ("-50", "90", "none"):
+        changed = config("fit.steps=30", f"fit.target_psnr={target}")
+        steps.append(stage.fit_subject(changed, views, "000001", made, mean).meta["steps"])
+    assert steps == [25, 30, 30]
+
+
+def test_who_has_no_views_is_on_record_and_the_others_are_fitted(whole: RunFolder, tmp_path: Path, monkeypatch) -> None:
+    folder = run_folder(tmp_path, whole)
+
+    class Lacking(Shards):
+        def __init__(self, *given: object) -> None:
+            super().__init__(*given)
+            self.failed = {"000001": "its hair did not load"}
+
+    monkeypatch.setattr(stage, "Shards", Lacking)
+    stage.run(config("fit.together=3"), folder, 0, Hooks())
+    assert manifest.read(folder.manifest("fit", 0))["failed"] == {"000001": "has no views: its hair did not load"}
+    assert sorted(stored(folder)) == ["000000", "000002", "000003", "000004"]
 
 
 def test_together_is_alone_up_to_rounding(whole: RunFolder) -> None:

@@ -59,6 +59,27 @@ def test_a_point_of_a_sweep_that_was_killed_is_one_row(trained, monkeypatch):
     assert row[0]["psnr"] > 5
 
 
+def test_few_views_cover_all_sides_and_no_held_out_one(trained, monkeypatch):
+    fits = []
+
+    def recorded(*given: object, **changed: object) -> None:
+        fits.append((given[3], changed["resolution"], changed["chosen"]))
+        raise Diverged("of no interest")
+
+    monkeypatch.setattr(sweep_fits, "fit_row", recorded)
+    counts = {"view_counts": (4, 8, 3, 99), "plane_resolutions": (8, 16, 12), "fit_subjects": 2}
+    config = CONFIG.model_copy(update={"sweeps": CONFIG.sweeps.model_copy(update=counts)})
+    for shard in range(4, 8):
+        sweep_views.run(config, trained, shard, Hooks())
+        trained.manifest("sweep-views", shard).unlink()
+    sweep_resolution.run(config, trained, 5, Hooks())
+    trained.manifest("sweep-resolution", 5).unlink()
+    fitted, side = CONFIG.data.views - CONFIG.fit.held_out_views, CONFIG.triplane.resolution
+    assert [one[:2] for one in fits] == [(PEOPLE[0], side), (PEOPLE[1], side)] * 2 + [(PEOPLE[1], 12)]
+    assert fits[0][2] == [0, round((fitted - 1) / 2), fitted - 1]
+    assert all(one[2] == list(range(fitted)) for one in fits[2:])
+
+
 def killed(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
