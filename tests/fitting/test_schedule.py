@@ -63,3 +63,15 @@ def test_occupancy_is_refreshed_early_and_then_every_25_steps(scene, monkeypatch
     assert list(thresholds) == [0, 10, 25, 50, 75, 100, 125]
     assert all(thresholds[step] < 0 for step in (0, 10, 25))  # all of the hull stays
     assert all(thresholds[step] == 0.05 for step in (50, 75, 100, 125))
+
+
+def test_what_left_the_range_of_planes_comes_back(scene) -> None:
+    steps = iter(range(40))
+
+    def loss_of(planes: torch.Tensor, *_: object) -> torch.Tensor:
+        return planes.flatten(1).sum(1) * (-1 if next(steps) < 8 else 1)  # upwards, then downwards
+
+    settings = FitSettings(**{**vars(SETTINGS), "levels": 1})
+    start = torch.full((3, 2, 8, 8), 0.97)
+    planes, _ = fit_planes(scene, Decoder(2), start, settings, steps=40, lr=0.02, seed=0, loss_of=loss_of)
+    assert planes.max() < 0.95
