@@ -19,13 +19,13 @@ from rodin.fitting.scene import make_scene
 def test_bench_races_with_and_without_each_idea() -> None:
     torch.manual_seed(0)
     fog = Decoder(4, 16, density=1.0).requires_grad_(False)
-    track = RaceSetup(fog, torch.zeros(3, 4, 16, 16), steps=10, reference_steps=10)
+    setup = RaceSetup(fog, torch.zeros(3, 4, 16, 16), steps=10, reference_steps=10)
     subjects, tunings = (
         [RaceSubject(*bust(1, 8, 16)), RaceSubject(*bust(2, 8, 16))],
         (ReferenceTuning(1e-4), ReferenceTuning(2e-2)),
     )
     reports: list[tuple[int, int, str]] = []
-    rows = bench_fit(subjects, track, tunings=tunings, ideas=True, progress=lambda *what: reports.append(what))
+    rows = bench_fit(subjects, setup, tunings=tunings, ideas=True, progress=lambda *what: reports.append(what))
     assert [done for done, _, _ in reports] == list(range(1, reports[0][1] + 1))
     assert [row["name"].split(",")[0] for row in rows] == [
         "fit",

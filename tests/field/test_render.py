@@ -78,14 +78,14 @@ def test_a_fog_of_known_density_has_beers_opacity() -> None:
     assert 4 < depth[0] < 5
 
 
-def test_several_people_are_each_their_own_forward_and_gradient() -> None:
+def test_several_subjects_are_rendered_apart_forward_and_gradient() -> None:
     planes, decoder, origins, directions = draw()
     subjects = torch.stack([planes, -planes, planes.flip(-1)]).requires_grad_()
     occupancy = torch.zeros(3, 8, 8, 8, dtype=torch.float64)
     occupancy[0, 1:6], occupancy[2, :, 2:4] = (
         1.0,
         0.5,
-    )  # nobody in the second box, and unlike numbers of samples elsewhere
+    )  # the second box is empty; different numbers of samples elsewhere
     rays = [torch.stack([array, array.flip(0), array]) for array in (origins, directions)]
     many = trace(subjects, decoder, *rays, box=BOX, samples=9, occupancy=occupancy)
     assert many.counts[1] == 0
@@ -108,7 +108,7 @@ def test_several_people_are_each_their_own_forward_and_gradient() -> None:
         render(subjects, decoder, origins, directions, box=BOX, samples=9)
 
 
-def test_a_full_guess_changes_nothing_and_an_empty_one_shows_nothing() -> None:
+def test_full_occupancy_changes_nothing_and_an_empty_one_shows_nothing() -> None:
     planes, decoder, origins, directions = draw(torch.float32)
     plain = render(planes[None], decoder, origins, directions, box=BOX, samples=13)
     full = render(

@@ -77,7 +77,7 @@ def test_same_seed_same_bits_other_seed_other_bits(taught) -> None:
     assert not torch.equal(one, other)
 
 
-def test_a_fit_stops_when_told_it_is_good_enough(taught) -> None:
+def test_a_fit_stops_at_the_request_of_its_callback(taught) -> None:
     scene, decoder, start, _ = taught
     asked = []
     fit_planes(

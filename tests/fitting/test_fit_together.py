@@ -92,7 +92,7 @@ def test_one_who_diverges_leaves_and_spoils_nobody(scenes, decoder, start) -> No
         assert float((planes - many[number].planes).abs().mean()) < 1e-3 * float((planes - start).abs().mean())
 
 
-def test_planes_that_are_no_numbers_are_told_apart_from_losses(scenes, decoder, start) -> None:
+def test_planes_that_are_not_finite_have_a_message_of_their_own(scenes, decoder, start) -> None:
     def loss_of(planes, *_) -> torch.Tensor:
         loss = planes.flatten(1).square().sum(1)
         if len(loss) == 2:

@@ -23,7 +23,7 @@ def test_a_file_serves_as_memory_does_and_leaves_nothing(tmp_path: Path):
     assert not paged[[0, 2]].any()
 
 
-def test_too_small_a_disk_is_told(tmp_path: Path):
+def test_too_small_a_disk_is_an_error(tmp_path: Path):
     with pytest.raises(ValueError, match=r"subjects take 12000000.0 GB .*raise decoder.memory_gb"):
         vectors(1_000_000, 1_000_000_000, 1.0, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -136,7 +136,7 @@ def test_together_is_alone_up_to_rounding(whole: RunFolder) -> None:
         assert planes.meta(subject)["psnr"] == pytest.approx(alone.meta["psnr"], abs=0.01)
 
 
-def test_whoever_came_to_nothing_is_tried_again_alone(whole: RunFolder, monkeypatch) -> None:
+def test_a_failed_fit_is_tried_again_alone(whole: RunFolder, monkeypatch) -> None:
     views, made, mean = Shards(whole.stage("render"), "views"), load_decoder(whole), load_mean(whole)
     companies, together, subjects = [], stage.fit_together, config().train_subjects()[:3]
 
