@@ -1,9 +1,8 @@
 """Stage `decoder`: the MLP decoder shared by all subjects, learned together with planes of the first of them (R29).
 
-The subjects are divided among the ranks of torch.distributed. In every step each rank draws some of its own at random,
-so that none is forgotten, and the decoder's gradients are averaged over all ranks. All random numbers are functions of
-(seed, subject, step), so a stage killed at any moment and run again ends with the same bits. The number of ranks may
-change in between.
+The ranks of torch.distributed divide the subjects. In every step each rank draws some of its own at random, and the
+decoder's gradients are averaged over all ranks. Random numbers are functions of (seed, subject, step), so a stage that
+is killed and run again ends with the same bits, and the number of ranks may change in between.
 """
 
 from __future__ import annotations
@@ -47,8 +46,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """Learn the decoder and publish it with the mean of its subjects' planes.
 
     Args:
-        config: the run's config.
-        folder: the run.
+        config, folder: of the run.
         shard: always 0; the ranks divide the work.
         hooks: progress callback and stop request.
     """
@@ -102,11 +100,8 @@ def read_scene(
 class SubjectState:
     """State of one subject of this rank.
 
-    Args:
-        subject: id.
-        vectors: [3, length]: difference of its planes to the shared ones, and Adam's two moments.
-        occupancy: [G, G, G]; None before the first step.
-        visits: steps taken on this subject.
+    vectors [3, length]: difference of its planes to the shared ones, and Adam's two moments; occupancy [G, G, G], None
+    before the first step; visits: steps taken on this subject.
     """
 
     subject: str
@@ -123,12 +118,9 @@ class DecoderTraining:
     teaches what subjects have in common, and planes of all subjects stay alike.
 
     Args:
-        config: the run's config.
-        folder: the run.
+        config, folder: of the run.
         ranks: processes that share the work.
         only: subjects to learn with, from the start; None: the first `decoder.subjects`, from the last checkpoint.
-        step: steps done.
-        curve: rows of the loss curve.
     """
 
     config: Config
@@ -227,10 +219,10 @@ class DecoderTraining:
     def save(self) -> None:
         """Save the state of all ranks; it is valid once rank 0 has published the list of its parts."""
         name = f"step-{self.step:09d}"
-        subjects = {
+        rows = {
             one.subject: {"state": one.vectors, "guess": one.occupancy, "visits": one.visits} for one in self.subjects
         }
-        content: dict[str, Any] = {"subjects": subjects}
+        content: dict[str, Any] = {"subjects": rows}
         if self.ranks.main:
             content |= {"decoder": self.decoder.state_dict(), "shared": [level.detach() for level in self.shared]}
             content |= {"adam": self.adam.state_dict()}

@@ -235,3 +235,13 @@ def test_a_decoder_starts_thin_and_can_be_made_again() -> None:
     assert starts.mean().item() == pytest.approx(10 * np.log1p(np.exp(-2)), rel=0.2)
     plain, wide = torch.nn.Linear(8, 64).weight.std(), Decoder(8).trunk[0].weight.std()
     assert (wide / plain).item() == pytest.approx(4, rel=0.15)
+
+
+def test_a_thin_fog_is_not_taken_for_empty() -> None:
+    class Fog(Decoder):
+        def density(self, features):
+            return torch.full(features.shape[:-1], 0.01 if self.view_directions else 0.001)
+
+    planes = torch.zeros(3, 4, 8, 8)
+    assert (occupancy_of_field(planes, Fog(4, view_directions=True), box=1.0) > 0).all()
+    assert not occupancy_of_field(planes, Fog(4), box=1.0).any()

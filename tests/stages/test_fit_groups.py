@@ -143,6 +143,8 @@ def test_a_failed_fit_is_tried_again_alone(whole: RunFolder, monkeypatch) -> Non
     def spoilt(scenes, decoder, start, settings, **given):
         fits = together(scenes, decoder, start, settings, **given)
         companies.append(given["seeds"])
+        assert given["anchor"] is start is mean
+        assert (given["steps"], given["lr"]) == (config().fit.steps, config().fit.lr)
         if len(companies) == 1:
             fits[0] = FitResult(fits[0].planes, 5, "the loss was nan at step 4")
             fits[2] = FitResult(fits[2].planes, 6, "the planes were not finite after step 5")
