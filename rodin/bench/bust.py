@@ -1,4 +1,4 @@
-"""A bust of balls, drawn exactly: something to fit where no people are at hand."""
+"""A bust of balls, rendered exactly: a subject to fit without any run."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from rodin.field import cameras
 
 
 def bust(seed: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pictures of a bust of balls (shoulders, head, hair, nose) with striped colours, each ray meeting it exactly.
+    """Views of a bust of balls (shoulders, head, hair, nose) with striped colours, by exact ray intersections.
 
     Args:
-        seed: draws colours and sizes.
-        count: V.
-        size: side of the pictures, pixels.
+        seed: of colours, sizes and cameras.
+        count: V, number of views.
+        size: side of the images, pixels.
 
     Returns:
-        rgba [V, H, W, 4] uint8, camera_to_world [V, 4, 4], intrinsics [V, 4].
+        rgba [V, H, W, 4] uint8 with straight alpha, camera_to_world [V, 4, 4], intrinsics [V, 4].
     """
     generator = np.random.default_rng(seed)
     centres = np.array([(0, -0.75, 0), (0, 0.15, 0), (0, 0.3, -0.12), (0, 0.1, 0.4)])
@@ -24,7 +24,7 @@ def bust(seed: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray, np.n
     paints = generator.uniform(0.1, 0.9, (4, 3))
     poses = cameras.sphere(count, reference_views=4, radius=4.0, elevation=(-20.0, 40.0), seed=seed)
     lens, fine = cameras.pinhole(size, 30.0), cameras.pinhole(2 * size, 30.0)
-    pictures = []
+    views = []
     for pose in poses:
         origins, directions = cameras.rays(pose, fine, 2 * size, 2 * size)
         offset = origins[:, None] - centres
@@ -37,6 +37,6 @@ def bust(seed: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray, np.n
         cut = (size, 2, size, 2)
         alpha = hit.reshape(*cut, 1).astype(float).mean((1, 3))
         mean = (colour * hit[:, None]).reshape(*cut, 3).mean((1, 3)) / np.maximum(alpha, 1e-9)
-        pictures.append(np.concatenate([mean, alpha], axis=-1))
-    rgba = np.rint(np.stack(pictures).clip(0, 1) * 255).astype(np.uint8)
+        views.append(np.concatenate([mean, alpha], axis=-1))
+    rgba = np.rint(np.stack(views).clip(0, 1) * 255).astype(np.uint8)
     return rgba, poses, np.broadcast_to(lens, (count, 4)).copy()

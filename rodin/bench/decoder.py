@@ -1,4 +1,4 @@
-"""`rodin bench decoder --run RUN`: what people lose whose decoder never saw them (R29), against one of their own."""
+"""`rodin bench decoder --run RUN`: quality of unseen subjects with the shared decoder (R29) and with their own."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from rodin.data.shared_decoder import load_decoder, load_mean
 from rodin.device import default_device
 from rodin.evaluation.held_out import measure, read_held_out
 from rodin.field.decoder import Decoder
-from rodin.stages.decoder import Learning
+from rodin.stages.decoder import DecoderTraining
 from rodin.stages.fit import fit_subject
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.train.parallel.ranks import Ranks
 
-FAR_BEHIND = 1.0  # dB
+FAR_BEHIND = 1.0  # dB under the shared decoder's quality; worse than that, learning alone has failed
 
 
 def bench_decoder(
-    config: Config, folder: RunFolder, people: int, progress: Callable[[int, int, str], None]
+    config: Config, folder: RunFolder, subjects: int, progress: Callable[[int, int, str], None]
 ) -> list[dict[str, Any]]:
-    """Fit people the run's decoder never saw with it, frozen, and learn planes and a decoder for each of them alone.
+    """Fit subjects that the run's decoder was not learned with, and learn planes and a decoder for each of them alone.
 
-    Both sides take the `fit.steps` of the config, and are measured alike. Where learning alone ends far behind, as it
-    now and then comes to nothing, it begins again with another seed, `fit.retries` times, and its best counts.
+    Both take `fit.steps` steps and are measured alike. Learning alone sometimes fails: if it ends far behind, it is
+    repeated with another seed, up to `fit.retries` times, and the best result counts.
 
     Args:
         config: the run's config.
         folder: the run, with its views and its decoder.
-        people: how many, the last of them all.
-        progress: told people done, people in all and what came of the last.
+        subjects: number of them, the last of the run.
+        progress: called with subjects done, subjects in all and the result of the last.
 
     Returns:
         rows {name, value, unit, baseline, baseline_value, ratio}, dB on views that are never fitted, and their mean;
-        then how fast fitting and learning a decoder went, for `rodin plan --rates`.
+        then the speed of fitting and of learning a decoder, for `rodin plan --rates`.
 
     Raises:
-        ValueError: the decoder has seen everybody.
+        ValueError: the decoder was learned with all subjects of the run.
     """
     views, device = Shards(folder.stage("render"), "views"), default_device()
-    strangers = [one for one in config.all_subjects()[config.decoder.subjects :] if one in views][-people:]
+    strangers = [one for one in config.all_subjects()[config.decoder.subjects :] if one in views][-subjects:]
     if not strangers:
         raise ValueError(
-            f"{folder.path}: its decoder was learned with all of its people; "
-            "wanted some it never saw: a run with decoder.subjects under data.subjects"
+            f"{folder.path}: its decoder was learned with all of its subjects; "
+            "wanted some others: a run with decoder.subjects under data.subjects"
         )
     shared, mean = load_decoder(folder, device), load_mean(folder, device)
     rows, fitting, learning, learned = [], 0.0, 0.0, 0
@@ -78,13 +78,13 @@ def bench_decoder(
 
 
 def _learned(config: Config, folder: RunFolder, subject: str) -> tuple[torch.Tensor, Decoder]:
-    """The planes [3, C, R, R] of one person and the decoder they were learned with, frozen."""
+    """Planes [3, C, R, R] of one subject and the decoder learned together with them, frozen."""
     alone = config.model_copy(update={"decoder": config.decoder.model_copy(update={"steps": config.fit.steps})})
     with Ranks.from_environment() as ranks:
-        learning = Learning(alone, folder, ranks, only=[subject])
+        learning = DecoderTraining(alone, folder, ranks, only=[subject])
         while learning.step < config.fit.steps:
             learning.take_step()
-        planes = learning.planes(learning.people[0].state[:1].to(ranks.device))[0].detach()
+        planes = learning.planes(learning.subjects[0].vectors[:1].to(ranks.device))[0].detach()
         return planes, learning.decoder.eval().requires_grad_(False)
 
 

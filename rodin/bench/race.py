@@ -1,4 +1,4 @@
-"""What the races of a bench share: who is fitted and with what, and a fit's time, ours or the reference's."""
+"""Subjects and settings of the fits that a bench compares, and the time of one fit, ours or the reference."""
 
 from __future__ import annotations
 
@@ -16,32 +16,36 @@ from rodin.device import default_device
 from rodin.field.decoder import Decoder
 from rodin.field.generators import generators_for
 from rodin.field.hull import hull_cells
-from rodin.field.occupancy import guess_filled
+from rodin.field.occupancy import occupancy_of_hull
 from rodin.field.planes import bounded
-from rodin.fitting.fit import fit_planes, fit_together, quality
+from rodin.fitting.fit import BETAS, fit_planes, fit_together, quality
 from rodin.fitting.pyramid import total, zero_levels
-from rodin.fitting.scene import Scene, make_scene
-from rodin.fitting.step import Losses, Settings, StepLoss, step_loss
+from rodin.fitting.scene import FitScene, make_scene
+from rodin.fitting.step import FitSettings, LossWeights, StepLoss, step_loss
 
-HELD_OUT = 3
-LR = 1.5e-2
-ASK_EVERY = 5
-SETTINGS = Settings(
-    box=1.0, rays=1024, samples=48, min_rescale=None, losses=Losses(sparse=1e-2, planes_tv=3e-3, planes_l2=1e-3)
+HELD_OUT = 3  # last views of a subject, not fitted
+LR = 1.5e-2  # Adam's step size at the start; the best of a few for ours on a bust
+CHECK_EVERY = 5  # steps between two measurements of the PSNR; measuring is not timed
+FEATURES, RESOLUTION = 8, 64  # of planes learned on a bust
+PLANES_LR, DECODER_LR = 2e-2, 1e-2  # Adam's step sizes when learning a decoder on a bust
+FIRST_STD = 0.1  # standard deviation of the first planes when learning a decoder on a bust
+BUST_VIEWS, BUST_SIDE = 24, 64  # views of that bust, and pixels a side
+SETTINGS = FitSettings(
+    box=1.0, rays=1024, samples=48, min_rescale=None, losses=LossWeights(sparse=1e-2, planes_tv=3e-3, planes_l2=1e-3)
 )
-Change = Callable[[Scene, Settings], tuple[Scene, Settings]]
+Variant = Callable[[FitScene, FitSettings], tuple[FitScene, FitSettings]]
 
 
-class Tuning(NamedTuple):
-    """What the reference may choose for itself: its step size, and its L_sparse as a share of ours."""
+class ReferenceTuning(NamedTuple):
+    """Options of the reference: its step size, and its weight of L_sparse as a factor on ours."""
 
     lr: float
     sparse: float = 1.0
 
 
 @dataclass(frozen=True)
-class Person:
-    """Who is fitted; the last HELD_OUT views are not.
+class RaceSubject:
+    """Views of one subject; the last HELD_OUT of them are not fitted.
 
     Args:
         rgba: [V, H, W, 4] uint8.
@@ -55,91 +59,91 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Track:
-    """What all races of a bench share.
+class RaceSetup:
+    """Decoder, start and settings shared by all fits of a bench.
 
     Args:
         decoder: the shared decoder.
-        start: planes [3, C, R, R] every fit starts from.
-        settings: how our fit goes, and the reference as far as it knows of it.
-        steps: of our fit at most; of the reference.
+        start: initial planes of all fits, [3, C, R, R].
+        settings: of our fit, and of the reference where they apply.
+        steps: of our fit at most.
         reference_steps: of the reference fit.
         lr: step size of our fit at the start.
     """
 
     decoder: Decoder
     start: torch.Tensor
-    settings: Settings = SETTINGS
+    settings: FitSettings = SETTINGS
     steps: int = 150
     reference_steps: int = 75
     lr: float = LR
 
-    def scene(self, person: Person) -> Scene:
-        """The views of a person that are fitted."""
-        parts = (array[:-HELD_OUT] for array in (person.rgba, person.poses, person.lenses))
+    def scene(self, subject: RaceSubject) -> FitScene:
+        """Fitted views of a subject."""
+        parts = (array[:-HELD_OUT] for array in (subject.rgba, subject.poses, subject.lenses))
         return make_scene(
             *parts, box=self.settings.box, hull_resolution=hull_cells(self.start.shape[-1]), device=self.start.device
         )
 
-    def reference(self, person: Person, tuning: Tuning, levels: int = 1) -> tuple[float, float]:
-        """(seconds, PSNR) of the reference fit; its planes are a sum over that many resolutions, one: not a sum."""
+    def time_reference(self, subject: RaceSubject, tuning: ReferenceTuning, levels: int = 1) -> tuple[float, float]:
+        """(seconds, PSNR) of the reference fit, with planes as a sum over `levels` resolutions."""
         losses = self.settings.losses
         settings = replace(
             self.settings,
             losses=replace(losses, sparse=losses.sparse * tuning.sparse),
             levels=levels,
-            occupancy=False,
+            refresh_occupancy=False,
             coarse=False,
         )
-        return self._timed(person, self.scene(person), settings, self.reference_steps, tuning.lr, reference_loss)
+        return self._timed(subject, self.scene(subject), settings, self.reference_steps, tuning.lr, reference_loss)
 
-    def ours(self, person: Person, wanted: float, change: Change | None = None) -> tuple[float, float]:
-        """(seconds, PSNR) of our fit, hull and all, until the PSNR wanted is reached."""
+    def time_ours(self, subject: RaceSubject, target: float, change: Variant | None = None) -> tuple[float, float]:
+        """(seconds, PSNR) of our fit until the target PSNR (dB); carving the hull is timed too."""
         began = time.perf_counter()
-        scene, settings = self.scene(person), self.settings
+        scene, settings = self.scene(subject), self.settings
         if change is not None:
             scene, settings = change(scene, settings)
         prepared = time.perf_counter() - began
-        seconds, psnr = self._timed(person, scene, settings, self.steps, self.lr, step_loss, wanted)
+        seconds, psnr = self._timed(subject, scene, settings, self.steps, self.lr, step_loss, target)
         return prepared + seconds, psnr
 
-    def gather_parts(self, people: Sequence[Person]) -> tuple[float, float]:
-        """(seconds a person, mean PSNR) of our fit of people at once, hull and all, all its steps."""
+    def time_together(self, subjects: Sequence[RaceSubject]) -> tuple[float, float]:
+        """(seconds a subject, mean PSNR) of our fit of subjects at once, all steps; carving the hulls is timed too."""
         began = time.perf_counter()
         fits = fit_together(
-            [self.scene(person) for person in people],
+            [self.scene(subject) for subject in subjects],
             self.decoder,
             self.start,
             self.settings,
             steps=self.steps,
             lr=self.lr,
-            seeds=list(range(len(people))),
+            seeds=list(range(len(subjects))),
             anchor=self.start,
         )
         if self.start.is_cuda:
             torch.cuda.synchronize(self.start.device)
         spent = time.perf_counter() - began
-        reached = [self._psnr(fit.planes, person) for fit, person in zip(fits, people, strict=True)]
-        return spent / len(people), sum(reached) / len(people)
+        reached = [self._psnr(fit.planes, subject) for fit, subject in zip(fits, subjects, strict=True)]
+        return spent / len(subjects), sum(reached) / len(subjects)
 
-    def _psnr(self, planes: torch.Tensor, person: Person) -> float:
+    def _psnr(self, planes: torch.Tensor, subject: RaceSubject) -> float:
         rgba, poses, lenses = (
-            torch.from_numpy(array[-HELD_OUT:]) for array in (person.rgba, person.poses, person.lenses)
+            torch.from_numpy(array[-HELD_OUT:]) for array in (subject.rgba, subject.poses, subject.lenses)
         )
         settings = self.settings
         return quality(planes, self.decoder, rgba, poses, lenses, box=settings.box, samples=2 * settings.samples)[0]
 
     def _timed(
         self,
-        person: Person,
-        scene: Scene,
-        settings: Settings,
+        subject: RaceSubject,
+        scene: FitScene,
+        settings: FitSettings,
         steps: int,
         lr: float,
         loss_of: StepLoss,
-        wanted: float = float("inf"),
+        target: float = float("inf"),
     ) -> tuple[float, float]:
-        """The time of measuring is left out."""
+        """(seconds, PSNR) of one fit; measuring the PSNR is not timed."""
         since, spent, psnr = time.perf_counter(), 0.0, 0.0
 
         def stop(done: int, planes: torch.Tensor) -> bool:
@@ -147,30 +151,31 @@ class Track:
             if planes.is_cuda:
                 torch.cuda.synchronize(planes.device)
             spent += time.perf_counter() - since
-            if np.isfinite(wanted) or done == steps:
-                psnr = self._psnr(planes, person)
+            if np.isfinite(target) or done == steps:
+                psnr = self._psnr(planes, subject)
             since = time.perf_counter()
-            return psnr >= wanted
+            return psnr >= target
 
-        given = {"lr": lr, "seed": 0, "anchor": self.start, "stop": stop, "ask_every": ASK_EVERY, "loss_of": loss_of}
-        fit_planes(scene, self.decoder, self.start, settings, steps=steps, **given)
+        options = {"lr": lr, "anchor": self.start, "stop": stop, "check_every": CHECK_EVERY, "loss_of": loss_of}
+        fit_planes(scene, self.decoder, self.start, settings, steps=steps, seed=0, **options)
         return spent, psnr
 
 
-def learned(steps: int) -> tuple[Decoder, torch.Tensor]:
-    """A decoder and planes [3, 8, 64, 64] learned on a bust nobody races with."""
+def learn_decoder(steps: int) -> tuple[Decoder, torch.Tensor]:
+    """Decoder and planes [3, 8, 64, 64] learned on a bust that is not fitted in the bench."""
     device = default_device()
-    scene = make_scene(*bust(0, 24, 64), box=SETTINGS.box, hull_resolution=hull_cells(64), device=device)
+    views, cells = bust(0, BUST_VIEWS, BUST_SIDE), hull_cells(RESOLUTION)
+    scene = make_scene(*views, box=SETTINGS.box, hull_resolution=cells, device=device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        decoder = Decoder(8).to(device)
-    levels, generators = zero_levels((1, 3, 8, 64, 64), device), generators_for(0, device)
-    groups = [{"params": levels, "lr": 2e-2}, {"params": list(decoder.parameters()), "lr": 1e-2}]
-    adam, guess = torch.optim.Adam(groups, betas=(0.9, 0.99)), guess_filled(scene.hull)[None]
+        decoder = Decoder(FEATURES).to(device)
+    levels, generators = zero_levels((1, 3, FEATURES, RESOLUTION, RESOLUTION), device), generators_for(0, device)
+    groups = [{"params": levels, "lr": PLANES_LR}, {"params": list(decoder.parameters()), "lr": DECODER_LR}]
+    adam, occupancy = torch.optim.Adam(groups, betas=BETAS), occupancy_of_hull(scene.hull)[None]
     with torch.no_grad():
-        levels[0].normal_(0, 0.1, generator=generators.there)
+        levels[0].normal_(0, FIRST_STD, generator=generators.on_device)
     for _ in range(steps):
         adam.zero_grad()
-        step_loss(bounded(total(levels)), decoder, [scene], guess, SETTINGS, [generators]).backward()
+        step_loss(bounded(total(levels)), decoder, [scene], occupancy, SETTINGS, [generators]).backward()
         adam.step()
     return decoder.eval().requires_grad_(False), total(levels).detach()[0].clamp(-1, 1)

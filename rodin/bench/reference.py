@@ -1,7 +1,7 @@
-"""A fitter in the manner of EG3D's renderer, to compare ours with: what one would write first.
+"""Baseline fitter with the sampling of EG3D's renderer, to compare ours with.
 
-All pixels are drawn alike, rays sampled 48 times evenly and 48 times more where the first showed something; neither
-hull nor guesses are known. Planes, decoder, losses, optimiser and start are those of our own fitter.
+Pixels are drawn with equal probability. A ray has 48 stratified samples and 48 more where those have weight. Neither
+hull nor occupancy grid is used. Planes, decoder, losses, optimiser and start are those of our fitter.
 """
 
 from __future__ import annotations
@@ -15,27 +15,29 @@ from rodin.field.generators import Generators
 from rodin.field.planes import look_up
 from rodin.field.render import Traced, box_interval, stratify, weigh
 from rodin.fitting.losses import points_anywhere
-from rodin.fitting.scene import Rays, Scene, rays_at
-from rodin.fitting.step import Settings, plane_losses, weighted_losses
+from rodin.fitting.scene import FitScene, Rays, rays_at
+from rodin.fitting.step import FitSettings, plane_losses, weighted_losses
 
-COARSE = FINE = 48
+COARSE = FINE = 48  # samples of a ray, as in EG3D
+FLOOR = 1e-2  # weight shared by all bins when drawing fine samples, so that none is never drawn
+THINNEST = 1e-6  # opacity; smallest divisor of the depth
 
 
 def reference_loss(
     planes: torch.Tensor,
     decoder: Decoder,
-    scenes: Sequence[Scene],
-    guess: torch.Tensor,
-    settings: Settings,
+    scenes: Sequence[FitScene],
+    occupancy: torch.Tensor,
+    settings: FitSettings,
     generators: Sequence[Generators],
     anchor: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The loss [1] of a step as `step_loss` has it on one person, rays, samples and free points drawn without hull."""
+    """Loss [1] of one step on one subject, as `step_loss` but with rays, samples and points drawn without the hull."""
     (scene,), (own,) = scenes, generators
     pixels = scene.rgba.shape[:3].numel()
-    drawn = torch.randint(pixels, (1, settings.rays), generator=own.there, device=planes.device)
+    drawn = torch.randint(pixels, (1, settings.rays), generator=own.on_device, device=planes.device)
     rays = rays_at(scenes, drawn)
-    seen = _coarse_to_fine(planes, decoder, rays, settings.box, own.there)
+    seen = _coarse_to_fine(planes, decoder, rays, settings.box, own.on_device)
     free = points_anywhere(planes, settings.box, generators)
     everywhere = torch.ones_like(free[..., 0], dtype=torch.bool)
     loss = weighted_losses(seen, rays, planes, decoder, (free, everywhere), settings, generators)
@@ -53,7 +55,7 @@ def _coarse_to_fine(
 
     with torch.no_grad():
         density = decoder.density(look_up(planes, points(coarse), box)).view_as(coarse)
-        shares = weigh(density, delta)[0] + 1e-2 / COARSE
+        shares = weigh(density, delta)[0] + FLOOR / COARSE
         bins = torch.multinomial(shares[0], FINE, replacement=True, generator=generator)[None]
         place = torch.rand(bins.shape, generator=generator, device=bins.device)
         fine = near[..., None] + (bins + place) * delta
@@ -65,5 +67,5 @@ def _coarse_to_fine(
     density, colour = decoder(look_up(planes, everywhere, box)[0], directions)
     weights, passed = weigh(density.view_as(t), widths)
     seen = (weights[..., None] * colour.view(*t.shape, 3)).sum(-2)
-    depth = (weights * t).sum(-1) / (1 - passed).clamp_min(1e-6)
+    depth = (weights * t).sum(-1) / (1 - passed).clamp_min(THINNEST)
     return Traced(seen, 1 - passed, depth, weights, t, widths, near, far, everywhere[0], density, [len(density)])

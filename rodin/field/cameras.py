@@ -1,25 +1,27 @@
-"""Cameras on a sphere around the head, in numpy, so that the renderer of people and the fitter share one meaning.
+"""Cameras on a sphere around the head, in numpy, shared by the renderer of subjects and the fitter.
 
-World: x right in the frontal picture, y up, the face looks to +z. Cameras: OpenCV axes (x right, y down, z forward).
-Azimuth 0 is the frontal camera (on +z), 90 degrees stands on +x; elevation is positive above the head's equator.
+World axes: x right in the frontal view, y up, z towards which the face looks. Camera axes: OpenCV (x right, y down, z
+forward). A camera at azimuth 0 is frontal (on +z), at 90 degrees on +x; elevation is positive above the equator.
 """
 
 import math
 
 import numpy as np
 
-GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
-FRONTAL_DEGREES = 45.0
+GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0  # turns between cameras: any run of them then covers all sides
+FRONTAL_DEGREES = 45.0  # largest azimuth of a near-frontal view: both eyes are still visible
+SHORTEST = 1e-9  # world units; a vector shorter than this has no direction
+PARALLEL = 1e-6  # sine of the angle to the y axis under which "up" is undefined
 
 
 def position(azimuth: float, elevation: float, radius: float) -> np.ndarray:
-    """Where a camera stands: [3] float64, world units, from angles in degrees."""
+    """Position of a camera, [3] float64, world units, from angles in degrees."""
     a, e = math.radians(azimuth), math.radians(elevation)
     return radius * np.array([math.sin(a) * math.cos(e), math.sin(e), math.cos(a) * math.cos(e)])
 
 
 def look_at(position: np.ndarray) -> np.ndarray:
-    """The camera at `position` that looks at the origin with the world's y axis up.
+    """Pose of the camera at `position` that looks at the origin with the world's y axis up.
 
     Args:
         position: [3], world units, not on the y axis.
@@ -29,9 +31,9 @@ def look_at(position: np.ndarray) -> np.ndarray:
     """
     position = np.asarray(position, dtype=np.float64)
     length = float(np.linalg.norm(position))
-    forward = -position / max(length, 1e-12)
+    forward = -position / max(length, SHORTEST)
     right = np.cross(forward, (0.0, 1.0, 0.0))
-    if length < 1e-9 or np.linalg.norm(right) < 1e-6:
+    if length < SHORTEST or np.linalg.norm(right) < PARALLEL:
         raise ValueError(f"camera position: got {position.tolist()}, wanted a point off the y axis, where y can be up")
     right /= np.linalg.norm(right)
     down = np.cross(forward, right)
@@ -41,18 +43,19 @@ def look_at(position: np.ndarray) -> np.ndarray:
 
 
 def sphere(views: int, *, reference_views: int, radius: float, elevation: tuple[float, float], seed: int) -> np.ndarray:
-    """Cameras around one person: one frontal, some near frontal, the back, then all sides.
+    """Cameras around one subject: one frontal, some near frontal, one at the back, then all sides.
 
-    View 0 is exactly frontal, views 1 .. reference_views - 1 keep within 45 degrees of it, view `reference_views` is
-    the exact back. The others step by the golden angle, so that every run of them, the last ones (held out) too, sees
-    all sides; a jitter of half their mean spacing makes people differ.
+    View 0 is exactly frontal, views 1 .. reference_views - 1 lie within 45 degrees of it, view `reference_views` is
+    exactly at the back. The others step by the golden angle, so that every run of them, including the last ones (held
+    out), covers all sides. Each of those azimuths is jittered by up to a quarter of their mean spacing either way, so
+    that subjects have different cameras.
 
     Args:
-        views: V, how many cameras.
-        reference_views: how many of them are near frontal, at least 1.
+        views: V, number of cameras.
+        reference_views: number of them that are near frontal, at least 1.
         radius: distance from the origin, world units.
-        elevation: lowest and highest camera, degrees over the equator; drawn evenly between.
-        seed: draws the jitter.
+        elevation: lowest and highest camera, degrees above the equator; drawn uniformly between.
+        seed: of the random azimuths and elevations.
 
     Returns:
         camera_to_world [V, 4, 4] float32.
@@ -74,12 +77,12 @@ def sphere(views: int, *, reference_views: int, radius: float, elevation: tuple[
 
 
 def ring(views: int, *, radius: float, elevation: float = 0.0) -> np.ndarray:
-    """A turntable: V cameras evenly around at one elevation (degrees), view 0 frontal; [V, 4, 4] float32."""
+    """Turntable: V cameras evenly spaced at one elevation (degrees), view 0 frontal, towards +x; [V, 4, 4] float32."""
     return np.stack([look_at(position(360.0 * view / views, elevation, radius)) for view in range(views)])
 
 
 def pinhole(resolution: int, fov_degrees: float) -> np.ndarray:
-    """Intrinsics fx, fy, cx, cy in pixels, [4] float32, of a square picture with the axis through its centre."""
+    """Intrinsics fx, fy, cx, cy in pixels, [4] float32, of a square image with the optical axis through its centre."""
     if not 0.0 < fov_degrees < 180.0:
         raise ValueError(f"fov_degrees: got {fov_degrees}, wanted an angle between 0 and 180")
     focal = 0.5 * resolution / math.tan(math.radians(fov_degrees) / 2)
@@ -87,7 +90,7 @@ def pinhole(resolution: int, fov_degrees: float) -> np.ndarray:
 
 
 def rays(camera_to_world: np.ndarray, intrinsics: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """One ray through the centre of every pixel, row after row.
+    """Rays through the centres of all pixels, row by row.
 
     Args:
         camera_to_world: [4, 4], OpenCV axes.
@@ -109,7 +112,7 @@ def rays(camera_to_world: np.ndarray, intrinsics: np.ndarray, height: int, width
 
 
 def project(points: np.ndarray, camera_to_world: np.ndarray, intrinsics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where points fall in a picture.
+    """Projection of points into an image.
 
     Args:
         points: [M, 3], world units.
@@ -117,11 +120,11 @@ def project(points: np.ndarray, camera_to_world: np.ndarray, intrinsics: np.ndar
         intrinsics: [4] fx, fy, cx, cy in pixels.
 
     Returns:
-        pixels [M, 2] as (x right, y down) in pixels, depth [M] along the camera's axis; float64.
+        pixels [M, 2] as (x right, y down) in pixels, depth [M] along the optical axis, world units; float64.
     """
     fx, fy, cx, cy = np.asarray(intrinsics, dtype=np.float64)
     pose = np.asarray(camera_to_world, dtype=np.float64)
     local = (np.asarray(points, dtype=np.float64) - pose[:3, 3]) @ pose[:3, :3]
     depth = local[:, 2]
-    safe = np.where(np.abs(depth) < 1e-9, 1e-9, depth)
+    safe = np.where(np.abs(depth) < SHORTEST, SHORTEST, depth)
     return np.stack([fx * local[:, 0] / safe + cx, fy * local[:, 1] / safe + cy], axis=-1), depth

@@ -1,4 +1,4 @@
-"""The light MLP that turns a tri-plane's features into density and colour."""
+"""Small MLP that maps tri-plane features to density and colour."""
 
 import itertools
 
@@ -6,27 +6,27 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-GAIN = 4.0
-DENSITY = 10.0
-THIN = 2.0
+GAIN = 4.0  # factor on the first layer's initial weights; the mean of three planes in [-1, 1] is small
+DENSITY = 10.0  # per world unit; scale of the softplus, as surfaces have densities of about a hundred
+THIN = 2.0  # subtracted from the initial density bias, so that training starts from a thin fog
 
 
 class Decoder(nn.Module):
-    """Fully connected layers, features -> density and colour; one for all people.
+    """Fully connected layers from features to density and colour, shared by all subjects.
 
-    The first `layers - 1` form the trunk, the last of them putting out the density beside the features of the colour
-    layer, so that a path to a colour passes exactly `layers` fully connected layers.
+    The first `layers - 1` form the trunk. Its last layer outputs the density and the input of the colour layer, so that
+    colour is computed by exactly `layers` fully connected layers.
 
     Args:
         channels: C, features of a point.
         width: width of the hidden layers.
-        layers: fully connected layers, at least 2.
-        view_directions: whether colour sees the direction it is seen from.
-        density: what the softplus is multiplied by.
+        layers: number of fully connected layers, at least 2.
+        view_directions: whether colour depends on the view direction.
+        density: factor on the softplus, per world unit.
 
-    Source: paper B.2 (R26). Ours: softplus density, sigmoid colour; the first layer starts GAIN times wider
-    than usual, so that features well inside [-1, 1] suffice (the mean of three planes is small), and densities are
-    counted in tens from a thin start, since a surface wants a hundred: half a dB on strangers at 128².
+    Source: paper B.2 (R26). Ours: softplus density, sigmoid colour; the first layer's initial weights are
+    multiplied by GAIN, so that features well inside [-1, 1] suffice (the mean of three planes is small); densities are
+    scaled by DENSITY and start thin, as a surface needs about a hundred: +0.5 dB on unseen subjects at 128².
     """
 
     def __init__(
@@ -34,9 +34,7 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         if layers < 2:
-            raise ValueError(
-                f"decoder layers: got {layers}, wanted at least 2 (a trunk with the density, and the colour)"
-            )
+            raise ValueError(f"decoder layers: got {layers}, wanted at least 2 (one for density, one for colour)")
         self.channels, self.width, self.layers, self.view_directions = channels, width, layers, view_directions
         self.density_scale = density
         widths = [channels] + [width] * (layers - 2)
@@ -48,7 +46,7 @@ class Decoder(nn.Module):
             self.density_and_features.bias[0] -= THIN
 
     def settings(self) -> dict[str, int | float | bool]:
-        """The arguments that make a decoder of this shape again."""
+        """Constructor arguments of a decoder of this shape."""
         return {
             "channels": self.channels,
             "width": self.width,
@@ -58,7 +56,7 @@ class Decoder(nn.Module):
         }
 
     def density(self, features: torch.Tensor) -> torch.Tensor:
-        """Density alone, without the price of colour.
+        """Density alone, without computing colour.
 
         Args:
             features: [..., C].
@@ -67,7 +65,7 @@ class Decoder(nn.Module):
             density [...], >= 0, per world unit.
         """
         last = self.density_and_features
-        return self._dense(F.linear(self._hidden(features), last.weight[:1], last.bias[:1])[..., 0])
+        return self._scaled(F.linear(self._hidden(features), last.weight[:1], last.bias[:1])[..., 0])
 
     def forward(
         self, features: torch.Tensor, directions: torch.Tensor | None = None
@@ -76,7 +74,7 @@ class Decoder(nn.Module):
 
         Args:
             features: [..., C].
-            directions: [..., 3] unit vectors, needed only where the decoder sees view directions.
+            directions: [..., 3] unit vectors, required if `view_directions`.
 
         Returns:
             density [...], >= 0, per world unit; colour [..., 3] in [0, 1], sRGB.
@@ -85,11 +83,13 @@ class Decoder(nn.Module):
         hidden = F.relu(out[..., 1:])
         if self.view_directions:
             if directions is None:
-                raise ValueError("directions: got none, wanted [..., 3], since this decoder's colour sees them")
+                raise ValueError(
+                    "directions: got None, wanted [..., 3]: this decoder's colour depends on the view direction"
+                )
             hidden = torch.cat([hidden, directions], dim=-1)
-        return self._dense(out[..., 0]), torch.sigmoid(self.colour(hidden))
+        return self._scaled(out[..., 0]), torch.sigmoid(self.colour(hidden))
 
-    def _dense(self, raw: torch.Tensor) -> torch.Tensor:
+    def _scaled(self, raw: torch.Tensor) -> torch.Tensor:
         return self.density_scale * F.softplus(raw)
 
     def _hidden(self, features: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The visual hull: what every mask allows, known before the first step of a fit."""
+"""Visual hull: the cells that all masks allow, computed before the first step of a fit."""
 
 import math
 
@@ -7,25 +7,27 @@ import torch.nn.functional as F
 
 from rodin.field.occupancy import cell_centres
 
-OPAQUE = 2
+OPAQUE = 2  # of 255; alpha above this counts as the subject, as renderers leave traces of 1 or 2 beside it
+FEWEST_CELLS, MOST_CELLS = 64, 128  # a side; finer hulls cost more to scan than they save
+NEAREST = 1e-3  # world units; smallest depth used in divisions
 
 
 def hull_cells(resolution: int) -> int:
-    """Cells a side of the hull that serves planes of a resolution: half of it, since to look at all cells costs too."""
-    return max(min(64, resolution), min(128, resolution // 2))
+    """Cells a side of the hull for planes of a resolution: half of it, within limits; scanning cells costs time."""
+    return max(min(FEWEST_CELLS, resolution), min(MOST_CELLS, resolution // 2))
 
 
 def carve(
     alpha: torch.Tensor, camera_to_world: torch.Tensor, intrinsics: torch.Tensor, *, box: float, resolution: int
 ) -> torch.Tensor:
-    """The cells of the box that no picture shows to be empty.
+    """Cells of the box that no view shows to be empty.
 
-    A cell stays where the pixels its bounding ball may touch hold something opaque in every picture; what lies outside
-    a picture's frame is not judged by it. So the hull holds the object whatever the resolution.
+    A cell is removed if, in some view, no pixel that its bounding sphere may touch is opaque. A view does not remove
+    cells outside its frame. So the hull contains the subject at any resolution.
 
     Args:
         alpha: [V, H, W] uint8.
-        camera_to_world: [V, 4, 4], OpenCV axes, looking at the box from outside.
+        camera_to_world: [V, 4, 4], OpenCV axes, cameras outside the box.
         intrinsics: [V, 4] fx, fy, cx, cy in pixels.
         box: half the side of the cube, world units.
         resolution: G, cells a side.
@@ -37,12 +39,12 @@ def carve(
     alive = torch.arange(len(centres), device=alpha.device)
     height, width = alpha.shape[1:]
     half_diagonal = math.sqrt(3.0) * box / resolution
-    for picture, pose, lens in zip(alpha, camera_to_world, intrinsics, strict=True):
+    for view, pose, lens in zip(alpha, camera_to_world, intrinsics, strict=True):
         local = (centres[alive] - pose[:3, 3]) @ pose[:3, :3]
-        depth = local[:, 2].clamp_min(1e-3)
-        reach = math.ceil(half_diagonal * float(lens[:2].max()) / max(float(depth.min()) - half_diagonal, 1e-3))
+        depth = local[:, 2].clamp_min(NEAREST)
+        reach = math.ceil(half_diagonal * float(lens[:2].max()) / max(float(depth.min()) - half_diagonal, NEAREST))
         reach = min(reach, max(height, width))
-        mask = F.max_pool2d((picture > OPAQUE)[None].float(), 2 * reach + 1, stride=1, padding=reach)[0] > 0
+        mask = F.max_pool2d((view > OPAQUE)[None].float(), 2 * reach + 1, stride=1, padding=reach)[0] > 0
         column = (local[:, 0] / depth * lens[0] + lens[2]).floor().long()
         row = (local[:, 1] / depth * lens[1] + lens[3]).floor().long()
         framed = (column >= 0) & (column < width) & (row >= 0) & (row < height) & (local[:, 2] > 0)

@@ -1,4 +1,4 @@
-"""Meshes out of tri-planes: marching cubes on the density, colours from the decoder, grey pictures of the shape."""
+"""Meshes of tri-planes: marching cubes on the density, vertex colours from the decoder, shaded images of the mesh."""
 
 from pathlib import Path
 
@@ -14,7 +14,11 @@ from rodin.field.decoder import Decoder
 from rodin.field.occupancy import CHUNK, densities
 from rodin.field.planes import look_up
 
-LIGHT = np.array([0.35, 0.5, 0.8])
+LIGHT = np.array([0.35, 0.5, 0.8])  # towards the light in camera axes with y up, z to the viewer: right, above, front
+AMBIENT, DIFFUSE = 0.25, 0.65  # brightness in shadow, and added where the surface faces the light; at most 0.9
+SUPERSAMPLING = 2  # image samples a pixel and axis, against jagged edges
+NEAREST = 1e-6  # world units; triangles nearer to the camera plane are not drawn
+SLACK = 1e-9  # barycentric; pixel centres on an edge belong to both triangles
 
 
 def density_grid(planes: torch.Tensor, decoder: Decoder, *, box: float, resolution: int) -> np.ndarray:
@@ -35,19 +39,19 @@ def density_grid(planes: torch.Tensor, decoder: Decoder, *, box: float, resoluti
 
 
 def surface(density: np.ndarray, *, box: float, level: float, smallest: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
-    """The closed surface where a density grid crosses a level, without floaters.
+    """Closed surface on which a density grid crosses a level, without floaters.
 
     Args:
         density: [G, G, G], indexed (x, y, z), reaching the faces of the box.
         box: half the side of the cube.
         level: density of the surface, per world unit.
-        smallest: connected solids under this share of the largest one's volume are dropped, and hollows are filled.
+        smallest: connected solids smaller than this share of the largest one's volume are removed; hollows are filled.
 
     Returns:
-        vertices [K, 3] float32 in world units, faces [F, 3] int64 with normals outwards; both empty where nothing is
-        as dense as the level.
+        vertices [K, 3] float32 in world units, faces [F, 3] int64 with outward normals; both empty if no density
+        exceeds the level.
 
-    Source: R55. Ours: small components and inner hollows are dropped.
+    Source: R55. Ours: small components and inner hollows are removed.
     """
     solid = ndimage.binary_fill_holes(density > level)
     labels = np.asarray(measure.label(solid, connectivity=1), dtype=np.int64)
@@ -68,7 +72,7 @@ def surface(density: np.ndarray, *, box: float, level: float, smallest: float = 
 def mesh(
     planes: torch.Tensor, decoder: Decoder, *, box: float, resolution: int, level: float = 10.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mesh of a tri-plane.
+    """Mesh of a tri-plane with vertex colours.
 
     Args:
         planes: [3, C, R, R].
@@ -93,10 +97,10 @@ def mesh(
 
 
 def write_glb(path: Path, vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray) -> None:
-    """Write a coloured mesh as binary glTF (y up, the face looks to +z, as glTF wants).
+    """Write a coloured mesh as binary glTF; the world axes (y up, the face looks to +z) are those of glTF.
 
     Args:
-        path: where to; the folder exists.
+        path: of the file; its folder exists.
         vertices: [K, 3], world units.
         faces: [F, 3].
         colours: [K, 3] uint8.
@@ -115,32 +119,33 @@ def shade(
     size: int,
     colours: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A shaded picture of a mesh on white, by a z-buffer over samples of its triangles.
+    """Shaded image of a mesh on white, by a z-buffer over its triangles.
 
     Args:
         vertices: [K, 3], world units.
-        faces: [F, 3], normals outwards.
+        faces: [F, 3], outward normals.
         camera_to_world: [4, 4], OpenCV axes.
-        intrinsics: [4] fx, fy, cx, cy in pixels of a picture of `size`.
-        size: side of the picture, pixels.
+        intrinsics: [4] fx, fy, cx, cy in pixels of an image of `size`.
+        size: side of the image, pixels.
         colours: [K, 3] uint8 at the vertices; none: grey.
 
     Returns:
         [size, size, 3] uint8.
     """
-    picture = np.full((2 * size, 2 * size, 3), 1.0)
+    fine = SUPERSAMPLING * size
+    image = np.full((fine, fine, 3), 1.0)
     if len(faces):
-        pixels, depth = cameras.project(vertices, camera_to_world, np.asarray(intrinsics) * 2)
-        pixel, face, corner = _fragments(pixels[faces], depth[faces], 2 * size)
+        pixels, depth = cameras.project(vertices, camera_to_world, np.asarray(intrinsics) * SUPERSAMPLING)
+        pixel, face, corner = _fragments(pixels[faces], depth[faces], fine)
         normals = _vertex_normals(vertices, faces)
         normal = np.einsum("kc,kcd->kd", corner, normals[faces[face]])
         normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
         light = np.asarray(camera_to_world, np.float64)[:3, :3] @ (LIGHT * (1, -1, -1) / np.linalg.norm(LIGHT))
-        brightness = 0.25 + 0.65 * np.clip(normal @ light, 0, 1)
+        brightness = AMBIENT + DIFFUSE * np.clip(normal @ light, 0, 1)
         base = np.full((1, 3), 1.0) if colours is None else np.einsum("kc,kcd->kd", corner, colours[faces[face]] / 255)
-        picture.reshape(-1, 3)[pixel] = base * brightness[:, None]
-    picture = picture.reshape(size, 2, size, 2, 3).mean(axis=(1, 3))
-    return np.rint(picture * 255).astype(np.uint8)
+        image.reshape(-1, 3)[pixel] = base * brightness[:, None]
+    image = image.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean(axis=(1, 3))
+    return np.rint(image * 255).astype(np.uint8)
 
 
 def _vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -156,14 +161,14 @@ def _fragments(corners: np.ndarray, depth: np.ndarray, size: int) -> tuple[np.nd
     """The nearest triangle at each pixel centre: pixel [K], face [K], barycentric coordinates [K, 3]."""
     low = np.clip(np.ceil(corners.min(1) - 0.5), 0, size).astype(np.int64)
     high = np.clip(np.floor(corners.max(1) - 0.5) + 1, 0, size).astype(np.int64)
-    extent = np.where((depth > 1e-6).all(-1)[:, None], np.maximum(high - low, 0), 0)
+    extent = np.where((depth > NEAREST).all(-1)[:, None], np.maximum(high - low, 0), 0)
     counts = extent.prod(-1)
     face = np.repeat(np.arange(len(corners)), counts)
     place = np.arange(len(face)) - np.repeat(np.cumsum(counts) - counts, counts)
     across = np.maximum(extent[face, 0], 1)
     x, y = low[face, 0] + place % across, low[face, 1] + place // across
     corner = _barycentric(corners[face], np.stack([x, y], axis=-1) + 0.5)
-    inside = (corner >= -1e-9).all(-1)
+    inside = (corner >= -SLACK).all(-1)
     face, corner, pixel = face[inside], corner[inside], (y * size + x)[inside]
     distance = (corner * depth[face]).sum(-1)
     order = np.lexsort((distance, pixel))

@@ -1,7 +1,7 @@
-"""Which samples are worth evaluating, guessed from a grid over the box.
+"""Occupancy grids: which samples along rays need not be evaluated.
 
-A *guess* is a grid [G, G, G] float indexed (x, y, z): the density expected in each cell, 0 where it is empty. Samples
-in empty cells, and those behind so much guessed density that no light reaches them, are skipped.
+An occupancy grid is [G, G, G] float indexed (x, y, z): an estimate of the density in each cell, 0 where it is empty.
+Samples in empty cells, and samples that no light reaches by that estimate, are skipped.
 """
 
 import math
@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from rodin.field.decoder import Decoder
 from rodin.field.planes import look_up
 
-CHUNK = 1 << 18
-TRANSPARENT = 1e-6
+CHUNK = 1 << 18  # points evaluated at once; bounds memory to some hundred MB
+TRANSPARENT = 1e-6  # per world unit; density of cells that may be filled but hide nothing
+CELLS = 48  # a side of a field's grid without a hull; evaluating them costs less than rendering one small view
+EMPTY = 2e-3  # per world unit; largest density counted as empty when rendering
 
 
 def cell_centres(resolution: int, box: float, device: torch.device | str = "cpu") -> torch.Tensor:
@@ -23,7 +25,7 @@ def cell_centres(resolution: int, box: float, device: torch.device | str = "cpu"
 
 
 def cell_index(points: torch.Tensor, resolution: int, box: float) -> torch.Tensor:
-    """The flat index of the cell each point lies in; points beyond the box count to the nearest cell.
+    """Flat index of the cell that each point lies in; points outside the box belong to the nearest cell.
 
     Args:
         points: [..., 3], world units.
@@ -38,32 +40,32 @@ def cell_index(points: torch.Tensor, resolution: int, box: float) -> torch.Tenso
 
 
 def cells_at(cells: torch.Tensor, points: torch.Tensor, box: float) -> torch.Tensor:
-    """What [G, G, G] cells hold where points [..., 3] lie; [...]."""
+    """Values of the cells [G, G, G] that points [..., 3] (world units) lie in; [...]."""
     index = cell_index(points, cells.shape[0], box)
     return cells.flatten().index_select(0, index.flatten()).view_as(index)
 
 
-def visible(guess: torch.Tensor, points: torch.Tensor, delta: torch.Tensor, box: float, cut: float) -> torch.Tensor:
-    """Which samples along rays lie in cells that are not empty and that light still reaches.
+def visible(occupancy: torch.Tensor, points: torch.Tensor, delta: torch.Tensor, box: float, cut: float) -> torch.Tensor:
+    """Mask of the samples along rays that lie in non-empty cells and that light reaches.
 
     Args:
-        guess: [N, G, G, G], each person's.
+        occupancy: [N, G, G, G], of each subject.
         points: [N, M, S, 3] in order along each ray, world units.
         delta: [N, M, 1], distance between samples, world units.
         box: half the side of the cube.
-        cut: a ray is followed until less than this share of its light is left, by the guess.
+        cut: a ray ends where less than this share of its light is left, by the occupancy grid.
 
     Returns:
         [N, M, S] bool.
     """
-    density = torch.stack([cells_at(one, where, box) for one, where in zip(guess, points, strict=True)])
+    density = torch.stack([cells_at(one, where, box) for one, where in zip(occupancy, points, strict=True)])
     optical = density * delta
     return (density > 0) & (optical.cumsum(-1) - optical < -math.log(cut))
 
 
-def dilate(occupancy: torch.Tensor, cells: int = 1) -> torch.Tensor:
-    """Grow an occupancy grid [G, G, G] by whole cells in every direction, diagonals included."""
-    grown = F.max_pool3d(occupancy[None, None].float(), 2 * cells + 1, stride=1, padding=cells)
+def dilate(mask: torch.Tensor, cells: int = 1) -> torch.Tensor:
+    """Mask [G, G, G] bool grown by whole cells in every direction, diagonals included."""
+    grown = F.max_pool3d(mask[None, None].float(), 2 * cells + 1, stride=1, padding=cells)
     return grown[0, 0] > 0
 
 
@@ -85,44 +87,44 @@ def densities(planes: torch.Tensor, decoder: Decoder, points: torch.Tensor, box:
     )
 
 
-def guess_density(
+def occupancy_of_field(
     planes: torch.Tensor,
     decoder: Decoder,
     *,
     box: float,
-    resolution: int = 48,
-    threshold: float = 2e-3,
+    resolution: int = CELLS,
+    threshold: float = EMPTY,
     within: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The guess a field gives of itself: its density at the centre of each cell, and next to nothing just beside.
+    """Occupancy grid of a field: its density at the centre of each cell, TRANSPARENT in the cells next to filled ones.
 
-    What lies under the threshold at the centres of a cell and its 26 neighbours is taken as empty: a ray through the
-    whole box loses at most about 2 sqrt(3) box * threshold of its opacity, 0.7 % with the default.
+    A cell is empty if the density at its centre and at those of its 26 neighbours is at most the threshold. So a ray
+    through the whole box loses at most about 2 sqrt(3) box * threshold of its opacity, 0.7 % with the defaults.
 
     Args:
         planes: [3, C, R, R].
         decoder: the shared decoder.
         box: half the side of the cube.
-        resolution: G, cells a side; that of `within` where it is given.
-        threshold: density counted as empty, per world unit.
-        within: [G, G, G] bool, cells that may be filled; none: all.
+        resolution: G, cells a side; ignored if `within` is given.
+        threshold: largest density counted as empty, per world unit.
+        within: [G, G, G] bool, cells that may be filled; None: all.
 
     Returns:
         [G, G, G] float, per world unit.
     """
     size = resolution if within is None else within.shape[0]
     centres = cell_centres(size, box, planes.device)
-    guess = centres.new_zeros(size**3)
+    occupancy = centres.new_zeros(size**3)
     if within is None:
-        guess = densities(planes, decoder, centres, box)
+        occupancy = densities(planes, decoder, centres, box)
     else:
         cells = within.flatten().nonzero()[:, 0]
-        guess[cells] = densities(planes, decoder, centres[cells], box)
-    guess = guess.view((size,) * 3)
-    filled = dilate(guess > threshold)
-    return guess.clamp_min(TRANSPARENT) * (filled if within is None else filled & within)
+        occupancy[cells] = densities(planes, decoder, centres[cells], box)
+    occupancy = occupancy.view((size,) * 3)
+    filled = dilate(occupancy > threshold)
+    return occupancy.clamp_min(TRANSPARENT) * (filled if within is None else filled & within)
 
 
-def guess_filled(cells: torch.Tensor) -> torch.Tensor:
-    """A guess [G, G, G] float that says only where something may be, [G, G, G] bool, not how dense."""
-    return cells.float() * TRANSPARENT
+def occupancy_of_hull(hull: torch.Tensor) -> torch.Tensor:
+    """Occupancy grid [G, G, G] float of a hull [G, G, G] bool: the hull may be filled, but hides nothing."""
+    return hull.float() * TRANSPARENT

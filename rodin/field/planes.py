@@ -1,8 +1,8 @@
-"""Features out of a tri-plane.
+"""Look-up of tri-plane features, and resampling of planes.
 
-Letters: planes [N, 3, C, R, R] with the second axis in the order xy, xz, yz. The **first** letter of a plane runs along
-its columns (last axis), the second along its rows: plane xy has x to the right and y downwards with the row index.
-Texel (row i, column j) covers the square whose centre is box * (2 (j + 0.5) / R - 1), box * (2 (i + 0.5) / R - 1).
+Letters: planes [N, 3, C, R, R], the second axis in the order xy, xz, yz. The **first** letter of a plane runs along its
+columns (last axis), the second along its rows: in plane xy, x grows with the column index and y with the row index. The
+centre of texel (row i, column j) is at box * (2 (j + 0.5) / R - 1), box * (2 (i + 0.5) / R - 1).
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from rodin.field.texels import AXES, look_up_texels, pays
+from rodin.field.texels import AXES, look_up_texels, uses_texels
 from rodin.shapes import check_shape
 
 
 def look_up(planes: torch.Tensor, points: torch.Tensor, box: float) -> torch.Tensor:
-    """Features of points: the mean of three bilinear look-ups, one a plane.
+    """Features of points: the mean of three bilinear look-ups, one in each plane.
 
     f(x) = (P_xy(x, y) + P_xz(x, z) + P_yz(y, z)) / 3
 
     Args:
         planes: [N, 3, C, R, R].
-        points: [N, M, 3], world units; beyond the box the border texel is continued.
+        points: [N, M, 3], world units; outside the box the border texel is repeated.
         box: half the side of the fitted cube, world units.
 
     Returns:
@@ -33,32 +33,32 @@ def look_up(planes: torch.Tensor, points: torch.Tensor, box: float) -> torch.Ten
     """
     sizes = check_shape("planes", planes, "N 3 C R R")
     many = check_shape("points", points, "N M 3", N=sizes["N"])["M"]
-    if pays(planes):
-        return look_up_texels(planes, points.flatten(0, 1), [many] * len(points), box).unflatten(0, (-1, many))
+    if uses_texels(planes):
+        return look_up_texels(planes, points.flatten(0, 1), [many] * len(points), box).unflatten(0, (len(points), many))
     return look_up_sampled(planes, points, box)
 
 
 def look_up_sampled(planes: torch.Tensor, points: torch.Tensor, box: float) -> torch.Tensor:
-    """`look_up` by grid_sample, whatever the device and the channels."""
+    """`look_up` by grid_sample, on any device and with any number of channels."""
     unit = points / box
     grid = torch.stack([unit[..., axes] for axes in AXES], dim=1).flatten(0, 1)[:, :, None]
     features = F.grid_sample(planes.flatten(0, 1), grid, mode="bilinear", padding_mode="border", align_corners=False)
     return features[..., 0].unflatten(0, (len(planes), 3)).mean(dim=1).transpose(1, 2)
 
 
-def look_up_each(planes: torch.Tensor, points: torch.Tensor, counts: Sequence[int], box: float) -> torch.Tensor:
-    """`look_up` of unlike numbers of points: each person's one after another, in one look-up padded to the most.
+def look_up_ragged(planes: torch.Tensor, points: torch.Tensor, counts: Sequence[int], box: float) -> torch.Tensor:
+    """`look_up` of a different number of points for each subject, in one call padded to the largest number.
 
     Args:
         planes: [N, 3, C, R, R].
-        points: [K, 3], world units, the first person's first.
-        counts: N numbers of points; they make K.
+        points: [K, 3], world units, those of the first subject first.
+        counts: N numbers of points with sum K.
         box: half the side of the fitted cube, world units.
 
     Returns:
         features [K, C].
     """
-    if pays(planes):
+    if uses_texels(planes):
         return look_up_texels(planes, points, counts, box)
     if len(counts) == 1:
         return look_up(planes, points[None], box)[0]
@@ -90,9 +90,9 @@ def resize(planes: torch.Tensor, resolution: int) -> torch.Tensor:
 
 
 def bounded(planes: torch.Tensor) -> torch.Tensor:
-    """Planes brought into [-1, 1] (R25), with a gradient beyond it wherever that leads back.
+    """Planes clamped to [-1, 1] (R25), with a gradient outside it where a descent step leads back inside.
 
-    A clamp has none there: what once left [-1, 1], a fifth of a fitted person's texels, would never come back.
+    A plain clamp has no gradient there: texels that once left [-1, 1], a fifth of a fitted subject's, never came back.
     """
     return cast(torch.Tensor, _Bounded.apply(planes))
 

@@ -1,7 +1,7 @@
 """Volume rendering of tri-planes.
 
-Letters: N people, M rays of each, S samples of a ray; t is the distance along a ray in world units; a ray's way
-through the box is cut into S bins of width delta, each with one sample, on which density is taken constant.
+Letters: N subjects, M rays of each, S samples of a ray; t is the distance along a ray in world units. The part of a ray
+inside the box is cut into S bins of width delta with one sample each; the density is constant in a bin.
 
     alpha_i = 1 - exp(-sigma_i delta),   T_i = prod_{j < i} (1 - alpha_j),   w_i = T_i alpha_i
     colour = sum_i w_i c_i,   opacity = sum_i w_i = 1 - T_{S+1}
@@ -15,19 +15,23 @@ import torch
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.generators import uniform
-from rodin.field.occupancy import guess_density, visible
-from rodin.field.planes import look_up_each
+from rodin.field.occupancy import occupancy_of_field, visible
+from rodin.field.planes import look_up_ragged
 from rodin.shapes import check_shape
 
-CHUNK_SAMPLES = 1 << 19
+CHUNK_SAMPLES = 1 << 19  # samples rendered at once; bounds memory to about 1 GB at 32 channels
+CUT = 1e-3  # share of light; less is under a quarter of a grey level
+THINNEST = 1e-6  # opacity; smallest divisor of premultiplied values
+LEAST_COMPONENT = 1e-9  # smallest component of a direction, so that slabs parallel to a ray do not divide by zero
 
 
 class Traced(NamedTuple):
-    """What people's rays met.
+    """Rendered rays of N subjects, and the samples they were rendered from.
 
-    colour [N, M, 3] premultiplied; opacity [N, M]; depth [N, M] (mean distance, world units); weights [N, M, S]; t
-    [N, M, S]; delta [N, M, 1 or S]; near, far [N, M]: where a ray enters and leaves the box; points [K, 3] and density
-    [K] of the samples kept, the first person's first; counts: how many of them are each person's.
+    colour [N, M, 3] premultiplied by opacity; opacity [N, M]; depth [N, M] mean distance; weights, t [N, M, S]; delta
+    [N, M, 1 or S]; near, far [N, M] distances at which a ray enters and leaves the box; points [K, 3] and density [K]
+    of the evaluated samples, those of the first subject first; counts: their numbers for each subject. Distances in
+    world units, densities per world unit.
     """
 
     colour: torch.Tensor
@@ -44,7 +48,7 @@ class Traced(NamedTuple):
 
 
 def box_interval(origins: torch.Tensor, directions: torch.Tensor, box: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where rays enter and leave the box (the slab method).
+    """Distances at which rays enter and leave the box (slab method).
 
     Args:
         origins: [..., 3].
@@ -52,9 +56,9 @@ def box_interval(origins: torch.Tensor, directions: torch.Tensor, box: float) ->
         box: half the side of the cube.
 
     Returns:
-        near [...], far [...], world units, 0 <= near <= far; equal where a ray misses the box.
+        near [...], far [...], world units, 0 <= near <= far; equal if a ray misses the box.
     """
-    safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
+    safe = torch.where(directions.abs() < LEAST_COMPONENT, torch.full_like(directions, LEAST_COMPONENT), directions)
     a, b = (-box - origins) / safe, (box - origins) / safe
     near = torch.minimum(a, b).amax(-1).clamp_min(0.0)
     return near, torch.maximum(torch.maximum(a, b).amin(-1), near)
@@ -63,15 +67,15 @@ def box_interval(origins: torch.Tensor, directions: torch.Tensor, box: float) ->
 def stratify(
     near: torch.Tensor, far: torch.Tensor, samples: int, generators: Sequence[torch.Generator] | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One sample in each of S equal bins.
+    """Stratified samples: one in each of S equal bins.
 
     Args:
         near, far: [N, M], world units.
         samples: S.
-        generators: each person's, drawing the place within each bin; none: the middle.
+        generators: of each subject, for the place within each bin; None: the middle.
 
     Returns:
-        t [N, M, S], delta [N, M, 1] (the width of a bin), world units.
+        t [N, M, S], delta [N, M, 1] (width of a bin), world units.
     """
     delta = ((far - near) / samples)[..., None]
     place = torch.arange(samples, device=near.device, dtype=near.dtype)
@@ -80,7 +84,7 @@ def stratify(
 
 
 def weigh(density: torch.Tensor, delta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights of the samples along rays, and what light passes them all.
+    """Weights of the samples along rays, and the share of light that passes all of them.
 
     Args:
         density: [..., S], per world unit.
@@ -99,36 +103,41 @@ def shade(
     decoder: Decoder,
     features: torch.Tensor,
     directions: torch.Tensor,
-    kept: torch.Tensor,
+    evaluated: torch.Tensor,
     delta: torch.Tensor,
     samples: int,
     bf16: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What rays show whose samples have these features, in one product over all people.
+    """Density, weights and colour of rays from the features of their samples, for all subjects at once.
 
     Args:
         decoder: the shared decoder.
-        features: [K, C] of the samples kept.
+        features: [K, C] of the evaluated samples.
         directions: [N, M, 3].
-        kept: [K] their flat numbers over [N, M, S]; the other samples are empty.
+        evaluated: [K] their flat indices into [N, M, S]; the other samples are empty.
         delta: [N, M, 1].
         samples: S.
-        bf16: as `trace`.
+        bf16: as in `trace`.
 
     Returns:
         density [K], weights [N, M, S], transmittance [N, M], colour [N, M, 3] premultiplied.
     """
-    people, rays = directions.shape[:2]
-    ray = kept // samples
+    subjects, rays = directions.shape[:2]
+    ray = evaluated // samples
     with torch.autocast(features.device.type, torch.bfloat16, enabled=bf16):
         density, colour = decoder(
             features, directions.flatten(0, 1).index_select(0, ray) if decoder.view_directions else None
         )
     density, colour = density.to(features.dtype), colour.to(features.dtype)
-    dense = density.new_zeros(people * rays * samples).index_copy(0, kept, density)
-    weights, transmittance = weigh(dense.view(people, rays, samples), delta)
-    seen = weights.flatten().index_select(0, kept)[:, None] * colour
-    return density, weights, transmittance, seen.new_zeros(people * rays, 3).index_add(0, ray, seen).view_as(directions)
+    dense = density.new_zeros(subjects * rays * samples).index_copy(0, evaluated, density)
+    weights, transmittance = weigh(dense.view(subjects, rays, samples), delta)
+    seen = weights.flatten().index_select(0, evaluated)[:, None] * colour
+    return (
+        density,
+        weights,
+        transmittance,
+        seen.new_zeros(subjects * rays, 3).index_add(0, ray, seen).view_as(directions),
+    )
 
 
 def trace(
@@ -140,12 +149,12 @@ def trace(
     box: float,
     samples: int,
     generators: Sequence[torch.Generator] | None = None,
-    guess: torch.Tensor | None = None,
-    cut: float = 1e-3,
+    occupancy: torch.Tensor | None = None,
+    cut: float = CUT,
     bf16: bool = False,
     shading: Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]] = shade,
 ) -> Traced:
-    """Render rays of people and keep what the losses need.
+    """Render rays of several subjects, with the intermediate results that the losses need.
 
     Args:
         planes: [N, 3, C, R, R].
@@ -154,27 +163,31 @@ def trace(
         directions: [N, M, 3], unit length.
         box: half the side of the fitted cube, world units.
         samples: S, samples of a ray through the whole box.
-        generators: each person's, jittering the samples; none: the middle of each bin.
-        guess: [N, G, G, G], see `occupancy`; samples it rules out count as empty. None: all are evaluated.
-        cut: share of a ray's light under which it is followed no further, by the guess.
-        bf16: the decoder's products in bfloat16, all sums as the planes are.
-        shading: `shade`, or the same compiled.
+        generators: of each subject, for the place of samples in their bins; None: the middle of each bin.
+        occupancy: [N, G, G, G], see `rodin.field.occupancy`; samples it rules out are empty. None: all are evaluated.
+        cut: a ray ends where less than this share of its light is left, by the occupancy grid.
+        bf16: whether the decoder's products are in bfloat16; sums have the dtype of the planes.
+        shading: `shade`, or its compiled version.
     """
-    people, rays = origins.shape[:2]
+    subjects, rays = origins.shape[:2]
     near, far = box_interval(origins, directions, box)
     t, delta = stratify(near, far, samples, generators)
     points = origins[..., None, :] + t[..., None] * directions[..., None, :]
-    if guess is None:
-        kept, points, counts = torch.arange(t.numel(), device=t.device), points.view(-1, 3), [rays * samples] * people
+    if occupancy is None:
+        evaluated, points, counts = (
+            torch.arange(t.numel(), device=t.device),
+            points.view(-1, 3),
+            [rays * samples] * subjects,
+        )
     else:
-        reached = visible(guess, points, delta, box, cut).flatten(1)
-        kept = reached.flatten().nonzero()[:, 0]
-        points = points.view(-1, 3).index_select(0, kept)
-        counts = [len(kept)] if people == 1 else reached.sum(1).tolist()
-    features = look_up_each(planes, points, counts, box)
-    density, weights, transmittance, colour = shading(decoder, features, directions, kept, delta, samples, bf16)
+        reached = visible(occupancy, points, delta, box, cut).flatten(1)
+        evaluated = reached.flatten().nonzero()[:, 0]
+        points = points.view(-1, 3).index_select(0, evaluated)
+        counts = [len(evaluated)] if subjects == 1 else reached.sum(1).tolist()
+    features = look_up_ragged(planes, points, counts, box)
+    density, weights, transmittance, colour = shading(decoder, features, directions, evaluated, delta, samples, bf16)
     opacity = 1.0 - transmittance
-    depth = (weights * t).sum(-1) / opacity.clamp_min(1e-6)
+    depth = (weights * t).sum(-1) / opacity.clamp_min(THINNEST)
     return Traced(colour, opacity, depth, weights, t, delta, near, far, points, density, counts)
 
 
@@ -187,9 +200,9 @@ def render(
     box: float,
     samples: int,
     generator: torch.Generator | None = None,
-    guess: torch.Tensor | None = None,
+    occupancy: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Render rays of one person; differentiable in planes and decoder.
+    """Render rays of one subject; differentiable in planes and decoder.
 
     Args:
         planes: [1, 3, C, R, R].
@@ -198,11 +211,11 @@ def render(
         directions: [M, 3], unit length.
         box: half the side of the fitted cube, world units.
         samples: S, samples of a ray through the whole box.
-        generator: jitters the samples; none: the middle of each bin.
-        guess: [G, G, G], see `occupancy`; samples it rules out count as empty. None: all are evaluated.
+        generator: for the place of samples in their bins; None: the middle of each bin.
+        occupancy: [G, G, G], see `rodin.field.occupancy`; samples it rules out are empty. None: all are evaluated.
 
     Returns:
-        colour [M, 3] premultiplied by opacity (over white: colour + 1 - opacity), opacity [M] in [0, 1], depth [M] the
+        colour [M, 3] premultiplied by opacity (over white: colour + 1 - opacity), opacity [M] in [0, 1], depth [M]
         mean distance, world units.
     """
     check_shape("planes", planes, "1 3 C R R")
@@ -214,7 +227,7 @@ def render(
         box=box,
         samples=samples,
         generators=None if generator is None else [generator],
-        guess=None if guess is None else guess[None],
+        occupancy=None if occupancy is None else occupancy[None],
     )
     return seen.colour[0], seen.opacity[0], seen.depth[0]
 
@@ -232,7 +245,7 @@ def render_views(
     samples: int,
     skip_empty: bool = True,
 ) -> torch.Tensor:
-    """Pictures of one person from many cameras.
+    """Render images of one subject from many cameras.
 
     Args:
         planes: [3, C, R, R].
@@ -243,41 +256,24 @@ def render_views(
         width: W, pixels.
         box: half the side of the fitted cube.
         samples: S, samples of a ray.
-        skip_empty: find the dense cells from the field itself first and sample only there and where light comes; the
-            pictures are the same within a grey level or two, in a fraction of the time.
+        skip_empty: first compute an occupancy grid of the field and skip the samples it rules out; images differ by at
+            most two grey levels and take a fraction of the time.
 
     Returns:
         [V, H, W, 4] float32 in [0, 1], straight alpha.
     """
     poses = torch.as_tensor(camera_to_world).cpu().numpy()
     lenses = torch.as_tensor(intrinsics).cpu().expand(len(poses), 4).numpy()
-    guess = guess_density(planes, decoder, box=box)[None] if skip_empty else None
-    pictures = []
+    occupancy = occupancy_of_field(planes, decoder, box=box)[None] if skip_empty else None
+    images = []
     for pose, lens in zip(poses, lenses, strict=True):
         origins, directions = (torch.from_numpy(array).to(planes) for array in cameras.rays(pose, lens, height, width))
         parts = []
         for chunk in torch.arange(height * width, device=planes.device).split(max(1, CHUNK_SAMPLES // samples)):
             some = origins[chunk][None], directions[chunk][None]
-            traced = trace(planes[None], decoder, *some, box=box, samples=samples, guess=guess)
+            traced = trace(planes[None], decoder, *some, box=box, samples=samples, occupancy=occupancy)
             parts.append(torch.cat([traced.colour[0], traced.opacity[0, :, None]], dim=-1))
-        pictures.append(torch.cat(parts).view(height, width, 4))
-    premultiplied = torch.stack(pictures).float()
+        images.append(torch.cat(parts).view(height, width, 4))
+    premultiplied = torch.stack(images).float()
     opacity = premultiplied[..., 3:].clamp(0, 1)
-    return torch.cat([(premultiplied[..., :3] / opacity.clamp_min(1e-6)).clamp(0, 1), opacity], dim=-1)
-
-
-def render_image(
-    planes: torch.Tensor,
-    decoder: Decoder,
-    camera_to_world: torch.Tensor,
-    intrinsics: torch.Tensor,
-    height: int,
-    width: int,
-    *,
-    box: float,
-    samples: int,
-    skip_empty: bool = True,
-) -> torch.Tensor:
-    """One picture, [H, W, 4] float32 in [0, 1], straight alpha; arguments as `render_views`, camera [4, 4]."""
-    pose, lens = torch.as_tensor(camera_to_world)[None], torch.as_tensor(intrinsics)[None]
-    return render_views(planes, decoder, pose, lens, height, width, box=box, samples=samples, skip_empty=skip_empty)[0]
+    return torch.cat([(premultiplied[..., :3] / opacity.clamp_min(THINNEST)).clamp(0, 1), opacity], dim=-1)

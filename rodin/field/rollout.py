@@ -1,4 +1,4 @@
-"""Roll-out: the three planes side by side as one wide picture, so that one 2-D network sees them all."""
+"""Roll-out: the three planes side by side as one wide image, so that one 2-D network processes all of them."""
 
 import torch
 
@@ -14,11 +14,9 @@ def roll_out(planes: torch.Tensor) -> torch.Tensor:
     return planes.permute(0, 2, 3, 1, 4).flatten(3, 4)
 
 
-def roll_in(picture: torch.Tensor) -> torch.Tensor:
-    """Take the wide picture apart: [N, C, R, 3R] -> [N, 3, C, R, R], the inverse of `roll_out`."""
-    sizes = check_shape("picture", picture, "N C R W")
+def roll_in(image: torch.Tensor) -> torch.Tensor:
+    """Split the wide image: [N, C, R, 3R] -> [N, 3, C, R, R], the inverse of `roll_out`."""
+    sizes = check_shape("image", image, "N C R W")
     if sizes["W"] != 3 * sizes["R"]:
-        raise ValueError(
-            f"picture: got shape {list(picture.shape)}, wanted [N C R 3R], three square planes side by side"
-        )
-    return picture.unflatten(3, (3, sizes["R"])).permute(0, 3, 1, 2, 4)
+        raise ValueError(f"image: got shape {list(image.shape)}, wanted [N C R 3R], three square planes side by side")
+    return image.unflatten(3, (3, sizes["R"])).permute(0, 3, 1, 2, 4)

@@ -1,7 +1,7 @@
-"""Look-ups that read whole texels: on a CPU, with many channels, five times as fast as grid_sample.
+"""Look-ups that read whole texels: on a CPU with many channels, five times as fast as grid_sample.
 
-grid_sample wants a plane's channels apart, so that a point touches each of its four texels C times, far from one
-another, forward and backward. Here the planes are a table of texels, [N 3 R R, C]: a point is a sum of twelve of its
+grid_sample stores each channel of a plane apart, so that a point reads each of its four texels in C distant places, in
+both passes. Here the planes are a table of texels [N * 3 * R * R, C]: a point's feature is a weighted sum of twelve
 rows, and the gradient of a row is a sum over the points that read it. Both are embedding bags.
 """
 
@@ -11,28 +11,28 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 
-AXES = (slice(0, 2), slice(0, 3, 2), slice(1, 3))
-FROM_CHANNELS = 16
-READS = 12
+AXES = (slice(0, 2), slice(0, 3, 2), slice(1, 3))  # (column, row) coordinates of planes xy, xz, yz
+FROM_CHANNELS = 16  # channels; with 8 both ways take the same time
+READS = 12  # texels a point reads: four corners in each of three planes
 
 
-def pays(planes: torch.Tensor) -> bool:
-    """Whether these look-ups are the faster ones: with 8 channels both take the same time; on a GPU unmeasured."""
+def uses_texels(planes: torch.Tensor) -> bool:
+    """Whether look-ups read whole texels: on a CPU, from FROM_CHANNELS channels on; not measured on a GPU."""
     return planes.device.type == "cpu" and planes.shape[-3] >= FROM_CHANNELS and planes.shape[-1] > 1
 
 
-def texel_by_texel(planes: torch.Tensor) -> torch.Tensor:
-    """The same planes [..., C, R, R], where it pays laid out so that the table is a view of them."""
-    return planes.movedim(-3, -1).contiguous().movedim(-1, -3) if pays(planes) else planes
+def texel_major(planes: torch.Tensor) -> torch.Tensor:
+    """The same planes [..., C, R, R]; if `uses_texels`, laid out so that the table of texels is a view of them."""
+    return planes.movedim(-3, -1).contiguous().movedim(-1, -3) if uses_texels(planes) else planes
 
 
 def look_up_texels(planes: torch.Tensor, points: torch.Tensor, counts: Sequence[int], box: float) -> torch.Tensor:
-    """Features of points, as `planes.look_up`; no gradient reaches the points.
+    """Features of points, as `planes.look_up`, but without a gradient for the points.
 
     Args:
         planes: [N, 3, C, R, R], float32 or float64.
-        points: [K, 3], world units, the first person's first.
-        counts: N numbers of points; they make K.
+        points: [K, 3], world units, those of the first subject first.
+        counts: N numbers of points with sum K.
         box: half the side of the fitted cube, world units.
 
     Returns:
@@ -47,12 +47,12 @@ def look_up_texels(planes: torch.Tensor, points: torch.Tensor, counts: Sequence[
 def _corners(
     points: torch.Tensor, counts: Sequence[int], box: float, resolution: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The rows of the table that each point reads, [K, 12] int32, and what they weigh."""
+    """Rows of the table that each point reads, [K, 12] int32, and their weights [K, 12], which sum to 1."""
     place = ((points / box + 1) * resolution - 1).mul_(0.5).clamp_(0, resolution - 1)
     corner = place.floor().clamp_(max=resolution - 2)
     past, corner = place - corner, corner.int()
-    person = torch.arange(len(counts), dtype=torch.int32) * 3 * resolution**2
-    first = person.repeat_interleave(torch.tensor(counts), output_size=len(points))
+    offsets = torch.arange(len(counts), dtype=torch.int32) * 3 * resolution**2
+    first = offsets.repeat_interleave(torch.tensor(counts), output_size=len(points))
     texels, weights = [], []
     for number, axes in enumerate(AXES):
         (column, row), (right, down) = corner[:, axes].unbind(1), past[:, axes].unbind(1)
@@ -64,7 +64,7 @@ def _corners(
 
 
 class _Read(torch.autograd.Function):
-    """Sums of a table's rows. Its backward sorts the reads by row, so that each row's gradient is one such sum too."""
+    """Weighted sums of a table's rows. The backward pass sorts the reads by row, so it is such a sum too."""
 
     @staticmethod
     def forward(ctx: Any, table: torch.Tensor, rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -80,5 +80,5 @@ class _Read(torch.autograd.Function):
         points, shares = (order // READS).int(), weights.flatten()[order]
         readers = torch.bincount(rows.flatten(), minlength=ctx.length)
         starts = (readers.cumsum(0) - readers).int()
-        given = F.embedding_bag(points, gradient.contiguous(), starts, per_sample_weights=shares, mode="sum")
-        return given, None, None
+        table_gradient = F.embedding_bag(points, gradient.contiguous(), starts, per_sample_weights=shares, mode="sum")
+        return table_gradient, None, None

@@ -1,1 +1,1 @@
-"""Fitting tri-planes to pictures of people: the losses, the step and the loop."""
+"""Fitting tri-planes to views of subjects: losses, one step and the loop."""

@@ -1,4 +1,4 @@
-"""The part of a step that compiles: the decoder's products and the sums along rays, for any number of samples."""
+"""Compiled part of a step: the decoder's products and the sums along rays."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rodin.field.render import shade
 
 @functools.cache
 def compiled_shade() -> Callable[..., Any]:
-    """`shade` compiled, once a process, for whatever numbers of samples, rays and people come.
+    """`shade` compiled, once a process, for any numbers of samples, rays and subjects.
 
     Raises:
-        ValueError: no compiler is here.
+        ValueError: this machine has no C++ compiler.
     """
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:

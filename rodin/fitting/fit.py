@@ -1,4 +1,4 @@
-"""Fitting tri-planes to people's pictures (R25-R34): the loop, and the quality reached."""
+"""Fitting tri-planes to views of subjects (R25-R34): the loop, and the quality reached."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,61 +9,65 @@ import torch
 
 from rodin.field.decoder import Decoder
 from rodin.field.generators import generators_for
-from rodin.field.occupancy import guess_density, guess_filled
+from rodin.field.occupancy import occupancy_of_field, occupancy_of_hull
 from rodin.field.planes import bounded
 from rodin.field.render import render_views
-from rodin.field.texels import texel_by_texel
+from rodin.field.texels import texel_major
 from rodin.fitting.pyramid import total, zero_levels
-from rodin.fitting.scene import Scene
-from rodin.fitting.step import Settings, StepLoss, step_loss
+from rodin.fitting.scene import FitScene
+from rodin.fitting.step import FitSettings, StepLoss, step_loss
 
-HIDING = (0, 10, 25)
-FROM_HULL = 50
-REFRESH = 25
-EMPTY = 0.05
-ALL = -1.0
-COARSE_UNTIL = 0.5
-COARSE_FROM = 72
-COARSE_SAMPLES = 3
-COARSE_RAYS = 2
+BETAS = (0.9, 0.99)  # Adam's; the second moment follows the loss faster than with the usual 0.999
+EARLY_REFRESHES = (0, 10, 25)  # steps whose occupancy fills the whole hull, as the field is not yet to be trusted
+EMPTYING_FROM = 50  # first step whose occupancy may empty cells of the hull
+REFRESH_EVERY = 25  # steps between two later occupancy grids; one costs about as much as a step
+EMPTY = 0.05  # per world unit; largest density counted as empty while fitting
+FILL_ALL = -1.0  # below every density: no cell is empty
+COARSE_UNTIL = 0.5  # share of the steps that are coarse
+COARSE_FROM = 72  # samples a ray; with fewer, a third of them would miss the subject
+COARSE_SAMPLES = 3  # divisor of the samples in a coarse step
+COARSE_RAYS = 2  # factor on the rays in a coarse step
+SMALLEST_ERROR = 1e-10  # mean squared error that counts as 100 dB
 
 
 class Diverged(RuntimeError):
-    """A fit that came to nothing; another seed may do better."""
+    """A fit failed: its loss or planes are not finite, or its quality is too low. Another seed may succeed."""
 
 
-class Fit(NamedTuple):
-    """What came of one person: planes [3, C, R, R] in [-1, 1], steps done, and why it diverged where it did."""
+class FitResult(NamedTuple):
+    """Result of one subject: planes [3, C, R, R] in [-1, 1], steps done, and the reason if it diverged."""
 
     planes: torch.Tensor
     steps: int
     diverged: str | None
 
 
-def next_guess(
-    guess: torch.Tensor, planes: torch.Tensor, decoder: Decoder, scene: Scene, settings: Settings, step: int
+def next_occupancy(
+    occupancy: torch.Tensor, planes: torch.Tensor, decoder: Decoder, scene: FitScene, settings: FitSettings, step: int
 ) -> torch.Tensor:
-    """The guess for a step, now and then renewed from the field inside the hull.
+    """Occupancy grid for a step, refreshed from the field inside the hull at some steps.
 
-    At first all of the hull may be filled, and only what the field hides is skipped: what is empty too soon would never
-    be seen again.
+    The early grids fill the whole hull and skip only samples that the field hides; a cell emptied too soon would never
+    be sampled again.
 
     Args:
-        guess: [G, G, G], the last step's.
+        occupancy: [G, G, G], of the previous step.
         planes: [3, C, R, R].
         decoder: the shared decoder.
-        scene: the person's pictures.
-        settings: how the fit goes.
-        step: steps done on this person.
+        scene: the subject's views and hull.
+        settings: of the fit.
+        step: steps done on this subject.
     """
-    early = step in HIDING
-    if not settings.occupancy or not (early or (step >= FROM_HULL and step % REFRESH == 0)):
-        return guess
-    return guess_density(planes, decoder, box=settings.box, threshold=ALL if early else EMPTY, within=scene.hull)
+    early = step in EARLY_REFRESHES
+    if not settings.refresh_occupancy or not (early or (step >= EMPTYING_FROM and step % REFRESH_EVERY == 0)):
+        return occupancy
+    return occupancy_of_field(
+        planes, decoder, box=settings.box, threshold=FILL_ALL if early else EMPTY, within=scene.hull
+    )
 
 
-def at_step(settings: Settings, step: int, steps: int) -> Settings:
-    """How a step goes: while the fit is coarse, a third of the samples, where they are many, on twice the rays."""
+def settings_at_step(settings: FitSettings, step: int, steps: int) -> FitSettings:
+    """Settings of one step: in the first half, a third of the samples (if there are many) on twice the rays."""
     if not settings.coarse or settings.samples < COARSE_FROM or step >= COARSE_UNTIL * steps:
         return settings
     samples = settings.samples // COARSE_SAMPLES
@@ -71,92 +75,92 @@ def at_step(settings: Settings, step: int, steps: int) -> Settings:
 
 
 def fit_together(
-    scenes: Sequence[Scene],
+    scenes: Sequence[FitScene],
     decoder: Decoder,
     start: torch.Tensor,
-    settings: Settings,
+    settings: FitSettings,
     *,
     steps: int,
     lr: float,
     seeds: Sequence[int],
     anchor: torch.Tensor | None = None,
     stop: Callable[[int, int, torch.Tensor], bool] | None = None,
-    ask_every: int = REFRESH,
+    check_every: int = REFRESH_EVERY,
     loss_of: StepLoss = step_loss,
-) -> list[Fit]:
-    """Fit people at once with the decoder frozen, each as if alone.
+) -> list[FitResult]:
+    """Fit several subjects at once with the decoder frozen, each independently of the others.
 
-    Whatever the company, a person's random numbers, guesses, step sizes and end are the same; sums over samples may be
-    taken in another order, so that results are the same up to rounding, and the same bits in the same company. Who is
-    done or has diverged leaves, and the others go on.
+    A subject's random numbers, occupancy grids, step sizes and end do not depend on the others. Sums may be taken in
+    another order, so results are equal up to rounding, and equal to the bit for the same group. Subjects that
+    are done or have diverged leave the group, and the others go on.
 
     Args:
-        scenes: N people's pictures, all of one size.
-        decoder: the shared decoder; its parameters are left alone.
-        start: planes all begin from, [3, C, R, R].
-        settings: how the fits go.
+        scenes: N subjects' views, all images of one size.
+        decoder: the shared decoder; its parameters are not changed.
+        start: initial planes of all fits, [3, C, R, R].
+        settings: of all fits.
         steps: optimiser steps at most.
         lr: Adam's step size at the start; it falls to a tenth on a cosine.
-        seeds: N; everything random of a person follows from theirs.
-        anchor: planes that `planes_l2` pulls to; none: zero.
-        stop: asked with (person, steps done, planes) whether that is good enough.
-        ask_every: steps between two questions.
-        loss_of: the losses of one step; others only to compare with.
+        seeds: N; each determines all random numbers of a subject.
+        anchor: planes that `planes_l2` pulls to, besides zero; None: zero only.
+        stop: called with (number of the subject, steps done, planes); true ends that fit.
+        check_every: steps between two calls of `stop`.
+        loss_of: losses of one step; benchmarks pass another function.
 
     Returns:
-        N fits.
+        N results, in the order of the scenes.
 
-    Source: R25-R34. Ours: what is learned is the difference to the start, over several resolutions (see `pyramid`).
+    Source: R25-R34. Ours: the difference to the start is optimised, as a sum over several resolutions (see `pyramid`).
     """
-    start, fits = texel_by_texel(start.detach().clamp(-1, 1)), dict[int, Fit]()
-    people, generators = list(range(len(scenes))), [generators_for(seed, start.device) for seed in seeds]
+    start, fits = texel_major(start.detach().clamp(-1, 1)), dict[int, FitResult]()
+    subjects, generators = list(range(len(scenes))), [generators_for(seed, start.device) for seed in seeds]
     levels = zero_levels((len(scenes), *start.shape), start.device, settings.levels)
-    adam = torch.optim.Adam(levels, lr=lr, betas=(0.9, 0.99), fused=True)
-    guesses = [guess_filled(scene.hull) for scene in scenes]
+    adam = torch.optim.Adam(levels, lr=lr, betas=BETAS, fused=True)
+    occupancies = [occupancy_of_hull(scene.hull) for scene in scenes]
 
     for step in range(steps):
-        planes, here = bounded(start + total(levels)), [scenes[person] for person in people]
-        for number, (scene, own) in enumerate(zip(here, planes.detach(), strict=True)):
-            guesses[number] = next_guess(guesses[number], own, decoder, scene, settings, step)
+        planes, present = bounded(start + total(levels)), [scenes[subject] for subject in subjects]
+        for number, (scene, own) in enumerate(zip(present, planes.detach(), strict=True)):
+            occupancies[number] = next_occupancy(occupancies[number], own, decoder, scene, settings, step)
         adam.param_groups[0]["lr"] = lr * (0.55 + 0.45 * math.cos(math.pi * step / steps))
-        throws = [generators[person] for person in people]
-        how = at_step(settings, step, steps)
-        losses = loss_of(planes, decoder, here, torch.stack(guesses), how, throws, anchor)
+        theirs = [generators[subject] for subject in subjects]
+        now = settings_at_step(settings, step, steps)
+        losses = loss_of(planes, decoder, present, torch.stack(occupancies), now, theirs, anchor)
         adam.zero_grad()
         losses.sum().backward(inputs=levels)
         adam.step()
         done = step + 1
-        asked = done % ask_every == 0
-        if not asked and done < steps:
+        checked = done % check_every == 0
+        if not checked and done < steps:
             continue
         planes, staying = (start + total(levels)).detach().clamp(-1, 1), []
-        for number, (person, reason) in enumerate(zip(people, _wrong(losses, planes, step), strict=True)):
-            enough = reason is None and asked and stop is not None and stop(person, done, planes[number])
+        for number, (subject, reason) in enumerate(zip(subjects, _failures(losses, planes, step), strict=True)):
+            enough = reason is None and checked and stop is not None and stop(subject, done, planes[number])
             if reason is not None or enough or done == steps:
-                fits[person] = Fit(planes[number].clone(), done, reason)
+                fits[subject] = FitResult(planes[number].clone(), done, reason)
             else:
                 staying.append(number)
         if not staying:
             break
-        if len(staying) < len(people):
-            levels = _keep(adam, levels, staying)
-            people, guesses = ([rows[number] for number in staying] for rows in (people, guesses))
-    return [fits[person] for person in range(len(scenes))]
+        if len(staying) < len(subjects):
+            levels = _keep_rows(adam, levels, staying)
+            subjects, occupancies = ([rows[number] for number in staying] for rows in (subjects, occupancies))
+    return [fits[subject] for subject in range(len(scenes))]
 
 
-def _wrong(losses: torch.Tensor, planes: torch.Tensor, step: int) -> list[str | None]:
-    """What is wrong with each person: their loss or their planes [N, 3, C, R, R] are no numbers."""
+def _failures(losses: torch.Tensor, planes: torch.Tensor, step: int) -> list[str | None]:
+    """Reason of failure of each subject: its loss or its planes [N, 3, C, R, R] are not finite; None: neither."""
 
-    def reason(loss: float, sound: bool) -> str | None:
+    def reason(loss: float, finite: bool) -> str | None:
         if not math.isfinite(loss):
             return f"the loss was {loss} at step {step}"
-        return None if sound else f"the planes were no numbers after step {step}"
+        return None if finite else f"the planes were not finite after step {step}"
 
     return [reason(*one) for one in zip(losses.tolist(), planes.flatten(1).isfinite().all(1).tolist(), strict=True)]
 
 
-def _keep(adam: torch.optim.Adam, levels: Sequence[torch.Tensor], rows: Sequence[int]) -> list[torch.Tensor]:
-    """Some rows of all levels, with which the optimiser goes on."""
+def _keep_rows(adam: torch.optim.Adam, levels: Sequence[torch.Tensor], rows: Sequence[int]) -> list[torch.Tensor]:
+    """Some rows of all levels; the optimiser goes on with them and with their moments."""
     kept = [level.detach()[rows].requires_grad_() for level in levels]
     for old, new in zip(levels, kept, strict=True):
         moments = adam.state.pop(old)
@@ -166,37 +170,37 @@ def _keep(adam: torch.optim.Adam, levels: Sequence[torch.Tensor], rows: Sequence
 
 
 def fit_planes(
-    scene: Scene,
+    scene: FitScene,
     decoder: Decoder,
     start: torch.Tensor,
-    settings: Settings,
+    settings: FitSettings,
     *,
     steps: int,
     lr: float,
     seed: int,
     anchor: torch.Tensor | None = None,
     stop: Callable[[int, torch.Tensor], bool] | None = None,
-    ask_every: int = REFRESH,
+    check_every: int = REFRESH_EVERY,
     loss_of: StepLoss = step_loss,
 ) -> tuple[torch.Tensor, int]:
-    """Fit one person: `fit_together` of one; `stop` is asked with (steps done, planes).
+    """Fit one subject: `fit_together` of one; `stop` is called with (steps done, planes).
 
     Returns:
         planes [3, C, R, R] in [-1, 1], steps done.
 
     Raises:
-        Diverged: the loss was no number.
+        Diverged: the loss or the planes are not finite.
     """
     enough = None if stop is None else lambda _, done, planes: stop(done, planes)
-    given = {"steps": steps, "lr": lr, "anchor": anchor, "ask_every": ask_every, "loss_of": loss_of}
-    (fit,) = fit_together([scene], decoder, start, settings, seeds=[seed], stop=enough, **given)
+    options = {"steps": steps, "lr": lr, "anchor": anchor, "check_every": check_every, "loss_of": loss_of}
+    (fit,) = fit_together([scene], decoder, start, settings, seeds=[seed], stop=enough, **options)
     if fit.diverged is not None:
         raise Diverged(fit.diverged)
     return fit.planes, fit.steps
 
 
 def over_white(rgba: torch.Tensor) -> torch.Tensor:
-    """Straight-alpha pictures [..., H, W, 4] over white, [..., H, W, 3]."""
+    """Straight-alpha images [..., H, W, 4] over white, [..., H, W, 3]."""
     return rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
 
 
@@ -210,21 +214,21 @@ def quality(
     box: float,
     samples: int,
 ) -> tuple[float, torch.Tensor]:
-    """How like the truth a field looks, rendered without the hull.
+    """Quality of a field against images, rendered without the hull.
 
     Args:
         planes: [3, C, R, R].
         decoder: the shared decoder.
-        rgba: [V, H, W, 4] uint8, the truth.
+        rgba: [V, H, W, 4] uint8, the true images, straight alpha.
         poses: [V, 4, 4].
         lenses: [V, 4].
         box: half the side of the cube.
         samples: samples of a ray.
 
     Returns:
-        PSNR over white, dB, mean over the pictures; the pictures over white [V, H, W, 3] in [0, 1].
+        PSNR over white in dB, mean over the images; the rendered images over white [V, H, W, 3] in [0, 1].
     """
     height, width = rgba.shape[1:3]
     made = over_white(render_views(planes, decoder, poses, lenses, height, width, box=box, samples=samples))
     error = (made - over_white(rgba.to(made) / 255)).square().mean(dim=(1, 2, 3))
-    return float((-10 * torch.log10(error.clamp_min(1e-10))).mean()), made
+    return float((-10 * torch.log10(error.clamp_min(SMALLEST_ERROR))).mean()), made

@@ -1,4 +1,4 @@
-"""What fitted fields are asked for (R31-R34). Letters as in `render`: N people, M rays, S samples, w weights."""
+"""Losses of fitted fields (R31-R34). Letters as in `render`: N subjects, M rays, S samples, w weights."""
 
 from collections.abc import Sequence
 
@@ -8,43 +8,51 @@ from rodin.field.decoder import Decoder
 from rodin.field.generators import Generators, normal, uniform
 from rodin.field.planes import look_up
 
-FEWEST_POINTS = 1024
+FEWEST_POINTS = 1024  # of L_sparse in a step
+TEXELS_PER_POINT = 4  # of a plane; with a thousand points, specks remained in planes of 256²
 
 
 def points_anywhere(planes: torch.Tensor, box: float, generators: Sequence[Generators]) -> torch.Tensor:
-    """Points for L_sparse, [N, K, 3], anywhere in the cube of planes [N, 3, C, R, R]; generators: each person's.
+    """Uniform points in the box for L_sparse, [N, K, 3], world units, for planes [N, 3, C, R, R].
 
-    Ours: a quarter as many points a step as a plane has texels; a thousand left specks in planes of 256².
+    Ours: K is a quarter of a plane's texels, at least 1024.
     """
-    count = max(FEWEST_POINTS, planes.shape[-1] ** 2 // 4)
-    return (uniform([one.there for one in generators], planes, count, 3) * 2 - 1) * box
+    count = max(FEWEST_POINTS, planes.shape[-1] ** 2 // TEXELS_PER_POINT)
+    return (uniform([one.on_device for one in generators], planes, count, 3) * 2 - 1) * box
 
 
 def emptiness(
     planes: torch.Tensor, decoder: Decoder, points: torch.Tensor, counted: torch.Tensor, *, box: float
 ) -> torch.Tensor:
-    """L_sparse: the density at those of `points_anywhere` [N, K, 3] that are counted [N, K], as a mean over all; [N].
+    """L_sparse: the density at counted points, summed and divided by the number K of all points; [N], per world unit.
 
-    Source: R32. Ours: those not counted are evaluated nonetheless; to pick the others out is to wait for the device.
+    Args:
+        planes: [N, 3, C, R, R].
+        decoder: the shared decoder.
+        points: [N, K, 3], world units.
+        counted: [N, K] bool.
+        box: half the side of the cube.
+
+    Source: R32. Ours: all points are evaluated, counted or not; selecting some would wait for the device.
     """
     density = decoder.density(look_up(planes, points, box))
     return torch.where(counted, density, 0.0).mean(1)
 
 
 def distortion(weights: torch.Tensor, s: torch.Tensor, widths: torch.Tensor) -> torch.Tensor:
-    """How spread a ray's weights lie, in O(S).
+    """L_dist: how spread out a ray's weights are, in O(S).
 
     L_dist = sum_ij w_i w_j |s_i - s_j| + 1/3 sum_i w_i^2 width_i
 
     Args:
         weights: w [..., S], >= 0.
-        s: [..., S], where the samples lie on the ray, 0 at its entry to the box and 1 at its exit, rising.
-        widths: [..., S] or broadcast, widths of the bins in the same unit.
+        s: [..., S], ascending positions of the samples on the ray, 0 where it enters the box and 1 where it leaves.
+        widths: [..., S] or broadcast, widths of the bins in the unit of s.
 
     Returns:
         [...].
 
-    Source: mip-NeRF 360 (R34). Ours: s is linear in distance, since the box is small.
+    Source: mip-NeRF 360 (R34). Ours: s is linear in distance, as the box is small.
     """
     mass = weights.cumsum(-1) - weights
     moment = (weights * s).cumsum(-1) - weights * s
@@ -61,29 +69,29 @@ def smoothness(
     distance: float,
     generators: Sequence[Generators],
 ) -> torch.Tensor:
-    """Mean difference of density between points and neighbours of theirs.
+    """L_smooth: mean absolute difference of log(1 + density) between points and random neighbours.
 
     Args:
         planes: [N, 3, C, R, R].
         decoder: the shared decoder.
         points: [N, K, 3], world units.
-        density: [N, K], theirs.
+        density: [N, K], at the points.
         box: half the side of the cube.
-        distance: standard deviation of the step to the neighbour, world units.
-        generators: each person's; they draw the step.
+        distance: standard deviation of the offset of a neighbour on each axis, world units.
+        generators: of each subject, for the offsets.
 
     Returns:
-        [N], log-density units.
+        [N].
 
-    Source: EG3D's density regularisation (R33). Ours: of log(1 + density), so that one dense cell does not rule it, and
-    at the samples of the rays instead of all over the box, where most is empty.
+    Source: EG3D's density regularisation (R33). Ours: of log(1 + density), so that dense cells do not
+    dominate, and at samples of the rays instead of points of the whole box, most of which is empty.
     """
-    step = normal([one.there for one in generators], points, *points.shape[1:]) * distance
+    step = normal([one.on_device for one in generators], points, *points.shape[1:]) * distance
     near = decoder.density(look_up(planes, points + step, box))
     return (torch.log1p(near) - torch.log1p(density)).abs().mean(1)
 
 
 def total_variation(planes: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference of texels side by side, of planes [N, 3, C, R, R]; [N]."""
+    """Mean squared difference of adjacent texels along both axes of planes [N, 3, C, R, R]; [N]."""
     across, down = planes.diff(dim=-1), planes.diff(dim=-2)
     return across.square().flatten(1).mean(1) + down.square().flatten(1).mean(1)

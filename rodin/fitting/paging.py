@@ -1,6 +1,6 @@
-"""What a rank keeps of the decoder's people: in memory while it fits, else in a file that the system pages in and out.
+"""State of the decoder's subjects on one rank: in memory if it fits, else in a file that the system pages in and out.
 
-A thousand people at the paper's size are 25 GB of planes, 50 GB of Adam's moments and as much of pictures.
+A thousand subjects at the paper's size take 25 GB for planes, 50 GB for Adam's moments and 50 GB for images.
 """
 
 from __future__ import annotations
@@ -14,27 +14,29 @@ from pathlib import Path
 
 import torch
 
-from rodin.fitting.scene import Scene
+from rodin.fitting.fit import BETAS
+from rodin.fitting.scene import FitScene
 
-BETAS, EPS = (0.9, 0.99), 1e-8
+EPS = 1e-8  # Adam's, added to the root of the second moment; torch's default
+FLOATS = 4  # bytes of a float32
 
 
-def vectors(people: int, length: int, limit: float, scratch: Path | None = None) -> torch.Tensor:
-    """Room for everybody's values and Adam's two moments, zeros.
+def vectors(subjects: int, length: int, limit: float, scratch: Path | None = None) -> torch.Tensor:
+    """Zeros for the values of all subjects and Adam's two moments.
 
     Args:
-        people: P.
-        length: values of one person.
-        limit: bytes that may lie in memory; beyond, they are a file of no name, gone with this process.
-        scratch: folder of that file, best on the node's own disk; none: the system's.
+        subjects: P, number of them.
+        length: number of values of one subject.
+        limit: bytes allowed in memory; beyond it, an unnamed file that disappears with this process.
+        scratch: folder of that file, best on the node's own disk; None: the system's folder for temporary files.
 
     Returns:
         [P, 3, length] float32 on the CPU.
 
     Raises:
-        ValueError: the disk has no room for the file.
+        ValueError: the disk is too small for the file.
     """
-    shape, size = (people, 3, length), 4 * people * 3 * length
+    shape, size = (subjects, 3, length), FLOATS * subjects * 3 * length
     if size <= limit:
         return torch.zeros(shape)
     with tempfile.NamedTemporaryFile(prefix="rodin-planes-", dir=scratch) as file:
@@ -42,7 +44,7 @@ def vectors(people: int, length: int, limit: float, scratch: Path | None = None)
             os.posix_fallocate(file.fileno(), 0, size)
         except OSError as problem:
             raise ValueError(
-                f"decoder: {people} people's planes take {size / 1e9:.1f} GB in {Path(file.name).parent} "
+                f"decoder: the planes of {subjects} subjects take {size / 1e9:.1f} GB in {Path(file.name).parent} "
                 f"({problem.strerror}); set TMPDIR to a larger disk, or raise decoder.memory_gb, or ask for more ranks"
             ) from None
         return torch.from_file(file.name, shared=True, size=math.prod(shape), dtype=torch.float32).view(shape)
@@ -50,12 +52,12 @@ def vectors(people: int, length: int, limit: float, scratch: Path | None = None)
 
 @torch.no_grad()
 def adam_(state: torch.Tensor, gradient: torch.Tensor, step: int, lr: float) -> None:
-    """One step of Adam on one person's vector, in place.
+    """One step of Adam on the vector of one subject, in place.
 
     Args:
-        state: [3, length]: values, first and second moment.
+        state: [3, length]: values, first moment, second moment.
         gradient: [length].
-        step: steps taken on this person, this one included.
+        step: number of steps on this subject, including this one.
         lr: step size.
     """
     values, first, second = state
@@ -65,27 +67,27 @@ def adam_(state: torch.Tensor, gradient: torch.Tensor, step: int, lr: float) -> 
     values.addcdiv_(first, scale, value=-lr / (1 - BETAS[0] ** step))
 
 
-class Scenes:
-    """Pictures of people, those used last kept while they fit.
+class SceneCache:
+    """Views of subjects by id; the most recently used are cached.
 
     Args:
-        read: (subject, its hull or None) -> the pictures; a hull that is known need not be carved again.
-        limit: bytes kept, at least one person's.
+        read: called with (subject, hull, or None if unknown); returns the views. A known hull is not carved again.
+        limit: bytes cached, but at least one subject.
     """
 
-    def __init__(self, read: Callable[[str, torch.Tensor | None], Scene], limit: float) -> None:
+    def __init__(self, read: Callable[[str, torch.Tensor | None], FitScene], limit: float) -> None:
         self.read, self.limit = read, limit
-        self._kept: OrderedDict[str, Scene] = OrderedDict()
+        self._cached: OrderedDict[str, FitScene] = OrderedDict()
         self._hulls: dict[str, torch.Tensor] = {}
 
-    def __getitem__(self, subject: str) -> Scene:
-        """The pictures of one person."""
-        scene = self._kept.pop(subject, None) or self.read(subject, self._hulls.get(subject))
-        self._kept[subject], self._hulls[subject] = scene, scene.hull
-        while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > self.limit:
-            self._kept.popitem(last=False)
+    def __getitem__(self, subject: str) -> FitScene:
+        """Views and hull of one subject."""
+        scene = self._cached.pop(subject, None) or self.read(subject, self._hulls.get(subject))
+        self._cached[subject], self._hulls[subject] = scene, scene.hull
+        while len(self._cached) > 1 and sum(map(_bytes, self._cached.values())) > self.limit:
+            self._cached.popitem(last=False)
         return scene
 
 
-def _bytes(scene: Scene) -> int:
+def _bytes(scene: FitScene) -> int:
     return sum(tensor.nbytes for tensor in scene)

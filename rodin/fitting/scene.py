@@ -1,4 +1,4 @@
-"""One person's pictures as the fitter uses them: pixels to draw rays from, and the hull they carve."""
+"""Views of one subject as the fitter uses them: pixels to draw rays from, and the visual hull."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,11 +12,12 @@ from rodin.field.hull import OPAQUE, carve
 from rodin.shapes import check_shape
 
 
-class Scene(NamedTuple):
-    """One person's pictures on the device.
+class FitScene(NamedTuple):
+    """Views of one subject on the device.
 
-    rgba [V, H, W, 4] uint8; poses [V, 4, 4] camera to world; lenses [V, 4] fx, fy, cx, cy in pixels; inside and
-    outside: flat numbers of the pixels on or beside the person and of the others; hull [G, G, G] bool.
+    rgba [V, H, W, 4] uint8, straight alpha; poses [V, 4, 4] camera to world; lenses [V, 4] fx, fy, cx, cy in pixels;
+    inside and outside: flat indices into [V, H, W] of the pixels on or next to the subject, and of the others; hull
+    [G, G, G] bool, indexed (x, y, z).
     """
 
     rgba: torch.Tensor
@@ -28,7 +29,7 @@ class Scene(NamedTuple):
 
 
 class Rays(NamedTuple):
-    """Rays of N people and what they should show: origins, directions, colour (straight) [N, M, 3], alpha [N, M]."""
+    """Rays of N subjects and their true colours: origins, directions, colour (straight) [N, M, 3], alpha [N, M]."""
 
     origins: torch.Tensor
     directions: torch.Tensor
@@ -46,8 +47,8 @@ def make_scene(
     device: torch.device | str = "cpu",
     margin: int = 1,
     hull: torch.Tensor | None = None,
-) -> Scene:
-    """Bring one person's pictures to the device and carve the hull.
+) -> FitScene:
+    """Copy one subject's views to the device and carve the hull.
 
     Args:
         rgba: [V, H, W, 4] uint8, straight alpha.
@@ -56,8 +57,8 @@ def make_scene(
         box: half the side of the fitted cube.
         hull_resolution: G, cells a side of the hull.
         device: where the fit runs.
-        margin: pixels this near to the person count as beside it.
-        hull: [G, G, G] bool, the hull where it is known.
+        margin: pixels up to this far from the subject are `inside`.
+        hull: [G, G, G] bool, if already known.
     """
     sizes = check_shape("rgba", rgba, "V H W 4")
     check_shape("camera_to_world", camera_to_world, "V 4 4", V=sizes["V"])
@@ -69,31 +70,31 @@ def make_scene(
     beside = F.max_pool2d(opaque, 2 * margin + 1, stride=1, padding=margin).flatten() > 0
     inside, outside = beside.nonzero()[:, 0], (~beside).nonzero()[:, 0]
     if not len(inside):
-        raise ValueError(f"views: got {sizes['V']} pictures without one opaque pixel, wanted a person in them")
+        raise ValueError(f"views: got {sizes['V']} views without one opaque pixel, wanted a subject in them")
     if hull is None:
         hull = carve(pixels[..., 3], poses, lenses, box=box, resolution=hull_resolution)
-    return Scene(pixels, poses, lenses, inside, outside, hull)
+    return FitScene(pixels, poses, lenses, inside, outside, hull)
 
 
-def draw_rays(scenes: Sequence[Scene], rays: int, outside_share: float, generators: Sequence[Generators]) -> Rays:
-    """Draw pixels of all of each person's pictures, most where the person is, and make their rays.
+def draw_rays(scenes: Sequence[FitScene], rays: int, outside_share: float, generators: Sequence[Generators]) -> Rays:
+    """Draw random pixels of all views of each subject, most of them on the subject, and return their rays.
 
     Args:
-        scenes: N people's pictures, all of one size.
-        rays: M of each.
-        outside_share: share of the rays drawn from the pixels that show no person, in [0, 1].
-        generators: each person's.
+        scenes: N subjects' views, all images of one size.
+        rays: M, of each subject.
+        outside_share: share of the rays drawn from `outside` pixels, in [0, 1]; the last rays of each subject.
+        generators: of each subject.
 
-    Source: DESIGN "Fitting". Ours: the paper draws all pixels alike; three quarters of ours are empty.
+    Ours: the paper draws all pixels alike; three quarters of ours are empty.
     """
 
-    def pixels(scene: Scene, generator: torch.Generator) -> torch.Tensor:
+    def pixels(scene: FitScene, generator: torch.Generator) -> torch.Tensor:
         outside = round(rays * outside_share) if len(scene.outside) else 0
         counts = ((scene.inside, rays - outside), (scene.outside, outside))
         return torch.cat([_some(pool, count, generator) for pool, count in counts if count])
 
     return rays_at(
-        scenes, torch.stack([pixels(scene, one.there) for scene, one in zip(scenes, generators, strict=True)])
+        scenes, torch.stack([pixels(scene, one.on_device) for scene, one in zip(scenes, generators, strict=True)])
     )
 
 
@@ -101,8 +102,8 @@ def _some(pool: torch.Tensor, count: int, generator: torch.Generator) -> torch.T
     return pool.index_select(0, torch.randint(len(pool), (count,), generator=generator, device=pool.device))
 
 
-def rays_at(scenes: Sequence[Scene], pixel: torch.Tensor) -> Rays:
-    """The rays through the centres of each person's pixels, given by their flat number over [V, H, W]: [N, M] int64."""
+def rays_at(scenes: Sequence[FitScene], pixel: torch.Tensor) -> Rays:
+    """Rays through the centres of pixels [N, M] int64, flat indices into [V, H, W] of each subject."""
     _, height, width, _ = scenes[0].rgba.shape
     view, place = pixel // (height * width), pixel % (height * width)
     row, column = place // width, place % width

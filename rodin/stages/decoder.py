@@ -1,8 +1,8 @@
-"""Stage `decoder`: the MLP decoder all people share, learned together with the planes of the first of them (R29).
+"""Stage `decoder`: the MLP decoder shared by all subjects, learned together with planes of the first of them (R29).
 
-People are dealt out to the ranks of torch.distributed; every step each rank draws some of its own anew, so that nobody
-is forgotten, and the decoder's gradients are averaged over all ranks. Everything random is a function of (seed, person,
-step), so the stage killed at any moment and run again ends with the same bits; the number of ranks may then change.
+The ranks of torch.distributed divide the subjects. In every step each rank draws some of its own at random, and the
+decoder's gradients are averaged over all ranks. Random numbers are functions of (seed, subject, step), so a stage that
+is killed and run again ends with the same bits, and the number of ranks may change in between.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from rodin.data.shared_decoder import FILE
 from rodin.field.decoder import Decoder
 from rodin.field.generators import generators_for
 from rodin.field.hull import hull_cells
-from rodin.field.occupancy import guess_filled
+from rodin.field.occupancy import occupancy_of_hull
 from rodin.field.planes import bounded
-from rodin.fitting.fit import at_step, next_guess
-from rodin.fitting.paging import BETAS, EPS, Scenes, adam_, vectors
+from rodin.fitting.fit import next_occupancy, settings_at_step
+from rodin.fitting.paging import BETAS, EPS, SceneCache, adam_, vectors
 from rodin.fitting.pyramid import level_shapes, levels_of, total, zero_levels
-from rodin.fitting.scene import Scene, make_scene
-from rodin.fitting.step import Losses, Settings, step_loss
+from rodin.fitting.scene import FitScene, make_scene
+from rodin.fitting.step import FitSettings, LossWeights, step_loss
 from rodin.hooks import Hooks, Stopped
 from rodin.store import manifest, results
 from rodin.store.run_folder import RunFolder
@@ -36,24 +36,24 @@ from rodin.train.data.order import Order
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.state import checkpoint
 
-SHOWN = 50
-CHECKPOINTS = 10
-LAYOUT = 2  # of people's values; 1 held each channel's texels together
+SHOWN = 50  # steps between two points of the loss curve
+CHECKPOINTS = 10  # of the whole stage
+FIRST_STD = 0.1  # standard deviation of the first shared planes, well inside [-1, 1]
+LAYOUT = 2  # of the subjects' values in checkpoints; in layout 1 the texels of a channel were adjacent
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Learn the decoder and publish it with the mean of its people's planes.
+    """Learn the decoder and publish it with the mean of its subjects' planes.
 
     Args:
-        config: the run's config.
-        folder: the run.
-        shard: always 0; the ranks divide the work by themselves.
-        hooks: progress and the wish to stop.
+        config, folder: of the run.
+        shard: always 0; the ranks divide the work.
+        hooks: progress callback and stop request.
     """
     if manifest.complete(folder.manifest("decoder", 0)):
         return
     with Ranks.from_environment() as ranks:
-        learning = Learning(config, folder, ranks)
+        learning = DecoderTraining(config, folder, ranks)
         steps = config.decoder.steps
         every = max(1, steps // CHECKPOINTS)
         while learning.step < steps:
@@ -67,23 +67,23 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         learning.publish()
 
 
-def fit_settings(config: Config, rays: int) -> Settings:
-    """The config's choices as the fitter wants them; `rays` of one step on one person."""
+def fit_settings(config: Config, rays: int) -> FitSettings:
+    """Settings of the fitter from the config; `rays` of each subject in a step."""
     fit = config.fit
-    return Settings(
+    return FitSettings(
         box=config.triplane.box,
         rays=rays,
         samples=fit.samples,
         min_rescale=fit.min_rescale if fit.rescale else None,
-        losses=Losses(**fit.losses.model_dump()),
+        losses=LossWeights(**fit.losses.model_dump()),
         compiled=fit.compile,
     )
 
 
 def read_scene(
     views: Shards, subject: str, config: Config, device: torch.device, hull: torch.Tensor | None = None
-) -> Scene:
-    """One person's pictures but the held-out ones, on the device, with their hull, carved unless it is given."""
+) -> FitScene:
+    """Views of one subject without the held-out ones, on the device; the hull is carved unless given."""
     fitted = slice(0, views.shape("rgba")[0] - config.fit.held_out_views)
     return make_scene(
         views.read(subject, "rgba", fitted),
@@ -97,27 +97,30 @@ def read_scene(
 
 
 @dataclass
-class Person:
-    """One person of this rank: what sets the planes apart and Adam's moments [3, length], and where they are dense."""
+class SubjectState:
+    """State of one subject of this rank.
+
+    vectors [3, length]: difference of its planes to the shared ones, and Adam's two moments; occupancy [G, G, G], None
+    before the first step; visits: steps taken on this subject.
+    """
 
     subject: str
-    state: torch.Tensor
-    guess: torch.Tensor | None = None
+    vectors: torch.Tensor
+    occupancy: torch.Tensor | None = None
     visits: int = 0
 
 
 @dataclass
-class Learning:
-    """The state of the stage on one rank, and what a step, a checkpoint and the end do with it.
+class DecoderTraining:
+    """State of the stage on one rank, its steps, checkpoints and results.
 
-    Source: R27, R29. Ours: a person's planes are shared planes plus what sets the person apart, so that every step
-    teaches what people have in common and the planes of all people stay alike.
+    Source: R27, R29. Ours: the planes of a subject are the shared planes plus its own difference, so that every step
+    teaches what subjects have in common, and planes of all subjects stay alike.
 
     Args:
-        config: the run's.
-        folder: the run.
-        ranks: who shares the work.
-        only: learn with these people; none: the first `decoder.subjects`, from where the last attempt stopped.
+        config, folder: of the run.
+        ranks: processes that share the work.
+        only: subjects to learn with, from the start; None: the first `decoder.subjects`, from the last checkpoint.
     """
 
     config: Config
@@ -130,38 +133,38 @@ class Learning:
     def __post_init__(self) -> None:
         config, device = self.config, self.ranks.device
         plane = config.triplane
-        self.settings: Settings = fit_settings(config, config.decoder.rays)
+        self.settings: FitSettings = fit_settings(config, config.decoder.rays)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.decoder = Decoder(plane.channels, plane.decoder_width, plane.decoder_layers, plane.view_directions).to(
                 device
             )
         self.shape = (3, plane.channels, plane.resolution, plane.resolution)
-        first = 0.1 * torch.randn(self.shape, generator=generator(config.seed, "first planes", 0))
+        first = FIRST_STD * torch.randn(self.shape, generator=generator(config.seed, "first planes", 0))
         self.shared = zero_levels((1, *self.shape), device)
         with torch.no_grad():
             self.shared[0].copy_(first)
         views = Shards(self.folder.stage("render"), "views")
-        asked = config.train_subjects()[: config.decoder.subjects] if self.only is None else self.only
-        wanted = [one for one in asked if one in views]
-        if len(wanted) < self.ranks.world:
+        selected = config.train_subjects()[: config.decoder.subjects] if self.only is None else self.only
+        present = [subject for subject in selected if subject in views]
+        if len(present) < self.ranks.world:
             raise ValueError(
-                f"decoder: got {len(wanted)} people with views for {self.ranks.world} ranks, "
-                "wanted at least one a rank; ask for fewer ranks or render more people"
+                f"decoder: got {len(present)} subjects with views for {self.ranks.world} ranks, "
+                "wanted at least one a rank; use fewer ranks or render more subjects"
             )
-        mine, limit = wanted[self.ranks.rank :: self.ranks.world], config.decoder.memory_gb * 1e9
-        states = vectors(len(mine), sum(map(math.prod, level_shapes(self.shape))), limit)
-        self.people = [Person(subject, state) for subject, state in zip(mine, states, strict=True)]
-        self.scenes = Scenes(lambda subject, hull: read_scene(views, subject, config, device, hull), limit)
+        mine, limit = present[self.ranks.rank :: self.ranks.world], config.decoder.memory_gb * 1e9
+        rows = vectors(len(mine), sum(map(math.prod, level_shapes(self.shape))), limit)
+        self.subjects = [SubjectState(subject, row) for subject, row in zip(mine, rows, strict=True)]
+        self.scenes = SceneCache(lambda subject, hull: read_scene(views, subject, config, device, hull), limit)
         self.adam = torch.optim.Adam(
             [{"params": self.shared}, {"params": list(self.decoder.parameters())}], betas=BETAS, eps=EPS
         )
-        self.order = Order(len(self.people), config.seed + self.ranks.rank)
+        self.order = Order(len(self.subjects), config.seed + self.ranks.rank)
         if self.only is None:
             self._restore()
 
     def take_step(self) -> None:
-        """One step of this rank's planes and of everybody's decoder."""
+        """Take one step on planes of this rank's subjects, and on the shared planes and the decoder with all ranks."""
         learn = self.config.decoder
         fall = 0.55 + 0.45 * math.cos(math.pi * self.step / learn.steps)
         self.adam.zero_grad(set_to_none=True)
@@ -180,44 +183,46 @@ class Learning:
             drawn = self.step * learn.subjects_per_step * self.ranks.world
             self.curve.append({"stage": "decoder", "step": self.step, "samples": drawn, "loss": float(mean)})
 
-    def _visit(self, people: list[Person], lr: float) -> torch.Tensor:
-        """Move people's planes, and add the gradients of what is common; their mean loss."""
-        device, settings = self.ranks.device, at_step(self.settings, self.step, self.config.decoder.steps)
-        scenes = [self.scenes[person.subject] for person in people]
-        states = [person.state.to(device) for person in people]
-        values = torch.stack([state[0] for state in states]).requires_grad_()
+    def _visit(self, subjects: list[SubjectState], lr: float) -> torch.Tensor:
+        """Take a step on subjects' own planes, add the gradients of the shared parameters; returns the mean loss."""
+        device, settings = self.ranks.device, settings_at_step(self.settings, self.step, self.config.decoder.steps)
+        scenes = [self.scenes[state.subject] for state in subjects]
+        rows = [state.vectors.to(device) for state in subjects]
+        values = torch.stack([row[0] for row in rows]).requires_grad_()
         shared = total(self.shared)
-        planes, guesses = self.planes(values, shared), []
-        for person, scene, own in zip(people, scenes, planes.detach(), strict=True):
-            guess = guess_filled(scene.hull) if person.guess is None else person.guess
-            person.guess = next_guess(guess, own, self.decoder, scene, settings, person.visits)
-            person.visits += 1
-            guesses.append(person.guess)
-        seeds = [seed_for(self.config.seed, f"decoder {person.subject}", self.step) for person in people]
+        planes, occupancies = self.planes(values, shared), []
+        for state, scene, own in zip(subjects, scenes, planes.detach(), strict=True):
+            occupancy = occupancy_of_hull(scene.hull) if state.occupancy is None else state.occupancy
+            state.occupancy = next_occupancy(occupancy, own, self.decoder, scene, settings, state.visits)
+            state.visits += 1
+            occupancies.append(state.occupancy)
+        seeds = [seed_for(self.config.seed, f"decoder {state.subject}", self.step) for state in subjects]
         generators = [generators_for(seed, device) for seed in seeds]
         anchor = shared.detach()[0]
-        loss = step_loss(planes, self.decoder, scenes, torch.stack(guesses), settings, generators, anchor).mean()
+        loss = step_loss(planes, self.decoder, scenes, torch.stack(occupancies), settings, generators, anchor).mean()
         loss.backward()
-        for person, state, gradient in zip(people, states, cast(torch.Tensor, values.grad), strict=True):
-            adam_(state, gradient, person.visits, lr)
-            if state is not person.state:
-                person.state.copy_(state)
+        for state, row, gradient in zip(subjects, rows, cast(torch.Tensor, values.grad), strict=True):
+            adam_(row, gradient, state.visits, lr)
+            if row is not state.vectors:
+                state.vectors.copy_(row)
         return loss.detach()
 
-    def _drawn(self) -> list[Person]:
-        count = min(self.config.decoder.subjects_per_step, len(self.people))
+    def _drawn(self) -> list[SubjectState]:
+        count = min(self.config.decoder.subjects_per_step, len(self.subjects))
         places = self.order[range(self.step * count, (self.step + 1) * count)]
-        return [self.people[place] for place in dict.fromkeys(places.tolist())]
+        return [self.subjects[place] for place in dict.fromkeys(places.tolist())]
 
     def planes(self, values: torch.Tensor, shared: torch.Tensor | None = None) -> torch.Tensor:
-        """The planes [N, 3, C, R, R] in [-1, 1] of people with values [N, length]; `shared`: its sum, if known."""
+        """Planes [N, 3, C, R, R] in [-1, 1] of subjects with values [N, length]; `shared`: shared planes, if known."""
         return bounded((total(self.shared) if shared is None else shared) + total(levels_of(values, self.shape)))
 
     def save(self) -> None:
-        """Save all ranks' state; it counts once rank 0 has published the list of its parts."""
+        """Save the state of all ranks; it is valid once rank 0 has published the list of its parts."""
         name = f"step-{self.step:09d}"
-        people = {one.subject: {"state": one.state, "guess": one.guess, "visits": one.visits} for one in self.people}
-        content: dict[str, Any] = {"subjects": people}
+        rows = {
+            one.subject: {"state": one.vectors, "guess": one.occupancy, "visits": one.visits} for one in self.subjects
+        }
+        content: dict[str, Any] = {"subjects": rows}
         if self.ranks.main:
             content |= {"decoder": self.decoder.state_dict(), "shared": [level.detach() for level in self.shared]}
             content |= {"adam": self.adam.state_dict()}
@@ -228,15 +233,15 @@ class Learning:
             failure = error
         if self.ranks.any(failure is not None):
             raise failure or ValueError(f"rank {self.ranks.rank} stops because another could not save; see its message")
-        self.ranks.on_main(lambda: self._keep(name))
+        self.ranks.on_main(lambda: self._publish_checkpoint(name))
 
     def publish(self) -> None:
-        """Write decoder.pt, the loss curve and the manifest; the saved state is then of no more use."""
+        """Write decoder.pt, the loss curve and the manifest; delete the checkpoints."""
         with torch.no_grad():
             mean, shared = torch.zeros(self.shape, device=self.ranks.device), total(self.shared)
-            for one in self.people:
-                mean += self.planes(one.state[:1].to(self.ranks.device), shared)[0]
-        count = torch.tensor(float(len(self.people)), device=self.ranks.device)
+            for one in self.subjects:
+                mean += self.planes(one.vectors[:1].to(self.ranks.device), shared)[0]
+        count = torch.tensor(float(len(self.subjects)), device=self.ranks.device)
         self.ranks.sum_([mean, count])
 
         def write() -> None:
@@ -245,8 +250,8 @@ class Learning:
             content = {"decoder": state, **self.decoder.settings(), "mean": (mean / count).cpu(), "step": self.step}
             checkpoint.publish(home / FILE, content)
             results.write_rows(self.folder, "decoder", 0, self.curve)
-            people = self.config.train_subjects()[: self.config.decoder.subjects]
-            described = {"files": manifest.describe_files(home, [FILE]), "subjects": int(count), "of": len(people)}
+            subjects = self.config.train_subjects()[: self.config.decoder.subjects]
+            described = {"files": manifest.describe_files(home, [FILE]), "subjects": int(count), "of": len(subjects)}
             manifest.publish(self.folder.manifest("decoder", 0), described)
             shutil.rmtree(self._states, ignore_errors=True)
 
@@ -256,7 +261,7 @@ class Learning:
     def _states(self) -> Path:
         return self.folder.stage("decoder") / "state"
 
-    def _keep(self, name: str) -> None:
+    def _publish_checkpoint(self, name: str) -> None:
         parts = sorted(path.name for path in (self._states / name).glob("rank-*.pt"))[: self.ranks.world]
         files = manifest.describe_files(self._states, [f"{name}/{part}" for part in parts])
         manifest.publish(
@@ -272,7 +277,7 @@ class Learning:
             return
         if problems := manifest.check_files(last):
             raise ValueError(f"{problems[0].split(';')[0]}; delete {self._states} to learn the decoder from the start")
-        saved, mine = manifest.read(last), {one.subject: one for one in self.people}
+        saved, mine = manifest.read(last), {one.subject: one for one in self.subjects}
         if saved.get("layout") != LAYOUT:
             raise ValueError(
                 f"{last}: got the state of layout {saved.get('layout', 1)}, wanted {LAYOUT}: the code has changed; "
@@ -287,8 +292,8 @@ class Learning:
                     for level, value in zip(self.shared, content["shared"], strict=True):
                         level.copy_(value)
             for subject in content["subjects"].keys() & mine.keys():
-                person, kept = mine[subject], content["subjects"][subject]
-                person.state.copy_(kept["state"])
-                person.guess = None if kept["guess"] is None else kept["guess"].to(self.ranks.device)
-                person.visits = kept["visits"]
+                state, stored = mine[subject], content["subjects"][subject]
+                state.vectors.copy_(stored["state"])
+                state.occupancy = None if stored["guess"] is None else stored["guess"].to(self.ranks.device)
+                state.visits = stored["visits"]
         self.step, self.curve = saved["step"], saved["curve"]

@@ -1,7 +1,7 @@
-"""Stage `fit`: one tri-plane for each training person of a shard, the decoder frozen (R25-R34, R30).
+"""Stage `fit`: one tri-plane for each training subject of a shard, with the decoder frozen (R25-R34, R30).
 
-People are fitted `fit.together` at a time, in groups that the shard alone decides: after a kill the same group is
-fitted again, and the rows that were missing get the bits they would have had.
+Subjects are fitted in groups of `fit.together`, which depend on the shard alone. After a kill, a group with missing
+rows is fitted again as a whole, so those rows get the same bits as without the kill.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rodin.evaluation.held_out import HeldOut, measure, read_held_out
 from rodin.field.decoder import Decoder
 from rodin.field.planes import resize
 from rodin.fitting.fit import Diverged, fit_together
-from rodin.fitting.scene import Scene
+from rodin.fitting.scene import FitScene
 from rodin.hooks import Hooks, Stopped
 from rodin.stages.decoder import fit_settings, read_scene
 from rodin.store.run_folder import RunFolder
@@ -31,21 +31,21 @@ from rodin.train.data.draws import seed_for
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """One person's planes [3, C, R, R] as they are stored, float16, and what is known of them."""
+class FittedSubject:
+    """Planes [3, C, R, R] of one subject as stored, float16, and their metadata."""
 
     planes: torch.Tensor
     meta: dict[str, Any]
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Fit the people of one shard; those already fitted by a killed attempt are kept.
+    """Fit the subjects of one shard; rows of a killed attempt are not fitted again.
 
     Args:
         config: the run's config.
         folder: the run.
-        shard: which part of the training people.
-        hooks: progress and the wish to stop.
+        shard: number of the part of the training subjects.
+        hooks: progress callback and stop request.
     """
     device = default_device()
     plane, subjects = config.triplane, config.subjects_of("fit", shard)
@@ -83,16 +83,16 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
 
 
 def groups(subjects: Sequence[str], size: int) -> list[Sequence[str]]:
-    """The people who are fitted together: slices of that size, the last what is left."""
+    """Groups of subjects fitted together: slices of `size`, the last one maybe shorter."""
     return [subjects[begin : begin + size] for begin in range(0, len(subjects), size)]
 
 
 @dataclass
-class Person:
-    """Who is being fitted: the pictures that are, those that are not, and seconds and reasons of the tries so far."""
+class PendingFit:
+    """A subject being fitted: its views, its held-out views, and seconds and failure reasons of the tries so far."""
 
     subject: str
-    scene: Scene
+    scene: FitScene
     held_out: HeldOut
     seconds: float
     reasons: list[str] = field(default_factory=list)
@@ -100,39 +100,39 @@ class Person:
 
 def fit_subjects(
     config: Config, views: Shards, subjects: Sequence[str], decoder: Decoder, start: torch.Tensor
-) -> list[Fitted | Diverged]:
-    """Fit people together, and alone with another seed whoever came to nothing.
+) -> list[FittedSubject | Diverged]:
+    """Fit subjects together; those that fail are fitted again alone, with another seed.
 
     Args:
         config: the run's config.
-        views: the store of pictures.
+        views: the store of views.
         subjects: ids.
         decoder: the shared decoder, frozen.
-        start: planes the fits start from, [3, C, R, R] on the device; the mean of the decoder's people.
+        start: initial planes of the fits, [3, C, R, R] on the device; the mean of the decoder's subjects.
 
     Returns:
-        of each, planes float16 and their quality on pictures not fitted, rendered without the hull, with the seconds
-        that were theirs, of those together in proportion to their steps; or, where every try diverged or stayed under
-        `fit.floor_psnr`, what is to be said about that.
+        for each subject, planes in float16 with their quality on held-out views, rendered without the hull, and its
+        share of the seconds, in proportion to its steps; or, if every try diverged or stayed under `fit.floor_psnr`,
+        the reasons.
 
-    Source: R25-R34. Ours: the start is the mean person: the fit is faster and people's planes are alike.
+    Source: R25-R34. Ours: fits start from the mean of the subjects, which is faster and keeps their planes alike.
     """
-    people = [_read(config, views, subject, start.device) for subject in subjects]
-    ends: list[Fitted | Diverged] = []
-    for person, first in zip(people, _try(config, people, decoder, start, 0), strict=True):
+    fits = [_read(config, views, subject, start.device) for subject in subjects]
+    ends: list[FittedSubject | Diverged] = []
+    for pending, first in zip(fits, _try(config, fits, decoder, start, 0), strict=True):
         fitted = first
         for attempt in range(1, 1 + config.fit.retries):
             if fitted is None:
-                (fitted,) = _try(config, [person], decoder, start, attempt)
-        ends.append(fitted or Diverged(f"{len(person.reasons)} tries: {'; '.join(person.reasons)}"))
+                (fitted,) = _try(config, [pending], decoder, start, attempt)
+        ends.append(fitted or Diverged(f"{len(pending.reasons)} tries: {'; '.join(pending.reasons)}"))
     return ends
 
 
-def fit_subject(config: Config, views: Shards, subject: str, decoder: Decoder, start: torch.Tensor) -> Fitted:
-    """Fit one person; as `fit_subjects`.
+def fit_subject(config: Config, views: Shards, subject: str, decoder: Decoder, start: torch.Tensor) -> FittedSubject:
+    """Fit one subject; as `fit_subjects`.
 
     Raises:
-        Diverged: every try came to nothing; says which.
+        Diverged: every try failed; gives the reasons.
     """
     (fitted,) = fit_subjects(config, views, [subject], decoder, start)
     if isinstance(fitted, Diverged):
@@ -141,46 +141,48 @@ def fit_subject(config: Config, views: Shards, subject: str, decoder: Decoder, s
 
 
 def _try(
-    config: Config, people: Sequence[Person], decoder: Decoder, start: torch.Tensor, attempt: int
-) -> list[Fitted | None]:
-    """One try on people together; none of those that came to nothing."""
+    config: Config, fits: Sequence[PendingFit], decoder: Decoder, start: torch.Tensor, attempt: int
+) -> list[FittedSubject | None]:
+    """One try on all these fits together; None for those that failed."""
     fit, target, began = config.fit, config.fit.target_psnr, time.perf_counter()
 
     def good_enough(number: int, _: int, planes: torch.Tensor) -> bool:
-        return target is not None and measure(config, planes, decoder, people[number].held_out).psnr >= target
+        return target is not None and measure(config, planes, decoder, fits[number].held_out).psnr >= target
 
-    fits = fit_together(
-        [person.scene for person in people],
+    results = fit_together(
+        [pending.scene for pending in fits],
         decoder,
         start,
         fit_settings(config, fit.rays),
         steps=fit.steps,
         lr=fit.lr,
-        seeds=[seed_for(config.seed, f"fit {person.subject}", attempt) for person in people],
+        seeds=[seed_for(config.seed, f"fit {pending.subject}", attempt) for pending in fits],
         anchor=start,
         stop=None if target is None else good_enough,
     )
-    spent, ends = time.perf_counter() - began, list[Fitted | None]()
-    for person, (planes, steps, diverged) in zip(people, fits, strict=True):
-        person.seconds += spent * steps / sum(one.steps for one in fits)
-        ends.append(None if diverged is not None else _judged(config, person, planes.half(), steps, decoder))
+    spent, ends = time.perf_counter() - began, list[FittedSubject | None]()
+    for pending, (planes, steps, diverged) in zip(fits, results, strict=True):
+        pending.seconds += spent * steps / sum(one.steps for one in results)
+        ends.append(None if diverged is not None else _judged(config, pending, planes.half(), steps, decoder))
         if diverged is not None:
-            person.reasons.append(diverged)
+            pending.reasons.append(diverged)
     return ends
 
 
-def _judged(config: Config, person: Person, planes: torch.Tensor, steps: int, decoder: Decoder) -> Fitted | None:
+def _judged(
+    config: Config, pending: PendingFit, planes: torch.Tensor, steps: int, decoder: Decoder
+) -> FittedSubject | None:
     began, floor = time.perf_counter(), config.fit.floor_psnr
-    psnr, similarity, _ = measure(config, planes, decoder, person.held_out)
-    person.seconds += time.perf_counter() - began
+    psnr, similarity, _ = measure(config, planes, decoder, pending.held_out)
+    pending.seconds += time.perf_counter() - began
     if math.isfinite(psnr) and psnr >= floor:
-        return Fitted(planes, {"psnr": psnr, "ssim": similarity, "seconds": person.seconds, "steps": steps})
-    person.reasons.append(f"{psnr:.1f} dB on views not fitted, under fit.floor_psnr {floor}")
+        return FittedSubject(planes, {"psnr": psnr, "ssim": similarity, "seconds": pending.seconds, "steps": steps})
+    pending.reasons.append(f"{psnr:.1f} dB on held-out views, under fit.floor_psnr {floor}")
     return None
 
 
-def _read(config: Config, views: Shards, subject: str, device: torch.device) -> Person:
+def _read(config: Config, views: Shards, subject: str, device: torch.device) -> PendingFit:
     began = time.perf_counter()
     held_out = read_held_out(config, views, subject, device)
     scene = read_scene(views, subject, config, device)
-    return Person(subject, scene, held_out, time.perf_counter() - began)
+    return PendingFit(subject, scene, held_out, time.perf_counter() - began)

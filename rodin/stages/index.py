@@ -1,7 +1,7 @@
-"""Stage `index`: checks every shard of fitted planes and measures them: the mean person, channels' mean and spread.
+"""Stage `index`: checks all shards of fitted planes and computes the mean planes and statistics of each channel.
 
-MPI ranks share the shards. A shard's people are merged in row order and the shards in shard order, and sums of planes
-are exact, so the numbers are the same to the last bit whatever the number of ranks.
+MPI ranks divide the shards. The subjects of a shard are merged in row order and shards in shard order, and sums of
+planes are exact, so the results are the same to the last bit for any number of ranks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Sums = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean, summed squared deviation, least and greatest value of each channel, [C] float64."""
+    """Count; mean, summed squared deviation, least and greatest value of each channel, [C] float64."""
 
     count: int
     mean: np.ndarray
@@ -46,7 +46,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What one shard gives to the index."""
+    """Contents of the index that come from one shard."""
 
     shard: int
     subjects: list[str]
@@ -56,7 +56,7 @@ class ShardReport:
 
 
 def moments_of(planes: np.ndarray) -> Moments:
-    """Moments of one person's planes.
+    """Moments of one subject's planes.
 
     Args:
         planes: [3, C, R, R], any float type.
@@ -74,7 +74,7 @@ def moments_of(planes: np.ndarray) -> Moments:
 
 
 def merge(a: Moments, b: Moments) -> Moments:
-    """Moments of two sets together (Chan, Golub and LeVeque's update)."""
+    """Moments of the union of two sets (Chan, Golub and LeVeque's update)."""
     count = a.count + b.count
     delta = b.mean - a.mean
     return Moments(
@@ -92,8 +92,8 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     Args:
         config: the run's config.
         folder: the run.
-        shard: always 0; the ranks divide the work by themselves.
-        hooks: progress and the wish to stop.
+        shard: always 0; the ranks divide the work.
+        hooks: progress callback and stop request.
     """
     del shard
     if manifest.complete(folder.manifest("index", 0)):
@@ -125,40 +125,42 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
 
 
 def report(planes: Shards, shard: int, sums: Sums) -> ShardReport:
-    """Check one shard and measure its people, in row order; adds their planes to `sums`.
+    """Check one shard and measure its subjects, in row order; adds their planes to `sums`.
 
-    Sums of float16 values in [-1, 1] are exact in float64 up to 2^28 people: each is a multiple of 2^-24.
+    Sums of float16 values in [-1, 1] are exact in float64 up to 2^28 subjects, as each is a multiple of 2^-24.
     """
     if problems := planes.verify_shard(shard):
         more = f" (and {len(problems) - 1} more problems in this shard)" if len(problems) > 1 else ""
         raise StoreError(f"{problems[0]}{more}")
     subjects = planes.subjects_of(shard)
-    measured: dict[str, list[Moments]] = {field: [] for field in FIELDS}
+    without_cache: dict[str, list[Moments]] = {field: [] for field in FIELDS}
     for subject in subjects:
         for field in FIELDS:
             read = planes.read(subject, field)
-            measured[field].append(moments_of(read))
+            without_cache[field].append(moments_of(read))
             sums[field] = sums.get(field, 0.0) + read.astype(np.float64)
-    moments = {field: reduce(merge, each) for field, each in measured.items() if each}
+    moments = {field: reduce(merge, each) for field, each in without_cache.items() if each}
     return ShardReport(
         shard, subjects, planes.failed_of(shard), [planes.meta(subject) for subject in subjects], moments
     )
 
 
 def publish(folder: RunFolder, reports: list[ShardReport], sums: Sums) -> None:
-    """Publish the rows of fit quality and the mean person, then the index itself.
+    """Publish the rows of fit quality and the mean planes, then the index itself.
 
     Args:
         folder: the run.
         reports: of all shards, in shard order.
-        sums: all people's planes added up, [3, C, R, R] float64 of each field.
+        sums: sum of all subjects' planes, [3, C, R, R] float64, of each field.
     """
     content: dict[str, Any] = {
         "subjects": {subject: [each.shard, row] for each in reports for row, subject in enumerate(each.subjects)},
         "failed": {subject: reason for each in reports for subject, reason in each.failed.items()},
     }
     if not content["subjects"]:
-        raise StoreError(f"{folder.stage('fit')}: not one person was fitted; see why in the manifests' 'failed'")
+        raise StoreError(
+            f"{folder.stage('fit')}: no subject was fitted; see the reasons under 'failed' in the manifests"
+        )
     means: Sums = {}
     for field, prefix in FIELDS.items():
         whole = reduce(merge, (each.moments[field] for each in reports if each.moments))
@@ -180,14 +182,14 @@ def publish(folder: RunFolder, reports: list[ShardReport], sums: Sums) -> None:
 
 
 def around(whole: Moments, mean: np.ndarray) -> np.ndarray:
-    """Standard deviation of people around the mean person, by channel.
+    """Standard deviation of subjects' planes around the mean planes, by channel.
 
     Args:
-        whole: moments of all their planes.
-        mean: the mean person, [3, C, R, R].
+        whole: moments of the planes of all subjects.
+        mean: the mean planes, [3, C, R, R].
 
     Returns:
-        [C]; by the law of total variance, what is left of `whole`'s when the mean person's own is taken away.
+        [C]; by the law of total variance, the variance of `whole` minus that within the mean planes.
     """
     own = np.square(mean - whole.mean[:, None, None]).mean(axis=(0, 2, 3))
     return np.sqrt(np.maximum(whole.squares / whole.count - own, 0))

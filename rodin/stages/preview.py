@@ -12,7 +12,7 @@ from torch import nn
 from rodin.config import Config, Diffusion
 from rodin.data.pictures import over_white, to_bytes
 from rodin.data.shared_decoder import load_decoder
-from rodin.field.render import render_image
+from rodin.field.render import render_views
 from rodin.generate.cascade import draw
 from rodin.generate.latents import seed_for
 from rodin.generate.mesh import front
@@ -59,8 +59,8 @@ def preview(
         planes = draw(network, normaliser, sampling, shape, seeds, latent=condition, device=device).clamp(-1, 1)
         decoder, (pose, lens) = load_decoder(folder, device), map(torch.from_numpy, front(config.data, size))
         box, samples = config.triplane.box, config.sample.render_samples
-        seen = [render_image(one, decoder, pose, lens, size, size, box=box, samples=samples) for one in planes]
-        rgb = to_bytes(over_white(to_bytes(torch.stack(seen))))
+        seen = [render_views(one, decoder, pose[None], lens, size, size, box=box, samples=samples) for one in planes]
+        rgb = to_bytes(over_white(to_bytes(torch.cat(seen))))
         return np.concatenate(list(rgb.transpose(0, 2, 3, 1)), axis=1)
 
     return picture

@@ -11,7 +11,7 @@ from rodin.config.networks import refine_settings
 from rodin.data.pictures import over_white
 from rodin.data.rows import Rows, chosen, training_subjects
 from rodin.data.shared_decoder import load_decoder
-from rodin.field.render import render_image
+from rodin.field.render import render_views
 from rodin.hooks import Hooks
 from rodin.nets.refine import Refiner
 from rodin.stages.training import TrainingFolder, TrainingSetup, plan_of, run_training
@@ -54,16 +54,16 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
         height, width = batch["true"].shape[-2:]
         rendered = []
         for number in range(len(draws)):
-            picture = render_image(
+            picture = render_views(
                 batch["planes"][number].float(),
                 decoder,
-                batch["camera_to_world"][number],
+                batch["camera_to_world"][number, None],
                 batch["intrinsics"][number],
                 height,
                 width,
                 box=config.triplane.box,
                 samples=config.sample.render_samples,
-            )
+            )[0]
             rendered.append((picture[..., :3] * picture[..., 3:] + 1 - picture[..., 3:]).permute(2, 0, 1))
         return (network(torch.stack(rendered)) - batch["true"]).abs().flatten(1).mean(dim=1)
 

@@ -8,8 +8,8 @@ import torch
 
 from rodin.bench.bust import bust
 from rodin.bench.fit import IDEAS, bench_fit
-from rodin.bench.fit_run import kept_in
-from rodin.bench.race import SETTINGS, Person, Track, Tuning
+from rodin.bench.fit_run import measurement_cache
+from rodin.bench.race import SETTINGS, RaceSetup, RaceSubject, ReferenceTuning
 from rodin.bench.reference import reference_loss
 from rodin.field.decoder import Decoder
 from rodin.field.generators import generators_for
@@ -19,11 +19,14 @@ from rodin.fitting.scene import make_scene
 def test_bench_races_with_and_without_each_idea() -> None:
     torch.manual_seed(0)
     fog = Decoder(4, 16, density=1.0).requires_grad_(False)
-    track = Track(fog, torch.zeros(3, 4, 16, 16), steps=25, reference_steps=25)
-    people, tunings = [Person(*bust(1, 8, 16)), Person(*bust(2, 8, 16))], (Tuning(1e-4), Tuning(2e-2))
-    told: list[tuple[int, int, str]] = []
-    rows = bench_fit(people, track, tunings=tunings, ideas=True, progress=lambda *what: told.append(what))
-    assert [done for done, _, _ in told] == list(range(1, told[0][1] + 1))
+    setup = RaceSetup(fog, torch.zeros(3, 4, 16, 16), steps=10, reference_steps=10)
+    subjects, tunings = (
+        [RaceSubject(*bust(1, 8, 16)), RaceSubject(*bust(2, 8, 16))],
+        (ReferenceTuning(1e-4), ReferenceTuning(2e-2)),
+    )
+    reports: list[tuple[int, int, str]] = []
+    rows = bench_fit(subjects, setup, tunings=tunings, ideas=True, progress=lambda *what: reports.append(what))
+    assert [done for done, _, _ in reports] == list(range(1, reports[0][1] + 1))
     assert [row["name"].split(",")[0] for row in rows] == [
         "fit",
         *(f"fit without {name}" for name in IDEAS),
@@ -44,6 +47,71 @@ def test_bench_races_with_and_without_each_idea() -> None:
         assert row["value"] > 0
         assert row["baseline_value"] > 0
         assert "lr 0.02" in row["baseline"]
+
+
+class Stopwatch(RaceSetup):
+    """Seconds and decibels as if measured: the reference is best with a step size of 0.02."""
+
+    def time_reference(self, subject, tuning, levels=1):
+        return 12.0 * levels, {1e-4: 15.0, 2e-2: 20.0, 5e-2: 18.0}[tuning.lr]
+
+    def time_ours(self, subject, target, change=None):
+        return (3.0, 21.0) if change is None and target < 100 else (6.0, 19.0)
+
+    def time_together(self, subjects):
+        return 8.0 / len(subjects), 20.0
+
+
+def test_rows_say_who_is_faster_and_who_did_not_get_there(monkeypatch) -> None:
+    monkeypatch.setattr("rodin.bench.fit.look_up_row", lambda _: {"name": "look-up"})
+    setup = Stopwatch(Decoder(4, 16), torch.zeros(3, 4, 16, 16))
+    tunings = [ReferenceTuning(lr) for lr in (1e-4, 2e-2, 5e-2)]
+    rows = {
+        row["name"]: row for row in bench_fit([RaceSubject(*bust(1, 4, 8))] * 3, setup, tunings=tunings, ideas=True)
+    }
+    race = rows["fit, 3 people to 20.0 dB"]
+    assert (race["value"], race["baseline_value"], race["ratio"]) == (3.0, 12.0, 4.0)
+    assert "lr 0.02" in race["baseline"]
+    slower = rows["fit without visual hull, 3 people to 20.0 dB, 3 did not get there"]
+    assert (slower["value"], slower["ratio"]) == (6.0, 2.0)
+    assert rows["fit without early stop, 3 people to 20.0 dB, 3 did not get there"]["value"] == 6.0
+    assert rows["fit, the reference a sum over resolutions too, 3 people to 20.0 dB"]["ratio"] == 20.0
+    many = rows["fit, 3 people at once, seconds a person"]
+    assert (many["value"], many["baseline_value"], many["ratio"]) == (8 / 3, 8.0, pytest.approx(3.0))
+
+
+def test_each_idea_is_left_out_alone() -> None:
+    scene = make_scene(*bust(1, 4, 16), box=1.0, hull_resolution=8)
+    changed = {name: change(scene, SETTINGS) for name, change in IDEAS.items()}
+    assert changed["visual hull"][0].hull.all()
+    assert len(changed["rays where the person is"][0].inside) == 4 * 16 * 16
+    assert len(changed["rays where the person is"][0].outside) == 0
+    fields = {
+        "occupancy grid": ("refresh_occupancy", False),
+        "planes as a sum over resolutions": ("levels", 1),
+        "coarse samples first": ("coarse", False),
+    }
+    for name, (field, value) in fields.items():
+        assert vars(changed[name][1]) == vars(SETTINGS) | {field: value}
+    assert changed["skipping what is hidden"][1].cut < 1e-20
+
+
+def test_a_fit_ends_at_its_target_and_held_out_views_are_not_fitted() -> None:
+    setup = RaceSetup(Decoder(4, 16).requires_grad_(False), torch.zeros(3, 4, 16, 16), steps=12, reference_steps=5)
+    subject = RaceSubject(*bust(1, 7, 16))
+    np.testing.assert_array_equal(setup.scene(subject).rgba, subject.rgba[:4])
+    changes: list[int] = []
+
+    def change(scene, settings):
+        changes.append(len(scene.rgba))
+        return scene, settings
+
+    seconds, psnr = setup.time_ours(subject, -1.0, change)
+    assert changes == [4]
+    assert seconds > 0
+    assert 0 < psnr < 60
+    before = setup._psnr(setup.start, subject)
+    assert setup.time_ours(subject, 100.0)[1] != pytest.approx(before, abs=1e-4)
 
 
 def test_the_reference_learns_too() -> None:
@@ -73,11 +141,11 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
         asked.append(1)
         return 2.0, 20.0 + len(asked)
 
-    assert kept_in(path, "a")("0 fit", measure) == (2.0, 21.0)
+    assert measurement_cache(path, "a")("0 fit", measure) == (2.0, 21.0)
     with path.open("a") as file:
         file.write('{"about": "a", "name": "1 f')
-    again = kept_in(path, "a")
+    again = measurement_cache(path, "a")
     assert again("0 fit", measure) == (2.0, 21.0)
     assert again("1 fit", measure) == (2.0, 22.0)
-    assert kept_in(path, "other code")("0 fit", measure) == (2.0, 23.0)
-    assert kept_in(path, "a")("1 fit", measure) == (2.0, 22.0)
+    assert measurement_cache(path, "other code")("0 fit", measure) == (2.0, 23.0)
+    assert measurement_cache(path, "a")("1 fit", measure) == (2.0, 22.0)

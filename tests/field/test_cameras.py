@@ -67,3 +67,34 @@ def test_ring_turns_once_and_starts_in_front() -> None:
 def test_mistakes_are_named(make, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_azimuth_turns_from_z_to_x_and_elevation_rises_to_y() -> None:
+    np.testing.assert_allclose(cameras.position(0, 0, 2.0), [0, 0, 2], atol=1e-12)
+    np.testing.assert_allclose(cameras.position(90, 0, 2.0), [2, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(cameras.position(0, 90, 2.0), [0, 2, 0], atol=1e-12)
+    np.testing.assert_allclose(cameras.position(-90, 30, 2.0), [-(3**0.5), 1, 0], atol=1e-12)
+    assert (cameras.ring(5, radius=2.0, elevation=30.0)[:, 1, 3] > 0.99).all()
+
+
+def test_a_ray_at_half_the_field_of_view_meets_the_border() -> None:
+    lens = cameras.pinhole(40, 60.0)
+    at_border = np.array([[np.tan(np.radians(30)), 0.0, 1.0], [0.0, -np.tan(np.radians(30)), 1.0]])
+    np.testing.assert_allclose(cameras.project(at_border, np.eye(4), lens)[0], [[40, 20], [20, 0]], atol=1e-4)
+
+
+def test_subjects_have_cameras_of_their_own_near_those_of_no_jitter() -> None:
+    def azimuths(seed: int) -> np.ndarray:
+        poses = cameras.sphere(20, reference_views=4, radius=1.0, elevation=(0.0, 0.0), seed=seed)
+        return np.degrees(np.arctan2(poses[:, 0, 3], poses[:, 2, 3])) % 360
+
+    one, again, other = azimuths(1), azimuths(1), azimuths(2)
+    np.testing.assert_array_equal(one, again)
+    assert (np.abs(one - other)[5:] > 1e-3).all()
+    assert (np.abs(one - other)[1:4] > 1e-3).all()
+    golden = (180 + 360 * 0.6180339887 * np.arange(16)) % 360
+    apart = np.stack([(azimuths(seed)[4:] - golden + 180) % 360 - 180 for seed in range(30)])
+    quarter = 360 / 16 / 4
+    assert np.abs(apart).max() <= quarter + 1e-3
+    assert apart[:, 1:].max() > 0.9 * quarter
+    assert apart[:, 1:].min() < -0.9 * quarter

@@ -8,11 +8,11 @@ from oracles import ellipsoids
 from rodin.field import cameras
 from rodin.field.generators import generators_for
 from rodin.field.hull import carve, hull_cells
-from rodin.field.occupancy import cell_centres, cell_index, dilate
-from rodin.fitting.scene import Rays, Scene, draw_rays, make_scene, rays_at
+from rodin.field.occupancy import cell_centres, cell_index, cells_at, dilate
+from rodin.fitting.scene import FitScene, Rays, draw_rays, make_scene, rays_at
 
 
-def scene(resolution: int = 24) -> Scene:
+def scene(resolution: int = 24) -> FitScene:
     rgba, poses, lenses = ellipsoids.views(9, 32, seed=4)
     return make_scene(rgba, poses, lenses, box=1.0, hull_resolution=resolution)
 
@@ -27,6 +27,21 @@ def test_hull_contains_the_person_and_little_else(resolution: int) -> None:
     assert inside[body].all()
     if resolution >= 24:
         assert inside.mean() < 3 * body.mean()
+
+
+@pytest.mark.parametrize("corner", [(1, 1, 1), (-1, 1, -1), (1, -1, 1)])
+def test_a_ball_in_the_corner_of_a_cell_keeps_that_cell(corner: tuple[int, int, int]) -> None:
+    """A cell is judged by all that it may hold, not by its centre."""
+    ball = [ellipsoids.Part(np.array([0.25, 0.25, -0.25]) + 0.23 * np.array(corner), np.full(3, 0.02), np.ones(3))]
+    directions = ((0, 0, 4), (4, 0, 0.0), (0, 2.8, 2.8), (2.4, -2.4, 2.4), (-2, 2, -3), (0, 0, -3))
+    poses, lens = [cameras.look_at(np.array(place, float)) for place in directions], cameras.pinhole(128, 40.0)
+    masks = [ellipsoids.nearest_hit(ball, *cameras.rays(pose, lens, 128, 128))[1].reshape(128, 128) for pose in poses]
+    alpha = torch.from_numpy(np.stack(masks)).to(torch.uint8) * 255
+    assert (alpha > 0).flatten(1).any(1).all()
+    lenses = torch.from_numpy(lens).expand(len(poses), 4)
+    hull = carve(alpha, torch.from_numpy(np.stack(poses)), lenses, box=1.0, resolution=4)
+    assert hull[2, 2, 1]  # of x, y in [0, 0.5] and z in [-0.5, 0]
+    assert hull.sum() < 16
 
 
 def test_what_no_picture_shows_is_kept() -> None:
@@ -44,6 +59,8 @@ def test_cells_and_points_agree() -> None:
     centres = cell_centres(5, 1.4)
     assert torch.equal(cell_index(centres, 5, 1.4), torch.arange(125))
     assert cell_index(torch.tensor([9.0, -9.0, 9.0]), 5, 1.4) == 4 * 25 + 4
+    cells = torch.arange(125).view(5, 5, 5)
+    assert cells_at(cells, torch.tensor([[[1.3, 0.0, -1.3]]]), 1.4) == cells[4, 2, 0]
     one = torch.zeros(7, 7, 7, dtype=torch.bool)
     one[3, 3, 0] = True
     assert int(dilate(one).sum()) == 18
@@ -67,6 +84,20 @@ def test_most_rays_go_where_the_person_is() -> None:
     assert drawn.origins.shape == (1000, 3)
     assert float((drawn.alpha[900:] == 0).float().mean()) == 1.0
     assert float((drawn.alpha[:900] > 0).float().mean()) > max(0.6, opaque + 0.2)
+    everywhere = here._replace(outside=here.outside[:0])
+    drawn = Rays(*(part[0] for part in draw_rays([everywhere], 1000, 0.1, [generators_for(0)])))
+    assert float((drawn.alpha[900:] > 0).float().mean()) > 0.6
+
+
+def test_pixels_beside_the_person_are_drawn_with_them() -> None:
+    """The outline is learned from both of its sides."""
+    rgba = np.zeros((1, 9, 9, 4), np.uint8)
+    rgba[0, 4, 5] = 255
+    rgba[0, 8, 0, 3] = 2  # a trace that is no person
+    pose, lens = cameras.look_at(np.array([0.0, 0.0, 4.0]))[None], cameras.pinhole(9, 30.0)[None]
+    made = make_scene(rgba, pose, lens, box=1.0, hull_resolution=4)
+    assert made.inside.tolist() == [9 * row + column for row in (3, 4, 5) for column in (4, 5, 6)]
+    assert sorted([*made.inside.tolist(), *made.outside.tolist()]) == list(range(81))
 
 
 def test_a_hull_is_half_as_fine_as_its_planes_where_they_are_large() -> None:

@@ -10,6 +10,7 @@ import trimesh
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.mesh import density_grid, mesh, shade, surface, write_glb
+from rodin.field.planes import look_up
 
 
 def balls(resolution: int, *rows: tuple[tuple[float, float, float], float]) -> np.ndarray:
@@ -84,3 +85,69 @@ def test_a_field_becomes_a_coloured_glb(tmp_path) -> None:
     loaded = trimesh.load(tmp_path / "one.glb", force="mesh")
     assert len(loaded.faces) == len(faces)
     np.testing.assert_array_equal(loaded.visual.vertex_colors[:, :3], colours)
+
+
+def test_axes_and_colours_are_those_of_the_field() -> None:
+    class Slab(Decoder):
+        """Dense where x > 0.2 and z < 0.5; red is x, green is y and blue is z."""
+
+        def density(self, features):
+            x, _, z = (1.5 * features).unbind(-1)
+            return 100 * ((x > 0.2) & (z < 0.5))
+
+        def forward(self, features, directions=None):
+            return self.density(features), ((1.5 * features + 1) / 2).clamp(0, 1)
+
+    line = (torch.arange(64) + 0.5) / 32 - 1
+    rows, columns = torch.meshgrid(line, line, indexing="ij")
+    planes = torch.zeros(3, 3, 64, 64)
+    for plane, (across, down) in enumerate(((0, 1), (0, 2), (1, 2))):
+        planes[plane, across], planes[plane, down] = columns, rows
+    grid = density_grid(planes, Slab(3), box=1.0, resolution=11)
+    assert (grid[7:, :, :7] == 100).all()
+    assert not grid[:6].any()
+    assert not grid[:, :, 8:].any()
+    vertices, faces, colours = mesh(planes, Slab(3), box=1.0, resolution=41, level=10.0)
+    np.testing.assert_allclose(vertices.min(0), [0.2, -1, -1], atol=0.06)
+    np.testing.assert_allclose(vertices.max(0), [1, 1, 0.5], atol=0.06)
+    inside = (np.abs(vertices) < 0.95).all(-1)
+    assert inside.sum() > 100
+    np.testing.assert_allclose(colours[inside] / 255, (vertices[inside] + 1) / 2, atol=0.03)
+    assert trimesh.Trimesh(vertices, faces, process=False).volume == pytest.approx(0.8 * 2 * 1.5, rel=0.25)
+
+
+def test_colours_that_depend_on_the_view_are_seen_from_outside() -> None:
+    torch.manual_seed(0)
+    planes, decoder = 2 * torch.randn(3, 4, 12, 12), Decoder(4, 16, view_directions=True)
+    level = float(np.quantile(density_grid(planes, decoder, box=1.0, resolution=20), 0.8))
+    vertices, _, colours = mesh(planes, decoder, box=1.0, resolution=20, level=level)
+    points = torch.from_numpy(vertices)
+    inwards = -points / points.norm(dim=-1, keepdim=True)
+    wanted = decoder(look_up(planes[None], points[None], 1.0)[0], inwards)[1].detach().numpy()
+    np.testing.assert_allclose(colours / 255, wanted, atol=0.003)
+
+
+def test_an_empty_mesh_of_many_channels_is_empty() -> None:
+    vertices, faces, colours = mesh(torch.zeros(3, 16, 8, 8), Decoder(16), box=1.0, resolution=8, level=1e9)
+    assert vertices.shape == faces.shape == colours.shape == (0, 3)
+
+
+def test_a_part_of_some_size_is_no_floater() -> None:
+    two = surface(balls(48, ((0.0, -0.3, 0.0), 0.5), ((0.0, 0.7, 0.0), 0.2)), box=1.0, level=10.0)
+    assert trimesh.Trimesh(*two, process=False).body_count == 2
+
+
+def test_the_light_comes_from_above_the_right_and_the_viewer() -> None:
+    vertices, faces = surface(balls(48, ((0.0, 0.0, 0.0), 0.5)), box=1.0, level=10.0)
+    for place in ((0.0, 0.0, 4.0), (4.0, 0.0, 0.0)):
+        image = shade(vertices, faces, cameras.look_at(np.array(place)), cameras.pinhole(64, 30), 64).astype(float)
+        assert (image[..., 0] == image[..., 1]).all()
+        radius = np.sqrt((image[..., 0] < 250).sum() / np.pi)
+        rows, columns = np.indices((64, 64)) - 31.5
+        on_ball = rows**2 + columns**2 < (0.9 * radius) ** 2
+        row, column = np.argwhere(on_ball & (image[..., 0] >= image[on_ball].max() - 2)).mean(0)
+        # the brightest point of a ball is where its normal is the light: 0.35, 0.5, 0.8 over their norm
+        norm = (0.35**2 + 0.5**2 + 0.8**2) ** 0.5
+        assert column + 0.5 - 32 == pytest.approx(0.35 / norm * radius, abs=1.5)
+        assert 32 - row - 0.5 == pytest.approx(0.5 / norm * radius, abs=1.5)
+        assert image[on_ball].max() == pytest.approx(0.9 * 255, abs=2)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from oracles import triplane
 
-from rodin.field.planes import bounded, look_up, look_up_each, look_up_sampled, resize
+from rodin.field.planes import bounded, look_up, look_up_ragged, look_up_sampled, resize
 from rodin.field.rollout import roll_in, roll_out
-from rodin.field.texels import FROM_CHANNELS, texel_by_texel
+from rodin.field.texels import FROM_CHANNELS, texel_major
 
 BOX = 1.3
 
@@ -40,7 +40,7 @@ def test_points_of_several_people_are_looked_up_as_if_each_were_alone(channels: 
     planes, points = draw(channels=channels)
     planes.requires_grad_(True)
     some = torch.cat([points[0, :7], points[1]])
-    fast = look_up_each(planes, some, [7, len(points[1])], BOX)
+    fast = look_up_ragged(planes, some, [7, len(points[1])], BOX)
     slow = torch.cat(
         [look_up_sampled(planes[:1], points[:1, :7], BOX)[0], look_up_sampled(planes[1:], points[1:], BOX)[0]]
     )
@@ -48,12 +48,12 @@ def test_points_of_several_people_are_looked_up_as_if_each_were_alone(channels: 
     weight = torch.randn(fast.shape, dtype=torch.float64)
     gradients = [torch.autograd.grad((features * weight).sum(), planes)[0] for features in (fast, slow)]
     torch.testing.assert_close(*gradients, atol=1e-12, rtol=1e-10)
-    assert look_up_each(planes, some[:0], [0, 0], BOX).shape == (0, channels)
+    assert look_up_ragged(planes, some[:0], [0, 0], BOX).shape == (0, channels)
 
 
 def test_texels_lie_together_without_a_change_of_value() -> None:
     planes, _ = draw(channels=FROM_CHANNELS)
-    laid = texel_by_texel(planes)
+    laid = texel_major(planes)
     assert torch.equal(laid, planes)
     assert laid.permute(0, 1, 3, 4, 2).is_contiguous()
 

@@ -9,30 +9,30 @@ from oracles import ellipsoids
 from rodin.field import texels
 from rodin.field.decoder import Decoder
 from rodin.field.generators import generators_for
-from rodin.field.occupancy import guess_filled
+from rodin.field.occupancy import occupancy_of_hull
 from rodin.field.planes import look_up
-from rodin.fitting.fit import Diverged, at_step, fit_planes, fit_together, next_guess, quality
-from rodin.fitting.scene import Scene, make_scene
-from rodin.fitting.step import Losses, Settings, rescaled, step_loss
+from rodin.fitting.fit import Diverged, fit_planes, fit_together, next_occupancy, quality, settings_at_step
+from rodin.fitting.scene import FitScene, make_scene
+from rodin.fitting.step import FitSettings, LossWeights, rescaled, step_loss
 
-SETTINGS = Settings(box=1.0, rays=384, samples=32, min_rescale=16, losses=Losses(sparse=1e-2, planes_l2=1e-3))
+SETTINGS = FitSettings(box=1.0, rays=384, samples=32, min_rescale=16, losses=LossWeights(sparse=1e-2, planes_l2=1e-3))
 
 
 @pytest.fixture(scope="module")
-def taught() -> tuple[Scene, Decoder, torch.Tensor, tuple[torch.Tensor, ...]]:
+def taught() -> tuple[FitScene, Decoder, torch.Tensor, tuple[torch.Tensor, ...]]:
     """A scene of person 1, and a decoder with planes learned on person 0."""
     torch.manual_seed(0)
     decoder, planes = Decoder(6, 32), (0.1 * torch.randn(3, 6, 32, 32)).requires_grad_(True)
     scene = make_scene(*(array[:10] for array in ellipsoids.views(10, 32, seed=0)), box=1.0, hull_resolution=32)
     groups = [{"params": [planes], "lr": 3e-2}, {"params": list(decoder.parameters()), "lr": 1e-2}]
-    adam, generators, guess = (
+    adam, generators, occupancy = (
         torch.optim.Adam(groups, betas=(0.9, 0.99)),
         [generators_for(0)],
-        guess_filled(scene.hull)[None],
+        occupancy_of_hull(scene.hull)[None],
     )
     for _ in range(120):
         adam.zero_grad()
-        step_loss(planes[None], decoder, [scene], guess, SETTINGS, generators).backward()
+        step_loss(planes[None], decoder, [scene], occupancy, SETTINGS, generators).backward()
         adam.step()
         with torch.no_grad():
             planes.clamp_(-1, 1)
@@ -48,7 +48,7 @@ def test_many_channels_are_fitted_as_if_grid_sample_looked_them_up(taught, monke
     torch.manual_seed(0)
     scenes, decoder = [taught[0]] * 2, Decoder(texels.FROM_CHANNELS, 16).requires_grad_(False)
     start, given = 0.1 * torch.randn(3, texels.FROM_CHANNELS, 16, 16), {"steps": 24, "lr": 2e-2, "seeds": [0, 1]}
-    given |= {"ask_every": 4, "stop": lambda person, done, _: leaves and person == 0 and done == 8}
+    given |= {"check_every": 4, "stop": lambda person, done, _: leaves and person == 0 and done == 8}
     ours = fit_together(scenes, decoder, start, SETTINGS, **given)
     monkeypatch.setattr(texels, "FROM_CHANNELS", 99)
     for one, other in zip(ours, fit_together(scenes, decoder, start, SETTINGS, **given), strict=True):
@@ -77,7 +77,7 @@ def test_same_seed_same_bits_other_seed_other_bits(taught) -> None:
     assert not torch.equal(one, other)
 
 
-def test_a_fit_stops_when_told_it_is_good_enough(taught) -> None:
+def test_a_fit_stops_at_the_request_of_its_callback(taught) -> None:
     scene, decoder, start, _ = taught
     asked = []
     fit_planes(
@@ -97,13 +97,13 @@ def test_a_fit_that_diverges_says_so(taught) -> None:
 @pytest.mark.parametrize("name", ["opacity", "sparse", "smooth", "distortion", "planes_tv", "planes_l2"])
 def test_each_loss_counts_and_can_be_switched_off(taught, name: str) -> None:
     scene, decoder, start, _ = taught
-    none = Losses(**dict.fromkeys(("opacity", "sparse", "smooth", "distortion", "planes_tv", "planes_l2"), 0.0))
-    guess = guess_filled(scene.hull)[None]
+    none = LossWeights(**dict.fromkeys(("opacity", "sparse", "smooth", "distortion", "planes_tv", "planes_l2"), 0.0))
+    occupancy = occupancy_of_hull(scene.hull)[None]
 
-    def loss(losses: Losses) -> float:
+    def loss(losses: LossWeights) -> float:
         settings = replace(SETTINGS, losses=losses, min_rescale=None)
         generators = [generators_for(0)]
-        return sum(step_loss(start[None], decoder, [scene], guess, settings, generators).item() for _ in range(12))
+        return sum(step_loss(start[None], decoder, [scene], occupancy, settings, generators).item() for _ in range(12))
 
     assert loss(replace(none, **{name: 1.0})) > loss(none) > 0
 
@@ -121,28 +121,28 @@ def test_rescaling_draws_every_resolution_and_keeps_the_shape() -> None:
 
 def test_the_first_half_of_a_fit_takes_more_rays_of_fewer_samples() -> None:
     many = replace(SETTINGS, samples=96)
-    early, late = at_step(many, 39, 80), at_step(many, 40, 80)
+    early, late = settings_at_step(many, 39, 80), settings_at_step(many, 40, 80)
     assert (early.rays, early.samples) == (768, 32)
     assert late == many
-    assert at_step(replace(many, coarse=False), 0, 80).samples == 96
-    assert at_step(SETTINGS, 0, 80) == SETTINGS
+    assert settings_at_step(replace(many, coarse=False), 0, 80).samples == 96
+    assert settings_at_step(SETTINGS, 0, 80) == SETTINGS
 
 
 def test_all_of_the_hull_may_be_filled_at_first_and_what_is_empty_is_skipped_later(taught) -> None:
     scene, decoder, start, _ = taught
     nothing = torch.zeros_like(scene.hull).float()
-    first, later = (next_guess(nothing, start, decoder, scene, SETTINGS, step) for step in (0, 50))
+    first, later = (next_occupancy(nothing, start, decoder, scene, SETTINGS, step) for step in (0, 50))
     assert torch.equal(first > 0, scene.hull)
     assert 0 < (later > 0).sum() < scene.hull.sum()
     assert first.max() > 5
-    assert next_guess(nothing, start, decoder, scene, SETTINGS, 51) is nothing
-    assert next_guess(nothing, start, decoder, scene, replace(SETTINGS, occupancy=False), 50) is nothing
+    assert next_occupancy(nothing, start, decoder, scene, SETTINGS, 51) is nothing
+    assert next_occupancy(nothing, start, decoder, scene, replace(SETTINGS, refresh_occupancy=False), 50) is nothing
 
 
 @pytest.mark.gpu
 def test_a_fit_on_a_gpu_is_as_good(taught) -> None:
     scene, decoder, start, held_out = taught
-    there = Scene(*(part.cuda() for part in scene))
+    there = FitScene(*(part.cuda() for part in scene))
     planes, _ = fit_planes(
         there, decoder.cuda(), start.cuda(), SETTINGS, steps=80, lr=2e-2, seed=3, anchor=start.cuda()
     )

@@ -8,18 +8,18 @@ from oracles import ellipsoids
 
 from rodin.field.decoder import Decoder
 from rodin.field.generators import generators_for
-from rodin.field.occupancy import guess_filled
+from rodin.field.occupancy import occupancy_of_hull
 from rodin.fitting.compiled import compiled_shade
 from rodin.fitting.fit import fit_planes, fit_together
-from rodin.fitting.scene import Scene, make_scene
-from rodin.fitting.step import Losses, Settings, step_loss
+from rodin.fitting.scene import FitScene, make_scene
+from rodin.fitting.step import FitSettings, LossWeights, step_loss
 
-SETTINGS = Settings(box=1.0, rays=256, samples=24, min_rescale=16, losses=Losses(sparse=1e-2, planes_l2=1e-3))
+SETTINGS = FitSettings(box=1.0, rays=256, samples=24, min_rescale=16, losses=LossWeights(sparse=1e-2, planes_l2=1e-3))
 SEEDS = (5, 6, 7)
 
 
 @pytest.fixture(scope="module")
-def scenes() -> list[Scene]:
+def scenes() -> list[FitScene]:
     return [make_scene(*ellipsoids.views(6, 24, seed=number), box=1.0, hull_resolution=24) for number in range(3)]
 
 
@@ -36,16 +36,18 @@ def decoder() -> Decoder:
 
 
 def test_losses_and_gradients_of_a_step_are_those_of_each_alone(scenes, decoder, start) -> None:
-    exact, guess = decoder.double(), torch.stack([guess_filled(scene.hull) for scene in scenes]).double()
-    guess[2] = 0.0  # nothing of the third is seen: their losses are of what is not
+    exact, occupancy = decoder.double(), torch.stack([occupancy_of_hull(scene.hull) for scene in scenes]).double()
+    occupancy[2] = 0.0  # nothing of the third is seen: their losses are of what is not
     scenes = [scene._replace(poses=scene.poses.double(), lenses=scene.lenses.double()) for scene in scenes]
     planes = torch.stack([start, -start, start.flip(-1)]).double().requires_grad_()
     many, alone = [generators_for(seed) for seed in SEEDS], [generators_for(seed) for seed in SEEDS]
     for _ in range(8):
-        ours = step_loss(planes, exact, scenes, guess, SETTINGS, many, start)
+        ours = step_loss(planes, exact, scenes, occupancy, SETTINGS, many, start)
         theirs = torch.cat(
             [
-                step_loss(planes[number, None], exact, [scenes[number]], guess[number, None], SETTINGS, [own], start)
+                step_loss(
+                    planes[number, None], exact, [scenes[number]], occupancy[number, None], SETTINGS, [own], start
+                )
                 for number, own in enumerate(alone)
             ]
         )
@@ -56,7 +58,7 @@ def test_losses_and_gradients_of_a_step_are_those_of_each_alone(scenes, decoder,
 
 
 def test_together_is_alone_up_to_rounding_whoever_leaves(scenes, decoder, start) -> None:
-    given = {"steps": 40, "lr": 2e-2, "anchor": start, "ask_every": 10}
+    given = {"steps": 40, "lr": 2e-2, "anchor": start, "check_every": 10}
     many = fit_together(
         scenes, decoder, start, SETTINGS, seeds=SEEDS, stop=lambda one, done, _: one == 1 and done > 25, **given
     )
@@ -82,7 +84,7 @@ def test_the_same_company_gives_the_same_bits(scenes, decoder, start) -> None:
 def test_one_who_diverges_leaves_and_spoils_nobody(scenes, decoder, start) -> None:
     blind = scenes[1]._replace(lenses=torch.full_like(scenes[1].lenses, float("nan")))
     company = [scenes[0], blind, scenes[2]]
-    many = fit_together(company, decoder, start, SETTINGS, steps=30, lr=2e-2, seeds=SEEDS, ask_every=10)
+    many = fit_together(company, decoder, start, SETTINGS, steps=30, lr=2e-2, seeds=SEEDS, check_every=10)
     assert [fit.steps for fit in many] == [30, 10, 30]
     assert many[1].diverged == "the loss was nan at step 9"
     for number in (0, 2):
@@ -90,7 +92,7 @@ def test_one_who_diverges_leaves_and_spoils_nobody(scenes, decoder, start) -> No
         assert float((planes - many[number].planes).abs().mean()) < 1e-3 * float((planes - start).abs().mean())
 
 
-def test_planes_that_are_no_numbers_are_told_apart_from_losses(scenes, decoder, start) -> None:
+def test_planes_that_are_not_finite_have_a_message_of_their_own(scenes, decoder, start) -> None:
     def loss_of(planes, *_) -> torch.Tensor:
         loss = planes.flatten(1).square().sum(1)
         if len(loss) == 2:
@@ -98,9 +100,9 @@ def test_planes_that_are_no_numbers_are_told_apart_from_losses(scenes, decoder, 
         return loss
 
     fits = fit_together(
-        scenes[:2], decoder, start, SETTINGS, steps=3, lr=1e-2, seeds=SEEDS[:2], loss_of=loss_of, ask_every=1
+        scenes[:2], decoder, start, SETTINGS, steps=3, lr=1e-2, seeds=SEEDS[:2], loss_of=loss_of, check_every=1
     )
-    assert [fit.diverged for fit in fits] == [None, "the planes were no numbers after step 0"]
+    assert [fit.diverged for fit in fits] == [None, "the planes were not finite after step 0"]
     assert [fit.steps for fit in fits] == [3, 1]
 
 
@@ -131,7 +133,7 @@ def test_compiled_is_plain_up_to_rounding(scenes, decoder, start) -> None:
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_on_a_gpu_together_is_alone_nearly(scenes, decoder, start, compiled: bool) -> None:
-    there = [Scene(*(part.cuda() for part in scene)) for scene in scenes]
+    there = [FitScene(*(part.cuda() for part in scene)) for scene in scenes]
     given = {"steps": 30, "lr": 2e-2, "anchor": start.cuda()}
     settings, on = replace(SETTINGS, compiled=compiled), decoder.cuda()
     many = fit_together(there, on, start.cuda(), settings, seeds=SEEDS, **given)

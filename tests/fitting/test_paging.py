@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rodin.fitting.paging import BETAS, EPS, Scenes, adam_, vectors
+from rodin.fitting.paging import BETAS, EPS, SceneCache, adam_, vectors
 from rodin.fitting.pyramid import LEVELS, level_shapes, levels_of, total, zero_levels
-from rodin.fitting.scene import Scene
+from rodin.fitting.scene import FitScene
 
 
 def test_a_file_serves_as_memory_does_and_leaves_nothing(tmp_path: Path):
@@ -23,8 +23,8 @@ def test_a_file_serves_as_memory_does_and_leaves_nothing(tmp_path: Path):
     assert not paged[[0, 2]].any()
 
 
-def test_too_small_a_disk_is_told(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"planes take 12000000.0 GB .*raise decoder.memory_gb"):
+def test_too_small_a_disk_is_an_error(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"subjects take 12000000.0 GB .*raise decoder.memory_gb"):
         vectors(1_000_000, 1_000_000_000, 1.0, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -56,13 +56,13 @@ def test_levels_are_views_of_one_vector():
 def test_pictures_are_read_again_only_where_not_all_fit():
     reads: list[tuple[str, bool]] = []
 
-    def read(subject: str, hull: torch.Tensor | None) -> Scene:
+    def read(subject: str, hull: torch.Tensor | None) -> FitScene:
         reads.append((subject, hull is not None))
-        return Scene(*(torch.zeros(100, dtype=torch.uint8) for _ in range(6)))
+        return FitScene(*(torch.zeros(100, dtype=torch.uint8) for _ in range(6)))
 
-    scenes = Scenes(read, 1300.0)
+    scenes = SceneCache(read, 1300.0)
     for subject in ("a", "b", "a", "b", "c", "b", "a"):
         assert len(scenes[subject]) == 6
     assert reads == [("a", False), ("b", False), ("c", False), ("a", True)]
-    tight = Scenes(read, 1.0)
+    tight = SceneCache(read, 1.0)
     assert tight["a"] is tight["a"]

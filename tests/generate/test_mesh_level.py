@@ -6,7 +6,7 @@ import torch
 from rodin.data.pictures import to_bytes
 from rodin.field import cameras
 from rodin.field.mesh import shade
-from rodin.field.render import render_image
+from rodin.field.render import render_views
 from rodin.generate.mesh import surface_mesh
 
 
@@ -34,7 +34,7 @@ def test_a_mesh_is_taken_where_the_avatar_looks_solid(peak):
     for plane, (across, down) in enumerate(((0, 1), (0, 2), (1, 2))):
         planes[plane, across], planes[plane, down] = columns * 1.5, rows * 1.5
     pose, lens = cameras.ring(1, radius=4.0)[0], cameras.pinhole(48, 30.0)
-    seen = to_bytes(render_image(planes, Ball(peak), pose, lens, 48, 48, box=1.0, samples=64))
+    seen = to_bytes(render_views(planes, Ball(peak), pose[None], lens, 48, 48, box=1.0, samples=64)[0])
     vertices, faces, colours = surface_mesh(planes, Ball(peak), seen, pose, lens, box=1.0, resolution=32)
     assert len(faces)
     assert len(colours) == len(vertices)

@@ -1,4 +1,4 @@
-"""People of ellipsoids with named hair and shirt colours, as a store of views: a run without Blender."""
+"""Store of views of subjects made of ellipsoids with named hair and shirt colours: a run without Blender."""
 
 import numpy as np
 from oracles.ellipsoids import Part, nearest_hit
@@ -35,11 +35,11 @@ def picture(number: int, pose: np.ndarray, lens: np.ndarray, size: int) -> np.nd
 
 
 def make_views(config: Config, run: RunFolder) -> None:
-    data, people = config.data, config.all_subjects()
+    data, subjects = config.data, config.all_subjects()
     size, lens = data.resolution, cameras.pinhole(data.resolution, data.fov_degrees)
     shapes = {"rgba": (data.views, size, size, 4), "camera_to_world": (data.views, 4, 4), "intrinsics": (data.views, 4)}
-    with ShardWriter(run.stage("render"), 0, "views", people, shapes) as writer:
-        for number, subject in enumerate(people):
+    with ShardWriter(run.stage("render"), 0, "views", subjects, shapes) as writer:
+        for number, subject in enumerate(subjects):
             poses = cameras.sphere(
                 data.views,
                 reference_views=data.reference_views,

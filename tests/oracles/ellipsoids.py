@@ -1,4 +1,4 @@
-"""People made of coloured ellipsoids, drawn exactly by intersecting rays with them: ground truth for the fitter."""
+"""Subjects made of coloured ellipsoids, rendered by exact ray intersections: ground truth for the fitter."""
 
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ def person(seed: int) -> list[Part]:
 
 
 def inside(parts: list[Part], points: np.ndarray) -> np.ndarray:
-    """Whether points [M, 3] lie in the person, [M] bool."""
+    """Whether points [M, 3] lie in the subject, [M] bool."""
     return np.any([(((points - part.centre) / part.axes) ** 2).sum(-1) < 1 for part in parts], axis=0)
 
 
@@ -56,7 +56,7 @@ def nearest_hit(parts: list[Part], origins: np.ndarray, directions: np.ndarray) 
 
 
 def views(count: int, size: int, *, seed: int = 0, supersample: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """rgba [V, H, W, 4] uint8, camera_to_world [V, 4, 4], intrinsics [V, 4] of person `seed` from all sides."""
+    """rgba [V, H, W, 4] uint8, camera_to_world [V, 4, 4], intrinsics [V, 4] of subject `seed` from all sides."""
     poses = cameras.sphere(count, reference_views=min(4, count - 1), radius=4.0, elevation=(-20.0, 40.0), seed=seed)
     lens, fine = cameras.pinhole(size, 30.0), cameras.pinhole(size * supersample, 30.0)
     pictures, parts = [], person(seed)

@@ -59,6 +59,27 @@ def test_a_point_of_a_sweep_that_was_killed_is_one_row(trained, monkeypatch):
     assert row[0]["psnr"] > 5
 
 
+def test_few_views_cover_all_sides_and_no_held_out_one(trained, monkeypatch):
+    fits = []
+
+    def recorded(*given: object, **changed: object) -> None:
+        fits.append((given[3], changed["resolution"], changed["chosen"]))
+        raise Diverged("of no interest")
+
+    monkeypatch.setattr(sweep_fits, "fit_row", recorded)
+    counts = {"view_counts": (4, 8, 3, 99), "plane_resolutions": (8, 16, 12), "fit_subjects": 2}
+    config = CONFIG.model_copy(update={"sweeps": CONFIG.sweeps.model_copy(update=counts)})
+    for shard in range(4, 8):
+        sweep_views.run(config, trained, shard, Hooks())
+        trained.manifest("sweep-views", shard).unlink()
+    sweep_resolution.run(config, trained, 5, Hooks())
+    trained.manifest("sweep-resolution", 5).unlink()
+    fitted, side = CONFIG.data.views - CONFIG.fit.held_out_views, CONFIG.triplane.resolution
+    assert [one[:2] for one in fits] == [(PEOPLE[0], side), (PEOPLE[1], side)] * 2 + [(PEOPLE[1], 12)]
+    assert fits[0][2] == [0, round((fitted - 1) / 2), fitted - 1]
+    assert all(one[2] == list(range(fitted)) for one in fits[2:])
+
+
 def killed(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
@@ -78,24 +99,24 @@ def test_a_fit_that_comes_to_nothing_is_on_record(trained, monkeypatch):
 
 def test_people_the_decoder_never_saw_are_held_against_decoders_of_their_own(trained):
     config = CONFIG.model_copy(update={"decoder": CONFIG.decoder.model_copy(update={"subjects": 1})})
-    told: list[tuple[int, int, str]] = []
-    rows = bench_decoder(config, trained, 2, lambda *words: told.append(words))
+    reports: list[tuple[int, int, str]] = []
+    rows = bench_decoder(config, trained, 2, lambda *words: reports.append(words))
     assert [row["name"].split(" with")[0] for row in rows[:2]] == [f"person {one}" for one in PEOPLE[-2:]]
     assert rows[2]["value"] == pytest.approx((rows[0]["value"] + rows[1]["value"]) / 2)
     assert all(row["value"] > 5 and row["baseline_value"] > 5 for row in rows[:3])
     assert [row["rates"] for row in rows[3:]] == [{"fit": rows[3]["value"]}, {"decoder": rows[4]["value"]}]
     assert all(row["value"] > 0 for row in rows[3:])
-    assert [words[:2] for words in told] == [(1, 2), (2, 2)]
+    assert [words[:2] for words in reports] == [(1, 2), (2, 2)]
     seen = CONFIG.model_copy(update={"decoder": CONFIG.decoder.model_copy(update={"subjects": 99})})
-    with pytest.raises(ValueError, match="learned with all of its people"):
+    with pytest.raises(ValueError, match="learned with all of its subjects"):
         bench_decoder(seen, trained, 2, lambda *_: None)
 
 
 def test_people_of_a_run_are_raced_together_too_and_give_the_rate_of_the_stage(trained, monkeypatch):
     fewer = CONFIG.fit.model_copy(update={"steps": 5, "together": 2})
-    config, told = CONFIG.model_copy(update={"fit": fewer}), []
-    rows = bench_fit_module.bench_run(config, trained, 3, lambda *words: told.append(words))
-    assert told[-1][0] == told[-1][1] == len(told)
+    config, reports = CONFIG.model_copy(update={"fit": fewer}), []
+    rows = bench_fit_module.bench_run(config, trained, 3, lambda *words: reports.append(words))
+    assert reports[-1][0] == reports[-1][1] == len(reports)
     company, _, speed = rows[-3:]
     assert company["name"] == "fit, 3 people at once, seconds a person"
     assert speed["rates"] == {"fit": speed["value"]}

@@ -1,4 +1,4 @@
-"""What Figures 3 and 4 share: a training person fitted with the run's decoder under a changed setting, and measured."""
+"""Shared part of the sweeps of Figures 3 and 4: fit a training subject with one setting changed, and measure it."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 
-FIT = 5
+FIT = 5  # purpose of the seeds drawn here; other numbers belong to other stages
+MOST_CELLS = 128  # a side of the hull
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a sweep and one person.
+    """One setting of a sweep and one subject.
 
     Args:
         stage: the sweep.
-        shard: of the stage.
-        resolution: side of the planes, which is swept where no number of views is given.
-        views: how many are fitted at most; none: all but the held-out ones.
+        shard: of the stage; it determines the subject.
+        resolution: side of the planes; the swept value if `views` is None.
+        views: largest number of views fitted; None: all but the held-out ones.
     """
 
     stage: str
@@ -49,30 +50,30 @@ class Point:
 
 
 def run_point(config: Config, folder: RunFolder, point: Point, hooks: Hooks) -> None:
-    """Fit and measure: a result row, and a shard of kind `samples` with the held-out views as the fit renders them.
+    """Fit and measure; writes a result row, and a shard of kind `samples` with the rendered held-out views.
 
     Args:
         config: the run's config.
         folder: the run.
-        point: what is fitted; its shard says whom.
-        hooks: progress.
+        point: setting and subject.
+        hooks: progress callback.
     """
-    views, people = people_of(config, folder)
+    views, subjects = subjects_to_fit(config, folder)
     number = point.shard % config.sweeps.fit_subjects
-    person = people[number] if number < len(people) else f"nobody-{number}"
-    name = f"{person}-{point.shard:05d}"
+    subject = subjects[number] if number < len(subjects) else f"nobody-{number}"
+    name = f"{subject}-{point.shard:05d}"
     total, *size = views.shape("rgba")
     fitted = total - config.fit.held_out_views
     chosen = evenly(fitted, point.views or fitted)
     value = point.resolution if point.views is None else len(chosen)
     shapes = {"rgba": (config.fit.held_out_views, *size)}
     with ShardWriter(folder.stage(point.stage), point.shard, "samples", [name], shapes) as writer:
-        if writer.missing() and person not in people:
-            writer.fail(name, f"the run has views of {len(people)} training people only")
+        if writer.missing() and subject not in subjects:
+            writer.fail(name, f"the run has views of only {len(subjects)} training subjects")
         elif writer.missing():
-            hooks.progress(0, 1, f"person {person}, {len(chosen)} views, planes of {point.resolution}²")
+            hooks.progress(0, 1, f"subject {subject}, {len(chosen)} views, planes of {point.resolution}²")
             try:
-                row, rgba = fit_row(config, folder, views, person, resolution=point.resolution, chosen=chosen)
+                row, rgba = fit_row(config, folder, views, subject, resolution=point.resolution, chosen=chosen)
             except Diverged as reason:
                 writer.fail(name, str(reason))
             else:
@@ -83,33 +84,32 @@ def run_point(config: Config, folder: RunFolder, point: Point, hooks: Hooks) -> 
             writer.publish()
 
 
-def people_of(config: Config, folder: RunFolder) -> tuple[Shards, list[str]]:
-    """The store of pictures, and the first training people who are fitted."""
+def subjects_to_fit(config: Config, folder: RunFolder) -> tuple[Shards, list[str]]:
+    """The store of views, and the first training subjects, which are fitted."""
     views = Shards(folder.stage("render"), "views")
-    people = [subject for subject in config.train_subjects() if subject in views]
-    return views, people[: config.sweeps.fit_subjects]
+    subjects = [subject for subject in config.train_subjects() if subject in views]
+    return views, subjects[: config.sweeps.fit_subjects]
 
 
 def fit_row(
     config: Config, folder: RunFolder, views: Shards, subject: str, *, resolution: int, chosen: Sequence[int]
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Fit one person and measure on the views that are never fitted.
+    """Fit one subject and measure it on the held-out views.
 
     Args:
         config: the run's config.
         folder: the run.
-        views: the store of pictures.
+        views: the store of views.
         subject: id.
         resolution: side of the planes.
-        chosen: the views to fit.
+        chosen: numbers of the views to fit.
 
     Returns:
-        a row {subject, psnr (dB), ssim, seconds, megabytes of the planes as they are stored (float16),
-        peak_megabytes of the GPU, or of the whole process where there is none}, and those views as rendered
-        [V, H, W, 4] uint8.
+        a row {subject, psnr (dB), ssim, seconds, megabytes of the planes as stored (float16), peak_megabytes of the
+        GPU, or of the process if there is none}, and the rendered held-out views [V, H, W, 4] uint8.
 
     Raises:
-        Diverged: the fit came to nothing.
+        Diverged: the fit failed.
     """
     device, plane, fit = default_device(), config.triplane, config.fit
     decoder, start = load_decoder(folder, device), resize(load_mean(folder, device)[None], resolution)[0]
@@ -118,9 +118,9 @@ def fit_row(
         update={"fit": fit.model_copy(update={"min_rescale": min(fit.min_rescale, resolution)})}
     )
     _begin_peak(device)
-    began, kept = time.perf_counter(), list(chosen)
-    hull = min(128, plane.resolution)
-    scene = make_scene(rgba[kept], poses[kept], lenses[kept], box=plane.box, hull_resolution=hull, device=device)
+    began, fitted = time.perf_counter(), list(chosen)
+    hull = min(MOST_CELLS, plane.resolution)
+    scene = make_scene(rgba[fitted], poses[fitted], lenses[fitted], box=plane.box, hull_resolution=hull, device=device)
     planes, _ = fit_planes(
         scene,
         decoder,

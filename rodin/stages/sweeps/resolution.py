@@ -1,6 +1,6 @@
 """Stage `sweep-resolution`: fit quality, time and size against the tri-plane's resolution (R43, Figure 3).
 
-An array over resolution x person. Ours: against the run's own pictures; the paper's are 1024² (`data.resolution`).
+An array over resolutions x subjects. Ours: views have the run's size, `data.resolution`; the paper's have 1024².
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from rodin.store.run_folder import RunFolder
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Fit one person at one resolution.
+    """Fit one subject at one resolution.
 
     Args:
         config: the run's config.
         folder: the run.
-        shard: number of the resolution times `sweeps.fit_subjects`, plus number of the person.
-        hooks: progress.
+        shard: number of the resolution times `sweeps.fit_subjects`, plus number of the subject.
+        hooks: progress callback.
     """
     resolution = config.sweeps.plane_resolutions[shard // config.sweeps.fit_subjects]
     run_point(config, folder, Point("sweep-resolution", shard, resolution), hooks)
