@@ -16,4 +16,4 @@ def psnr(images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         [N] float64, dB; infinite where a picture equals its truth.
     """
     images, truth = pair(images, truth)
-    return -10.0 * torch.log10((images - truth).square().mean(dim=(1, 2, 3)))
+    return -10.0 * torch.log10((images.double() - truth.double()).square().mean(dim=(1, 2, 3)))
