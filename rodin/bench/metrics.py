@@ -111,9 +111,7 @@ def by_matrix_root(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(cov_a + cov_b - 2 * root))
 
 
-def _row(
-    name: str, ours: Callable[[], Any], other: str, baseline: Callable[[], Any], repeats: int
-) -> dict[str, Any]:
+def _row(name: str, ours: Callable[[], Any], other: str, baseline: Callable[[], Any], repeats: int) -> dict[str, Any]:
     seconds = medians({"ours": ours, "baseline": baseline}, repeats, torch.device("cpu"))
     value, against = seconds["ours"], seconds["baseline"]
     row = {"name": name, "value": value, "unit": "s", "baseline": other, "baseline_value": against}

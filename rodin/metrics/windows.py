@@ -36,11 +36,12 @@ class Windows:
         even, odd = places[:, 0].as_strided((2, *shape), (3 * places.shape[2], width, 1))
         self.found = even, odd[: (height - SIDE + 1) // 2]
 
-    def total(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Sum of the similarities of all whole windows of two planes [H, W] of values in [0, 1]; float64."""
+    def total(self, x: torch.Tensor, y: torch.Tensor) -> float:
+        """Sum of the similarities of all whole windows of two planes [H, W] of values in [0, 1]."""
         for parity in (0, 1):
-            torch.add(x[parity::2], y[parity::2], out=self.u.rows(parity)).sub_(1.0)
-            torch.sub(x[parity::2], y[parity::2], out=self.v.rows(parity))
+            one, other = x[parity::2], y[parity::2]
+            torch.add(one, other, out=self.u.rows[parity]).sub_(1.0)
+            torch.sub(one, other, out=self.v.rows[parity])
         top, square, spread = self.terms
         square.copy_(self.v.add_up())
         spread.copy_(self.v.spread)
@@ -53,7 +54,7 @@ class Windows:
         both.add_(spread)
         top.mul_(square)
         top.div_(lit.mul_(both))
-        return torch.stack([rows.sum(dtype=torch.float64) for rows in self.found]).sum()
+        return sum(rows.sum(dtype=torch.float64).item() for rows in self.found)
 
 
 class WindowSums:
@@ -64,14 +65,17 @@ class WindowSums:
     takes four, by doubling. All arrays are walked from end to end; what is summed over the end of a row is not read.
 
     Attributes:
+        rows: where the even and the odd rows of w go, two tensors [rows, W].
         sum, spread: [2, places], windows that start in an even and in an odd row; a place is row · W + column.
     """
 
     def __init__(self, height: int, width: int, dtype: torch.dtype) -> None:
         half = (height + 1) // 2
         length = half * width  # of one parity of one quantity
-        self.height, self.half, self.width = height, half, width
         self.values = torch.zeros(2, 2, length, dtype=dtype)  # w and w² of even and of odd rows; then their sums
+        self.w, self.squares = self.values.unbind(1)
+        self.rows = [self.w[parity].view(half, width)[: (height + 1 - parity) // 2] for parity in (0, 1)]
+        self.missing = self.w[1, -width:] if height % 2 else None  # an odd row that completes a last even one
         spare = torch.zeros(2, 2 * length + GAP, dtype=dtype)
         even, odd = self.values.view(2, -1).numpy()
         self.additions = _additions(even, odd, *spare[:, :-GAP].numpy(), width)
@@ -80,15 +84,11 @@ class WindowSums:
         self.sum, self.spread = self.values.as_strided((2, 2, places), (between, length, 1), skipped).unbind(1)
         self.square = spare[0].as_strided((2, places), (length, 1))
 
-    def rows(self, parity: int) -> torch.Tensor:
-        """Where the even (0) or odd (1) rows of w go, [rows, W]."""
-        return self.values[parity, 0].view(self.half, self.width)[: (self.height + 1 - parity) // 2]
-
     def add_up(self) -> torch.Tensor:
         """Turn rows of w into `sum` and `spread`; the squares of `sum`."""
-        if self.height % 2:
-            self.values[1, 0, -self.width :] = 0
-        torch.mul(self.values[:, 0], self.values[:, 0], out=self.values[:, 1])
+        if self.missing is not None:
+            self.missing.zero_()
+        torch.mul(self.w, self.w, out=self.squares)
         for one, other, out in self.additions:
             np.add(one, other, out=out)
         torch.mul(self.sum, self.sum, out=self.square)
