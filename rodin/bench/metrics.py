@@ -1,4 +1,4 @@
-"""Speed of the metrics on one CPU thread, each against what one would otherwise call."""
+"""Speed of the metrics on one CPU thread, each against the usual library call."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rodin.store.weights import LPIPS_FILE, weights_folder
 from rodin.timing import medians
 
 NEIGHBOURS = 4  # of each query, as the evaluation reports
-QUERIES = 64
-LPIPS_PICTURES = 8  # AlexNet is much slower than the other metrics
+QUERIES = 64  # rows, as many as avatars in an evaluation
+LPIPS_PICTURES = 8  # pairs: AlexNet is much slower than the other metrics
 Case = tuple[str, Callable[[], Any], str, Callable[[], Any]]
 
 
@@ -78,28 +78,28 @@ def _of_pictures(count: int, size: int) -> list[Case]:
 
 def _of_features(count: int, width: int) -> list[Case]:
     generator = np.random.default_rng(0)
-    people = generator.standard_normal((count, width)).astype(np.float32)
-    other = people[::-1] + np.float32(0.1)
+    vectors = generator.standard_normal((count, width)).astype(np.float32)
+    other = vectors[::-1] + np.float32(0.1)
     queries = generator.standard_normal((QUERIES, width)).astype(np.float32)
     return [
         (
             f"neighbours, {QUERIES} queries, {count} subjects",
-            lambda: neighbours(queries, people, NEIGHBOURS),
+            lambda: neighbours(queries, vectors, NEIGHBOURS),
             "one product in float64, sorted",
-            lambda: sorted_product(queries, people, NEIGHBOURS),
+            lambda: sorted_product(queries, vectors, NEIGHBOURS),
         ),
         (
             f"Fréchet distance, 2 sets of {count}, width {width}",
-            lambda: frechet(people, other),
+            lambda: frechet(vectors, other),
             "scipy.linalg.sqrtm",
-            lambda: by_matrix_root(people, other),
+            lambda: by_matrix_root(vectors, other),
         ),
     ]
 
 
-def sorted_product(queries: np.ndarray, people: np.ndarray, count: int) -> np.ndarray:
-    """Neighbours as one would write them first: all cosine similarities at once, each row sorted: [N, K]."""
-    a, b = (rows.astype(np.float64) for rows in (queries, people))
+def sorted_product(queries: np.ndarray, vectors: np.ndarray, count: int) -> np.ndarray:
+    """Neighbours in the plainest way: all cosine similarities at once, each row sorted: [N, K]."""
+    a, b = (rows.astype(np.float64) for rows in (queries, vectors))
     a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (a, b))
     return np.argsort(-(a @ b.T), axis=1, kind="stable")[:, :count]
 

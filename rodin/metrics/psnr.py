@@ -6,14 +6,14 @@ from rodin.metrics.pairs import pair
 
 
 def psnr(images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """10 log10(1 / MSE) of each picture.
+    """10 log10(1 / MSE) of each image.
 
     Args:
         images: [N, 3, H, W] in [0, 1], on any device, or a numpy array.
         truth: the same shape and range.
 
     Returns:
-        [N] float64, dB; infinite where a picture equals its truth.
+        [N] float64, dB; infinite where an image equals its truth.
     """
     errors = [one.double().sub(other).square().mean() for one, other in zip(*pair(images, truth), strict=True)]
-    return -10.0 * torch.log10(torch.stack(errors))  # one by one: a picture fits a processor's cache, a batch does not
+    return -10.0 * torch.log10(torch.stack(errors))  # one image fits the cache of a CPU, a batch does not

@@ -1,4 +1,4 @@
-"""Structural similarity, equal to scikit-image's, for a batch of pictures on any device."""
+"""Structural similarity, equal to scikit-image's, for a batch of images on any device."""
 
 import torch
 import torch.nn.functional as F
@@ -6,21 +6,21 @@ import torch.nn.functional as F
 from rodin.metrics.pairs import pair
 from rodin.metrics.windows import C1, C2, PIXELS, SIDE, Windows
 
-STRIP = 1 << 16  # pixels of a plane done at once on a CPU: at some 50 bytes each they stay in its cache
+STRIP = 1 << 16  # pixels of a plane computed together on a CPU: at about 50 bytes each they fit its cache
 
 
 @torch.no_grad()
 def ssim(images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Mean structural similarity of each picture, without gradients.
+    """Mean structural similarity of each image, without gradients.
 
-    A CPU computes in float32 for float32 pictures, to 1e-6; all else is computed in float64.
+    On a CPU, float32 images are computed partly in float32, to 1e-6. Everything else is computed in float64.
 
     Args:
         images: [N, 3, H, W] in [0, 1], on any device, or a numpy array; H and W at least 7.
         truth: the same shape and range.
 
     Returns:
-        [N] float64, 1 where a picture equals its truth.
+        [N] float64, 1 where an image equals its truth.
 
     Source: Wang et al. 2004 with a uniform 7 x 7 window and sample covariance, channels averaged: the defaults of
         `skimage.metrics.structural_similarity(..., data_range=1, channel_axis=...)`, without its border of 3 pixels.
@@ -32,7 +32,7 @@ def ssim(images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 
 def on_cpu(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """SSIM of checked pictures [N, 3, H, W], one strip of one colour after another: [N] float64."""
+    """SSIM of checked images [N, 3, H, W], strip by strip of each colour plane: [N] float64."""
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     height, width = x.shape[2:]
     rows = max(2, STRIP // width // 2 * 2)
@@ -48,7 +48,7 @@ def on_cpu(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def on_any_device(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """SSIM of checked pictures [N, 3, H, W] float64, all at once: [N] float64."""
+    """SSIM of checked images [N, 3, H, W] float64, all in one batch: [N] float64."""
     mean_x, mean_y = window_mean(x), window_mean(y)
     scale = PIXELS / (PIXELS - 1)
     var_x = scale * (window_mean(x * x) - mean_x * mean_x)
@@ -60,7 +60,7 @@ def on_any_device(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def window_mean(x: torch.Tensor) -> torch.Tensor:
-    """Mean of every whole window, by running sums along one axis after the other."""
+    """Mean of every whole window, by cumulative sums along one axis after the other."""
     for axis in (2, 3):
         sums = F.pad(x.cumsum(axis), (0, 0, 1, 0) if axis == 2 else (1, 0))
         size = x.shape[axis] - SIDE + 1

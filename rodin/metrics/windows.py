@@ -1,4 +1,4 @@
-"""Structural similarity on a CPU: sums over all 7 × 7 windows by few additions of long arrays."""
+"""Structural similarity on a CPU: sums over all 7 × 7 windows by additions of long arrays."""
 
 import numpy as np
 import torch
@@ -6,21 +6,21 @@ import torch
 SIDE = 7  # of a window, pixels: scikit-image's default
 PIXELS = SIDE * SIDE
 C1, C2 = 0.01**2, 0.03**2  # of Wang et al. 2004, for values in [0, 1]
-LUMINANCE = 2 * PIXELS**2 * C1  # what C1 and C2 become where sums stand for means
+LUMINANCE = 2 * PIXELS**2 * C1  # C1 and C2 in a formula of sums instead of means
 CONTRAST = 2 * (PIXELS - 1) * C2
-GAP = 16  # values between arrays: numpy takes arrays that touch for arrays that overlap, and is five times slower
+GAP = 16  # values between arrays: numpy treats adjacent arrays as overlapping ones, five times slower
 
 
 class Windows:
-    """Arrays for the similarity of planes of one size and precision; reused from plane to plane.
+    """Work space for the similarity of two planes of one size and precision, reused from plane to plane.
 
-    Letters: u = x + y - 1 and v = x - y of the two pictures, U and V their sums over a window of N pixels, D their sums
+    Letters: u = x + y - 1 and v = x - y of the two planes, U and V their sums over a window of N pixels, D their sums
     of squares about the mean. The similarity of x and y there is
 
         ((U + N)² - V² + 2 N² C1) / ((U + N)² + V² + 2 N² C1) · (D_u - D_v + 2 (N - 1) C2) / (D_u + D_v + 2 (N - 1) C2),
 
-    exactly 1 for equal pictures. An error of D_u counts less the more alike they are, so u keeps the precision of the
-    pictures; v is always float64.
+    exactly 1 for equal planes. Rounding errors of D_u matter less the more alike the planes are, so u has the precision
+    of the images; v is always float64.
 
     Args:
         height: H. width: W, both at least 7. dtype: of u, float32 or float64.
@@ -60,32 +60,33 @@ class Windows:
 class WindowSums:
     """Sum of a quantity w over every window, and of its squares about the window's mean.
 
-    Even and odd rows lie apart. Six rows that start with an even one serve two windows, the one that starts a row
-    before and the one that starts with them, so a column of seven takes 2.5 additions instead of 6. Along a row it
-    takes four, by doubling. All arrays are walked from end to end; what is summed over the end of a row is not read.
+    Even and odd rows are stored separately. The sum of six rows from an even one on is shared by two windows: one
+    starts a row earlier, one starts with them. So the sum of seven rows takes 2.5 additions instead of 6. The sum of
+    seven columns takes four, by doubling. Each addition runs over a whole array; sums that cross the end of a row are
+    not read.
 
     Attributes:
-        rows: where the even and the odd rows of w go, two tensors [rows, W].
-        sum, spread: [2, places], windows that start in an even and in an odd row; a place is row · W + column.
+        rows: the even and the odd rows of w, to be written, two tensors [rows, W].
+        sum, spread: [2, places], of windows that start in an even and in an odd row; place = row · W + column.
     """
 
     def __init__(self, height: int, width: int, dtype: torch.dtype) -> None:
         half = (height + 1) // 2
         length = half * width  # of one parity of one quantity
-        self.values = torch.zeros(2, 2, length, dtype=dtype)  # w and w² of even and of odd rows; then their sums
+        self.values = torch.zeros(2, 2, length, dtype=dtype)  # w and w² of even and odd rows, then their sums
         self.w, self.squares = self.values.unbind(1)
         self.rows = [self.w[parity].view(half, width)[: (height + 1 - parity) // 2] for parity in (0, 1)]
-        self.missing = self.w[1, -width:] if height % 2 else None  # an odd row that completes a last even one
+        self.missing = self.w[1, -width:] if height % 2 else None  # the odd row after the last even one
         spare = torch.zeros(2, 2 * length + GAP, dtype=dtype)
         even, odd = self.values.view(2, -1).numpy()
         self.additions = _additions(even, odd, *spare[:, :-GAP].numpy(), width)
-        skipped = 3 * width + SIDE - 1  # sums lie where the last even row of a window was, and its first odd one
+        skipped = 3 * width + SIDE - 1  # a sum replaces its window's last even row or first odd row
         places, between = length - skipped, 2 * length - 3 * width
         self.sum, self.spread = self.values.as_strided((2, 2, places), (between, length, 1), skipped).unbind(1)
         self.square = spare[0].as_strided((2, places), (length, 1))
 
     def add_up(self) -> torch.Tensor:
-        """Turn rows of w into `sum` and `spread`; the squares of `sum`."""
+        """Compute `sum` and `spread` from the rows of w, which they replace; return the squares of `sum`."""
         if self.missing is not None:
             self.missing.zero_()
         torch.mul(self.w, self.w, out=self.squares)
@@ -99,10 +100,10 @@ class WindowSums:
 def _additions(
     even: np.ndarray, odd: np.ndarray, first: np.ndarray, second: np.ndarray, width: int
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The additions (one, other, out) that turn rows into sums over windows, in place.
+    """Additions (one, other, out) that compute window sums from rows, in place.
 
     Args:
-        even, odd: even and odd rows, one after another. first, second: room for as many values. width: of a row.
+        even, odd: all even rows and all odd rows, flat. first, second: spare arrays of the same size. width: of a row.
     """
     up, places = slice(None, -2 * width), len(even) - 3 * width
     sevens = even[3 * width :], odd[:places]
