@@ -162,3 +162,13 @@ def test_the_place_map_tells_texels_apart():
     moved = (model(x_t, timestep) - before).abs().amax(dim=2)[0]
     assert moved[1, 2, 3] > 1e-3
     assert moved[0].max() == moved[2].max() == 0
+
+
+@pytest.mark.parametrize("low_resolution", [4, 2])
+def test_upsampler(low_resolution):
+    sizes = {"resolution": 8, "low_resolution": low_resolution, "channels": 8, "blocks": 2, "dropout": 0.0}
+    model = awake(Upsampler(plane_channels=2, **sizes))
+    model.time.register_forward_pre_hook(lambda module, inputs: inputs[0].double())
+    x_t, low, timestep = drawn(2, 3, 2, 8, 8), drawn(2, 3, 2, *[low_resolution] * 2, seed=1), torch.tensor([3, 800])
+    embedding = model.time(time_embedding(timestep, 8))
+    close(model(x_t, timestep, low), plain_nets.upsampler(model, x_t, embedding, low))

@@ -47,3 +47,24 @@ def latent_model(model, x_t, embedding):
         h = layer(h) if place == 0 else layer(torch.cat([h, x_t], dim=1))
         h = F.silu(norm(h * (1 + scale(time))))
     return model.last(torch.cat([h, x_t], dim=1))
+
+
+def upsampler(model, x_t, embedding, low):
+    """x_t [N, 3, C, R, R] by f × f blocks beside low [N, 3, C, r, r]; a U of blocks; up; x_t again; plus bilinear low."""
+    fold = model.factor
+    blocks = x_t.unflatten(4, (-1, fold)).unflatten(3, (-1, fold))  # [N, 3, C, r, f, r, f]
+    depth = blocks.permute(0, 1, 2, 4, 6, 3, 5).flatten(2, 4)
+    h = model.first(torch.cat([*torch.cat([depth, low], dim=2).unbind(1)], dim=3))
+    skips = []
+    for block in model.down:
+        h = block(h, embedding)
+        skips.append(h)
+    h = model.middle(h, embedding)
+    for block, skip in zip(model.up, reversed(skips), strict=True):
+        h = block(torch.cat([h, skip], dim=1), embedding)
+    h = model.upsample(F.silu(model.up_norm(h)))
+    h = h.unflatten(1, (-1, fold, fold)).permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
+    h = model.high(torch.cat([h, torch.cat([*x_t.unbind(1)], dim=3)], dim=1), embedding)
+    residual = torch.stack(model.last(F.silu(model.last_norm(h))).chunk(3, dim=3), dim=1)
+    smooth = F.interpolate(low.flatten(0, 1), scale_factor=fold, mode="bilinear").unflatten(0, (-1, 3))
+    return smooth + residual
