@@ -50,7 +50,7 @@ def latent_model(model, x_t, embedding):
 
 
 def upsampler(model, x_t, embedding, low):
-    """x_t [N, 3, C, R, R] by f × f blocks beside low [N, 3, C, r, r]; a U of blocks; up; x_t again; plus bilinear low."""
+    """x_t [N, 3, C, R, R] in f × f blocks beside low [N, 3, C, r, r]; a U of blocks; up; x_t; plus bilinear low."""
     fold = model.factor
     blocks = x_t.unflatten(4, (-1, fold)).unflatten(3, (-1, fold))  # [N, 3, C, r, f, r, f]
     depth = blocks.permute(0, 1, 2, 4, 6, 3, 5).flatten(2, 4)
