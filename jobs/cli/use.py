@@ -30,6 +30,7 @@ BENCHES = {
     "unet": ("rodin.bench.unet", "bench_unet"),
     "sample": ("rodin.bench.guidance", "bench_guidance"),
     "train": ("rodin.bench.train", "bench_train"),
+    "metrics": ("rodin.bench.metrics", "bench_metrics"),
     "store": ("rodin.bench.reading", "bench_store"),
 }
 RUN_BENCHES = {
@@ -234,7 +235,7 @@ def report(run: RUN, as_json: JSON = False) -> None:
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="fit, decoder, conv, unet, sample, train or store")],
+    name: Annotated[str, typer.Argument(help="fit, decoder, conv, unet, sample, train, metrics or store")],
     run: Annotated[Path | None, typer.Option("--run", help="with this run's people and models")] = None,
     people: Annotated[
         int, typer.Option("--subjects", min=1, help="with --run: how many of its people, or avatars")

@@ -1,4 +1,4 @@
-"""Seconds an avatar takes in each part of the cascade of a run, against doing that part plainly."""
+"""Seconds per avatar of each part of a run's cascade, against a plain way of the same part."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Progress = Callable[[int, int, str], None]
 Case = tuple[str, Callable[[], Any], str, Callable[[], Any] | None]
 
 
-def bench_run(config: Config, folder: RunFolder, people: int, progress: Progress, repeats: int = 3) -> list[dict]:
-    """Time the cascade of a run's trained models, stage by stage.
+def bench_run(config: Config, folder: RunFolder, count: int, progress: Progress, repeats: int = 3) -> list[dict]:
+    """Time the cascade with a run's trained models, part by part.
 
     Args:
         config: the run's config.
         folder: the run.
-        people: avatars drawn together.
-        progress: told (done, total, note).
-        repeats: how often each is timed, in turn with its baseline, after a round that does not count; medians count.
+        count: avatars in one batch.
+        progress: callback (done, total, note).
+        repeats: rounds in which a part and its baseline run in turn, after a warm-up round; medians count.
 
     Returns:
-        rows {name, value, unit, baseline, baseline_value, ratio}, seconds an avatar; the last is the whole cascade.
-        `ratio` over 1 means ours is faster; a part that has no other way of doing it has no baseline.
+        rows {name, value, unit, baseline, baseline_value, ratio}, seconds per avatar; the last is the whole cascade.
+        `ratio` over 1 means ours is faster. A part without an alternative has no baseline.
     """
-    avatars, seeds, scale = Avatars(config, folder), list(range(people)), config.sample.guidance_scale
+    avatars, seeds, scale = Avatars(config, folder), list(range(count)), config.sample.guidance_scale
     latents = avatars.latents_unconditional(seeds)
     low = avatars.low_planes(latents, seeds, scale)
     planes = avatars.upsampled(low, seeds)
@@ -42,7 +42,7 @@ def bench_run(config: Config, folder: RunFolder, people: int, progress: Progress
         ("latent from nothing", lambda: avatars.latents_unconditional(seeds), "", None),
         (
             f"latent from a text, best of {config.prior.best_of}",
-            lambda: avatars.latents_from_text([PROMPT] * people, seeds),
+            lambda: avatars.latents_from_text([PROMPT] * count, seeds),
             "",
             None,
         ),
@@ -74,14 +74,18 @@ def bench_run(config: Config, folder: RunFolder, people: int, progress: Progress
     rows = []
     for number, (name, ours, other, baseline) in enumerate(cases):
         progress(number, len(cases), name)
-        rows.append(_row(name, ours, other, baseline, people, repeats, avatars.device))
+        rows.append(_row(name, ours, other, baseline, count, repeats, avatars.device))
     whole = [row for row in rows if "text" not in row["name"] and "render" not in row["name"]]  # the last part renders
-    total = {"name": f"whole cascade, {people} from nothing", "value": sum(row["value"] for row in whole), "unit": "s"}
+    total = {
+        "name": f"whole cascade, {count} from nothing",
+        "value": sum(row["value"] for row in whole),
+        "unit": "s",
+    }
     return [*rows, total | {"baseline": "", "baseline_value": None, "ratio": None}]
 
 
 def halves_apart(avatars: Avatars, latents: torch.Tensor, seeds: list[int], scale: float) -> torch.Tensor:
-    """What `Avatars.low_planes` draws, with each step's conditional and unconditional half in a batch of its own."""
+    """Result of `Avatars.low_planes`, with the two halves of each guided step in separate batches."""
 
     def model(x_t: torch.Tensor, timestep: torch.Tensor, latent: torch.Tensor, drop: torch.Tensor) -> torch.Tensor:
         halves = zip(*(part.chunk(2) for part in (x_t, timestep, latent, drop)), strict=True)
@@ -91,7 +95,7 @@ def halves_apart(avatars: Avatars, latents: torch.Tensor, seeds: list[int], scal
 
 
 def every_sample(avatars: Avatars, planes: torch.Tensor) -> torch.Tensor:
-    """What `Avatars.turn` renders, without finding empty space first: [V, S, S, 4]."""
+    """Result of `Avatars.turn`, without skipping empty space: [V, S, S, 4]."""
     config, size = avatars.config, avatars.config.sample.resolution
     return render_views(
         planes,
@@ -111,12 +115,12 @@ def _row(
     ours: Callable[[], Any],
     other: str,
     baseline: Callable[[], Any] | None,
-    people: int,
+    count: int,
     repeats: int,
     device: torch.device,
 ) -> dict[str, Any]:
     runs = {"ours": ours} if baseline is None else {"ours": ours, "baseline": baseline}
-    seconds = {key: value / people for key, value in medians(runs, repeats, device).items()}
+    seconds = {key: value / count for key, value in medians(runs, repeats, device).items()}
     value, against = seconds["ours"], seconds.get("baseline")
     row = {"name": name, "value": value, "unit": "s", "baseline": other, "baseline_value": against}
     return row | {"ratio": None if against is None else against / value}

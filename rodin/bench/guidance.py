@@ -1,4 +1,4 @@
-"""What classifier-free guidance costs: both halves in one batch beside one after the other."""
+"""Speed of classifier-free guidance: both halves in one batch, against one after the other."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def bench_guidance(
 ) -> list[dict[str, Any]]:
     """Time guided denoising by a base model: both halves of the guidance in one batch, against one after the other.
 
-    A sampler does this once a step, and little besides.
+    This is nearly all of a sampler's step.
 
     Args:
         channels: of the first of three levels. resolution: of planes with 8 channels. repeats: rounds that count.
-        batch: N. device: where; None: the GPU where there is one.
+        batch: N. device: None: the GPU if there is one.
 
     Returns:
         one row: denoised samples a second; `ratio` over 1 means one batch is faster.

@@ -1,4 +1,4 @@
-"""What a training step of the base U-Net costs beside diffusers' U-Net of the same size, on this machine."""
+"""Time of a training step of the base U-Net, against diffusers' U-Net of the same size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rodin.nets.base import BaseUNet
 from rodin.nets.sizes import parameters
 from rodin.timing import medians
 
-PLANE_CHANNELS, MULTIPLIERS, HEAD_CHANNELS, LATENT_WIDTH = 32, (1, 2, 3, 4), 64, 512
+PLANE_CHANNELS, MULTIPLIERS, HEAD_CHANNELS, LATENT_WIDTH = 32, (1, 2, 3, 4), 64, 512  # the paper's base model
 
 
 def bench_unet(
@@ -30,15 +30,14 @@ def bench_unet(
     """Time a training step (forward, backward, AdamW) of the base U-Net with its switches off and on.
 
     The baseline is diffusers' UNet2DModel with ADM's settings and the same levels, blocks, attention and number of
-    parameters, on the same three planes of each sample as three pictures. Of itself it is the paper's base model with
-    one block a level, since three networks are held at once: 10 GB. Attention sees three planes at once where they are
-    rolled out, three times the work there; narrow networks, whose convolutions are cheap, feel it most.
+    parameters; it takes the three planes of a sample as three images. The defaults are the paper's base model with one
+    block per level, because three networks are in memory together: 10 GB. Attention over three rolled-out planes is
+    three times the work; this counts most in narrow networks, whose convolutions are cheap.
 
     Args:
-        channels: of the first of four levels. resolution: R. blocks: a level.
-        repeats: rounds, the three in turn; medians count.
-        batch: N.
-        device: where; None: the GPU where there is one.
+        channels: of the first of four levels. resolution: R. blocks: per level.
+        repeats: rounds in which all three run in turn; medians count.
+        batch: N. device: None: the GPU if there is one.
 
     Returns:
         two rows; `ratio` over 1 means ours is faster.
@@ -87,7 +86,7 @@ def bench_unet(
 
 
 def theirs(channels: int, resolution: int, blocks: int) -> nn.Module:
-    """diffusers' U-Net as ADM's: scale-shift normalisation, residual resampling, attention on all levels but the first.
+    """U-Net of diffusers as ADM's: scale-shift normalisation, residual resampling, attention below the first level.
 
     Raises:
         ValueError: diffusers is not installed.
@@ -122,4 +121,4 @@ def _step(model: nn.Module, predict: Callable[[], torch.Tensor]) -> Callable[[],
 def _train(optimiser: torch.optim.Optimizer, predict: Callable[[], torch.Tensor]) -> None:
     predict().square().mean().backward()
     optimiser.step()
-    optimiser.zero_grad()  # not kept while the others are timed
+    optimiser.zero_grad()  # frees the gradients while the others are timed

@@ -1,1 +1,1 @@
-"""How alike pictures and sets of features are; pictures are [N, 3, H, W] float in [0, 1]."""
+"""Metrics of images [N, 3, H, W], float in [0, 1], and of sets of feature rows [N, D]."""

@@ -1,13 +1,13 @@
-"""Fréchet distance between two sets of features, each seen as one Gaussian."""
+"""Fréchet distance between two sets of features, each modelled as one Gaussian."""
 
 import numpy as np
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
-    """|mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), A and B the covariances.
+    """Fréchet distance |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), A and B the covariances.
 
-    The trace of the root is the sum of the singular values of A^(1/2) B^(1/2), found by symmetric eigenvalues alone, so
-    sets smaller than their width, whose covariances are singular, need no care.
+    The trace of the root is the sum of the singular values of A^(1/2) B^(1/2). Both roots come from eigenvalues of
+    symmetric matrices, so singular covariances (of sets with fewer rows than columns) are allowed.
 
     Args:
         a: features [N, D], N at least 2.
@@ -16,7 +16,7 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     Returns:
         distance, at least 0; computed in float64.
 
-    Source: Dowson and Landau 1982; Heusel et al. 2017 for pictures (with Inception features; ours are CLIP's).
+    Source: Dowson and Landau 1982; Heusel et al. 2017 for images, with Inception features. Ours: CLIP features.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
@@ -25,11 +25,11 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
         raise ValueError("features: hold NaN or infinity")
     cov_a, cov_b = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
     root = np.linalg.svd(symmetric_root(cov_a) @ symmetric_root(cov_b), compute_uv=False)
-    apart = np.square(a.mean(0) - b.mean(0)).sum()
-    return max(0.0, float(apart + np.trace(cov_a) + np.trace(cov_b) - 2.0 * root.sum()))
+    between_means = np.square(a.mean(0) - b.mean(0)).sum()
+    return max(0.0, float(between_means + np.trace(cov_a) + np.trace(cov_b) - 2.0 * root.sum()))
 
 
 def symmetric_root(matrix: np.ndarray) -> np.ndarray:
-    """The positive square root of a symmetric positive semidefinite matrix [D, D]."""
+    """Positive square root of a symmetric positive semidefinite matrix [D, D]."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T

@@ -1,7 +1,7 @@
-"""The only door to the `lpips` package: the learned perceptual distance, or why it cannot be had.
+"""Learned perceptual distance (LPIPS). Only this module imports the `lpips` package.
 
-The package ships its linear heads but not the AlexNet trunk they sit on; the trunk comes from a local file whose
-checksum is held against the published one. Never a number from a random trunk.
+The package contains the linear heads but not the AlexNet trunk below them. The trunk is read from a local file whose
+checksum must match the published one, so a random trunk is never used.
 """
 
 import warnings
@@ -12,9 +12,9 @@ import torch
 from rodin.metrics.pairs import pair
 from rodin.store.atomic import sha256_of
 
-SHA256_PREFIX = "7be5be79"
-AT_ONCE = 32
-SMALLEST = 32
+SHA256_PREFIX = "7be5be79"  # of torchvision's file of AlexNet weights, as its name says
+BATCH = 32  # images in one forward pass: more are no faster
+SMALLEST = 32  # side of an image, pixels: AlexNet's pooling leaves nothing of smaller ones
 
 
 class Lpips:
@@ -24,27 +24,27 @@ class Lpips:
         self.network = network
 
     def distance(self, images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """The same with gradients, for a loss: pictures [N, 3, H, W] on the network's device -> [N] float32."""
+        """Distance with gradients, for a loss: images [N, 3, H, W] on the network's device -> [N] float32."""
         return self.network(2.0 * images - 1.0, 2.0 * truth - 1.0).flatten()
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """Perceptual distance of each picture from its truth.
+        """Perceptual distance of each image from its truth.
 
         Args:
             images: [N, 3, H, W] in [0, 1], or a numpy array; H and W at least 32.
             truth: the same shape and range.
 
         Returns:
-            [N] float64 on the network's device, 0 where a picture equals its truth.
+            [N] float64 on the network's device, 0 where an image equals its truth.
         """
         device = next(self.network.parameters()).device
-        x, y = (2.0 * picture.float() - 1.0 for picture in pair(images, truth))
+        x, y = (2.0 * image.float() - 1.0 for image in pair(images, truth))
         if min(x.shape[2:]) < SMALLEST:
             raise ValueError(
                 f"LPIPS: got pictures of {x.shape[2]} x {x.shape[3]} pixels, wanted at least {SMALLEST} each"
             )
-        parts = zip(x.split(AT_ONCE), y.split(AT_ONCE), strict=True)
+        parts = zip(x.split(BATCH), y.split(BATCH), strict=True)
         return torch.cat([self.network(a.to(device), b.to(device)).flatten().double() for a, b in parts])
 
 
@@ -53,13 +53,13 @@ def load(weights: Path | None, device: str | torch.device = "cpu") -> tuple[Lpip
 
     Args:
         weights: the AlexNet trunk, `alexnet-owt-7be5be79.pth`, or None.
-        device: where it shall run.
+        device: of the network.
 
     Returns:
-        the metric and an empty text, or None and the reason: what is missing and how to get it.
+        the metric and "", or None and the reason: what is missing and how to get it.
 
     Raises:
-        ValueError: the file is there but is not that trunk.
+        ValueError: the file exists but has another checksum.
     """
     if weights is None or not Path(weights).is_file():
         place = "no weights are configured" if weights is None else f"{Path(weights).name} is missing"
@@ -75,7 +75,7 @@ def load(weights: Path | None, device: str | torch.device = "cpu") -> tuple[Lpip
 
 
 def network_of(trunk: dict[str, torch.Tensor]) -> torch.nn.Module:
-    """The `lpips` network with an AlexNet state dict as its trunk, frozen."""
+    """Frozen `lpips` network with an AlexNet state dict as its trunk."""
     from rodin.nets.torchvision_shim import prepare
 
     prepare()

@@ -6,14 +6,14 @@ from rodin.metrics.pairs import pair
 
 
 def psnr(images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """10 log10(1 / MSE) of each picture.
+    """10 log10(1 / MSE) of each image.
 
     Args:
         images: [N, 3, H, W] in [0, 1], on any device, or a numpy array.
         truth: the same shape and range.
 
     Returns:
-        [N] float64, dB; infinite where a picture equals its truth.
+        [N] float64, dB; infinite where an image equals its truth.
     """
-    images, truth = pair(images, truth)
-    return -10.0 * torch.log10((images - truth).square().mean(dim=(1, 2, 3)))
+    errors = [one.double().sub(other).square().mean() for one, other in zip(*pair(images, truth), strict=True)]
+    return -10.0 * torch.log10(torch.stack(errors))  # one image fits the cache of a CPU, a batch does not

@@ -1,4 +1,4 @@
-"""The networks: 3D-aware convolution, base U-Net, upsampler, latent MLP, text prior, refiner, and the door to CLIP.
+"""Networks: 3D-aware convolution, base U-Net, upsampler, latent MLP, text prior, refiner; and access to CLIP.
 
-They take plain keyword arguments, never a config, and see tri-planes [N, 3, C, R, R] at their doors.
+They take plain keyword arguments, not a config. Tri-planes enter and leave as [N, 3, C, R, R].
 """

@@ -1,7 +1,7 @@
-"""3D-aware convolution at the price of a plain one.
+"""3D-aware convolution at about the cost of a plain one.
 
-Each plane also sees the other two, mean-pooled along the axis it does not share and replicated back. A plane's shared
-axis with one of them runs along its columns, with the other along its rows:
+The input of each plane includes the other two planes, each averaged along the axis that is not shared and replicated
+back. The axis shared with one of them runs along the plane's columns, the axis shared with the other along its rows:
 
 | plane | along its columns | along its rows |
 |---|---|---|
@@ -9,7 +9,8 @@ axis with one of them runs along its columns, with the other along its rows:
 | xz | x, from xy | z, from yz |
 | yz | y, from xy | z, from xz |
 
-Letters: N samples, C channels in, O out, H = W = L the side of a plane; a `profile` is a map before it is replicated.
+Letters: N samples, C channels in, O out, H = W = L the side of a plane; a `profile` is such a mean,
+before replication.
 """
 
 from typing import Any
@@ -20,12 +21,12 @@ from torch import nn
 
 
 class AwareConv(nn.Module):
-    """A 3 × 3 convolution in which each plane sees the other two.
+    """3 × 3 convolution of three planes in which each plane also reads the other two.
 
     Args:
         inputs: C. outputs: O.
-        roll_out: pictures are [N, C, H, 3W], and kernels reach over the seams between planes; else [3N, C, H, W],
-            samples first, and each plane is padded with zeros on its own.
+        roll_out: whether inputs are [N, C, H, 3W], where kernels reach over the seams between planes; else they are
+            [3N, C, H, W], the planes of a sample one after another, each padded with zeros.
     """
 
     def __init__(self, inputs: int, outputs: int, *, roll_out: bool = True) -> None:
@@ -34,7 +35,7 @@ class AwareConv(nn.Module):
         kernels = [torch.empty(outputs, inputs, 3, 3).uniform_(-bound, bound) for _ in range(3)]
         self.roll_out = roll_out
         self.weight = nn.Parameter(kernels[0])
-        # in memory one line after another, as `line_kernels` wants them and gives their gradients: nothing is reordered
+        # stored line by line, the order in which `line_kernels` reads them and returns gradients: no copies are needed
         self.weight_columns = nn.Parameter(kernels[1].permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3))
         self.weight_rows = nn.Parameter(kernels[2].permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0))
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
@@ -52,10 +53,11 @@ def aware_conv(
     *,
     roll_out: bool = True,
 ) -> torch.Tensor:
-    """conv2d over the channels [x, the map along columns, the map along rows], without ever building the two maps.
+    """conv2d over the channels [x, map along columns, map along rows], without building the two maps.
 
-    A map replicated along an axis, convolved 3 × 3, is a 1-D convolution broadcast back: inside, it sees the kernel
-    summed over that axis; at a border or a seam, a part of that sum, put right on the border lines alone. Exact.
+    A 3 × 3 convolution of a map that is constant along an axis equals a 1-D convolution, broadcast along that axis. Its
+    kernel is the 3 × 3 kernel summed over the axis. At borders and seams some terms of that sum are missing; only those
+    lines are corrected. The result is exact.
 
     Args:
         x: [N, C, H, 3W] if `roll_out`, else [3N, C, H, W]; H = W >= 2.
@@ -67,12 +69,12 @@ def aware_conv(
 
     Source: paper B.1 (R6, R7). Ours: the factored form.
     """
-    planes = _taken_apart(x, roll_out)
+    planes = _split_planes(x, roll_out)
     if planes.shape[2] != planes.shape[4] or planes.shape[2] < 2:
         raise ValueError(f"x: got shape {list(x.shape)}, wanted three square planes of side 2 or more")
     kernels = line_kernels(weight_columns, weight_rows)
     tensors = [x, weight, bias, kernels]
-    if not torch.amp.is_autocast_available(x.device.type):  # such as meta tensors, which only count
+    if not torch.amp.is_autocast_available(x.device.type):  # such as meta tensors
         return _AwareConv.apply(*tensors, roll_out)  # type: ignore[return-value]
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
@@ -82,14 +84,14 @@ def aware_conv(
 
 
 def profiles(planes: torch.Tensor, roll_out: bool) -> torch.Tensor:
-    """What each plane learns of the other two, before it is replicated, with what lies beyond its ends.
+    """Means of the other two planes along the axis that is not shared, before replication, with padding.
 
     Args:
         planes: [N, C, H, 3, W].
 
     Returns:
-        [N, 2, C, 3, 1 + L + 1]: along columns, along rows. The ends are zero, but along columns of a roll-out they
-        are the neighbours' over the seam.
+        [N, 2, C, 3, 1 + L + 1]: along columns, along rows. The padding is zero; along the columns of a roll-out it
+        is the neighbour's value across the seam.
     """
     r, c = planes.mean(dim=2), planes.mean(dim=4).transpose(2, 3)
     xy, xz, yz = (slice(p, p + 1) for p in range(3))
@@ -103,7 +105,7 @@ def profiles(planes: torch.Tensor, roll_out: bool) -> torch.Tensor:
 
 
 def _of_profiles(grad: torch.Tensor, roll_out: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """The transpose of `profiles`, but for replicating: gradients of the means over rows and over columns."""
+    """Transpose of `profiles` without the replication: gradients of the means over rows and over columns."""
     inner = grad[..., 1:-1]
     if roll_out:
         columns = grad[:, 0]
@@ -118,35 +120,36 @@ def _of_profiles(grad: torch.Tensor, roll_out: bool) -> tuple[torch.Tensor, torc
 
 
 def line_kernels(weight_columns: torch.Tensor, weight_rows: torch.Tensor) -> torch.Tensor:
-    """The lines of both kernels as 1-D kernels, as matrices: [O, C, 3, 3] twice -> [2, 3 · O, C · 3].
+    """Lines of both kernels as matrices of 1-D kernels: [O, C, 3, 3] twice -> [2, 3 · O, C · 3].
 
-    The map along columns meets the three rows of its kernel, the map along rows the three columns of its own.
+    A line is a row of the kernel for the map along columns, a column of the kernel for the map along rows.
     """
     lines = torch.stack([weight_columns.permute(2, 0, 1, 3), weight_rows.permute(3, 0, 1, 2)])
     return lines.flatten(3, 4).flatten(1, 2)
 
 
 def _windows(profile: torch.Tensor) -> torch.Tensor:
-    """What a 1-D kernel sees at each place: [N, 2, C, 3, 1 + L + 1] -> [2, C · 3, N · 3 · L], for a matrix product.
+    """Inputs of a 1-D kernel at each place: [N, 2, C, 3, 1 + L + 1] -> [2, C · 3, N · 3 · L], for a matrix product.
 
-    There are few places for many weights, and a convolution would first bring all the weights to an order of its own.
+    A matrix product is faster than a 1-D convolution here: with many weights and few places, a convolution spends its
+    time on reordering the weights.
     """
     return profile.unfold(4, 3, 1).permute(1, 2, 5, 0, 3, 4).flatten(3).flatten(1, 2)
 
 
 def _of_windows(grad: torch.Tensor, count: int) -> torch.Tensor:
-    """The transpose of `_windows`, for N = `count`."""
+    """Transpose of `_windows`, for N = `count`."""
     parts = grad.unflatten(2, (count, 3, -1)).unflatten(1, (-1, 3))  # [2, C, 3, N, 3, L]
     return sum(F.pad(parts[:, :, j], (j, 2 - j)) for j in range(3)).permute(2, 0, 1, 3, 4)  # type: ignore[union-attr]
 
 
 class _AwareConv(torch.autograd.Function):
-    """The convolution over what is replicated and what is not; gradients by hand.
+    """Plain convolution plus the broadcast 1-D convolutions, with an explicit backward pass.
 
-    Autograd would copy the whole gradient for each border line, and pass over it once for every mean.
-    `lines` [N, 2, 3, O, 3, L] is what each 1-D kernel makes of its profile: line i of the first is broadcast to every
-    row where kernel row i is inside the picture, so line 0 not to the first row and line 2 not to the last; the second
-    to columns in the same way, but over a seam the kernel sees the neighbour's line.
+    Autograd would copy the whole gradient for each border line and read it once for every mean.
+    `lines` [N, 2, 3, O, 3, L] are the 1-D convolutions of the profiles. Line i along columns is added to every row for
+    which kernel row i lies inside the image: line 0 to all but the first row, line 2 to all but the last. Lines along
+    rows are added to columns in the same way; across a seam the kernel reads the line of the neighbouring plane.
     """
 
     @staticmethod
@@ -158,13 +161,13 @@ class _AwareConv(torch.autograd.Function):
         kernels: torch.Tensor,
         roll_out: bool,
     ) -> torch.Tensor:
-        profile = profiles(_taken_apart(x, roll_out), roll_out)
+        profile = profiles(_split_planes(x, roll_out), roll_out)
         product = torch.bmm(kernels, _windows(profile))
         lines = product.unflatten(2, (len(profile), 3, -1)).unflatten(1, (3, -1)).permute(3, 0, 1, 2, 4, 5)
         picture = F.conv2d(x, weight, bias, padding=1)
         ctx.save_for_backward(x, weight, kernels, profile)
         ctx.roll_out, ctx.biased = roll_out, bias is not None
-        out = _taken_apart(picture, roll_out)  # [N, O, H, 3, W], a view
+        out = _split_planes(picture, roll_out)  # [N, O, H, 3, W], a view
         inside, rows = lines.sum(dim=2), lines[:, 1].transpose(3, 4)
         out += inside[:, 0, :, None]
         out += inside[:, 1].transpose(2, 3).contiguous()[..., None]
@@ -181,8 +184,8 @@ class _AwareConv(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
         x, weight, kernels, profile = ctx.saved_tensors
         needs = [ctx.needs_input_grad[0], True, ctx.biased]
-        of_x, of_weight, of_bias = _conv2d_backward(grad, x, weight, needs)  # first: what it takes is the most
-        of_out = _taken_apart(grad, ctx.roll_out)
+        of_x, of_weight, of_bias = _conv2d_backward(grad, x, weight, needs)  # first, as it needs the most memory
+        of_out = _split_planes(grad, ctx.roll_out)
         over_rows, over_columns = of_out.sum(dim=2), of_out.sum(dim=4)
         of_lines = torch.stack([over_rows, over_columns.transpose(2, 3)], dim=1)[:, :, None].repeat(1, 1, 3, 1, 1, 1)
         rows = of_lines[:, 1].transpose(3, 4)
@@ -198,7 +201,7 @@ class _AwareConv(torch.autograd.Function):
         if of_x is not None:
             of_profile = _of_windows(torch.bmm(kernels.transpose(1, 2), of_product), len(profile))
             of_r, of_c = _of_profiles(of_profile, ctx.roll_out)
-            of_planes = _taken_apart(of_x, ctx.roll_out)
+            of_planes = _split_planes(of_x, ctx.roll_out)
             of_planes += of_r[:, :, None]
             of_planes += of_c.contiguous()[..., None]
         return of_x, of_weight, of_bias, of_kernels, None
@@ -211,8 +214,8 @@ def _conv2d_backward(
     return torch.ops.aten.convolution_backward(grad, x, weight, sizes, ones, ones, ones, False, [0, 0], 1, needs)
 
 
-def _taken_apart(picture: torch.Tensor, roll_out: bool) -> torch.Tensor:
-    """A picture -> [N, C, H, 3, W], a view."""
+def _split_planes(picture: torch.Tensor, roll_out: bool) -> torch.Tensor:
+    """View of an image of three planes as [N, C, H, 3, W]."""
     if roll_out:
         return picture.unflatten(3, (3, -1))
     return picture.unflatten(0, (-1, 3)).permute(0, 2, 3, 1, 4)

@@ -18,13 +18,13 @@ class BaseUNet(nn.Module):
         blocks: residual blocks a level. attention: the resolutions that have attention (the middle always has).
         head_channels: channels of an attention head. dropout: in residual blocks.
         latent_width: D.
-        roll_out: the three planes side by side as one picture; else each alone, with shared weights.
-        aware: 3D-aware convolutions.
+        roll_out: whether the three planes lie side by side in one image; else each is an image, with shared weights.
+        aware: whether convolutions are 3D-aware.
 
     Source: paper B.1 (R5-R8), ADM. Ours: the latent, a unit vector, is scaled to entries of order one before it is
-    projected; the null latent is learned; a learned map tells every texel where it is, since unlike things in
-    photographs a nose is at the same place in all people (a third fewer steps to the same loss); a block that doubles
-    the side goes to the next level's channels at once, which saves a fifth of the work.
+    projected; the null latent is learned; a learned map of positions is added to the features, as faces are aligned
+    (a third fewer steps to the same loss); an upsampling block outputs the next level's channel count, which saves a
+    fifth of the operations.
     """
 
     def __init__(
@@ -97,12 +97,12 @@ class BaseUNet(nn.Module):
         latent: torch.Tensor | None = None,
         drop: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Predict.
+        """Predict the noise.
 
         Args:
             x_t: [N, 3, C, R, R]. timestep: [N] int64.
-            latent: [N, D] unit vectors; None: every row gets the learned null latent.
-            drop: [N] bool, rows that get the null latent.
+            latent: [N, D] unit vectors; None: the learned null latent in every row.
+            drop: [N] bool, rows with the null latent instead.
 
         Returns:
             [N, 3, C, R, R].

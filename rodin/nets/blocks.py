@@ -1,6 +1,6 @@
-"""What the U-Nets are built of: pictures of three planes, residual blocks, attention, the embedding of time.
+"""Building blocks of the U-Nets: images of three planes, residual blocks, attention, time embedding.
 
-A picture is [N, C, H, 3W] where planes are rolled out, else [3N, C, H, W], the planes of a sample one after another.
+An image of planes is [N, C, H, 3W] where planes are rolled out, else [3N, C, H, W], a sample's planes in succession.
 """
 
 import math
@@ -17,12 +17,12 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def to_picture(planes: torch.Tensor, rolled: bool) -> torch.Tensor:
-    """[N, 3, C, R, R] -> a picture."""
+    """[N, 3, C, R, R] -> an image of planes."""
     return roll_out(planes) if rolled else planes.flatten(0, 1)
 
 
 def to_planes(picture: torch.Tensor, rolled: bool) -> torch.Tensor:
-    """A picture -> [N, 3, C, R, R]."""
+    """An image of planes -> [N, 3, C, R, R]."""
     return roll_in(picture) if rolled else picture.unflatten(0, (-1, 3))
 
 
@@ -38,29 +38,29 @@ def time_embedding(timestep: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation with ADM's 32 groups, fewer where that would leave under 4 channels in each."""
+    """Group normalisation with 32 groups as in ADM, or fewer so that each has at least 4 channels."""
     groups = max(g for g in range(1, 33) if channels % g == 0 and (g == 1 or channels // g >= 4))
     return nn.GroupNorm(groups, channels)
 
 
 def conv(inputs: int, outputs: int, *, rolled: bool, aware: bool) -> nn.Module:
-    """A 3 × 3 convolution, 3D-aware or plain."""
+    """3 × 3 convolution, 3D-aware or plain."""
     return AwareConv(inputs, outputs, roll_out=rolled) if aware else nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
 def zeroed(layer: Layer) -> Layer:
-    """A layer that starts as zero, so that what it adds starts as nothing."""
+    """Set a layer's parameters to zero, so that a residual branch adds nothing at first."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
 
 
 class ResBlock(nn.Module):
-    """ADM's residual block: the embedding scales and shifts the second normalisation.
+    """Residual block of ADM: the embedding scales and shifts the output of the second normalisation.
 
     Args:
         inputs, outputs: channels. embedding: width of the embedding.
-        resample: halve or double the side inside the block.
+        resample: whether the block halves or doubles the side.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class ResBlock(nn.Module):
         return self.skip(self._resampled(x)) + self.conv2(h)
 
     def _resampled(self, x: torch.Tensor) -> torch.Tensor:
-        # sides are even, so a 2 × 2 window never reaches over a seam
+        # sides are even, so no 2 × 2 window crosses a seam
         if self.resample == "down":
             return F.avg_pool2d(x, 2)
         return F.interpolate(x, scale_factor=2.0, mode="nearest") if self.resample == "up" else x
 
 
 class Attention(nn.Module):
-    """Self-attention over all texels of a picture: of all three planes where they are rolled out."""
+    """Self-attention over all texels of an image: of all three planes where they are rolled out."""
 
     def __init__(self, channels: int, head_channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""CLIP: pictures and texts as vectors of one space. The only door to open_clip."""
+"""CLIP: images and texts as vectors of one space. Only this module imports open_clip."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ import torch.nn.functional as F
 
 from rodin.nets import torchvision_shim
 
-# of OpenAI's training set, which open_clip's models expect
+# of the colour channels of OpenAI's training set; models of open_clip expect inputs normalised with them
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 SETTINGS, WEIGHTS = "clip.json", "clip.pt"
+HEAD_WIDTH = 32  # of attention in a small CLIP, or the greatest divisor of it that divides the tower width
 
 
 class Clip:
-    """A CLIP model of open_clip's, pretrained or ours.
+    """CLIP model of open_clip, pretrained or trained by a run.
 
     Attributes:
-        model: open_clip's module, for training it.
-        width: D of the shared space. token_width: E of a text token's last hidden state. token_count: L, the longest
-            text in tokens. image_size: side of the pictures the model sees.
+        model: the module of open_clip, for training.
+        width: D, of the shared space. token_width: E, of a text token's last hidden state. token_count: L, longest
+            text, tokens. image_size: side of the model's input, pixels.
     """
 
     def __init__(self, model: torch.nn.Module, settings: dict[str, Any]) -> None:
@@ -50,7 +51,7 @@ class Clip:
         text_layers: int,
         token_count: int = 32,
     ) -> Clip:
-        """A small untrained CLIP: open_clip's own classes, vocabulary and tokenizer, at another size.
+        """Small untrained CLIP with open_clip's classes, vocabulary and tokenizer.
 
         Args:
             width: D. image_size: pixels. patch: patch side, pixels. tower_width: hidden width of both towers.
@@ -65,7 +66,7 @@ class Clip:
             "text_layers": text_layers,
             "token_count": token_count,
         }
-        head = math.gcd(tower_width, 32)
+        head = math.gcd(tower_width, HEAD_WIDTH)
         model = _open_clip().CLIP(
             embed_dim=width,
             vision_cfg={
@@ -86,7 +87,7 @@ class Clip:
 
     @classmethod
     def load_pretrained(cls, model: str, path: Path | str) -> Clip:
-        """One of open_clip's models with weights of a local file; the network is never tried.
+        """Load a model of open_clip with weights from a local file, without network access.
 
         Args:
             model: open_clip's name, such as "ViT-B-32-quickgelu" (what OpenAI's weights need).
@@ -110,10 +111,10 @@ class Clip:
 
     @classmethod
     def load_run(cls, folder: Path | str) -> Clip:
-        """A small CLIP as `save` left it in a folder; in evaluation mode.
+        """Load a small CLIP written by `save`, in evaluation mode.
 
         Raises:
-            FileNotFoundError: the folder has none.
+            FileNotFoundError: the folder has no such model.
         """
         folder = Path(folder)
         for file in (folder / SETTINGS, folder / WEIGHTS):
@@ -140,17 +141,17 @@ class Clip:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return self.model.logit_scale.device
 
     def to(self, device: torch.device | str) -> Clip:
-        """Move the model; returns this."""
+        """Move the model, and return this object."""
         self.model.to(device)
         return self
 
     @torch.no_grad()
     def image(self, images: torch.Tensor) -> torch.Tensor:
-        """Embed pictures.
+        """Embed images.
 
         Args:
             images: [N, 3, H, W] in [0, 1] over white, or [N, 4, H, W] with straight alpha; of any size.
@@ -174,25 +175,25 @@ class Clip:
         return F.normalize(self._pooled(hidden, ids).float(), dim=-1), hidden.float(), mask
 
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
-        """`image` before it is brought to unit length, with gradients: [N, D]."""
+        """Image embeddings before normalisation, with gradients: [N, D]."""
         return self.model.encode_image(prepared(images.to(self.device), self.image_size))
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-        """Texts' embeddings before they are brought to unit length, with gradients: [N, D]."""
+        """Text embeddings before normalisation, with gradients: [N, D]."""
         ids = self.tokenize(texts)
         return self._pooled(self._hidden(ids), ids)
 
     def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
-        """[N, L] int64 by open_clip's tokenizer, cut at L tokens; 0 after the end token."""
+        """Tokens [N, L] int64 by open_clip's tokenizer, truncated to L; 0 after the end token."""
         return _open_clip().tokenize(list(texts), context_length=self.token_count).to(self.device)
 
     def contrastive_loss(
         self, images: torch.Tensor, captions: Sequence[str], *, rank: int = 0, ranks: int = 1
     ) -> torch.Tensor:
-        """open_clip's ClipLoss of picture-caption pairs, against those of all ranks: a scalar to be averaged over them.
+        """Contrastive loss (open_clip's ClipLoss) against the pairs of all ranks: a scalar, to be averaged over ranks.
 
         Args:
-            images: as in `image`, [N, ...]. captions: N texts.
+            images: as in `image`, [N, ...]. captions: N texts. rank: of this process. ranks: world size.
         """
         loss = _open_clip().loss.ClipLoss(local_loss=ranks > 1, gather_with_grad=ranks > 1, rank=rank, world_size=ranks)
         image, text = F.normalize(self.encode_image(images), dim=-1), F.normalize(self.encode_text(captions), dim=-1)
@@ -203,13 +204,13 @@ class Clip:
         return self.model.ln_final(self.model.transformer(h, attn_mask=self.model.attn_mask))
 
     def _pooled(self, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        # the end token has the highest id of all
+        # the end token has the highest id
         ends = hidden[torch.arange(len(ids), device=ids.device), ids.argmax(dim=1)]
         return ends @ self.model.text_projection
 
 
 def prepared(images: torch.Tensor, size: int) -> torch.Tensor:
-    """Pictures as CLIP wants them: over white, square by white borders, bicubic to `size`, normalised.
+    """Preprocess images for CLIP: over white, padded to a square with white, resized (bicubic), normalised.
 
     Args:
         images: [N, 3 or 4, H, W] in [0, 1].

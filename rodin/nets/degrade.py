@@ -1,4 +1,4 @@
-"""Condition augmentation: true low-resolution planes made as imperfect as the base model's."""
+"""Condition augmentation: degrade true low-resolution planes so that they resemble the base model's output."""
 
 import math
 
@@ -7,6 +7,9 @@ import torch.nn.functional as F
 
 from rodin.field.planes import resize
 from rodin.shapes import check_shape
+
+CHANCE = 0.5  # that a part of the degradation is applied to a sample
+CUT = 3  # standard deviations at which a blur ends: 99.7 % of its weight
 
 
 def degrade(
@@ -18,27 +21,28 @@ def degrade(
     noise: tuple[float, float],
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Bring planes to the low resolution and spoil them: downscale, Gaussian blur, Gaussian noise, each by chance.
+    """Resize planes to the low resolution and degrade them at random: downscale, Gaussian blur, Gaussian noise.
 
     Args:
         planes: [N, 3, C, R, R].
         low_resolution: r.
-        downscale: least and greatest factor under r; the planes come back up to r.
+        downscale: least and greatest factor; the planes are resized to r / factor and back to r.
         blur: least and greatest standard deviation, texels of the low planes.
         noise: least and greatest standard deviation, feature units.
-        generator: draws everything, on its own device.
+        generator: for all draws, on its own device.
 
     Returns:
         [N, 3, C, r, r].
 
-    Source: paper B.1 (R11). Ours: each sample gets each of the three with probability 1/2, so one in eight is intact.
+    Source: paper B.1 (R11). Ours: each of the three is applied to a sample with probability 1/2, so
+        one sample in eight is intact.
     """
     sizes = check_shape("planes", planes, "N 3 C R R")
     low = resize(planes, low_resolution)
     chosen, strength = torch.rand(2, 3, sizes["N"], generator=generator, device=generator.device).to("cpu").unbind(0)
     ranges = torch.tensor([downscale, blur, noise])
     strength = ranges[:, :1] + strength * (ranges[:, 1:] - ranges[:, :1])
-    used = (chosen < 0.5).tolist()
+    used = (chosen < CHANCE).tolist()
     samples = []
     for n in range(sizes["N"]):
         factor, std = strength[0, n].item(), strength[1, n].item()
@@ -49,12 +53,12 @@ def degrade(
             one = gaussian_blur(one, std)
         samples.append(one)
     grain = torch.randn(low.shape, generator=generator, device=generator.device, dtype=torch.float32).to(low)
-    amount = (strength[2] * (chosen[2] < 0.5)).to(low).view(-1, 1, 1, 1, 1)
+    amount = (strength[2] * (chosen[2] < CHANCE)).to(low).view(-1, 1, 1, 1, 1)
     return torch.cat(samples) + amount * grain
 
 
 def gaussian_blur(planes: torch.Tensor, std: float) -> torch.Tensor:
-    """Blur each plane by a Gaussian of `std` texels, cut at 3 std; the border texel is continued.
+    """Blur each plane with a Gaussian of `std` texels, truncated at 3 std; borders are replicated.
 
     Args:
         planes: [N, 3, C, R, R].
@@ -62,7 +66,7 @@ def gaussian_blur(planes: torch.Tensor, std: float) -> torch.Tensor:
     Returns:
         [N, 3, C, R, R].
     """
-    radius = math.ceil(3 * std)
+    radius = math.ceil(CUT * std)
     if radius == 0:
         return planes
     line = torch.arange(-radius, radius + 1, device=planes.device, dtype=planes.dtype)

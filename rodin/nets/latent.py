@@ -1,4 +1,4 @@
-"""The latent model: an MLP that denoises the latent of an avatar, for sampling from nothing."""
+"""Latent model: an MLP that denoises the latent of an avatar, for unconditional sampling."""
 
 import torch
 import torch.nn.functional as F
@@ -7,14 +7,14 @@ from torch import nn
 from rodin.nets.blocks import time_embedding
 from rodin.shapes import check_shape
 
-TIME_WIDTH = 64
+TIME_WIDTH = 64  # of the time embedding, as in Diffusion Autoencoders
 
 
 class LatentMLP(nn.Module):
-    """Predicts the noise of a noised latent; the input is put before every hidden layer again.
+    """Predicts the noise of a noised latent; the input is concatenated to that of every layer after the first.
 
     Args:
-        latent_width: D. hidden: width of the hidden layers. layers: fully connected layers, the last one included.
+        latent_width: D. hidden: width of the hidden layers. layers: fully connected layers, including the last.
 
     Source: paper B.4 (R39), Diffusion Autoencoders: time enters as a scale before layer normalisation and SiLU.
     """

@@ -1,4 +1,4 @@
-"""The text prior: from a text to the image embedding an avatar is made from."""
+"""Text prior: from a text to the image embedding that conditions the base model."""
 
 import torch
 import torch.nn.functional as F
@@ -7,18 +7,20 @@ from torch import nn
 from rodin.nets.blocks import time_embedding, zeroed
 from rodin.shapes import check_shape
 
+INITIAL_STD = 0.02  # of learned tokens and positions, as in GPT-2
+
 
 class Prior(nn.Module):
     """Predicts the clean image embedding from a noised one and a text.
 
-    A causal transformer reads: the text's tokens, its embedding, the timestep, the noised image embedding, and a
-    learned query, at whose place the answer is read.
+    Input sequence of a causal transformer: the tokens of the text, the text embedding, the timestep, the noised image
+    embedding, and a learned query. The prediction is the output at the query.
 
     Args:
         latent_width: D. token_width: E. token_count: L. width, layers, heads: of the transformer.
 
-    Source: paper B.5 (R40-R42), DALL·E 2. Ours: padding and dropped text are learned null tokens, so that attention
-    needs no mask but the causal one; the text embedding, a unit vector, is scaled to entries of order one.
+    Source: paper B.5 (R40-R42), DALL·E 2. Ours: padding and dropped text are replaced by learned null tokens, so
+    attention needs only the causal mask; the text embedding, a unit vector, is scaled to entries of order one.
     """
 
     def __init__(
@@ -37,10 +39,10 @@ class Prior(nn.Module):
         self.text = nn.Linear(latent_width, width)
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.image = nn.Linear(latent_width, width)
-        self.query = nn.Parameter(torch.randn(width) * 0.02)
-        self.null_tokens = nn.Parameter(torch.randn(token_count, width) * 0.02)
-        self.null_text = nn.Parameter(torch.randn(width) * 0.02)
-        self.positions = nn.Parameter(torch.randn(token_count + 4, width) * 0.02)
+        self.query = nn.Parameter(torch.randn(width) * INITIAL_STD)
+        self.null_tokens = nn.Parameter(torch.randn(token_count, width) * INITIAL_STD)
+        self.null_text = nn.Parameter(torch.randn(width) * INITIAL_STD)
+        self.positions = nn.Parameter(torch.randn(token_count + 4, width) * INITIAL_STD)
         self.blocks = nn.ModuleList([CausalBlock(width, heads) for _ in range(layers)])
         self.last_norm = nn.LayerNorm(width)
         self.last = zeroed(nn.Linear(width, latent_width))
@@ -54,12 +56,12 @@ class Prior(nn.Module):
         token_mask: torch.Tensor,
         drop: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Predict z0.
+        """Predict z0, the clean embedding.
 
         Args:
             z_t: [N, D] noised image embedding, of order one. timestep: [N] int64.
             text: [N, D] unit text embedding. tokens: [N, L, E] its tokens. token_mask: [N, L] bool, false at padding.
-            drop: [N] bool, rows whose text is dropped.
+            drop: [N] bool, rows without text, for classifier-free guidance.
 
         Returns:
             z0 [N, D].
@@ -68,22 +70,22 @@ class Prior(nn.Module):
         check_shape("text", text, "N D", **sizes)
         check_shape("tokens", tokens, "N L E", N=sizes["N"], L=self.token_count, E=self.token_width)
         check_shape("token_mask", token_mask, "N L", N=sizes["N"], L=self.token_count)
-        read = self.text(text * self.latent_width**0.5)
+        text_vector = self.text(text * self.latent_width**0.5)
         if drop is not None:
             token_mask = token_mask & ~drop[:, None]
-            read = torch.where(drop[:, None], self.null_text.to(read.dtype), read)
-        words = self.token(tokens)
-        words = torch.where(token_mask[..., None], words, self.null_tokens.to(words.dtype))
+            text_vector = torch.where(drop[:, None], self.null_text.to(text_vector.dtype), text_vector)
+        token_vectors = self.token(tokens)
+        token_vectors = torch.where(token_mask[..., None], token_vectors, self.null_tokens.to(token_vectors.dtype))
         time = self.time(time_embedding(timestep, self.width))
-        rest = torch.stack([read, time, self.image(z_t), self.query.expand_as(time).to(time.dtype)], dim=1)
-        h = torch.cat([words, rest], dim=1) + self.positions
+        rest = torch.stack([text_vector, time, self.image(z_t), self.query.expand_as(time).to(time.dtype)], dim=1)
+        h = torch.cat([token_vectors, rest], dim=1) + self.positions
         for block in self.blocks:
             h = block(h)
         return self.last(self.last_norm(h[:, -1]))
 
 
 class CausalBlock(nn.Module):
-    """A transformer block with normalisation first; each place sees itself and what is before it."""
+    """Pre-norm transformer block with causal attention."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

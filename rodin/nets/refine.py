@@ -1,4 +1,4 @@
-"""The convolution refinement: a small network on rendered pictures."""
+"""Convolutional refinement: a small network on rendered images."""
 
 import torch
 import torch.nn.functional as F
@@ -9,12 +9,12 @@ from rodin.shapes import check_shape
 
 
 class Refiner(nn.Module):
-    """Adds to a rendered picture what the renderer left out; starts as the identity.
+    """Adds detail to a rendered image; the untrained network is the identity.
 
     Args:
         channels: of the hidden layers. blocks: residual blocks.
 
-    Source: main paper (R63). Ours: its shape, of which the supplement says nothing.
+    Source: main paper (R63). Ours: the architecture, which the supplement does not give.
     """
 
     def __init__(self, channels: int, blocks: int) -> None:

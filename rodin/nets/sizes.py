@@ -1,4 +1,4 @@
-"""How large a network is: parameters, and floating-point operations a sample, both without its memory."""
+"""Size of a network: parameters and floating-point operations per sample, counted without allocating it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,16 +9,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameters(model: nn.Module) -> int:
-    """Number of learned values."""
+    """Number of learned parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def flops(model: nn.Module, *inputs: torch.Tensor) -> int:
-    """Floating-point operations of one forward pass (a multiply-add is two), of the matrix products alone.
+    """Floating-point operations of the matrix products of one forward pass; a multiply-add counts as two.
 
     Args:
-        inputs: what the model is called with; a batch of 1 gives operations a sample. On a CPU attention goes
-            uncounted (torch has no count for its kernel there): give meta tensors.
+        inputs: arguments of the model; a batch of 1 gives operations per sample. Use meta tensors: on a CPU, torch
+            does not count attention.
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(*inputs)
@@ -26,7 +26,7 @@ def flops(model: nn.Module, *inputs: torch.Tensor) -> int:
 
 
 def on_meta(build: Callable[..., nn.Module], **settings: Any) -> nn.Module:
-    """Build a network that has shapes but no memory, so that paper sizes are counted anywhere.
+    """Build a network of shapes without memory, to count networks of the paper's size on any machine.
 
     Example:
         >>> from rodin.nets.latent import LatentMLP
@@ -40,10 +40,10 @@ def on_meta(build: Callable[..., nn.Module], **settings: Any) -> nn.Module:
 def sizes_on_meta(
     build: Callable[..., nn.Module], inputs: Sequence[tuple[Sequence[int], str]], settings: Mapping[str, Any]
 ) -> tuple[int, int]:
-    """Parameters, and operations of one forward pass, of a network that is never given memory.
+    """Parameters and operations of one forward pass of a network that is not allocated.
 
     Args:
-        build: the network's class. inputs: shape and dtype of each tensor it is called with, of one sample.
+        build: the network's class. inputs: shape and dtype of each argument, for one sample.
         settings: its keyword arguments.
     """
     network = on_meta(build, **settings).eval()

@@ -1,4 +1,4 @@
-"""torchvision beside a CPU build of torch."""
+"""Import of torchvision beside a CPU build of torch."""
 
 import importlib
 

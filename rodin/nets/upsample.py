@@ -1,4 +1,4 @@
-"""The upsampler: from the base model's tri-plane to the fitted resolution, most of its work at the low one."""
+"""Upsampler: from the base model's tri-plane to the fitted resolution; most operations at the low one."""
 
 from typing import Any
 
@@ -10,20 +10,21 @@ from rodin.field.planes import resize
 from rodin.nets.blocks import ResBlock, conv, norm, time_embedding, to_picture, to_planes, zeroed
 from rodin.shapes import check_shape
 
+INITIAL_STD = 0.02  # of the learned vectors that tell the three planes apart
+
 
 class Upsampler(nn.Module):
-    """Predicts the clean tri-plane from a noised one and its low-resolution twin.
+    """Predicts the clean tri-plane from a noised one and the low-resolution tri-plane.
 
-    x_t enters by space-to-depth, residual blocks with skips run at the low resolution, and **one** upsample layer
-    takes the features straight up, where one more block puts them beside x_t.
+    x_t enters by space-to-depth. Residual blocks with skips run at the low resolution. One upsample layer takes the
+    features to the high resolution, where one more block joins them with x_t.
 
     Args:
         plane_channels: C. resolution: R. low_resolution: r, a divisor of R; their quotient is f.
-        channels: channels at the low resolution, a multiple of f; a layer at the high one has channels / f, so costs
-            the same.
-        blocks: residual blocks on either side of the middle. dropout: in residual blocks.
+        channels: at the low resolution, a multiple of f; layers at the high one have channels / f, at the same cost.
+        blocks: residual blocks before and after the middle one. dropout: in residual blocks.
         roll_out, aware: as in the base model.
-        latent_width: D; None: no latent is taken.
+        latent_width: D; None: without a latent.
 
     Source: paper B.1 (R9, R10), Figure 1. Ours: predicts x0, as the bilinearly upsampled low planes plus a residual
     that starts as zero.
@@ -55,7 +56,7 @@ class Upsampler(nn.Module):
         kind: dict[str, Any] = {"rolled": roll_out, "aware": aware}
         self.time = nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width))
         self.latent = None if latent_width is None else nn.Linear(latent_width, width)
-        self.plane = None if roll_out else nn.Parameter(torch.randn(3, width) * 0.02)
+        self.plane = None if roll_out else nn.Parameter(torch.randn(3, width) * INITIAL_STD)
 
         def block(inputs: int, outputs: int) -> ResBlock:
             return ResBlock(inputs, outputs, width, dropout=dropout, **kind)
@@ -73,7 +74,7 @@ class Upsampler(nn.Module):
     def forward(
         self, x_t: torch.Tensor, timestep: torch.Tensor, low: torch.Tensor, latent: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Predict x0.
+        """Predict x0, the clean planes.
 
         Args:
             x_t: [N, 3, C, R, R]. timestep: [N] int64. low: [N, 3, C, r, r]. latent: [N, D] or None.

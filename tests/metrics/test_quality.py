@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from rodin.metrics import lpips as perceptual
+from rodin.metrics import ssim as structural
 from rodin.metrics.psnr import psnr
-from rodin.metrics.ssim import ssim
+from rodin.metrics.ssim import on_any_device, on_cpu, ssim
 
 
 def pictures(count: int, height: int, width: int, noise: float = 0.1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -21,29 +23,61 @@ def pictures(count: int, height: int, width: int, noise: float = 0.1) -> tuple[t
     return images.clamp(0, 1), truth
 
 
-@pytest.mark.parametrize(("height", "width"), [(7, 7), (8, 31), (64, 48)])
-def test_equal_to_scikit_image(height: int, width: int) -> None:
+def of_scikit_image(images: torch.Tensor, truth: torch.Tensor) -> list[float]:
+    pairs = zip(images.double().numpy(), truth.double().numpy(), strict=True)
+    return [structural_similarity(a, b, data_range=1.0, channel_axis=0) for a, b in pairs]
+
+
+@pytest.mark.parametrize("path", [on_cpu, on_any_device])
+@pytest.mark.parametrize(("height", "width"), [(7, 7), (8, 7), (9, 13), (8, 31), (64, 48)])
+def test_ssim_is_scikit_images(height: int, width: int, path, monkeypatch: pytest.MonkeyPatch) -> None:
     images, truth = pictures(4, height, width)
     truth[2] = images[2] * 0.2 + 0.7
-    pairs = [(a.permute(1, 2, 0).numpy(), b.permute(1, 2, 0).numpy()) for a, b in zip(images, truth, strict=True)]
-    wanted = [structural_similarity(a, b, data_range=1.0, channel_axis=-1) for a, b in pairs]
-    np.testing.assert_allclose(ssim(images, truth), wanted, rtol=0, atol=1e-10)
-    wanted = [peak_signal_noise_ratio(b, a, data_range=1.0) for a, b in pairs]
+    np.testing.assert_allclose(path(images, truth), of_scikit_image(images, truth), rtol=0, atol=1e-10)
+    monkeypatch.setattr(structural, "STRIP", 10 * width)  # rows left over: an odd number of them, or fewer than seven
+    np.testing.assert_allclose(path(images, truth), of_scikit_image(images, truth), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["noise", "blocks", "noisy blocks", "negative blocks", "almost flat"])
+def test_ssim_of_float32_is_scikit_images_in_float64(kind: str) -> None:
+    """Flat areas of different colours are hardest: their variance is a difference of squares that cancel."""
+    images, truth = pictures(2, 120, 121)
+    blocks, others = (F.interpolate(some[..., :8, :8], size=(120, 121)) for some in (images, truth))
+    noise = images - truth
+    images, truth = {
+        "noise": (images, truth),
+        "blocks": (blocks, others),
+        "noisy blocks": ((blocks + 0.3 * noise).clamp(0, 1), blocks),
+        "negative blocks": (1 - blocks, blocks),
+        "almost flat": (0.9 + 1e-3 * noise, torch.full_like(truth, 0.9)),
+    }[kind]
+    found = ssim(images.float(), truth.float())
+    assert found.dtype == torch.float64
+    np.testing.assert_allclose(found, of_scikit_image(images, truth), rtol=0, atol=1e-6)
+
+
+def test_psnr_is_scikit_images() -> None:
+    images, truth = pictures(4, 30, 20)
+    wanted = [peak_signal_noise_ratio(b.numpy(), a.numpy(), data_range=1.0) for a, b in zip(images, truth, strict=True)]
     np.testing.assert_allclose(psnr(images, truth), wanted, rtol=1e-12)
+    assert psnr(images.float(), truth.float()).dtype == torch.float64
+    np.testing.assert_allclose(psnr(images.float(), truth.float()), wanted, rtol=1e-6)
 
 
 def test_flat_pictures_keep_their_digits() -> None:
     truth = torch.full((1, 3, 64, 64), 0.9, dtype=torch.float64)
     images = truth + 1e-4 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    a, b = images[0].permute(1, 2, 0).numpy(), truth[0].permute(1, 2, 0).numpy()
-    wanted = structural_similarity(a, b, data_range=1.0, channel_axis=-1)
-    assert ssim(images, truth).item() == pytest.approx(wanted, abs=1e-9)
+    for path in (on_cpu, on_any_device):
+        assert path(images, truth).item() == pytest.approx(of_scikit_image(images, truth)[0], abs=1e-9)
 
 
 def test_equal_pictures() -> None:
     images, _ = pictures(2, 16, 16)
     assert psnr(images, images).tolist() == [float("inf")] * 2
-    assert ssim(images, images).tolist() == [1.0, 1.0]
+    for size in ((2, 3, 16, 16), (2, 3, 9, 11)):
+        for dtype in (torch.float32, torch.float64):
+            same = torch.rand(size, dtype=dtype, generator=torch.Generator().manual_seed(0))
+            assert ssim(same, same).tolist() == [1.0, 1.0]
 
 
 def test_a_picture_measures_the_same_in_any_company() -> None:
