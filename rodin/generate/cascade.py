@@ -23,7 +23,15 @@ from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.render import render_views
 from rodin.generate.latents import combine_seeds, unit
-from rodin.generate.models import LoadedNetwork, load_base, load_clip, load_latent, load_prior, load_refiner, load_upsampler
+from rodin.generate.models import (
+    LoadedNetwork,
+    load_base,
+    load_clip,
+    load_latent,
+    load_prior,
+    load_refiner,
+    load_upsampler,
+)
 from rodin.nets.clip import Clip
 from rodin.store.run_folder import RunFolder
 from rodin.train.data.normaliser import Normaliser

@@ -102,7 +102,9 @@ def _load(folder: RunFolder, model_folder: Path, kind: type[nn.Module], device: 
     record = checkpoint.read(path)
     trained_kind = record.get("network", kind.__name__)  # records of earlier versions have no "network"
     if trained_kind != kind.__name__:
-        raise ValueError(f"{path}: is of a {trained_kind}, wanted a {kind.__name__}; run stage {model_folder.name} again")
+        raise ValueError(
+            f"{path}: is of a {trained_kind}, wanted a {kind.__name__}; run stage {model_folder.name} again"
+        )
     decoder, current_decoder = record.get("decoder"), decoder_digest(folder)
     if decoder not in (None, current_decoder):
         raise ValueError(

@@ -5,7 +5,7 @@ import pytest
 import torch
 from oracles.small_run import CONFIG, PEOPLE
 
-from rodin.evaluation.reconstruction import Judge
+from rodin.evaluation.reconstruction import ViewComparison
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import unit
 from rodin.generate.models import load_upsampler
@@ -169,8 +169,8 @@ def test_the_mean_person_is_measured_as_the_mean_of_all_training_planes(sampled)
     planes, views = Shards(sampled.stage("fit"), "planes"), Shards(sampled.stage("render"), "views")
     stack = np.stack([planes.read(subject, "planes").astype(np.float64) for subject in CONFIG.train_subjects()])
     subject = CONFIG.held_out_subjects()[0]
-    judge = Judge(Avatars(CONFIG, sampled), views, CONFIG.evaluate.views)
-    values, _ = judge(subject, torch.from_numpy(stack.mean(axis=0)).float())
+    compare = ViewComparison(Avatars(CONFIG, sampled), views, CONFIG.evaluate.views)
+    values, _ = compare(subject, torch.from_numpy(stack.mean(axis=0)).float())
     rows = read_rows(sampled, "evaluate")
     row = next(row for row in rows if row.get("method") == "mean person" and row["subject"] == subject)
     assert row["psnr"] == pytest.approx(values["psnr"], abs=1e-3)
