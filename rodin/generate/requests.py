@@ -153,16 +153,16 @@ def edit_avatar(
     Source: R35-R37.
     """
     sources = _stripped("source text", [source] if isinstance(source, str) else list(source or GENERAL_TEXTS))
-    (target,) = _stripped("target text", [target])
+    (target_text,) = _stripped("target text", [target])
     (request,) = avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1)
     avatars = _open(run, options)
     check_output(output)
-    embeddings = avatars.clip.text([target, *sources])[0]
+    embeddings = avatars.clip.text([target_text, *sources])[0]
     latent = _latents(avatars, [request])
     changed = edited(latent[0], embeddings[1:].to(latent), embeddings[0].to(latent))
     both, scale = torch.stack([changed, latent[0]]), avatars.config.sample.guidance_scale
     after, before = avatars.planes(both, [seed, seed], scale, _on_step(avatars.config, progress))
-    metadata = request.metadata() | {"target": target, "source": sources} | sampling_metadata(avatars.config)
+    metadata = request.metadata() | {"target": target_text, "source": sources} | sampling_metadata(avatars.config)
     return export_avatar(avatars, output, {"avatar": after, "before": before}, metadata)
 
 

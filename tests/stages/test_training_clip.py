@@ -1,6 +1,5 @@
 """The small CLIP: its loss where captions are shared, its augmentation, and that it learns to tell people apart."""
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F

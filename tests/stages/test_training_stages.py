@@ -120,7 +120,7 @@ def test_held_out_people_enter_no_training(stores):
     assert set(config.held_out_subjects()) <= set(embeddings.subjects)
     assert training_subjects(config, embeddings) == config.train_subjects()
     assert training_subjects(config, fits, embeddings) == config.train_subjects()
-    with pytest.raises(StoreError, match="no training person"):
+    with pytest.raises(StoreError, match="no training subject"):
         training_subjects(config, _Empty(fits.folder))
 
 
