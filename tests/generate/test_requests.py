@@ -10,7 +10,10 @@ from PIL import Image
 
 from rodin.bench.cascade import bench_run, every_sample, halves_apart
 from rodin.generate import requests
-from rodin.generate.options import SamplingOptions
+from rodin.generate.cascade import Avatars
+from rodin.generate.export import is_exported
+from rodin.generate.latents import edited
+from rodin.generate.options import SamplingOptions, sampling_metadata
 from rodin.store.run_folder import RunFolder
 
 
@@ -49,6 +52,47 @@ def test_an_edit_moves_the_avatar_and_keeps_what_was_before(trained, tmp_path):
     about = json.loads((out / "metadata.json").read_text())
     assert (about["from"], about["image"], about["target"]) == ("image", "me.png", "a person with blue hair")
     assert about["source"] == list(requests.GENERAL_TEXTS)
+
+
+def pixels(paths):
+    return [Image.open(path).tobytes() for path in paths]
+
+
+def test_an_edit_keeps_the_noise_and_moves_the_latent_alone(trained, tmp_path):
+    text, target, source = "a person with red hair", "a person in a green shirt", "a person in a blue shirt"
+    made = requests.edit_avatar(trained.path, text=text, target=target, source=source, seed=6, output=tmp_path / "e")
+    views = {path.name: path for path in made["views"]}
+    alone = requests.sample_avatar(trained.path, text=text, seed=6, output=tmp_path / "s")
+    assert pixels(views[f"before-0{view}.png"] for view in range(2)) == pixels(alone["views"])
+    avatars = Avatars(CONFIG, trained, torch.device("cpu"))
+    goal, start = avatars.clip.text([target, source])[0]
+    (first,) = avatars.latents_from_text([text], [6])
+    latent = edited(first, start[None], goal)[None]
+    planes = avatars.planes(latent, [6], CONFIG.sample.guidance_scale)[0]
+    seen = avatars.turn(planes, CONFIG.sample.views, CONFIG.sample.resolution)
+    assert pixels(views[f"avatar-0{view}.png"] for view in range(2)) == [one.tobytes() for one in seen]
+
+
+def test_options_reach_the_models_and_the_metadata(trained):
+    changed = SamplingOptions(guidance_scale=4.0, steps=7, precision="bfloat16").config(CONFIG)
+    assert (changed.sample.guidance_scale, changed.sample.precision) == (4.0, "bfloat16")
+    for stage in (changed.base, changed.upsample):
+        assert (stage.diffusion.sampler, stage.diffusion.sampling_steps) == ("ddim", 7)
+    assert SamplingOptions().config(CONFIG) == CONFIG
+    metadata = {"guidance_scale": 4.0, "sampler": "ddim", "steps": 7, "precision": "bfloat16"}
+    assert sampling_metadata(changed) == metadata
+
+
+def test_an_export_that_lacks_a_file_or_is_of_another_avatar_is_made_again(trained, tmp_path):
+    made = requests.sample_avatar(trained.path, seed=3, output=tmp_path / "me")
+    metadata = json.loads(made["metadata"].read_text())
+    files = metadata.pop("files")
+    assert set(files) >= {path.name for path in (*made["views"], made["turntable"])}
+    assert is_exported(tmp_path / "me", metadata)
+    assert not is_exported(tmp_path / "me", metadata | {"seed": 4})
+    made["views"][1].unlink()
+    assert not is_exported(tmp_path / "me", metadata)
+    assert not is_exported(tmp_path / "nothing", metadata)
 
 
 @pytest.mark.parametrize(
