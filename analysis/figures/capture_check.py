@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from analysis.figures.contact_sheet import GAP, INK, MARGIN, PAPER, SOFT, font, over_white
+from analysis.figures.contact_sheet import GAP, INK, MARGIN, PAPER, SOFT, bytes_over_white, font
 from rodin.field.cameras import project
 from rodin.store.atomic import publish_bytes
 
@@ -143,7 +143,7 @@ def overlaid(checked: CaptureCheck, place: int) -> Image.Image:
     number = checked.shown[place][0]
     pose, pixels = checked.poses[number], checked.pictures.shape[1]
     lens = checked.lenses[number] * (PICTURE_SIDE / pixels)
-    picture = Image.fromarray(over_white(checked.pictures[place])).resize((PICTURE_SIDE, PICTURE_SIDE))
+    picture = Image.fromarray(bytes_over_white(checked.pictures[place])).resize((PICTURE_SIDE, PICTURE_SIDE))
     mask = silhouette(checked.hull, checked.box, pose, lens)
     outline = ndimage.binary_dilation(mask, iterations=OUTLINE) & ~mask
     picture.paste(HULL, (0, 0), Image.fromarray(outline.astype(np.uint8) * 255))

@@ -80,12 +80,12 @@ def sample(
     kind = "text" if texts else f"image-{images[0].stem}" if images else "nothing"
     screen = Screen(quiet=as_json)
     wanted = {"text": next(iter(texts), None), "image": next(iter(images), None)}
-    made = library("rodin.generate.requests", "sample_command" if one else "samples_command")(
+    made = library("rodin.generate.requests", "sample_avatar" if one else "sample_avatars")(
         run,
         **(wanted if one else {"texts": texts, "images": images, "count": count}),
         seed=seed,
         output=output or default_output(run, kind if one else f"{kind}-many", seed),
-        options=library("rodin.generate.requests", "SamplingOptions")(guidance_scale, steps, precision),
+        options=library("rodin.generate.options", "SamplingOptions")(guidance_scale, steps, precision),
         progress=screen.meter("sample"),
     )
     screen.clear()
@@ -120,7 +120,7 @@ def edit(
     check_image(image)
     check_scale(guidance_scale)
     screen = Screen(quiet=as_json)
-    made = library("rodin.generate.requests", "edit_command")(
+    made = library("rodin.generate.requests", "edit_avatar")(
         run,
         image=image,
         text=text,
@@ -128,7 +128,7 @@ def edit(
         target=target,
         seed=seed,
         output=output or default_output(run, "edit", seed),
-        options=library("rodin.generate.requests", "SamplingOptions")(guidance_scale, steps, precision),
+        options=library("rodin.generate.options", "SamplingOptions")(guidance_scale, steps, precision),
         progress=screen.meter("edit"),
     )
     screen.clear()

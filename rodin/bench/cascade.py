@@ -11,7 +11,7 @@ from rodin.config import Config
 from rodin.field import cameras
 from rodin.field.render import render_views
 from rodin.generate.cascade import Avatars
-from rodin.stages.sample import Row, shown
+from rodin.stages.sample import PlannedSample, rendered_fields
 from rodin.store.run_folder import RunFolder
 from rodin.timing import medians
 
@@ -66,7 +66,7 @@ def bench_run(config: Config, folder: RunFolder, count: int, progress: Progress,
         ),
         (
             "mesh and all pictures kept",
-            lambda: [shown(avatars, folder, Row("bench", "bench", 0), one) for one in planes],
+            lambda: [rendered_fields(avatars, folder, PlannedSample("bench", "bench", 0), one) for one in planes],
             "",
             None,
         ),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rodin.bench import store as bench
-from rodin.data.rows import Rows
+from rodin.data.rows import SubjectField
 from rodin.store.shards.reader import Shards
 from rodin.train.data.prefetch import Prefetcher
 from rodin.train.loop import AHEAD
@@ -49,7 +49,7 @@ def bench_reading(work: Path) -> list[dict[str, Any]]:
     subjects = [f"{number:06d}" for number in range(BATCH * STEPS)]
     bench.write_shard(work, arrays, subjects)
     store, file = Shards(work, "planes"), work / "00000.h5"
-    rows = Rows(store, subjects, "planes", held=0)
+    rows = SubjectField(store, subjects, "planes", cache_bytes=0)
     order = np.random.default_rng(1).permutation(len(subjects)).reshape(STEPS, BATCH)
 
     def row_by_row(step: int) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""What stages read of a run: rows of the stores, pictures, normalisers, and the shared decoder."""
+"""Inputs that stages read from a run: rows of the stores, images, normalisers, and the shared decoder."""

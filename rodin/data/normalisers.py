@@ -1,28 +1,31 @@
-"""The normalisers of planes and latents, and the mean subject that planes are measured from."""
+"""Normalisers of planes and latents, and the mean planes that planes are centred on."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from rodin.data.rows import Rows
+from rodin.data.rows import SubjectField
 from rodin.store import manifest
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 from rodin.train.data.normaliser import Normaliser
 
 MEANS = "means.npz"
+PLANE_STD = 0.5  # standard deviation in the network's units, as of ADM's images in [-1, 1]
+MOST_SUBJECTS = 20_000  # independent subjects give a standard deviation to 1 / sqrt(2 * 20 000) = 0.5 %
+SUBJECTS_AT_ONCE = 256  # subjects in memory at a time: 24 views of 512 float64 each are 25 MB
 
 
 def mean_subject(folder: RunFolder, field: str = "planes") -> np.ndarray:
-    """The mean of all training people's planes, [3, C, R, R] float32.
+    """Mean of all training subjects' planes, [3, C, R, R] float32.
 
     Args:
         folder: the run.
         field: "planes" or "base".
 
     Raises:
-        StoreError: the index is not made yet, or damaged.
+        StoreError: stage `index` has not run, or its result is damaged.
     """
     if problems := manifest.check_files(folder.manifest("index")):
         raise StoreError(problems[0])
@@ -31,29 +34,29 @@ def mean_subject(folder: RunFolder, field: str = "planes") -> np.ndarray:
 
 
 def plane_normaliser(folder: RunFolder, field: str) -> Normaliser:
-    """What takes the mean person away from planes and brings each channel to a standard deviation of 0.5.
+    """Normaliser that subtracts the mean planes and scales each channel to a standard deviation of 0.5.
 
     Args:
-        folder: the run.
-        field: "base" or "planes", of what stage `index` measured.
+        folder: the run; stage `index` has measured mean and deviation.
+        field: "base" or "planes".
     """
     index, prefix = manifest.read(folder.manifest("index")), {"base": "base_", "planes": ""}[field]
     mean = torch.from_numpy(mean_subject(folder, field))
-    return Normaliser(mean, index[f"{prefix}spread"], 0.5, axis=2, low=-1.0, high=1.0)
+    return Normaliser(mean, index[f"{prefix}spread"], PLANE_STD, axis=2, low=-1.0, high=1.0)
 
 
-def latent_normaliser(latents: Rows, most: int = 20_000) -> Normaliser:
-    """What brings each entry of the training people's latents to mean 0 and standard deviation 1 (R39).
+def latent_normaliser(latents: SubjectField, most: int = MOST_SUBJECTS) -> Normaliser:
+    """Normaliser that brings each entry of the training latents to mean 0 and standard deviation 1 (R39).
 
     Args:
-        latents: image embeddings [V, D] of each person.
-        most: people the statistics are taken over, evenly chosen.
+        latents: image embeddings [V, D] of each subject.
+        most: subjects that the statistics are computed from, evenly chosen.
     """
-    people = len(latents.subjects)
-    items = np.unique(np.linspace(0, people - 1, min(people, most)).astype(np.int64))
+    subjects = len(latents.subjects)
+    items = np.unique(np.linspace(0, subjects - 1, min(subjects, most)).astype(np.int64))
     width = latents(items[:1]).shape[-1]
     count, total, square = 0, np.zeros(width), np.zeros(width)
-    for part in np.array_split(items, -(-len(items) // 256)):
+    for part in np.array_split(items, -(-len(items) // SUBJECTS_AT_ONCE)):
         rows = latents(part).reshape(-1, width).astype(np.float64)
         count, total, square = count + len(rows), total + rows.sum(axis=0), square + (rows**2).sum(axis=0)
     mean = total / count

@@ -1,4 +1,4 @@
-"""What stage `decoder` has published: the decoder that all people share, and the mean person its fits start from."""
+"""Result of stage `decoder`: the decoder that all subjects share, and the mean planes that every fit starts from."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ FILE = "decoder.pt"
 
 
 def load_decoder(folder: RunFolder, device: torch.device | str = "cpu") -> Decoder:
-    """The shared decoder of a run, frozen.
+    """Load a run's shared decoder, frozen.
 
     Args:
         folder: the run.
-        device: where to put it.
+        device: device of its weights.
 
     Raises:
         FileNotFoundError: stage `decoder` has not been run.
     """
     content = _published(folder)
     settings = {name: content[name] for name in ("channels", "width", "layers", "view_directions")}
-    decoder = Decoder(**settings, density=content.get("density", 1.0))  # older files count in ones
+    decoder = Decoder(**settings, density=content.get("density", 1.0))  # files of earlier versions have no unit: 1
     decoder.load_state_dict(content["decoder"])
     return decoder.to(device).eval().requires_grad_(False)
 
 
 def load_mean(folder: RunFolder, device: torch.device | str = "cpu") -> torch.Tensor:
-    """The mean planes [3, C, R, R] of the people the decoder was learned with; every fit starts from them."""
+    """Load the mean planes [3, C, R, R] of the subjects that the decoder was trained on."""
     return _published(folder)["mean"].to(device)
 
 

@@ -1,1 +1,1 @@
-"""How good fits and avatars are: held-out views, reconstructions from one picture, colours of prompts."""
+"""Measurements: held-out views of fits, reconstructions from one image, and the colours that prompts name."""

@@ -1,8 +1,9 @@
-"""Text prompts that name one colour, and the measure that tells from an avatar's pictures whether it has that colour.
+"""Text prompts that name one colour, and a measure of whether an avatar has that colour.
 
-The measure knows no network: it is the median colour of a part of the silhouette, named after the nearest colour of
-real people measured in the same way. How often it is right on real people is its ceiling. Hair is looked for from
-behind, where there is no face, under a hat's rim; the shirt from the front, where long hair leaves it free.
+The measure uses no network: it takes the median colour of a part of the silhouette and names it after the nearest
+colour of real subjects, measured in the same way. Its accuracy on real subjects is the highest hit rate to expect. Hair
+is measured from behind, where there is no face, below the rim of a hat; the shirt from the front, where long hair
+leaves it uncovered.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ TEMPLATES = {
     "hair": ("a person with {} hair", "a woman with {} hair", "a man with {} hair"),
     "shirt": ("a person in {} shirt", "a woman in {} shirt", "a man in {} shirt"),
 }
-PLACES = {"hair": ("back", 0.20, 0.50, 0.6), "shirt": ("front", 0.85, 1.0, 0.5)}
-OPAQUE = 200
-BODY = 0.25  # of the widest row: narrower rows are strands and strings, and do not say where somebody ends
-FEWEST = 8
+# attribute -> view, top and bottom of the part (0: the silhouette's top, 1: its bottom), share of its width: behind,
+# hair lies between hat and collar; in front, the shirt lies under the hair, and its middle is free of arms
+REGIONS = {"hair": ("back", 0.20, 0.50, 0.6), "shirt": ("front", 0.85, 1.0, 0.5)}
+OPAQUE = 200  # alpha in 0..255 above which a pixel counts: haze around an avatar is fainter
+BODY = 0.25  # share of the widest row; narrower rows at the ends are strands of hair and strings, not the body
+FEWEST = 8  # pixels; the median of fewer depends on single pixels
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text; where it asks for one colour, of what (`hair` or `shirt`) and which."""
+    """Text prompt; if it names a colour, the attribute (`hair` or `shirt`) and the colour."""
 
     text: str
     attribute: str | None = None
@@ -39,37 +42,37 @@ class Prompt:
 
 
 def prompts_of(config: Config, views: Shards) -> list[Prompt]:
-    """The prompts of a run, a function of its data alone.
+    """The prompts of a run; they follow from its config and data alone.
 
-    Only colours that a training person has are asked for. People without such attributes (imported ones) have no
-    colours to ask for: then their own captions are the prompts, and no colour is measured.
+    Prompts name only colours that a training subject has. Imported subjects have no such attributes: then the captions
+    of the subjects are the prompts, and no colour is measured.
     """
-    people = [subject for subject in config.train_subjects() if subject in views]
+    subjects = [subject for subject in config.train_subjects() if subject in views]
     count = config.sample.prompts
-    names = {attribute: present(views, people, attribute) for attribute in PALETTES}
+    names = {attribute: colours_present(views, subjects, attribute) for attribute in PALETTES}
     if any(names.values()):
-        return draw(names, count)
-    captions = [str(views.meta(subject).get("caption") or "a person") for subject in people[:count]]
+        return colour_prompts(names, count)
+    captions = [str(views.meta(subject).get("caption") or "a person") for subject in subjects[:count]]
     return [Prompt(captions[number % len(captions)]) for number in range(count)]
 
 
-def present(views: Shards, people: Sequence[str], attribute: str) -> list[str]:
-    """The palette's names that some of these people have, in the palette's order."""
-    found = {colour_of(views, subject, attribute) for subject in people}
+def colours_present(views: Shards, subjects: Sequence[str], attribute: str) -> list[str]:
+    """Names of the palette that at least one of the subjects has, in the palette's order."""
+    found = {colour_of(views, subject, attribute) for subject in subjects}
     return [name for name in PALETTES[attribute] if name in found]
 
 
 def colour_of(views: Shards, subject: str, attribute: str) -> str | None:
-    """The name of a person's hair or shirt colour; None where that is not known."""
+    """Name of a subject's hair or shirt colour; None if unknown."""
     return (views.meta(subject).get("attributes") or {}).get(f"{attribute}_colour")
 
 
-def draw(names: Mapping[str, Sequence[str]], count: int) -> list[Prompt]:
-    """Prompts that go in turn through attributes and their colours, with another template each round.
+def colour_prompts(names: Mapping[str, Sequence[str]], count: int) -> list[Prompt]:
+    """Prompts that cycle through attributes and colours, with another template in each round.
 
     Args:
-        names: attribute -> colours that may be asked for, at least one in all.
-        count: how many prompts.
+        names: attribute -> colours to name, at least one in all.
+        count: number of prompts.
     """
     columns = [[(attribute, colour) for colour in colours] for attribute, colours in names.items()]
     pairs = [pair for pair in chain.from_iterable(zip_longest(*columns)) if pair is not None]
@@ -77,35 +80,33 @@ def draw(names: Mapping[str, Sequence[str]], count: int) -> list[Prompt]:
     for number in range(count):
         attribute, colour = pairs[number % len(pairs)]
         template = TEMPLATES[attribute][(number // len(pairs)) % len(TEMPLATES[attribute])]
-        words = colour if attribute == "hair" else f"{'an' if colour[0] in 'aeiou' else 'a'} {colour}"
-        prompts.append(Prompt(template.format(words), attribute, colour))
+        phrase = colour if attribute == "hair" else f"{'an' if colour[0] in 'aeiou' else 'a'} {colour}"
+        prompts.append(Prompt(template.format(phrase), attribute, colour))
     return prompts
 
 
-def looks(front: np.ndarray, back: np.ndarray) -> dict[str, np.ndarray]:
-    """The colours of somebody's hair and shirt.
+def measured_colours(front: np.ndarray, back: np.ndarray) -> dict[str, np.ndarray]:
+    """Measure the colours of hair and shirt.
 
     Args:
-        front: [H, W, 4] uint8, the frontal picture, straight alpha.
-        back: [H, W, 4] uint8, the picture from exactly behind.
+        front: [H, W, 4] uint8, the frontal view, straight alpha.
+        back: [H, W, 4] uint8, the view from exactly behind.
 
     Returns:
-        attribute -> [3] CIE Lab, the median over the attribute's pixels; NaN where there are none.
+        attribute -> [3] CIE Lab, the median over the attribute's pixels; NaN if there are too few.
     """
-    return {
-        name: lab_median(region({"front": front, "back": back}[seen], *where))
-        for name, (seen, *where) in PLACES.items()
-    }
+    views = {"front": front, "back": back}
+    return {name: lab_median(silhouette_part(views[view], *part)) for name, (view, *part) in REGIONS.items()}
 
 
-def region(rgba: np.ndarray, top: float, bottom: float, width: float) -> np.ndarray:
-    """Colours of the opaque pixels in the middle of a part of the silhouette.
+def silhouette_part(rgba: np.ndarray, top: float, bottom: float, width: float) -> np.ndarray:
+    """Colours of the opaque pixels in the horizontal middle of a part of the silhouette.
 
     Args:
         rgba: [H, W, 4] uint8.
-        top: where the part starts, 0 the silhouette's top and 1 its bottom.
-        bottom: where it ends.
-        width: share of the part's width that counts as its middle.
+        top: upper end of the part; 0: the silhouette's top, 1: its bottom.
+        bottom: lower end of the part.
+        width: share of the part's width that is used, around its middle.
 
     Returns:
         [M, 3] uint8.
@@ -126,49 +127,50 @@ def region(rgba: np.ndarray, top: float, bottom: float, width: float) -> np.ndar
 
 
 def lab_median(colours: np.ndarray) -> np.ndarray:
-    """Median of colours [M, 3] uint8 sRGB, as [3] CIE Lab; NaN where there are too few."""
+    """Median of colours [M, 3] uint8 sRGB, as [3] CIE Lab; NaN if there are too few."""
     return np.median(rgb2lab(colours / 255.0), axis=0) if len(colours) >= FEWEST else np.full(3, np.nan)
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Names of colours and where they lie as measured on real people: names [K], centres [K, 3] CIE Lab."""
+    """Named colours as measured on real subjects: names [K] and their mean colours, centres [K, 3] CIE Lab."""
 
     names: list[str]
     centres: np.ndarray
 
     @classmethod
     def of(cls, names: Sequence[str], colours: np.ndarray) -> Palette:
-        """The mean of each name's measured colours [M, 3]."""
-        kinds = sorted(set(names))
+        """Palette of the mean of each name's colours: M names and colours [M, 3]."""
+        distinct = sorted(set(names))
         labels = np.array(names)
-        return cls(kinds, np.stack([colours[labels == kind].mean(axis=0) for kind in kinds]))
+        return cls(distinct, np.stack([colours[labels == name].mean(axis=0) for name in distinct]))
 
-    def name(self, colour: np.ndarray) -> str:
-        """The name whose centre is nearest to a colour [3]; "none" for a colour that could not be measured."""
+    def nearest(self, colour: np.ndarray) -> str:
+        """Name of the centre nearest to a colour [3]; "none" for a colour that could not be measured (NaN)."""
         if not np.isfinite(colour).all():
             return "none"
         return self.names[int(np.linalg.norm(self.centres - colour, axis=1).argmin())]
 
 
 def leave_one_out(names: Sequence[str], colours: np.ndarray) -> tuple[float | None, int]:
-    """How often the measure names a real person's colour rightly, that person's own measurement left out.
+    """Accuracy of the measure on real subjects, each left out of the palette that names its own colour.
 
     Args:
         names: M true names.
         colours: [M, 3] CIE Lab as measured.
 
     Returns:
-        share that is right (None where nobody can be tried), how many were tried: those whose colour another has too.
+        share of correct names (None if no subject can be tried), number of subjects tried: those whose colour another
+        subject has too.
     """
-    whole, labels = Palette.of(names, colours), np.array(names)
-    right = tried = 0
+    palette, labels = Palette.of(names, colours), np.array(names)
+    correct = tried = 0
     for name, colour in zip(names, colours, strict=True):
-        same = int((labels == name).sum())
-        if same < 2:
+        count = int((labels == name).sum())
+        if count < 2:
             continue
-        centres, place = whole.centres.copy(), whole.names.index(name)
-        centres[place] = (centres[place] * same - colour) / (same - 1)
-        right += Palette(whole.names, centres).name(colour) == name
+        centres, place = palette.centres.copy(), palette.names.index(name)
+        centres[place] = (centres[place] * count - colour) / (count - 1)
+        correct += Palette(palette.names, centres).nearest(colour) == name
         tried += 1
-    return (right / tried if tried else None), tried
+    return (correct / tried if tried else None), tried

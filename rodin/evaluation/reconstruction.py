@@ -1,4 +1,4 @@
-"""Held-out people made again from one picture, and how like them the avatars are (R48, R49)."""
+"""Reconstruction of held-out subjects from one image, and its quality (R48, R49)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from rodin.config import Config
-from rodin.data.pictures import evenly, over_white
+from rodin.data.pictures import evenly, images_over_white
 from rodin.generate.cascade import Avatars
-from rodin.generate.latents import seed_for
+from rodin.generate.latents import combine_seeds
 from rodin.hooks import Hooks, Stopped
 from rodin.metrics import lpips as perceptual
 from rodin.metrics.psnr import psnr
@@ -23,18 +23,18 @@ from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 from rodin.store.weights import LPIPS_FILE, weights_folder
 
-REBUILD = 4
+RECONSTRUCTION = 4  # part of a seed: its noise is independent of that of other uses of the models
 
 Baselines = Mapping[str, Callable[[str], tuple[torch.Tensor, dict[str, Any]]]]
 
 
-class Judge:
-    """Measures how like a person's pictures an avatar's are.
+class ViewComparison:
+    """Compares avatars with subjects, view by view.
 
     Args:
         avatars: the run's models.
-        views: the store of pictures.
-        count: pictures compared of each person, evenly chosen.
+        views: the store of views.
+        count: views to compare of each subject, evenly chosen.
     """
 
     def __init__(self, avatars: Avatars, views: Shards, count: int) -> None:
@@ -46,58 +46,59 @@ class Judge:
             self.lpips, self.reason = None, f"LPIPS: pictures of {side} pixels are too small for it"
 
     def __call__(self, subject: str, planes: torch.Tensor) -> tuple[dict[str, Any], np.ndarray]:
-        """Compare an avatar with a person, both seen by the person's own cameras, over white.
+        """Render an avatar by the subject's cameras and compare it with the subject's views, over white.
 
         Args:
-            subject: id of the person.
+            subject: id.
             planes: [3, C, R, R] of the avatar.
 
         Returns:
-            psnr (dB), ssim and lpips, means over the pictures (lpips null and why, where its weights are missing);
-            the avatar's pictures [V, H, W, 4] uint8.
+            psnr (dB), ssim and lpips, means over the views (lpips None and lpips_reason if its weights are missing);
+            the rendered views [V, H, W, 4] uint8.
         """
         rgba = self.views.read(subject, "rgba", self.chosen)
-        poses, lenses = (self.views.read(subject, name)[self.chosen] for name in ("camera_to_world", "intrinsics"))
-        made = self.avatars.render(planes, poses, lenses, rgba.shape[1])
+        poses, intrinsics = (self.views.read(subject, name)[self.chosen] for name in ("camera_to_world", "intrinsics"))
+        rendered = self.avatars.render(planes, poses, intrinsics, rgba.shape[1])
         device = self.avatars.device
-        ours, truth = over_white(made).to(device), over_white(rgba).to(device)
+        ours, truth = images_over_white(rendered).to(device), images_over_white(rgba).to(device)
         values = {"psnr": float(psnr(ours, truth).mean()), "ssim": float(ssim(ours, truth).mean())}
         if self.lpips is None:
-            return values | {"lpips": None, "lpips_reason": self.reason}, made
-        return values | {"lpips": float(self.lpips(ours, truth).mean())}, made
+            return values | {"lpips": None, "lpips_reason": self.reason}, rendered
+        return values | {"lpips": float(self.lpips(ours, truth).mean())}, rendered
 
 
-def rebuild(
+def reconstruct(
     avatars: Avatars, latents: Shards, subjects: Sequence[str], scale: float, hooks: Hooks
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Make avatars of people from the latent of their frontal picture alone.
+    """Sample avatars of subjects from the latent of their frontal image alone.
 
     Args:
         avatars: the run's models.
         latents: the store of latents.
-        subjects: ids; an avatar depends on its own person only, not on who else is asked for.
+        subjects: ids; an avatar depends on its own subject only, not on the others.
         scale: guidance scale; the noise is the same for all scales.
-        hooks: the wish to stop.
+        hooks: stop request.
 
     Yields:
         id, planes [3, C, R, R].
 
     Source: R48.
     """
-    size = avatars.config.sample.batch
-    for at in range(0, len(subjects), size):
+    size, seed = avatars.config.sample.batch, avatars.config.seed
+    for first in range(0, len(subjects), size):
         if hooks.should_stop():
             raise Stopped()
-        batch = subjects[at : at + size]
-        z = torch.from_numpy(np.stack([latents.read(subject, "image", 0) for subject in batch]))
-        seeds = [seed_for(avatars.config.seed, REBUILD, int.from_bytes(subject.encode(), "big")) for subject in batch]
-        yield from zip(batch, avatars.planes(z.to(avatars.device), seeds, scale), strict=True)
+        batch = subjects[first : first + size]
+        latent = torch.from_numpy(np.stack([latents.read(subject, "image", 0) for subject in batch]))
+        numbers = [int.from_bytes(subject.encode(), "big") for subject in batch]
+        seeds = [combine_seeds(seed, RECONSTRUCTION, number) for number in numbers]
+        yield from zip(batch, avatars.planes(latent.to(avatars.device), seeds, scale), strict=True)
 
 
 def measured_subjects(config: Config, *stores: Shards) -> list[str]:
-    """The held-out people who are measured: at most `evaluate.subjects`, with a row in every store."""
-    people = [subject for subject in config.held_out_subjects() if all(subject in store for store in stores)]
-    return people[: config.evaluate.subjects]
+    """Held-out subjects to measure: at most `evaluate.subjects`, each with a row in every store."""
+    subjects = [subject for subject in config.held_out_subjects() if all(subject in store for store in stores)]
+    return subjects[: config.evaluate.subjects]
 
 
 def measure_shard(
@@ -110,40 +111,40 @@ def measure_shard(
     scale: float,
     hooks: Hooks,
     baselines: Baselines | None = None,
-    said: Mapping[str, Any] | None = None,
-    more: Sequence[Mapping[str, Any]] | None = (),
+    fields: Mapping[str, Any] | None = None,
+    extra_rows: Sequence[Mapping[str, Any]] | None = (),
 ) -> None:
-    """Rebuild and measure some people: their result rows, and a shard of kind `samples` with what was rendered.
+    """Reconstruct and measure some subjects; publish their result rows and a `samples` shard with the rendered views.
 
     Args:
         folder: the run.
-        stage: whose folder the shard goes to; also the name of the rows.
-        number: the shard.
+        stage: name of the stage: of its shards and of its rows.
+        number: of the shard.
         subjects: ids.
         avatars: the run's models.
         scale: guidance scale.
-        hooks: progress and the wish to stop; people measured before a stop are kept.
-        baselines: method -> (id -> planes, what else the row says), measured beside ours.
-        said: what else the rows say.
-        more: rows written with these; None: publish neither rows nor shard yet.
+        hooks: progress callback and stop request; subjects measured before a stop are not measured again.
+        baselines: method -> function (id -> planes, further fields of the row); measured besides the models.
+        fields: further fields of the models' rows.
+        extra_rows: rows to publish with these; None: publish neither rows nor shard yet.
     """
     views, latents = Shards(folder.stage("render"), "views"), Shards(folder.stage("embed"), "latents")
-    judge = Judge(avatars, views, avatars.config.evaluate.views)
-    kept = evenly(len(judge.chosen), avatars.config.sample.views)
-    shown = [judge.chosen[place] for place in kept]
-    about = {"kind": "reconstruction", "guidance_scale": scale, "views": shown, "generated": True}
-    shapes = {"rgba": (len(kept), *views.shape("rgba")[1:])}
+    compare = ViewComparison(avatars, views, avatars.config.evaluate.views)
+    stored = evenly(len(compare.chosen), avatars.config.sample.views)
+    meta = {"kind": "reconstruction", "guidance_scale": scale, "views": [compare.chosen[place] for place in stored]}
+    shapes = {"rgba": (len(stored), *views.shape("rgba")[1:])}
+    own_fields = {"guidance_scale": scale, **(fields or {}), **({} if baselines is None else {"method": "rodin"})}
     with ShardWriter(folder.stage(stage), number, "samples", subjects, shapes) as writer:
-        for subject, planes in rebuild(avatars, latents, writer.missing(), scale, hooks):
-            values, pictures = judge(subject, planes)
-            ours = {**(said or {}), **({} if baselines is None else {"method": "rodin"})}
-            rows = [{"stage": stage, "subject": subject, "guidance_scale": scale} | ours | values]
-            for method, planes_for in (baselines or {}).items():
-                other, said = planes_for(subject)
-                rows.append({"stage": stage, "subject": subject, "method": method} | said | judge(subject, other)[0])
-            writer.add(subject, {**about, "reference": subject, "rows": rows}, rgba=pictures[kept])
+        for subject, planes in reconstruct(avatars, latents, writer.missing(), scale, hooks):
+            values, rendered = compare(subject, planes)
+            rows = [{"stage": stage, "subject": subject} | own_fields | values]
+            for method, planes_of in (baselines or {}).items():
+                baseline, baseline_fields = planes_of(subject)
+                row = {"stage": stage, "subject": subject, "method": method} | baseline_fields
+                rows.append(row | compare(subject, baseline)[0])
+            writer.add(subject, {**meta, "generated": True, "reference": subject, "rows": rows}, rgba=rendered[stored])
             hooks.progress(len(subjects) - len(writer.missing()), len(subjects), f"{subject}: {values['psnr']:.2f} dB")
-        if more is not None and not writer.complete:
+        if extra_rows is not None and not writer.complete:
             measured = [row for subject in subjects for row in json.loads(writer.done[subject].meta)["rows"]]
-            write_rows(folder, stage, number, [*measured, *more])
+            write_rows(folder, stage, number, [*measured, *extra_rows])
             writer.publish()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from rodin.compositing import over_white
 from rodin.field.decoder import Decoder
 from rodin.field.generators import generators_for
 from rodin.field.occupancy import occupancy_of_field, occupancy_of_hull
@@ -197,11 +198,6 @@ def fit_planes(
     if fit.diverged is not None:
         raise Diverged(fit.diverged)
     return fit.planes, fit.steps
-
-
-def over_white(rgba: torch.Tensor) -> torch.Tensor:
-    """Straight-alpha images [..., H, W, 4] over white, [..., H, W, 3]."""
-    return rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
 
 
 def quality(

@@ -1,1 +1,1 @@
-"""Avatars out of a run's trained models: the cascade, requests for avatars, editing, export to files."""
+"""Sampling from a run's models: latents, the cascade, meshes, requests for avatars, and export to a folder."""

@@ -1,4 +1,4 @@
-"""Avatars out of a run's trained models: a latent from nothing, a picture or a text; planes from a latent; pictures."""
+"""Sampling by a run's trained models: latents (unconditional, from an image or a text), tri-planes, rendered views."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from rodin.config import Config, Diffusion
-from rodin.data.pictures import over_white, refined, to_bytes
+from rodin.data.pictures import images_over_white, refined, to_bytes
 from rodin.data.shared_decoder import load_decoder
 from rodin.device import default_device
 from rodin.diffusion.alone import alone
@@ -22,16 +22,24 @@ from rodin.diffusion.schedule import Schedule
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.render import render_views
-from rodin.generate.latents import seed_for, unit
-from rodin.generate.models import Loaded, load_base, load_clip, load_latent, load_prior, load_refiner, load_upsampler
+from rodin.generate.latents import combine_seeds, unit
+from rodin.generate.models import (
+    LoadedNetwork,
+    load_base,
+    load_clip,
+    load_latent,
+    load_prior,
+    load_refiner,
+    load_upsampler,
+)
 from rodin.nets.clip import Clip
 from rodin.store.run_folder import RunFolder
 from rodin.train.data.normaliser import Normaliser
 
-LATENT, PRIOR, BASE, UPSAMPLE = range(4)
+LATENT, PRIOR, BASE, UPSAMPLE = range(4)  # part of a seed: the models' noises are independent of each other
 
 
-def draw(
+def draw_samples(
     model: Denoise,
     normaliser: Normaliser,
     settings: Diffusion,
@@ -43,17 +51,17 @@ def draw(
     precision: str = "float32",
     on_step: OnStep | None = None,
 ) -> torch.Tensor:
-    """Samples of one diffusion model, in the data's own units.
+    """Draw samples from one diffusion model, in the data's units.
 
     Args:
-        model: (x_t, timestep, latent) -> what `settings.predicts` says, in the model's units.
-        normaliser: between the data's units and the model's; x0_hat is clipped to where data can be.
+        model: (x_t, timestep, latent) -> eps or x0 (see `settings.predicts`), in the model's units.
+        normaliser: between the data's units and the model's; x0_hat is clipped to the data's range.
         settings: noising and sampling.
-        shape: one sample's shape.
-        seeds: N; a sample depends on its own seed only, not on its batch: on a CPU to the last bit.
-        latent: handed to `model`.
-        device: where to sample.
-        precision: float32 or bfloat16, of the network; the sampler's own arithmetic is float32.
+        shape: shape of one sample.
+        seeds: N; a sample depends on its own seed only, not on its batch (on a CPU to the last bit).
+        latent: third argument of `model`.
+        device: device to sample on.
+        precision: float32 or bfloat16, of the network; the sampler computes in float32.
         on_step: called with (step, timestep, x0_hat in the data's units).
 
     Returns:
@@ -68,7 +76,7 @@ def draw(
         x0 = prediction if settings.predicts == "x0" else x0_from_eps(schedule, x_t, timestep, prediction)
         return normaliser.clip(x0) if settings.clip else x0
 
-    def told(step: int, timestep: int, x0: torch.Tensor) -> None:
+    def report_step(step: int, timestep: int, x0: torch.Tensor) -> None:
         if on_step is not None:
             on_step(step, timestep, normaliser.from_model(x0))
 
@@ -83,19 +91,19 @@ def draw(
         clip=None,
         noise_scale=settings.noise_scale,
         device=device,
-        on_step=told,
+        on_step=report_step,
     )
     return normaliser.from_model(x0)
 
 
 class Avatars:
-    """The models of a run, each loaded when it is first needed.
+    """The models of a run as one cascade; each model is loaded at its first use.
 
     Args:
         config: the run's config.
         folder: the run.
-        device: where to compute; None: CUDA where there is one.
-        upsampler: folder of another upsampler than the run's own.
+        device: device to compute on; None: CUDA if available.
+        upsampler: folder of an upsampler to use instead of the run's own.
     """
 
     def __init__(
@@ -113,34 +121,34 @@ class Avatars:
         return load_decoder(self.folder, self.device)
 
     @cached_property
-    def base(self) -> Loaded:
+    def base(self) -> LoadedNetwork:
         """The base model."""
         return load_base(self.folder, self.device)
 
     @cached_property
-    def _upsampler(self) -> Loaded:
+    def _upsampler(self) -> LoadedNetwork:
         return load_upsampler(self.folder, self.device, self.upsampler)
 
     @cached_property
-    def _latent(self) -> Loaded:
+    def _latent(self) -> LoadedNetwork:
         return load_latent(self.folder, self.device)
 
     @cached_property
-    def _prior(self) -> Loaded:
+    def _prior(self) -> LoadedNetwork:
         return load_prior(self.folder, self.device)
 
     @cached_property
-    def _refiner(self) -> Loaded | None:
+    def _refiner(self) -> LoadedNetwork | None:
         return load_refiner(self.folder, self.device) if self.config.refine.enabled else None
 
     @property
     def latent_width(self) -> int:
-        """D."""
+        """D, the width of a latent."""
         return self.base.settings["latent_width"]
 
     @torch.no_grad()
     def latents_unconditional(self, seeds: Sequence[int]) -> torch.Tensor:
-        """Latents drawn from nothing, by latent diffusion: [N, D] of unit length.
+        """Unconditional latents, by latent diffusion: [N, D] of unit length.
 
         Source: R39.
         """
@@ -151,55 +159,55 @@ class Avatars:
                 loaded,
                 self.config.latent.diffusion,
                 (loaded.settings["latent_width"],),
-                [seed_for(seed, LATENT) for seed in seeds],
+                [combine_seeds(seed, LATENT) for seed in seeds],
             )
         )
 
     @torch.no_grad()
     def latents_from_text(self, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:
-        """Latents that fit texts: of several that the prior draws, the one nearest to the text's embedding.
+        """Latents that fit texts: of `prior.best_of` samples of the prior, the one nearest to the text's embedding.
 
         Args:
             prompts: N texts.
-            seeds: N.
+            seeds: N, one for each text.
 
         Returns:
             [N, D] of unit length.
 
         Source: R40, R41.
         """
-        loaded, drawn = self._prior, []
-        each = [self.clip.text([prompt]) for prompt in prompts]
-        text, tokens, mask = (torch.cat(parts).to(self.device) for parts in zip(*each, strict=True))
+        loaded, samples = self._prior, []
+        embeddings = [self.clip.text([prompt]) for prompt in prompts]
+        text, tokens, mask = (torch.cat(parts).to(self.device) for parts in zip(*embeddings, strict=True))
         for attempt in range(self.config.prior.best_of):
             latents = self._draw(
                 lambda z_t, timestep, latent: loaded(z_t, timestep, *latent),
                 loaded,
                 self.config.prior.diffusion,
                 (loaded.settings["latent_width"],),
-                [seed_for(seed, PRIOR, attempt) for seed in seeds],
+                [combine_seeds(seed, PRIOR, attempt) for seed in seeds],
                 latent=(text, tokens, mask),
             )
-            drawn.append(unit(latents))
-        candidates = torch.stack(drawn)
+            samples.append(unit(latents))
+        candidates = torch.stack(samples)
         best = (candidates * text).sum(dim=-1).argmax(dim=0)
         return candidates[best, torch.arange(len(prompts), device=self.device)]
 
     @torch.no_grad()
     def latent_from_image(self, rgba: np.ndarray) -> torch.Tensor:
-        """What CLIP sees in a picture, [H, W, 4] uint8: [1, D] of unit length (R8)."""
-        return self.clip.image(over_white(rgba[None]).to(self.device))
+        """CLIP's embedding of an image [H, W, 4] uint8: [1, D] of unit length (R8)."""
+        return self.clip.image(images_over_white(rgba[None]).to(self.device))
 
     @torch.no_grad()
     def planes(
         self, latents: torch.Tensor, seeds: Sequence[int], guidance_scale: float, on_step: OnStep | None = None
     ) -> torch.Tensor:
-        """Tri-planes of latents, by the whole cascade.
+        """Sample the tri-planes of latents by base model and upsampler.
 
         Args:
             latents: [N, D] of unit length.
             seeds: N; an avatar depends on its own latent and seed only, not on its batch.
-            guidance_scale: classifier-free guidance of the base model; 1 is without.
+            guidance_scale: classifier-free guidance of the base model; 1: no guidance.
             on_step: called with (step, timestep, x0_hat of the base model [N, 3, C, r, r]).
 
         Returns:
@@ -220,7 +228,7 @@ class Avatars:
         """Tri-planes of latents at the base model's resolution, [N, 3, C, r, r]; arguments as `planes`.
 
         Args:
-            model: called instead of `base`.
+            model: network to call instead of `base`.
         """
         plane, loaded = self.config.triplane, self.base
         return self._draw(
@@ -228,14 +236,14 @@ class Avatars:
             loaded,
             self.config.base.diffusion,
             (3, plane.channels, plane.base_resolution, plane.base_resolution),
-            [seed_for(seed, BASE) for seed in seeds],
+            [combine_seeds(seed, BASE) for seed in seeds],
             latent=latents.to(self.device),
             on_step=on_step,
         )
 
     @torch.no_grad()
     def upsampled(self, low: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        """The upsampling model's tri-planes [N, 3, C, R, R] of low-resolution ones [N, 3, C, r, r], in [-1, 1]."""
+        """Upsample tri-planes [N, 3, C, r, r] to [N, 3, C, R, R], in [-1, 1]."""
         plane, loaded = self.config.triplane, self._upsampler
         shape = (3, plane.channels, plane.resolution, plane.resolution)
         planes = self._draw(
@@ -243,27 +251,29 @@ class Avatars:
             loaded,
             self.config.upsample.diffusion,
             shape,
-            [seed_for(seed, UPSAMPLE) for seed in seeds],
+            [combine_seeds(seed, UPSAMPLE) for seed in seeds],
             latent=loaded.normaliser.resized(plane.base_resolution).to_model(low.clamp(-1, 1)),
         )
         return planes.clamp(-1, 1)
 
-    def _draw(self, model: Denoise, loaded: Loaded, settings: Diffusion, *what: Any, **more: Any) -> torch.Tensor:
-        """`draw` as the config says, with the noising that the model was trained with."""
-        options, precision = settings.model_copy(update=loaded.diffusion), self.config.sample.precision
-        return draw(model, loaded.normaliser, options, *what, device=self.device, precision=precision, **more)
+    def _draw(
+        self, model: Denoise, loaded: LoadedNetwork, settings: Diffusion, *arguments: Any, **named: Any
+    ) -> torch.Tensor:
+        """`draw_samples` with the config's sampling and the noising that the model was trained with."""
+        named |= {"device": self.device, "precision": self.config.sample.precision}
+        return draw_samples(model, loaded.normaliser, settings.model_copy(update=loaded.diffusion), *arguments, **named)
 
     @torch.no_grad()
     def render(
         self, planes: torch.Tensor, camera_to_world: np.ndarray, intrinsics: np.ndarray, resolution: int
     ) -> np.ndarray:
-        """Pictures of one avatar, refined where the config says so.
+        """Render one avatar; the views are refined where `refine.enabled` is set.
 
         Args:
             planes: [3, C, R, R].
             camera_to_world: [V, 4, 4], OpenCV axes.
-            intrinsics: [V, 4] or [4] fx, fy, cx, cy in pixels of a picture of `resolution`.
-            resolution: side of a picture, pixels.
+            intrinsics: [V, 4] or [4] fx, fy, cx, cy in pixels of an image of `resolution`.
+            resolution: side of an image, pixels.
 
         Returns:
             [V, resolution, resolution, 4] uint8, straight alpha.
@@ -281,7 +291,7 @@ class Avatars:
         return to_bytes(rgba if self._refiner is None else refined(self._refiner, rgba))
 
     def turn(self, planes: torch.Tensor, views: int, resolution: int) -> np.ndarray:
-        """Pictures of one avatar from a ring of cameras at eye level, the first frontal: [V, S, S, 4] uint8."""
+        """Render one avatar from a ring of cameras at eye level, the first frontal: [V, S, S, 4] uint8."""
         data = self.config.data
         poses = cameras.ring(views, radius=data.camera_radius)
         return self.render(planes, poses, cameras.pinhole(resolution, data.fov_degrees), resolution)

@@ -1,7 +1,6 @@
-"""One avatar as a folder one can hand on: pictures, a turntable, a mesh, and what it is and came from.
+"""Export of one avatar to a folder: views, a turntable, a mesh, and metadata of its origin.
 
-Everything written says of itself that it was generated: the pictures in their text chunks, the folder in its
-metadata.json (R60).
+Everything written is marked as generated: the images in their text chunks, the folder in its metadata.json (R60).
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,56 +26,58 @@ from rodin.store.run_folder import RunFolder
 
 METADATA = "metadata.json"
 MODELS = ("clip", "decoder", "base", "upsample", "latent", "prior")
-TURNTABLE = 24
-FRAME_MILLISECONDS = 90
+TURNTABLE_FRAMES = 24  # 15 degrees a frame
+FRAME_MILLISECONDS = 90  # a full turn in 2.2 s
 
 
-def origin(avatars: Avatars, told: dict[str, Any]) -> dict[str, Any]:
-    """What metadata.json says besides the files: that it was generated, by which models, from what."""
+def metadata_of(avatars: Avatars, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata of an avatar, without its files: that it is generated, by which models, and from which source."""
     folder = avatars.folder
-    about = {"generated": True, "generator": "rodin-suite", "run": str(folder.path.resolve()), **told}
-    return about | {"models": {stage: checksums(folder, stage) for stage in MODELS}}
+    metadata = {"generated": True, "generator": "rodin-suite", "run": str(folder.path.resolve()), **source}
+    return metadata | {"models": {stage: checksums(folder, stage) for stage in MODELS}}
 
 
 def export_avatar(
-    avatars: Avatars, output: Path, made: dict[str, torch.Tensor], told: dict[str, Any]
+    avatars: Avatars, output: Path, planes_by_name: Mapping[str, torch.Tensor], source: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write everything into a folder of another name, then give it its own.
+    """Export an avatar to a folder; written under a temporary name, then renamed.
 
     Args:
         avatars: the run's models.
-        output: the folder; one of ours that is there already is replaced.
-        made: name -> planes [3, C, R, R]; "avatar" gets a turntable and a mesh too.
-        told: what it was made from.
+        output: the folder; an earlier export there is replaced.
+        planes_by_name: name -> planes [3, C, R, R]; "avatar" gets a turntable and a mesh besides the views.
+        source: metadata of what the avatar was sampled from.
 
     Returns:
         paths of what was written: output, views, turntable, mesh (None where the avatar has no surface), metadata.
     """
-    config, about = avatars.config, origin(avatars, told)
+    config, metadata = avatars.config, metadata_of(avatars, source)
     make_folder(output.parent)
     temporary = output.parent / f".{uuid.uuid4().hex}.{output.name}"
     temporary.mkdir()
     try:
-        for name, planes in made.items():
-            for view, picture in enumerate(avatars.turn(planes, config.sample.views, config.sample.resolution)):
-                save_png(temporary / f"{name}-{view:02d}.png", picture, about)
-        frames = avatars.turn(made["avatar"], TURNTABLE, config.sample.resolution)
-        save_turntable(temporary / "turntable.gif", frames, about)
+        for name, planes in planes_by_name.items():
+            for view, image in enumerate(avatars.turn(planes, config.sample.views, config.sample.resolution)):
+                save_png(temporary / f"{name}-{view:02d}.png", image, metadata)
+        planes = planes_by_name["avatar"]
+        frames = avatars.turn(planes, TURNTABLE_FRAMES, config.sample.resolution)
+        save_turntable(temporary / "turntable.gif", frames, metadata)
         camera, size = front(config.data, config.sample.resolution), config.sample.mesh_resolution
         box = config.triplane.box
-        found = surface_mesh(made["avatar"], avatars.decoder, frames[0], *camera, box=box, resolution=size)
-        if len(found[1]):
-            write_glb(temporary / "avatar.glb", *found)
-        about["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
-        (temporary / METADATA).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        put_folder(temporary, output)
+        mesh = surface_mesh(planes, avatars.decoder, frames[0], *camera, box=box, resolution=size)
+        if len(mesh[1]):
+            write_glb(temporary / "avatar.glb", *mesh)
+        metadata["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
+        text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
+        (temporary / METADATA).write_text(text, encoding="utf-8")
+        replace_folder(temporary, output)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return contents(output)
+    return exported_paths(output)
 
 
-def contents(output: Path) -> dict[str, Any]:
-    """Paths in a folder that was handed on, as `export_avatar` names them."""
+def exported_paths(output: Path) -> dict[str, Any]:
+    """Paths in an exported folder, as `export_avatar` returns them."""
     files = json.loads((output / METADATA).read_text(encoding="utf-8"))["files"]
     return {
         "output": output,
@@ -86,21 +88,21 @@ def contents(output: Path) -> dict[str, Any]:
     }
 
 
-def same(output: Path, about: dict[str, Any]) -> bool:
-    """Whether a folder holds, whole, the avatar that these words describe."""
+def is_exported(output: Path, metadata: Mapping[str, Any]) -> bool:
+    """Whether a folder holds a complete export with this metadata."""
     try:
         found = json.loads((output / METADATA).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     files = found.pop("files", {})
-    return found == json.loads(json.dumps(about)) and all((output / name).is_file() for name in files)
+    return found == json.loads(json.dumps(metadata)) and all((output / name).is_file() for name in files)
 
 
 def check_output(output: Path) -> None:
-    """Refuse an output that would overwrite anything but a result of ours.
+    """Refuse an output folder that would overwrite anything but an earlier export.
 
     Raises:
-        ValueError: there is a file, or a folder with something else in it.
+        ValueError: a file of that name, or a folder with other contents.
     """
     if not output.exists():
         return
@@ -111,45 +113,45 @@ def check_output(output: Path) -> None:
 
 
 def checksums(folder: RunFolder, stage: str) -> dict[str, str]:
-    """SHA-256 of each file that a stage published; empty for a stage the run has not."""
+    """SHA-256 of each file that a stage published; empty for a stage that has not run."""
     path = folder.manifest(stage)
     if not manifest.complete(path):
         return {}
     return {name: entry["sha256"] for name, entry in manifest.read(path).get("files", {}).items()}
 
 
-def put_folder(temporary: Path, output: Path) -> None:
-    """Give a finished folder its name, in the place of an earlier result."""
-    aside = temporary.with_suffix(".old")
+def replace_folder(temporary: Path, output: Path) -> None:
+    """Rename a finished folder to its final name; an earlier export there is removed."""
+    earlier = temporary.with_suffix(".old")
     if output.exists():
-        output.replace(aside)
+        output.replace(earlier)
     temporary.replace(output)
     fsync_folder(output.parent)
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
-def save_png(path: Path, rgba: np.ndarray, about: dict[str, Any]) -> None:
-    """Write a picture [H, W, 4] uint8 that says of itself that it was generated, by what and from what."""
+def save_png(path: Path, rgba: np.ndarray, metadata: Mapping[str, Any]) -> None:
+    """Write an image [H, W, 4] uint8 with text chunks that say that it is generated, by what and from what."""
     chunks = PngInfo()
-    chunks.add_text("Software", str(about["generator"]))
+    chunks.add_text("Software", str(metadata["generator"]))
     chunks.add_text("Source", "generated image of a synthetic person, not a photograph")
-    chunks.add_itxt("generated", json.dumps(about, ensure_ascii=False))
+    chunks.add_itxt("generated", json.dumps(metadata, ensure_ascii=False))
     Image.fromarray(rgba, "RGBA").save(path, "PNG", pnginfo=chunks)
 
 
-def save_turntable(path: Path, frames: np.ndarray, about: dict[str, Any]) -> None:
-    """Write pictures [V, H, W, 4] uint8 over white as an animation without end, tagged as generated."""
-    pictures = []
+def save_turntable(path: Path, frames: np.ndarray, metadata: Mapping[str, Any]) -> None:
+    """Write images [V, H, W, 4] uint8 over white as an endless animation, marked as generated."""
+    images = []
     for frame in frames:
         white = Image.new("RGBA", (frame.shape[1], frame.shape[0]), "white")
         white.alpha_composite(Image.fromarray(frame, "RGBA"))
-        pictures.append(white.convert("RGB"))
-    pictures[0].save(
+        images.append(white.convert("RGB"))
+    images[0].save(
         path,
         "GIF",
         save_all=True,
-        append_images=pictures[1:],
+        append_images=images[1:],
         duration=FRAME_MILLISECONDS,
         loop=0,
-        comment=f"generated by {about['generator']}, not a photograph",
+        comment=f"generated by {metadata['generator']}, not a photograph",
     )

@@ -1,62 +1,63 @@
-"""Arithmetic on latents, the vectors of CLIP's space that avatars are made from."""
+"""Arithmetic on latents: vectors of CLIP's embedding space that condition the base model."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-SMALLEST_EDIT = 1e-4
+SMALLEST_EDIT = 1e-4  # norm of an edit's direction; a smaller one is rounding of equal texts (embeddings have norm 1)
+SMALLEST_SINE = 1e-4  # of the angle between two latents; under it spherical interpolation divides by rounding errors
 
 
-def seed_for(*numbers: int) -> int:
-    """One seed out of several numbers, each set of them its own; [0, 2^32)."""
+def combine_seeds(*numbers: int) -> int:
+    """One seed in [0, 2^32) from several numbers; other numbers or another order give another seed."""
     return int(np.random.SeedSequence([len(numbers), *numbers]).generate_state(1)[0])
 
 
 def unit(latents: torch.Tensor) -> torch.Tensor:
-    """Latents [..., D] brought to unit length, where CLIP's embeddings are."""
+    """Latents [..., D] scaled to unit length, the length of CLIP's embeddings."""
     return torch.nn.functional.normalize(latents, dim=-1)
 
 
 def interpolate(first: torch.Tensor, last: torch.Tensor, blend: float) -> torch.Tensor:
-    """A latent on the great circle from one to another.
+    """Interpolate between two latents along the great circle.
 
     z = (sin((1 - u) w) first + sin(u w) last) / sin w,  w the angle between them
 
     Args:
         first: [D] of unit length.
         last: [D] of unit length.
-        blend: u, 0 gives `first` and 1 `last`, both exactly.
+        blend: u in [0, 1]; 0 returns `first` and 1 returns `last`, both exactly.
 
     Returns:
         [D] of unit length.
 
-    Source: R57. Ours: spherical, since CLIP's embeddings lie on a sphere; ends too near or opposite go straight.
+    Source: R57. Ours: spherical, since CLIP's embeddings lie on a sphere; linear between nearly equal or opposite ends.
     """
     if blend in (0, 1):
         return last if blend else first
     a, b = first.double(), last.double()
     angle = torch.arccos((a @ b).clamp(-1, 1))
-    if torch.sin(angle) < 1e-4:
+    if torch.sin(angle) < SMALLEST_SINE:
         return unit((1 - blend) * a + blend * b).to(first)
     return ((torch.sin((1 - blend) * angle) * a + torch.sin(blend * angle) * b) / torch.sin(angle)).to(first)
 
 
 def edited(latent: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """A latent moved from what some texts say to what another says: z + E(target) - mean E(source).
+    """Edit a latent by texts: z + E(target) - mean E(source).
 
     Args:
         latent: [D] of unit length.
-        source: [K, D] embeddings of texts that describe the avatar in general.
-        target: [D] embedding of the text that it shall fit.
+        source: [K, D] embeddings of texts that describe the avatar as it is.
+        target: [D] embedding of the text that the avatar should fit.
 
     Returns:
         [D] of unit length.
 
     Raises:
-        ValueError: both say the same, so that nothing would change.
+        ValueError: source and target have the same embedding, so nothing would change.
 
-    Source: R35-R37. Ours: brought back to unit length, where the base model knows its latents.
+    Source: R35-R37. Ours: scaled to unit length, since the base model is trained on latents of unit length.
     """
     direction = target - source.mean(dim=0)
     if float(direction.norm()) < SMALLEST_EDIT:

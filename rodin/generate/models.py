@@ -1,4 +1,4 @@
-"""The trained networks of a run, as whoever samples from them wants them."""
+"""Trained networks of a run, loaded for sampling."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ from rodin.store.weights import CLIP_FILE, weights_folder
 from rodin.train.data.normaliser import Normaliser
 from rodin.train.state import checkpoint
 
+REASON_LENGTH = 120  # characters of a loading error that are quoted: torch lists every key of the state dict
+
 
 @dataclass(frozen=True)
-class Loaded:
-    """A trained network, frozen; calling it calls the network.
+class LoadedNetwork:
+    """Trained network, frozen; calling it calls the network.
 
     Args:
-        network: the moving average of the training, in evaluation mode.
-        settings: what it was made with.
-        normaliser: between the data's units and the network's; shifts and scales nothing where it needs none.
+        network: with the moving average of the weights, in evaluation mode.
+        settings: keyword arguments that the network was made with.
+        normaliser: between the data's units and the network's; the identity for the refiner.
         diffusion: timesteps, schedule and predicts that it was trained with; empty for the refiner.
-        samples: samples it was trained on.
+        samples: number of samples it was trained on.
     """
 
     network: nn.Module
@@ -47,36 +49,38 @@ class Loaded:
         return self.network(*arguments, **named)
 
 
-def load_base(folder: RunFolder, device: torch.device | None = None) -> Loaded:
-    """The base model of a run: (x_t, timestep, latent, drop) -> prediction."""
+def load_base(folder: RunFolder, device: torch.device | None = None) -> LoadedNetwork:
+    """Load the base model: (x_t, timestep, latent, drop) -> prediction."""
     return _load(folder, folder.stage("base"), BaseUNet, device)
 
 
-def load_upsampler(folder: RunFolder, device: torch.device | None = None, into: Path | None = None) -> Loaded:
-    """The upsampler of a run, or another trained at `into`: (x_t, timestep, low) -> prediction, all normalised."""
-    return _load(folder, into or folder.stage("upsample"), Upsampler, device)
+def load_upsampler(
+    folder: RunFolder, device: torch.device | None = None, model_folder: Path | None = None
+) -> LoadedNetwork:
+    """Load the upsampler, or another one in `model_folder`: (x_t, timestep, low) -> prediction, all normalised."""
+    return _load(folder, model_folder or folder.stage("upsample"), Upsampler, device)
 
 
-def load_latent(folder: RunFolder, device: torch.device | None = None) -> Loaded:
-    """The latent model of a run: (x_t, timestep) -> prediction."""
+def load_latent(folder: RunFolder, device: torch.device | None = None) -> LoadedNetwork:
+    """Load the latent model: (x_t, timestep) -> prediction."""
     return _load(folder, folder.stage("latent"), LatentMLP, device)
 
 
-def load_prior(folder: RunFolder, device: torch.device | None = None) -> Loaded:
-    """The text prior of a run: (z_t, timestep, text, tokens, token_mask, drop) -> prediction."""
+def load_prior(folder: RunFolder, device: torch.device | None = None) -> LoadedNetwork:
+    """Load the text prior: (z_t, timestep, text, tokens, token_mask, drop) -> prediction."""
     return _load(folder, folder.stage("prior"), Prior, device)
 
 
-def load_refiner(folder: RunFolder, device: torch.device | None = None) -> Loaded:
-    """The refiner of a run: pictures [N, 3, H, W] -> pictures."""
+def load_refiner(folder: RunFolder, device: torch.device | None = None) -> LoadedNetwork:
+    """Load the refiner: images [N, 3, H, W] in [0, 1] over white -> refined images."""
     return _load(folder, folder.stage("refine"), Refiner, device)
 
 
 def load_clip(config: Config, folder: RunFolder, device: torch.device | None = None) -> Clip:
-    """The CLIP of a run: the pretrained one its config names, else the one stage `clip` trained.
+    """Load the run's CLIP: the pretrained one that the config names, else the one that stage `clip` trained.
 
     Raises:
-        FileNotFoundError: its weights are not here; says which command brings them.
+        FileNotFoundError: its weights are missing; names the command that fetches or trains them.
     """
     if config.clip.pretrained is None:
         if not manifest.complete(folder.manifest("clip")):
@@ -91,28 +95,32 @@ def load_clip(config: Config, folder: RunFolder, device: torch.device | None = N
     return clip.to(device or default_device())
 
 
-def _load(folder: RunFolder, into: Path, make: type[nn.Module], device: torch.device | None) -> Loaded:
-    device, path = device or default_device(), into / "model.pt"
-    if not manifest.complete(into / "00000.json"):
-        raise FileNotFoundError(f"{into}: no finished model there; run stage {into.name} first")
+def _load(folder: RunFolder, model_folder: Path, kind: type[nn.Module], device: torch.device | None) -> LoadedNetwork:
+    device, path = device or default_device(), model_folder / "model.pt"
+    if not manifest.complete(model_folder / "00000.json"):
+        raise FileNotFoundError(f"{model_folder}: no finished model there; run stage {model_folder.name} first")
     record = checkpoint.read(path)
-    kind, decoder = record.get("network", make.__name__), record.get("decoder")  # an older rodin did not say
-    if kind != make.__name__:
-        raise ValueError(f"{path}: is of a {kind}, wanted a {make.__name__}; run stage {into.name} again")
-    if decoder not in (None, there := decoder_digest(folder)):
+    trained_kind = record.get("network", kind.__name__)  # records of earlier versions have no "network"
+    if trained_kind != kind.__name__:
         raise ValueError(
-            f"{path}: trained on planes of decoder {decoder}, the run's is {there}; bring back the decoder, "
-            f"or remove {into} and run stage {into.name} again"
+            f"{path}: is of a {trained_kind}, wanted a {kind.__name__}; run stage {model_folder.name} again"
+        )
+    decoder, current_decoder = record.get("decoder"), decoder_digest(folder)
+    if decoder not in (None, current_decoder):
+        raise ValueError(
+            f"{path}: trained on planes of decoder {decoder}, the run's is {current_decoder}; bring back the decoder, "
+            f"or remove {model_folder} and run stage {model_folder.name} again"
         )
     try:
-        network = make(**record["settings"])
+        network = kind(**record["settings"])
         network.load_state_dict(record["model"])
         normaliser = Normaliser(**record["normaliser"] or {"mean": [0.0], "std": [1.0], "target": 1.0, "axis": 1})
         settings, diffusion, samples = (record[name] for name in ("settings", "diffusion", "samples"))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:REASON_LENGTH]
         raise ValueError(
-            f"{path}: of another version of rodin ({' '.join(str(error).split())[:120]}); use it with the code in the "
-            f"run's code/ folder, or remove {into} and run stage {into.name} again"
+            f"{path}: of another version of rodin ({reason}); use it with the code in the run's code/ folder, "
+            f"or remove {model_folder} and run stage {model_folder.name} again"
         ) from None
     network = network.to(device).eval().requires_grad_(False)
-    return Loaded(network, settings, normaliser.to(device), diffusion, samples)
+    return LoadedNetwork(network, settings, normaliser.to(device), diffusion, samples)

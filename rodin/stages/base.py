@@ -1,8 +1,6 @@
-"""Stage `base`: the base diffusion model of low-resolution tri-planes, conditioned on a picture's latent (R5-R8)."""
+"""Stage `base`: the base diffusion model of low-resolution tri-planes, conditioned on an image's latent (R5-R8)."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,11 +8,19 @@ import torch
 from rodin.config import Config
 from rodin.config.networks import base_settings
 from rodin.data.normalisers import plane_normaliser
-from rodin.data.rows import Rows, check_planes, chosen, decoder_digest, noising, schedule_of, training_subjects
+from rodin.data.rows import (
+    SubjectField,
+    check_planes,
+    decoder_digest,
+    draw_indices,
+    noising_settings,
+    schedule_of,
+    training_subjects,
+)
 from rodin.hooks import Hooks
 from rodin.nets.base import BaseUNet
 from rodin.nets.blocks import Attention, ResBlock
-from rodin.stages.preview import PEOPLE, preview
+from rodin.stages.preview import PREVIEWED, preview
 from rodin.stages.training import TrainingFolder, TrainingSetup, plan_of, run_training
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
@@ -24,30 +30,30 @@ from rodin.train.parallel.ranks import Ranks
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Train the base model on the training people's planes.
+    """Train the base model on the training subjects' planes.
 
     Args:
         config: the run's config.
         folder: the run.
         shard: always 0; ranks share the batch.
-        hooks: progress and the wish to stop.
+        hooks: progress callback and stop request.
     """
     plan = plan_of(config.base.training, config.seed, "base")
-    run_training(TrainingFolder.of(folder, "base"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
+    run_training(TrainingFolder.of(folder, "base"), plan, hooks, lambda ranks: _setup(config, folder, ranks))
 
 
-def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
+def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     fits, embeddings = Shards(folder.stage("fit"), "planes"), Shards(folder.stage("embed"), "latents")
-    people, views = training_subjects(config, fits, embeddings), config.data.reference_views
-    planes, latents = Rows(fits, people, "base"), Rows(embeddings, people, "image", views)
+    subjects, views = training_subjects(config, fits, embeddings), config.data.reference_views
+    planes, latents = SubjectField(fits, subjects, "base"), SubjectField(embeddings, subjects, "image", views)
     check_planes(planes, config)
     normaliser = plane_normaliser(folder, "base").to(ranks.device)
     schedule = schedule_of(config.base.diffusion, ranks.device)
     settings = base_settings(config, embeddings.shape("image")[-1])
     network = BaseUNet(**settings).to(ranks.device).train()
 
-    def load(items: Any, draws: Draws) -> dict[str, torch.Tensor]:
-        latent = latents.entry(items, chosen(draws, "view", views))
+    def load(items: np.ndarray, draws: Draws) -> dict[str, torch.Tensor]:
+        latent = latents.entry(items, draw_indices(draws, "view", views))
         return {"planes": torch.from_numpy(planes(items)), "latent": torch.from_numpy(latent)}
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
@@ -60,17 +66,17 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
             draws,
         )
 
-    few = np.arange(min(PEOPLE, len(people)))
-    shown = torch.from_numpy(latents.entry(few, np.zeros_like(few))).to(ranks.device)
+    first = np.arange(min(PREVIEWED, len(subjects)))
+    condition = torch.from_numpy(latents.entry(first, np.zeros_like(first))).to(ranks.device)
     return TrainingSetup(
         network,
         settings,
         loss_of,
         load,
-        len(people),
+        len(subjects),
         normaliser,
-        noising(config.base.diffusion),
-        blocks=[one for one in network.modules() if isinstance(one, ResBlock | Attention)],
+        noising_settings(config.base.diffusion),
+        blocks=[module for module in network.modules() if isinstance(module, ResBlock | Attention)],
         decoder=decoder_digest(folder),
-        picture=preview(config, folder, BaseUNet, settings, normaliser, config.base.diffusion, shown),
+        picture=preview(config, folder, BaseUNet, settings, normaliser, config.base.diffusion, condition),
     )

@@ -1,4 +1,4 @@
-"""Stage `clip`: a small CLIP trained on the training people's pictures and captions, where none is given (R8)."""
+"""Stage `clip`: train a small CLIP on the training subjects' views and captions if no pretrained one is set (R8)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from rodin.config import Config, SmallClip
-from rodin.data.pictures import over_white
-from rodin.data.rows import Rows, chosen, training_subjects
+from rodin.data.pictures import images_over_white
+from rodin.data.rows import SubjectField, draw_indices, training_subjects
 from rodin.hooks import Hooks
 from rodin.nets.clip import Clip
 from rodin.stages.embed import captions_of
@@ -24,33 +24,37 @@ from rodin.train.loop import Trained
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
 
-LARGEST_SCALE = math.log(100.0)  # of the logits, as CLIP was trained
-MEASURED_PEOPLE = 200
-MEASURED_VIEWS = 4
+LARGEST_SCALE = math.log(100.0)  # upper bound of the log of the logits' scale, as in CLIP's own training
+MEASURED_SUBJECTS = 200  # subjects of a retrieval measurement: a rate of 0.5 to about 0.035, one standard error
+MEASURED_VIEWS = 4  # views of each of them
+LARGEST_SHIFT = 1 / 16  # share of the side; the shift moves a subject, but never out of the image
+WARMUP_SHARE = 10  # the warm-up takes a tenth of the steps
+AVERAGED_SHARE = 20  # the moving average spans about the last twentieth of the steps
+CHECKPOINTS = 5  # of a training: a stopped one loses at most a fifth of its steps
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Train a small CLIP, and measure how well it tells people apart.
+    """Train a small CLIP and measure its retrieval accuracy.
 
     Args:
         config: the run's config; `clip.pretrained` must be none.
         folder: the run.
-        shard: always 0; ranks share the batch, each with its own negatives.
-        hooks: progress and the wish to stop.
+        shard: always 0; ranks share the batch, each contrasts its own part only.
+        hooks: progress callback and stop request.
     """
     if config.clip.pretrained is not None:
         raise ValueError(f"clip.pretrained is {config.clip.pretrained}: nothing to train; stage clip is for 'none'")
-    views, place = Shards(folder.stage("render"), "views"), TrainingFolder.of(folder, "clip")
+    views, output = Shards(folder.stage("render"), "views"), TrainingFolder.of(folder, "clip")
     torch.manual_seed(seed_for(config.seed, "clip"))
     clip = Clip.small(**small_settings(config.clip))
 
-    def save(subject: TrainingSetup, trained: Trained) -> list[str]:
+    def save(setup: TrainingSetup, trained: Trained) -> list[str]:
         clip.model.load_state_dict(trained.average)
         clip.model.eval()
         write_rows(folder, "clip-retrieval", 0, retrieval_rows(config, clip, views))
-        return clip.save(place.into)
+        return clip.save(output.path)
 
-    run_training(place, _plan(config), hooks, lambda ranks: _subject(config, clip, views, ranks), save)
+    run_training(output, _plan(config), hooks, lambda ranks: _setup(config, clip, views, ranks), save)
 
 
 def small_settings(settings: SmallClip) -> dict[str, int]:
@@ -62,20 +66,21 @@ def small_settings(settings: SmallClip) -> dict[str, int]:
 def shared_caption_loss(
     image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor, true: torch.Tensor
 ) -> torch.Tensor:
-    """CLIP's contrastive loss where a caption may be true of several pictures, and several captions of a picture.
+    """Contrastive loss of CLIP where a caption may be true of several images, and several captions of one image.
 
-    Cross entropy of each picture against the captions, the true ones sharing its probability, and of each caption
-    against the pictures likewise. With one true caption a picture and one picture a caption it is open_clip's loss.
+    Cross entropy of each image over the captions, with equal probability for the true ones, and likewise of each
+    caption over the images. With one true caption for each image and vice versa it equals open_clip's loss.
 
     Args:
-        image: [N, D] and text: [M, D], unit length.
+        image: [N, D] of unit length.
+        text: [M, D] of unit length.
         scale: of the logits, scalar.
-        true: [N, M] bool, whether a caption is true of a picture; none of its rows or columns is empty.
+        true: [N, M] bool, whether a caption is true of an image; no row and no column is all false.
 
     Returns:
-        [N] loss of each picture, the captions' mean added in equal parts.
+        [N] for each image the mean of its own loss and of the captions' mean loss.
 
-    Ours: our captions name few attributes, so many are true of several people; as negatives they would teach that a
+    Ours: our captions name few attributes, so many are true of several subjects; as negatives they would teach that a
     person with red hair is not a person with red hair.
     """
     logits, share = scale * image @ text.T, true.float()
@@ -84,35 +89,38 @@ def shared_caption_loss(
     return (of_picture + of_caption.mean()) / 2
 
 
-def shifted(pictures: torch.Tensor, draws: Draws, most: float = 1 / 16) -> torch.Tensor:
-    """Pictures over white, mirrored by chance and moved by a few pixels; colours, which captions name, stay exact.
+def augmented(images: torch.Tensor, draws: Draws) -> torch.Tensor:
+    """Images mirrored with probability 1/2 and shifted by a few pixels; colours, which captions name, stay exact.
 
     Args:
-        pictures: [N, 3, H, W] in [0, 1] over white.
-        draws: the samples' own random numbers.
-        most: largest shift as a share of the side.
+        images: [N, 3, H, W] in [0, 1] over white.
+        draws: random numbers of the N samples.
+
+    Returns:
+        [N, 3, H, W]; pixels from outside are white.
     """
-    side = pictures.shape[-1]
-    reach = round(side * most)
-    padded = F.pad(pictures, [reach] * 4, value=1.0)
+    side = images.shape[-1]
+    reach = round(side * LARGEST_SHIFT)
+    padded = F.pad(images, [reach] * 4, value=1.0)
     right, down = (draws.integers(name, 2 * reach + 1).tolist() for name in ("right", "down"))
     mirror = draws.chosen("mirror", 0.5)[:, None, None, None]
-    moved = [one[:, y : y + pictures.shape[-2], x : x + side] for one, x, y in zip(padded, right, down, strict=True)]
-    moved = torch.stack(moved)
+    height = images.shape[-2]
+    cut = [image[:, y : y + height, x : x + side] for image, x, y in zip(padded, right, down, strict=True)]
+    moved = torch.stack(cut)
     return torch.where(mirror, moved.flip(-1), moved)
 
 
 def retrieval_rows(config: Config, clip: Clip, views: Shards) -> list[dict[str, Any]]:
-    """How often a picture's nearest caption, and a caption's nearest picture, is of the right person.
+    """Retrieval accuracy: how often an image's nearest caption, and a caption's nearest image, is of the same subject.
 
     Args:
         config: the run's config.
         clip: a trained CLIP.
-        views: the store of pictures.
+        views: the store of views.
 
     Returns:
         rows {"stage": "clip-retrieval", "subjects": "training" | "held-out", "views": "fitted" | "not fitted",
-        "image_to_text", "text_to_image", "chance", "count"}; each person's full caption among all of theirs.
+        "image_to_text", "text_to_image", "chance", "count"}; over the full captions of the measured subjects.
     """
     fitted = config.data.views - config.fit.held_out_views
     spread = np.linspace(0, fitted - 1, min(fitted, MEASURED_VIEWS)).astype(int).tolist()
@@ -121,60 +129,61 @@ def retrieval_rows(config: Config, clip: Clip, views: Shards) -> list[dict[str, 
     cases.append(("training", config.train_subjects(), "not fitted", unseen))
     cases.append(("held-out", config.held_out_subjects(), "not fitted", spread))
     rows = []
-    for people, subjects, which, numbers in cases:
-        present = [subject for subject in subjects if subject in views][:MEASURED_PEOPLE]
+    for group, subjects, which, numbers in cases:
+        present = [subject for subject in subjects if subject in views][:MEASURED_SUBJECTS]
         if len(present) < 2 or not numbers:
             continue
         captions = [captions_of(views, subject, config.data.captions)[0] for subject in present]
         texts = list(dict.fromkeys(captions))
         text = clip.text(texts)[0]
-        image = torch.cat([clip.image(over_white(views.read(subject, "rgba", numbers))) for subject in present])
+        image = torch.cat([clip.image(images_over_white(views.read(subject, "rgba", numbers))) for subject in present])
         owner = torch.tensor([texts.index(caption) for caption in captions for _ in numbers], device=image.device)
-        likeness = image @ text.T
-        right = likeness.argmax(dim=1) == owner, owner[likeness.argmax(dim=0)] == torch.arange(len(texts)).to(owner)
-        image_to_text, text_to_image = (one.float().mean().item() for one in right)
-        row = {"stage": "clip-retrieval", "subjects": people, "views": which, "count": len(present)}
+        similarity = image @ text.T
+        nearest_text, nearest_image = similarity.argmax(dim=1), similarity.argmax(dim=0)
+        correct = nearest_text == owner, owner[nearest_image] == torch.arange(len(texts)).to(owner)
+        image_to_text, text_to_image = (hits.float().mean().item() for hits in correct)
+        row = {"stage": "clip-retrieval", "subjects": group, "views": which, "count": len(present)}
         row |= {"chance": 1 / len(texts), "image_to_text": image_to_text, "text_to_image": text_to_image}
         rows.append(row)
     return rows
 
 
 def _plan(config: Config) -> Plan:
-    """Warm-up over a tenth of the steps, averaging over about the last twentieth (ours)."""
+    """Plan of the training. Ours: warm-up, averaging and checkpoints as shares of the steps."""
     clip = config.clip
     return Plan(
         batch=clip.batch,
         steps=clip.steps,
         lr=clip.lr,
-        warmup=clip.steps // 10,
-        ema=1 - 1 / max(2, clip.steps // 20),
-        checkpoint_every=max(1, clip.steps // 5),
+        warmup=clip.steps // WARMUP_SHARE,
+        ema=1 - 1 / max(2, clip.steps // AVERAGED_SHARE),
+        checkpoint_every=max(1, clip.steps // CHECKPOINTS),
         seed=seed_for(config.seed, "clip"),
     )
 
 
-def _subject(config: Config, clip: Clip, views: Shards, ranks: Ranks) -> TrainingSetup:
-    people = training_subjects(config, views)
+def _setup(config: Config, clip: Clip, views: Shards, ranks: Ranks) -> TrainingSetup:
+    subjects = training_subjects(config, views)
     fitted = config.data.views - config.fit.held_out_views
-    pictures = Rows(views, people, "rgba", fitted)
-    captions = [captions_of(views, subject, config.data.captions) for subject in people]
+    images = SubjectField(views, subjects, "rgba", fitted)
+    captions = [captions_of(views, subject, config.data.captions) for subject in subjects]
     clip.to(ranks.device).model.train()
 
     def load(items: np.ndarray, draws: Draws) -> dict[str, Any]:
-        which = draws.uniform("caption").tolist()
+        places = draws.uniform("caption").tolist()
         owned = [captions[item] for item in items]
         return {
-            "pictures": over_white(pictures.entry(items, chosen(draws, "view", fitted))),
-            "captions": [own[int(place * len(own))] for own, place in zip(owned, which, strict=True)],
+            "images": images_over_white(images.entry(items, draw_indices(draws, "view", fitted))),
+            "captions": [own[int(place * len(own))] for own, place in zip(owned, places, strict=True)],
             "owned": owned,
         }
 
     def loss_of(batch: dict[str, Any], draws: Draws) -> torch.Tensor:
         texts = list(dict.fromkeys(batch["captions"]))
         true = torch.tensor([[text in own for text in texts] for own in batch["owned"]], device=ranks.device)
-        seen = shifted(batch["pictures"], draws)
-        image = F.normalize(clip.encode_image(seen).float(), dim=-1)
+        shown = augmented(batch["images"], draws)
+        image = F.normalize(clip.encode_image(shown).float(), dim=-1)
         text = F.normalize(clip.encode_text(texts).float(), dim=-1)
         return shared_caption_loss(image, text, clip.model.logit_scale.clamp(max=LARGEST_SCALE).exp(), true)
 
-    return TrainingSetup(clip.model, clip.settings, loss_of, load, len(people))
+    return TrainingSetup(clip.model, clip.settings, loss_of, load, len(subjects))

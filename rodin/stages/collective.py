@@ -1,4 +1,4 @@
-"""MPI ranks working on one stage: each does its part, rank 0 gets them all, and nobody waits for one that failed."""
+"""Work of a stage divided over MPI ranks: rank 0 gathers all results, and all ranks stop if one fails."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rodin.store.mpi import MpiRanks
 T = TypeVar("T")
 
 
-def gather_parts(world: MpiRanks, part: Callable[[], T]) -> list[T]:
+def gather_parts(ranks: MpiRanks, part: Callable[[], T]) -> list[T]:
     """Run every rank's part and gather the results on rank 0.
 
     Args:
-        world: the ranks.
+        ranks: the MPI ranks.
         part: this rank's work.
 
     Returns:
         the results in rank order on rank 0; an empty list on the others.
 
     Raises:
-        Exception: this rank's own, once all ranks know of it.
-        Stopped: another rank stopped because it was asked to.
+        Exception: this rank's own failure, after all ranks have received it.
+        Stopped: another rank stopped on request.
         StoreError: another rank failed; names the rank and its error.
     """
     value, problem = None, None
@@ -32,11 +32,12 @@ def gather_parts(world: MpiRanks, part: Callable[[], T]) -> list[T]:
         value = part()
     except Exception as error:
         problem = error
-    told = None if problem is None else (isinstance(problem, Stopped), f"{type(problem).__name__}: {problem}")
-    parts = world.gather((value, told))
-    failed = world.broadcast([(rank, told) for rank, (_, told) in enumerate(parts or []) if told is not None])
+    failure = None if problem is None else (isinstance(problem, Stopped), f"{type(problem).__name__}: {problem}")
+    parts = ranks.gather((value, failure))
+    failures = [(rank, other) for rank, (_, other) in enumerate(parts or []) if other is not None]
+    failures = ranks.broadcast(failures)
     if problem is not None:
         raise problem
-    for rank, (stopped, message) in failed:
-        raise Stopped() if stopped else StoreError(f"rank {rank} of {world.size} failed: {message}; see its log")
+    for rank, (stopped, message) in failures:
+        raise Stopped() if stopped else StoreError(f"rank {rank} of {ranks.size} failed: {message}; see its log")
     return [value for value, _ in parts or []]

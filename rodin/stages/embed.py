@@ -1,7 +1,7 @@
-"""Stage `embed`: what CLIP makes of every picture and caption, held-out people's too (R8, R41).
+"""Stage `embed`: CLIP's embeddings of all views and captions, of held-out subjects too (R8, R41).
 
-MPI ranks share the shards out; every person's row is computed alone, so the result is the same whatever the number of
-ranks. Shard 0 is published last: its manifest says that the whole stage is done.
+MPI ranks divide the shards. Each subject's row is computed by itself, so the result does not depend on the number of
+ranks. Shard 0 is published last: its manifest marks the whole stage as done.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from rodin.config import Config
-from rodin.data.pictures import over_white
+from rodin.data.pictures import images_over_white
 from rodin.generate.models import load_clip
 from rodin.hooks import Hooks, Stopped
 from rodin.nets.clip import Clip
@@ -23,17 +23,17 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 
-PICTURES_AT_ONCE = 96
+IMAGES_AT_ONCE = 96  # in one pass of the image encoder: bounds memory where a subject has hundreds of views
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Embed all people's pictures and captions into a store of kind `latents`.
+    """Embed all subjects' views and captions into a store of kind `latents`.
 
     Args:
         config: the run's config.
         folder: the run.
-        shard: always 0; the ranks divide the work by themselves.
-        hooks: progress and the wish to stop.
+        shard: always 0; MPI ranks divide the work.
+        hooks: progress callback and stop request.
     """
     if manifest.complete(folder.manifest("embed", 0)):
         return
@@ -57,26 +57,26 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
 
 
 def embed_subject(clip: Clip, views: Shards, subject: str, captions: list[str]) -> dict[str, np.ndarray]:
-    """One person's row.
+    """Embeddings of one subject.
 
     Args:
         clip: the image and text encoders.
-        views: the store of pictures.
+        views: the store of views.
         subject: id.
         captions: K texts.
 
     Returns:
         image [V, D] and text [K, D] of unit length, tokens [K, L, E], token_mask [K, L].
     """
-    pictures = over_white(views.read(subject, "rgba"))
-    image = torch.cat([clip.image(part) for part in pictures.split(PICTURES_AT_ONCE)])
+    images = images_over_white(views.read(subject, "rgba"))
+    image = torch.cat([clip.image(part) for part in images.split(IMAGES_AT_ONCE)])
     text, tokens, mask = clip.text(captions)
     arrays = {"image": image, "text": text, "tokens": tokens.half(), "token_mask": mask}
     return {name: array.cpu().numpy() for name, array in arrays.items()}
 
 
 def captions_of(views: Shards, subject: str, count: int) -> list[str]:
-    """A person's captions, `count` of them: repeated in turn where there are fewer, cut where there are more."""
+    """The first `count` captions of a subject; repeated from the first if there are fewer."""
     meta = views.meta(subject)
     captions = meta.get("captions") or [meta.get("caption") or "a person"]
     return [captions[number % len(captions)] for number in range(count)]
@@ -84,7 +84,7 @@ def captions_of(views: Shards, subject: str, count: int) -> list[str]:
 
 def _writer(config: Config, folder: RunFolder, number: int, views: Shards, clip: Clip) -> ShardWriter:
     size = config.data.shard_subjects
-    people = config.all_subjects()[number * size : (number + 1) * size]
+    subjects = config.all_subjects()[number * size : (number + 1) * size]
     captions = config.data.captions
     shapes = {
         "image": (views.shape("rgba")[0], clip.width),
@@ -92,7 +92,7 @@ def _writer(config: Config, folder: RunFolder, number: int, views: Shards, clip:
         "tokens": (captions, clip.token_count, clip.token_width),
         "token_mask": (captions, clip.token_count),
     }
-    return ShardWriter(folder.stage("embed"), number, "latents", people, shapes)
+    return ShardWriter(folder.stage("embed"), number, "latents", subjects, shapes)
 
 
 def _fill(writer: ShardWriter, views: Shards, clip: Clip, count: int, hooks: Hooks) -> None:

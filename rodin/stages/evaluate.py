@@ -1,7 +1,7 @@
-"""Stage `evaluate`: held-out people rebuilt, nearest training people, prompts, and the distance of samples from people.
+"""Stage `evaluate`: reconstruction of held-out subjects, neighbours and Fréchet distance of samples, and prompts.
 
-MPI ranks share the people. Held-out people come in parts, each a shard; part 0, with all the other rows, is published
-last: its manifest says that the whole stage is done.
+MPI ranks divide the subjects. Held-out subjects are measured in parts, each a shard; shard 0, with all the other rows,
+is published last: its manifest marks the whole stage as done.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 from rodin.config import Config
 from rodin.data.normalisers import mean_subject
-from rodin.data.pictures import over_white
+from rodin.data.pictures import images_over_white
 from rodin.evaluation import prompts
 from rodin.evaluation.reconstruction import Baselines, measure_shard, measured_subjects
 from rodin.generate.cascade import Avatars
@@ -29,12 +29,13 @@ from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
-Row = dict[str, Any]
+ResultRow = dict[str, Any]
+SMALLEST_SET = 2  # samples or subjects; a covariance, and so a Fréchet distance, needs two
 
 
 @dataclass(frozen=True)
-class Stores:
-    """What the stage reads: pictures and latents of all people, planes of training people, samples."""
+class EvaluationStores:
+    """Stores that the stage reads: views and latents of all subjects, planes of training subjects, samples."""
 
     views: Shards
     latents: Shards
@@ -42,59 +43,60 @@ class Stores:
     samples: Shards
 
     @classmethod
-    def of(cls, folder: RunFolder) -> Stores:
-        """The stores of a run."""
+    def of(cls, folder: RunFolder) -> EvaluationStores:
+        """Open the stores of a run."""
         kinds = {"render": "views", "embed": "latents", "fit": "planes", "sample": "samples"}
         return cls(*(Shards(folder.stage(stage), kind) for stage, kind in kinds.items()))
 
 
 @dataclass(frozen=True)
-class People:
-    """What is known of M training people.
+class TrainingFeatures:
+    """Features of M training subjects.
 
     Args:
         subjects: ids.
-        latents: [M, D] of their frontal pictures.
-        looks: attribute -> [M, 3], their colours as the measure of prompts sees them.
+        latents: [M, D] of their frontal views.
+        colours: attribute -> [M, 3] CIE Lab, measured as `prompts` measures avatars.
     """
 
     subjects: list[str]
     latents: np.ndarray
-    looks: dict[str, np.ndarray]
+    colours: dict[str, np.ndarray]
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Measure a run.
+    """Measure a run's models and samples.
 
     Args:
         config: the run's config.
         folder: the run.
-        shard: always 0; the ranks divide the work by themselves.
-        hooks: progress and the wish to stop.
+        shard: always 0; MPI ranks divide the work.
+        hooks: progress callback and stop request.
     """
     del shard
     if manifest.complete(folder.manifest("evaluate", 0)):
         return
-    here, stores, avatars = mpi_ranks(), Stores.of(folder), Avatars(config, folder)
+    ranks, stores, avatars = mpi_ranks(), EvaluationStores.of(folder), Avatars(config, folder)
     needed = (stores.views, stores.latents, stores.planes)
-    training = [subject for subject in config.train_subjects() if all(subject in store for store in needed)]
-    parts = gather_parts(here, lambda: read_subjects(config, stores, training[here.rank :: here.size], hooks))
-    people = here.broadcast(joined(parts) if here.rank == 0 else None)
+    subjects = [subject for subject in config.train_subjects() if all(subject in store for store in needed)]
+    own_subjects = subjects[ranks.rank :: ranks.size]
+    parts = gather_parts(ranks, lambda: read_features(config, stores, own_subjects, hooks))
+    training = ranks.broadcast(joined(parts) if ranks.rank == 0 else None)
     held_out, size = measured_subjects(config, stores.views, stores.latents), config.sweeps.shard_subjects
-    scale, baselines = config.sample.guidance_scale, simple_guesses(folder, stores, people)
+    scale, baselines = config.sample.guidance_scale, baselines_of(folder, stores, training)
 
-    def measure(number: int, more: Sequence[Row] | None) -> None:
-        some = held_out[number * size : (number + 1) * size]
+    def measure(number: int, extra_rows: Sequence[ResultRow] | None) -> None:
+        part = held_out[number * size : (number + 1) * size]
         given = {"avatars": avatars, "scale": scale, "hooks": hooks, "baselines": baselines}
-        measure_shard(folder, "evaluate", number, some, more=more, **given)
+        measure_shard(folder, "evaluate", number, part, extra_rows=extra_rows, **given)
 
-    def own() -> None:
-        for number in range(here.rank, -(-len(held_out) // size), here.size):
+    def measure_own() -> None:
+        for number in range(ranks.rank, -(-len(held_out) // size), ranks.size):
             measure(number, () if number else None)
 
-    gather_parts(here, own)
-    if here.rank == 0:
-        rows = [*sample_rows(config, stores, avatars, people), *prompt_rows(config, stores, avatars, people)]
+    gather_parts(ranks, measure_own)
+    if ranks.rank == 0:
+        rows = [*sample_rows(config, stores, avatars, training), *prompt_rows(config, stores, avatars, training)]
         if held_out:
             measure(0, rows)
         else:
@@ -102,104 +104,115 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             manifest.publish(folder.manifest("evaluate", 0), {"files": {}})
 
 
-def read_subjects(config: Config, stores: Stores, subjects: Sequence[str], hooks: Hooks) -> People:
-    """Read what is needed of some training people."""
-    latents, looks = [], []
+def read_features(config: Config, stores: EvaluationStores, subjects: Sequence[str], hooks: Hooks) -> TrainingFeatures:
+    """Read the features of some training subjects."""
+    latents, measured = [], []
     for done, subject in enumerate(subjects, start=1):
         if hooks.should_stop():
             raise Stopped()
         latents.append(stores.latents.read(subject, "image", 0))
+        # the first view after the reference views is the one from exactly behind
         front, back = stores.views.read(subject, "rgba", [0, config.data.reference_views])
-        looks.append(prompts.looks(front, back))
-        hooks.progress(done, len(subjects), "training people")
+        measured.append(prompts.measured_colours(front, back))
+        hooks.progress(done, len(subjects), "training subjects")
     width = stores.latents.shape("image")[-1]
-    colours = {name: np.array([one[name] for one in looks]).reshape(-1, 3) for name in prompts.PALETTES}
-    return People(list(subjects), np.array(latents).reshape(-1, width), colours)
+    colours = {name: np.array([one[name] for one in measured]).reshape(-1, 3) for name in prompts.PALETTES}
+    return TrainingFeatures(list(subjects), np.array(latents).reshape(-1, width), colours)
 
 
-def joined(parts: Sequence[People]) -> People:
-    """All ranks' people as one, in order of their ids."""
+def joined(parts: Sequence[TrainingFeatures]) -> TrainingFeatures:
+    """The parts of all ranks as one, in order of the ids."""
     subjects = [subject for part in parts for subject in part.subjects]
     order = np.argsort(subjects)
     latents = np.concatenate([part.latents for part in parts])[order]
-    looks = {name: np.concatenate([part.looks[name] for part in parts])[order] for name in prompts.PALETTES}
-    return People([subjects[place] for place in order], latents, looks)
+    colours = {name: np.concatenate([part.colours[name] for part in parts])[order] for name in prompts.PALETTES}
+    return TrainingFeatures([subjects[place] for place in order], latents, colours)
 
 
-def simple_guesses(folder: RunFolder, stores: Stores, people: People) -> Baselines:
-    """What a model must beat: the mean of all training people, and the one whose picture is most like the given one."""
+def baselines_of(folder: RunFolder, stores: EvaluationStores, training: TrainingFeatures) -> Baselines:
+    """Baselines of reconstruction: the mean of the training planes, and the training subject of the nearest latent."""
     mean = torch.from_numpy(mean_subject(folder))
 
-    def mean_planes(subject: str) -> tuple[torch.Tensor, Row]:
-        return mean, {"guidance_scale": None, "of": f"mean of {len(people.subjects)} people's planes"}
+    def mean_planes(subject: str) -> tuple[torch.Tensor, ResultRow]:
+        return mean, {"guidance_scale": None, "of": f"mean of {len(training.subjects)} people's planes"}
 
-    def nearest_subject(subject: str) -> tuple[torch.Tensor, Row]:
-        (nearest,), _ = neighbours(stores.latents.read(subject, "image", 0)[None], people.latents, 1)
-        person = people.subjects[int(nearest[0])]
-        return torch.from_numpy(stores.planes.read(person, "planes")).float(), {"guidance_scale": None, "of": person}
+    def nearest_planes(subject: str) -> tuple[torch.Tensor, ResultRow]:
+        (nearest,), _ = neighbours(stores.latents.read(subject, "image", 0)[None], training.latents, 1)
+        found = training.subjects[int(nearest[0])]
+        return torch.from_numpy(stores.planes.read(found, "planes")).float(), {"guidance_scale": None, "of": found}
 
-    return {"mean person": mean_planes, "nearest person": nearest_subject}
+    return {"mean person": mean_planes, "nearest person": nearest_planes}
 
 
-def sample_rows(config: Config, stores: Stores, avatars: Avatars, people: People) -> list[Row]:
-    """Rows of each sample's nearest training people, and of the Fréchet distance between both (R47)."""
-    drawn = [one for one in stores.samples.subjects if stores.samples.meta(one)["kind"] == "unconditional"]
-    if not drawn:
+def sample_rows(
+    config: Config, stores: EvaluationStores, avatars: Avatars, training: TrainingFeatures
+) -> list[ResultRow]:
+    """Rows of each unconditional sample's nearest training subjects, and of the Fréchet distance of both sets (R47)."""
+    samples = [one for one in stores.samples.subjects if stores.samples.meta(one)["kind"] == "unconditional"]
+    if not samples:
         return []
-    features = np.concatenate([embedded(avatars, stores.samples.read(sample, "rgba", 0)) for sample in drawn])
-    count = min(config.evaluate.neighbours, len(people.subjects))
-    nearest, similarity = neighbours(features, people.latents, count)
-    rows: list[Row] = [
+    features = np.concatenate([embedded(avatars, stores.samples.read(sample, "rgba", 0)) for sample in samples])
+    count = min(config.evaluate.neighbours, len(training.subjects))
+    nearest, similarity = neighbours(features, training.latents, count)
+    rows: list[ResultRow] = [
         {
             "stage": "neighbours",
             "sample": sample,
-            "neighbours": [people.subjects[place] for place in places],
+            "neighbours": [training.subjects[place] for place in places],
             "similarity": values,
         }
-        for sample, places, values in zip(drawn, nearest.tolist(), similarity.tolist(), strict=True)
+        for sample, places, values in zip(samples, nearest.tolist(), similarity.tolist(), strict=True)
     ]
-    if min(len(drawn), len(people.subjects)) >= 2:
+    if min(len(samples), len(training.subjects)) >= SMALLEST_SET:
         model = config.clip.pretrained or "CLIP of this run"
-        about = {"samples": len(drawn), "subjects": len(people.subjects), "features": f"{model}, frontal pictures"}
-        rows.append({"stage": "frechet", "value": frechet(features, people.latents), **about})
+        counts = {"samples": len(samples), "subjects": len(training.subjects)}
+        value = frechet(features, training.latents)
+        rows.append({"stage": "frechet", "value": value, **counts, "features": f"{model}, frontal pictures"})
     return rows
 
 
 def embedded(avatars: Avatars, rgba: np.ndarray) -> np.ndarray:
-    """CLIP's embedding of a picture [H, W, 4] uint8: [1, D]."""
-    return avatars.clip.image(over_white(rgba[None]).to(avatars.device)).cpu().numpy()
+    """CLIP's embedding of an image [H, W, 4] uint8: [1, D]."""
+    return avatars.clip.image(images_over_white(rgba[None]).to(avatars.device)).cpu().numpy()
 
 
-def prompt_rows(config: Config, stores: Stores, avatars: Avatars, people: People) -> list[Row]:
-    """Rows of whether each prompt's colour came out, and of how good the measure is on real people."""
+def prompt_rows(
+    config: Config, stores: EvaluationStores, avatars: Avatars, training: TrainingFeatures
+) -> list[ResultRow]:
+    """Rows of whether each prompted avatar has its colour, and of the measure's accuracy on real subjects."""
     palettes, rows = {}, []
-    for attribute, palette in prompts.PALETTES.items():
-        names = [prompts.colour_of(stores.views, subject, attribute) for subject in people.subjects]
-        usable = [
-            place for place, name in enumerate(names) if name and np.isfinite(people.looks[attribute][place]).all()
-        ]
-        if not usable:
-            continue
-        known, colours = [str(names[place]) for place in usable], people.looks[attribute][usable]
-        palettes[attribute] = prompts.Palette.of(known, colours)
-        accuracy, tried = prompts.leave_one_out(known, colours)
-        kinds = palettes[attribute].names
-        about = {
-            "chance": 1 / len(kinds),
-            "colours": kinds,
-            "left_out": [name for name in palette if name not in kinds],
-        }
-        if tried:
-            rows.append(
-                {"stage": "prompts-check", "attribute": attribute, "accuracy": accuracy, "subjects": tried, **about}
-            )
+    for attribute in prompts.PALETTES:
+        names = [prompts.colour_of(stores.views, subject, attribute) for subject in training.subjects]
+        finite = np.isfinite(training.colours[attribute]).all(axis=1)
+        usable = [place for place, name in enumerate(names) if name and finite[place]]
+        if usable:
+            true, colours = [str(names[place]) for place in usable], training.colours[attribute][usable]
+            palettes[attribute] = prompts.Palette.of(true, colours)
+            rows += check_rows(attribute, true, colours)
     for sample in stores.samples.subjects:
         meta = stores.samples.meta(sample)
         if meta["kind"] == "prompt" and meta["attribute"] in palettes:
             planes = torch.from_numpy(stores.samples.read(sample, "planes")).float()
-            looks = prompts.looks(*avatars.turn(planes, 2, config.data.resolution))
-            measured = palettes[meta["attribute"]].name(looks[meta["attribute"]])
-            told = {"prompt": meta["prompt"], "attribute": meta["attribute"], "wanted": meta["colour"]}
+            colours = prompts.measured_colours(*avatars.turn(planes, 2, config.data.resolution))
+            measured = palettes[meta["attribute"]].nearest(colours[meta["attribute"]])
+            prompt = {"prompt": meta["prompt"], "attribute": meta["attribute"], "wanted": meta["colour"]}
             hit = {"measured": measured, "hit": measured == meta["colour"], "sample": sample}
-            rows.append({"stage": "prompts", **told, **hit})
+            rows.append({"stage": "prompts", **prompt, **hit})
     return rows
+
+
+def check_rows(attribute: str, true: Sequence[str], colours: np.ndarray) -> list[ResultRow]:
+    """Row of the measure's accuracy on real subjects; none if no colour is shared by two of them.
+
+    Args:
+        attribute: hair or shirt.
+        true: M names of colours.
+        colours: [M, 3] CIE Lab as measured.
+    """
+    accuracy, tried = prompts.leave_one_out(true, colours)
+    if not tried:
+        return []
+    names = prompts.Palette.of(true, colours).names
+    left_out = [name for name in prompts.PALETTES[attribute] if name not in names]
+    row = {"stage": "prompts-check", "attribute": attribute, "accuracy": accuracy, "subjects": tried}
+    return [row | {"chance": 1 / len(names), "colours": names, "left_out": left_out}]

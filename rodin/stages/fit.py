@@ -17,7 +17,7 @@ import torch
 from rodin.config import Config
 from rodin.data.shared_decoder import load_decoder, load_mean
 from rodin.device import default_device
-from rodin.evaluation.held_out import HeldOut, measure, read_held_out
+from rodin.evaluation.held_out import HeldOutViews, measure, read_held_out
 from rodin.field.decoder import Decoder
 from rodin.field.planes import resize
 from rodin.fitting.fit import Diverged, fit_together
@@ -93,7 +93,7 @@ class PendingFit:
 
     subject: str
     scene: FitScene
-    held_out: HeldOut
+    held_out: HeldOutViews
     seconds: float
     reasons: list[str] = field(default_factory=list)
 

@@ -1,17 +1,16 @@
-"""The upsampler's image-level loss: patches of its tri-planes' pictures, held against the person's own pictures."""
+"""Image-level loss of the upsampler: rendered patches of its tri-planes against patches of the subject's views."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from rodin.config import Config
-from rodin.data.pictures import over_white
-from rodin.data.rows import Rows, chosen
+from rodin.data.pictures import images_over_white
+from rodin.data.rows import SubjectField, draw_indices
 from rodin.data.shared_decoder import load_decoder
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
@@ -39,35 +38,38 @@ def patch_loss(
     perceptual: float,
     distance: Distance | None = None,
 ) -> torch.Tensor:
-    """How unlike patches of pictures are: pixel ||rendered − truth||² + perceptual LPIPS(rendered, truth).
+    """Image-level loss of planes: pixel ||rendered − truth||² + perceptual LPIPS(rendered, truth).
 
     Args:
-        planes: [N, 3, C, R, R], gradients go to them.
+        planes: [N, 3, C, R, R]; gradients flow to them.
         decoder: the shared decoder, frozen.
-        truth: [N, 3, P, P] patches of pictures in [0, 1] over white.
-        camera_to_world: [N, 4, 4], OpenCV axes. intrinsics: [N, 4] of the patch: its own corner is pixel (0, 0).
-        draws: places the samples along rays, each person's by its own.
-        box: half the side of the fitted cube. samples: S, along a ray.
-        pixel, perceptual: weights. distance: LPIPS with gradients, wanted where `perceptual` is over 0.
+        truth: [N, 3, P, P] patches of views in [0, 1] over white.
+        camera_to_world: [N, 4, 4], OpenCV axes.
+        intrinsics: [N, 4] of the patch: pixel (0, 0) is the patch's own corner.
+        draws: random numbers that jitter the samples along rays, each subject's by its own.
+        box: half the side of the fitted cube, world units.
+        samples: S, along a ray.
+        pixel, perceptual: weights.
+        distance: LPIPS with gradients; needed if `perceptual` is over 0.
 
     Returns:
         [N].
 
-    Source: the main paper's image-level supervision of the upsampler (R10). Ours: rays run through empty space too,
-    since haze that is never looked at is never taken away.
+    Source: the main paper's image-level supervision of the upsampler (R10). Ours: rays through empty space count too,
+    since haze that no ray crosses is never removed.
     """
     side = truth.shape[-1]
-    pictures = []
+    patches = []
     with torch.autocast(planes.device.type, enabled=False):
-        for number, generators in enumerate(draws.generators("patch samples")):
+        for number, generator in enumerate(draws.generators("patch samples")):
             camera = camera_to_world[number].cpu().numpy(), intrinsics[number].cpu().numpy()
             origins, directions = (torch.from_numpy(rays).to(truth) for rays in cameras.rays(*camera, side, side))
             one = planes[number : number + 1].float()
             colour, opacity, _ = render(
-                one, decoder, origins, directions, box=box, samples=samples, generator=generators
+                one, decoder, origins, directions, box=box, samples=samples, generator=generator
             )
-            pictures.append((colour + 1 - opacity[:, None]).T.unflatten(1, (side, side)))
-        rendered = torch.stack(pictures)
+            patches.append((colour + 1 - opacity[:, None]).T.unflatten(1, (side, side)))
+        rendered = torch.stack(patches)
         loss = pixel * (rendered - truth).square().flatten(1).mean(dim=1)
         if perceptual and distance is not None:
             loss = loss + perceptual * distance(rendered, truth)
@@ -75,29 +77,29 @@ def patch_loss(
 
 
 @dataclass
-class Patches:
-    """Patches of training people's own pictures, and what renders ours beside them.
+class PatchLoss:
+    """Patches of the training subjects' views, and the loss of rendered planes against them.
 
     Args:
         config: the run's config.
-        rgba, poses, lenses: rows of the fitted views.
+        rgba, poses, intrinsics: fields of the fitted views.
         decoder: the shared decoder, frozen.
-        distance: LPIPS, where it is wanted.
+        distance: LPIPS with gradients; None without a perceptual loss.
     """
 
     config: Config
-    rgba: Rows
-    poses: Rows
-    lenses: Rows
+    rgba: SubjectField
+    poses: SubjectField
+    intrinsics: SubjectField
     decoder: Decoder
     distance: Distance | None
 
     @classmethod
-    def of(cls, config: Config, folder: RunFolder, people: list[str], device: torch.device) -> Patches:
-        """Open what is needed.
+    def of(cls, config: Config, folder: RunFolder, subjects: list[str], device: torch.device) -> PatchLoss:
+        """Open the run's views, decoder and, for a perceptual loss, LPIPS.
 
         Raises:
-            FileNotFoundError: a perceptual loss is asked for and LPIPS's weights are not here; names the file.
+            FileNotFoundError: the perceptual loss needs LPIPS, whose weights are missing; names the file.
             ValueError: patches too small for LPIPS.
         """
         patch, distance = config.upsample.patch, None
@@ -108,37 +110,46 @@ class Patches:
                     f"upsample.patch.side: got {patch.side} of pictures of {config.data.resolution}, wanted "
                     f"{lpips.SMALLEST} or more for LPIPS, or upsample.patch.perceptual=0"
                 )
-            found, _ = lpips.load(path, device)
-            if found is None:
+            network, _ = lpips.load(path, device)
+            if network is None:
                 raise FileNotFoundError(
                     f"{path}: no weights of LPIPS for upsample.patch.perceptual {patch.perceptual}; run `rodin weights "
                     "fetch lpips`, or do without it: --set upsample.patch.perceptual=0"
                 )
-            distance = found.distance
-        pictures, count = Shards(folder.stage("render"), "views"), config.data.views - config.fit.held_out_views
-        fields = ("rgba", "camera_to_world", "intrinsics")
-        rgba, poses, lenses = (Rows(pictures, people, field, count) for field in fields)
-        return cls(config, rgba, poses, lenses, load_decoder(folder, device), distance)
+            distance = network.distance
+        views, fitted = Shards(folder.stage("render"), "views"), config.data.views - config.fit.held_out_views
+        names = ("rgba", "camera_to_world", "intrinsics")
+        rgba, poses, intrinsics = (SubjectField(views, subjects, name, fitted) for name in names)
+        return cls(config, rgba, poses, intrinsics, load_decoder(folder, device), distance)
 
-    def load(self, items: np.ndarray, draws: Draws) -> dict[str, Any]:
-        """A random patch of a random view of each person: its pixels and its camera."""
-        view = chosen(draws, "patch view", self.rgba.shape[0])
-        whole, lenses = self.rgba.entry(items, view), self.lenses.entry(items, view).copy()
-        side = min(self.config.upsample.patch.side, whole.shape[1])
-        top, left = (chosen(draws, f"patch {edge}", whole.shape[1] - side + 1) for edge in ("top", "left"))
-        cut = [one[y : y + side, x : x + side] for one, y, x in zip(whole, top, left, strict=True)]
-        lenses[:, 2] -= left
-        lenses[:, 3] -= top
-        poses = torch.from_numpy(self.poses.entry(items, view))
-        return {"patch": over_white(np.stack(cut)), "patch_pose": poses, "patch_lens": torch.from_numpy(lenses)}
+    def load(self, items: np.ndarray, draws: Draws) -> dict[str, torch.Tensor]:
+        """A random patch of a random fitted view of each item: its pixels and its camera.
 
-    def loss(self, planes: torch.Tensor, batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
+        Returns:
+            patch [n, 3, P, P] in [0, 1] over white, patch_pose [n, 4, 4], patch_intrinsics [n, 4] of the patch itself.
+        """
+        view = draw_indices(draws, "patch view", self.rgba.shape[0])
+        rgba, intrinsics = self.rgba.entry(items, view), self.intrinsics.entry(items, view).copy()
+        side = min(self.config.upsample.patch.side, rgba.shape[1])
+        top, left = (draw_indices(draws, f"patch {edge}", rgba.shape[1] - side + 1) for edge in ("top", "left"))
+        cut = [image[y : y + side, x : x + side] for image, y, x in zip(rgba, top, left, strict=True)]
+        intrinsics[:, 2] -= left
+        intrinsics[:, 3] -= top
+        return {
+            "patch": images_over_white(np.stack(cut)),
+            "patch_pose": torch.from_numpy(self.poses.entry(items, view)),
+            "patch_intrinsics": torch.from_numpy(intrinsics),
+        }
+
+    def __call__(self, planes: torch.Tensor, batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         """`patch_loss` of predicted planes [N, 3, C, R, R] in the data's units: [N]."""
-        patch, place = self.config.upsample.patch, (batch["patch"], batch["patch_pose"], batch["patch_lens"])
+        patch = self.config.upsample.patch
         return patch_loss(
             planes,
             self.decoder,
-            *place,
+            batch["patch"],
+            batch["patch_pose"],
+            batch["patch_intrinsics"],
             draws,
             box=self.config.triplane.box,
             samples=patch.samples,

@@ -1,15 +1,14 @@
-"""Stage `latent`: diffusion of the latents themselves, for avatars from nothing (R39)."""
+"""Stage `latent`: the diffusion model of latents, for unconditional avatars (R39)."""
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 import torch
 
 from rodin.config import Config
 from rodin.config.networks import latent_settings
 from rodin.data.normalisers import latent_normaliser
-from rodin.data.rows import Rows, chosen, noising, schedule_of, training_subjects
+from rodin.data.rows import SubjectField, draw_indices, noising_settings, schedule_of, training_subjects
 from rodin.hooks import Hooks
 from rodin.nets.latent import LatentMLP
 from rodin.stages.training import TrainingFolder, TrainingSetup, plan_of, run_training
@@ -21,32 +20,33 @@ from rodin.train.parallel.ranks import Ranks
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Train latent diffusion on the latents of the training people's reference views.
+    """Train latent diffusion on the latents of the training subjects' reference views.
 
     Args:
         config: the run's config.
         folder: the run.
         shard: always 0; ranks share the batch.
-        hooks: progress and the wish to stop.
+        hooks: progress callback and stop request.
     """
     plan = plan_of(config.latent.training, config.seed, "latent")
-    run_training(TrainingFolder.of(folder, "latent"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
+    run_training(TrainingFolder.of(folder, "latent"), plan, hooks, lambda ranks: _setup(config, folder, ranks))
 
 
-def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
+def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     embeddings = Shards(folder.stage("embed"), "latents")
-    people, views = training_subjects(config, embeddings), config.data.reference_views
-    latents = Rows(embeddings, people, "image", views)
+    subjects, views = training_subjects(config, embeddings), config.data.reference_views
+    latents = SubjectField(embeddings, subjects, "image", views)
     normaliser = latent_normaliser(latents).to(ranks.device)
     schedule = schedule_of(config.latent.diffusion, ranks.device)
     settings = latent_settings(config, embeddings.shape("image")[-1])
     network = LatentMLP(**settings).to(ranks.device).train()
 
-    def load(items: Any, draws: Draws) -> dict[str, torch.Tensor]:
-        return {"latent": torch.from_numpy(latents.entry(items, chosen(draws, "view", views)))}
+    def load(items: np.ndarray, draws: Draws) -> dict[str, torch.Tensor]:
+        return {"latent": torch.from_numpy(latents.entry(items, draw_indices(draws, "view", views)))}
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         x0 = normaliser.to_model(batch["latent"])
         return denoising_loss(network, schedule, x0, config.latent.diffusion.predicts, draws)
 
-    return TrainingSetup(network, settings, loss_of, load, len(people), normaliser, noising(config.latent.diffusion))
+    diffusion = noising_settings(config.latent.diffusion)
+    return TrainingSetup(network, settings, loss_of, load, len(subjects), normaliser, diffusion)

@@ -1,4 +1,4 @@
-"""Pictures of what a model makes while it is trained: a few people, a few steps, seen from the front."""
+"""Images of a model's samples during its training: a few subjects, a few sampling steps, seen from the front."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import torch
 from torch import nn
 
 from rodin.config import Config, Diffusion
-from rodin.data.pictures import over_white, to_bytes
+from rodin.data.pictures import images_over_white, to_bytes
 from rodin.data.shared_decoder import load_decoder
 from rodin.field.render import render_views
-from rodin.generate.cascade import draw
-from rodin.generate.latents import seed_for
+from rodin.generate.cascade import draw_samples
+from rodin.generate.latents import combine_seeds
 from rodin.generate.mesh import front
 from rodin.store.run_folder import RunFolder
 from rodin.train.data.normaliser import Normaliser
 
-PEOPLE, STEPS, SIDE = 4, 10, 128
+PREVIEWED = 4  # subjects in one image; together with the steps, it keeps the pause of the training short
+STEPS = 10  # DDIM steps at most
+SIDE = 128  # pixels at most, of one subject
 
 
 def preview(
@@ -31,18 +33,18 @@ def preview(
     diffusion: Diffusion,
     condition: torch.Tensor,
 ) -> Callable[[Mapping[str, torch.Tensor]], np.ndarray]:
-    """What draws the same people again and again out of a model that is in training.
+    """Function that samples the same subjects from a model at each stage of its training.
 
     Args:
         config: the run's config.
         folder: the run, with its decoder.
-        kind, settings: what makes a network like the one in training, which is not touched.
-        normaliser: between planes and the network's units; its mean is a person's planes [3, C, R, R].
-        diffusion: noising the network is trained with; sampled by DDIM in a few steps.
-        condition: [N, ...] what the network is given beside x_t and the timestep, on its device.
+        kind, settings: class and keyword arguments of the network; the network in training is not touched.
+        normaliser: between planes and the network's units; its mean is the planes [3, C, R, R] of one subject.
+        diffusion: noising that the network is trained with; sampled by DDIM in a few steps.
+        condition: [N, ...] third argument of the network, on its device.
 
     Returns:
-        (state dict of the average) -> [S, N S, 3] uint8: N avatars beside each other, over white.
+        (state dict of the average) -> [S, N S, 3] uint8: N avatars side by side, over white.
     """
     sampling = diffusion.model_copy(
         update={"sampler": "ddim", "sampling_steps": min(STEPS, diffusion.sampling_steps), "clip": True}
@@ -54,13 +56,16 @@ def preview(
         device = condition.device
         network = kind(**settings).to(device).eval()
         network.load_state_dict(average)
-        seeds = [seed_for(number, 0) for number in range(len(condition))]
+        seeds = [combine_seeds(number, 0) for number in range(len(condition))]
         shape = tuple(normaliser.mean.shape)
-        planes = draw(network, normaliser, sampling, shape, seeds, latent=condition, device=device).clamp(-1, 1)
-        decoder, (pose, lens) = load_decoder(folder, device), map(torch.from_numpy, front(config.data, size))
-        box, samples = config.triplane.box, config.sample.render_samples
-        seen = [render_views(one, decoder, pose[None], lens, size, size, box=box, samples=samples) for one in planes]
-        rgb = to_bytes(over_white(to_bytes(torch.cat(seen))))
+        samples = draw_samples(network, normaliser, sampling, shape, seeds, latent=condition, device=device)
+        decoder, (pose, intrinsics) = load_decoder(folder, device), map(torch.from_numpy, front(config.data, size))
+        box, count = config.triplane.box, config.sample.render_samples
+        rendered = [
+            render_views(planes, decoder, pose[None], intrinsics, size, size, box=box, samples=count)
+            for planes in samples.clamp(-1, 1)
+        ]
+        rgb = to_bytes(images_over_white(to_bytes(torch.cat(rendered))))
         return np.concatenate(list(rgb.transpose(0, 2, 3, 1)), axis=1)
 
     return picture

@@ -1,8 +1,9 @@
-"""Stage `prior`: from a text's embedding to a picture's, so that a text can condition the base model (R40-R42)."""
+"""Stage `prior`: the diffusion model from a text's embedding to an image's, so that a text conditions the base model.
+
+Source: R40-R42.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ import torch
 from rodin.config import Config
 from rodin.config.networks import prior_settings
 from rodin.data.normalisers import latent_normaliser
-from rodin.data.rows import Rows, chosen, noising, schedule_of, training_subjects
+from rodin.data.rows import SubjectField, draw_indices, noising_settings, schedule_of, training_subjects
 from rodin.hooks import Hooks
 from rodin.nets.prior import Prior
 from rodin.stages.training import TrainingFolder, TrainingSetup, plan_of, run_training
@@ -22,33 +23,33 @@ from rodin.train.parallel.ranks import Ranks
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Train the prior on pairs of a training person's caption and reference view, both drawn at random.
+    """Train the prior on pairs of a training subject's caption and reference view, both chosen at random.
 
     Args:
         config: the run's config.
         folder: the run.
         shard: always 0; ranks share the batch.
-        hooks: progress and the wish to stop.
+        hooks: progress callback and stop request.
     """
     plan = plan_of(config.prior.training, config.seed, "prior")
-    run_training(TrainingFolder.of(folder, "prior"), plan, hooks, lambda ranks: _subject(config, folder, ranks))
+    run_training(TrainingFolder.of(folder, "prior"), plan, hooks, lambda ranks: _setup(config, folder, ranks))
 
 
-def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
+def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     embeddings = Shards(folder.stage("embed"), "latents")
-    people, views = training_subjects(config, embeddings), config.data.reference_views
-    latents = Rows(embeddings, people, "image", views)
-    texts = {field: Rows(embeddings, people, field) for field in ("text", "tokens", "token_mask")}
+    subjects, views = training_subjects(config, embeddings), config.data.reference_views
+    latents = SubjectField(embeddings, subjects, "image", views)
+    texts = {field: SubjectField(embeddings, subjects, field) for field in ("text", "tokens", "token_mask")}
     normaliser = latent_normaliser(latents).to(ranks.device)
     schedule = schedule_of(config.prior.diffusion, ranks.device)
     captions, token_count, token_width = embeddings.shape("tokens")
     settings = prior_settings(config, embeddings.shape("image")[-1], token_count, token_width)
     network = Prior(**settings).to(ranks.device).train()
 
-    def load(items: np.ndarray, draws: Draws) -> dict[str, Any]:
-        caption = chosen(draws, "caption", captions)
-        text = {field: torch.from_numpy(rows.entry(items, caption)) for field, rows in texts.items()}
-        return {"latent": torch.from_numpy(latents.entry(items, chosen(draws, "view", views))), **text}
+    def load(items: np.ndarray, draws: Draws) -> dict[str, torch.Tensor]:
+        caption = draw_indices(draws, "caption", captions)
+        text = {name: torch.from_numpy(field.entry(items, caption)) for name, field in texts.items()}
+        return {"latent": torch.from_numpy(latents.entry(items, draw_indices(draws, "view", views))), **text}
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         text, tokens, mask = batch["text"], batch["tokens"].float(), batch["token_mask"]
@@ -61,5 +62,6 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
             draws,
         )
 
-    diffusion = noising(config.prior.diffusion)
-    return TrainingSetup(network, settings, loss_of, load, len(people), normaliser, diffusion, list(network.blocks))
+    diffusion = noising_settings(config.prior.diffusion)
+    blocks = list(network.blocks)
+    return TrainingSetup(network, settings, loss_of, load, len(subjects), normaliser, diffusion, blocks)

@@ -1,7 +1,7 @@
-"""Stage `render`: pictures of synthetic people (R21-R24), a shard of people at a time.
+"""Stage `render`: views of synthetic subjects (R21-R24), one shard of subjects at a time.
 
-Blender lives in a process of its own (`python -m rodin.avatars`): its memory ends with it, its licence and its crashes
-stay on its side. A person is whole or missing; a shard that was stopped goes on with the people it lacks.
+Blender runs in a separate process (`python -m rodin.avatars`), which keeps its memory, its licence and its crashes out
+of this one. A subject is stored with all its views or not at all; a stopped shard continues with the missing subjects.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from rodin.hooks import Hooks, Stopped
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.writer import ShardWriter
 
-QUIT_SECONDS = 10.0
-LAST_LINES = 4
+QUIT_SECONDS = 10.0  # for the process to quit by itself; then it is killed
+QUIT_SECONDS_AFTER_FAULT = 0.5  # after an error nothing of its work is needed
+LAST_LINES = 4  # of the process's error output, quoted when it dies
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Render the people of one shard into a store of kind `views`.
+    """Render the subjects of one shard into a store of kind `views`.
 
     Args:
         config: the run's config.
         folder: the run.
-        shard: which people, see `Config.subjects_of`.
-        hooks: progress and the wish to stop, heeded between people.
+        shard: number of the shard, see `Config.subjects_of`.
+        hooks: progress callback and stop request, checked between subjects.
     """
     subjects = config.subjects_of("render", shard)
     with ShardWriter(folder.stage("render"), shard, "views", subjects, _shapes(config), _attributes(config)) as writer:
@@ -48,7 +49,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
 
 
 def views_of(config: Config, subject: str) -> tuple[np.ndarray, np.ndarray]:
-    """The cameras of one person: camera_to_world [V, 4, 4] and intrinsics [V, 4], float32."""
+    """Cameras of one subject: camera_to_world [V, 4, 4] and intrinsics [V, 4], float32."""
     data = config.data
     digest = hashlib.sha256(f"cameras {config.seed} {subject}".encode()).digest()
     poses = cameras.sphere(
@@ -62,21 +63,21 @@ def views_of(config: Config, subject: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _render(config: Config, writer: ShardWriter, missing: list[str], hooks: Hooks) -> None:
-    whole = len(writer.subjects)
-    hooks.progress(whole - len(missing), whole, "starting Blender")
-    with tempfile.TemporaryDirectory(prefix="rodin-render-") as scratch, _blender(Path(scratch)) as child:
+    total = len(writer.subjects)
+    hooks.progress(total - len(missing), total, "starting Blender")
+    with tempfile.TemporaryDirectory(prefix="rodin-render-") as scratch, _blender(Path(scratch)) as blender:
         for number, subject in enumerate(missing):
             if hooks.should_stop():
-                raise Stopped(f"render: {len(missing) - number} people still to do; run the same command again")
+                raise Stopped(f"render: {len(missing) - number} subjects still to do; run the same command again")
             poses, intrinsics = views_of(config, subject)
             output = Path(scratch) / f"{number}.npz"
-            answer = child.ask(_request(config, subject, poses, intrinsics, output))
+            answer = blender.render(_request(config, subject, poses, intrinsics, output))
             with np.load(output, allow_pickle=False) as arrays:
                 rgba = arrays["rgba"]
             output.unlink()
             meta = {name: answer[name] for name in ("caption", "captions", "attributes")}
             writer.add(subject, meta=meta, rgba=rgba, camera_to_world=poses, intrinsics=intrinsics)
-            hooks.progress(whole - len(missing) + number + 1, whole, f"{subject} in {answer['seconds']:.1f} s")
+            hooks.progress(total - len(missing) + number + 1, total, f"{subject} in {answer['seconds']:.1f} s")
 
 
 def _shapes(config: Config) -> dict[str, tuple[int, ...]]:
@@ -104,38 +105,39 @@ def _request(config: Config, subject: str, poses: np.ndarray, intrinsics: np.nda
     }
 
 
-class _Child:
-    """The process that renders, asked one person at a time."""
+class _BlenderProcess:
+    """Rendering process; it renders one subject for each request."""
 
-    def __init__(self, process: subprocess.Popen[str], complaints: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str], error_log: Path) -> None:
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the rendering process was started without pipes")
-        self._process, self._complaints = process, complaints
-        self._questions, self._answers = process.stdin, process.stdout
+        self._process, self._error_log = process, error_log
+        self._requests, self._answers = process.stdin, process.stdout
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One request and its answer; raises RuntimeError when the process died of it."""
+    def render(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a request and wait for the answer; raises RuntimeError if the process has died."""
         try:
-            self._questions.write(json.dumps(request) + "\n")
-            self._questions.flush()
+            self._requests.write(json.dumps(request) + "\n")
+            self._requests.flush()
             line = self._answers.readline()
         except BrokenPipeError:
             line = ""
         if not line:
             code = self._process.wait()
-            lines = self._complaints.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
-            said = " | ".join(each.strip() for each in lines) or "nothing"
+            lines = self._error_log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
+            message = " | ".join(line.strip() for line in lines) or "nothing"
             raise RuntimeError(
-                f"subject {request['subject']}: the rendering process ended with status {code}; it last said: {said}"
+                f"subject {request['subject']}: the rendering process ended with status {code}; "
+                f"its last output: {message}"
             )
         return json.loads(line)
 
     def end(self) -> None:
-        """End the process; at once where we leave because of a fault."""
+        """End the process; without waiting for it after an error."""
         with suppress(BrokenPipeError):
-            self._questions.close()
+            self._requests.close()
         try:
-            self._process.wait(timeout=QUIT_SECONDS if sys.exc_info()[0] is None else 0.5)
+            self._process.wait(timeout=QUIT_SECONDS if sys.exc_info()[0] is None else QUIT_SECONDS_AFTER_FAULT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -143,18 +145,18 @@ class _Child:
 
 
 @contextmanager
-def _blender(scratch: Path) -> Iterator[_Child]:
-    """The rendering process, ended on the way out."""
+def _blender(scratch: Path) -> Iterator[_BlenderProcess]:
+    """Start the rendering process, and end it on exit."""
     lacking = [name for name in ("bpy", "anny") if importlib.util.find_spec(name) is None]
     if lacking:
         raise ValueError(
             f"stage render needs {' and '.join(lacking)}, not installed here: pip install -e '.[demo]', "
             "or bring in views of your own with `rodin import`"
         )
-    complaints = scratch / "complaints"
+    error_log = scratch / "errors.log"
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    with complaints.open("w") as errors:
+    with error_log.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "rodin.avatars"],
             stdin=subprocess.PIPE,
@@ -163,8 +165,8 @@ def _blender(scratch: Path) -> Iterator[_Child]:
             env={**os.environ, "PYTHONPATH": path},
             text=True,
         )
-    child = _Child(process, complaints)
+    blender = _BlenderProcess(process, error_log)
     try:
-        yield child
+        yield blender
     finally:
-        child.end()
+        blender.end()

@@ -1,12 +1,12 @@
-"""Stage `sample`: avatars from nothing, on the way between two, from text, and one as it comes out of the noise.
+"""Stage `sample`: unconditional, interpolated and text-conditioned avatars, and one avatar's reverse process.
 
-An array over items (`config.sample_count()`); a shard is a store of kind `samples`, and beside it `meshes/<name>.glb`
-of the avatars from nothing. Which avatars a run draws follows from its config and data alone: nobody curates them.
+An array over items (`config.sample_count()`); a shard is a store of kind `samples`, with `meshes/<name>.glb` of the
+unconditional avatars beside it. The avatars follow from the run's config and data alone; none is selected by hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from rodin.config import Config
 from rodin.evaluation.prompts import Prompt, prompts_of
 from rodin.field.mesh import shade, write_glb
 from rodin.generate.cascade import Avatars
-from rodin.generate.latents import interpolate, seed_for
+from rodin.generate.latents import combine_seeds, interpolate
 from rodin.generate.mesh import front, surface_mesh
 from rodin.hooks import Hooks, Stopped
 from rodin.store import manifest
@@ -26,18 +26,18 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 
-FROM_NOTHING, FROM_TEXT = 1, 2
+UNCONDITIONAL, PROMPT = 1, 2  # part of a seed: the noise of both kinds is independent
 
 
 @dataclass(frozen=True)
-class Row:
-    """One avatar of the stage.
+class PlannedSample:
+    """One avatar that the stage samples.
 
     Args:
         name: its id in the store.
         kind: unconditional, interpolation, prompt or trajectory.
         seed: of its noise.
-        meta: what else is kept with it.
+        meta: further metadata to store.
     """
 
     name: str
@@ -45,132 +45,137 @@ class Row:
     seed: int
     meta: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def latent_seeds(self) -> list[int]:
+        """Seeds of the unconditional latents that its latent is made from."""
+        return self.meta.get("ends", [self.seed])
+
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Draw one shard's avatars, render them and take their meshes.
+    """Sample, render and mesh one shard's avatars.
 
     Args:
         config: the run's config.
         folder: the run.
-        shard: which `config.sample.shard_samples` items.
-        hooks: progress and the wish to stop.
+        shard: number of the shard, of `config.sample.shard_samples` items each.
+        hooks: progress callback and stop request.
     """
     if manifest.complete(folder.manifest("sample", shard)):
         return
     size = config.sample.shard_samples
-    wanted = items(config, prompts_of(config, Shards(folder.stage("render"), "views")))[
-        shard * size : (shard + 1) * size
-    ]
-    rows = [row for item in wanted for row in item]
-    avatars, plane, picture = Avatars(config, folder), config.triplane, config.sample.resolution
+    items = planned_items(config, prompts_of(config, Shards(folder.stage("render"), "views")))
+    samples = [sample for item in items[shard * size : (shard + 1) * size] for sample in item]
+    avatars, plane, side = Avatars(config, folder), config.triplane, config.sample.resolution
     shapes = {
         "planes": (3, plane.channels, plane.resolution, plane.resolution),
         "latent": (avatars.latent_width,),
-        "rgba": (config.sample.views, picture, picture, 4),
-        "mesh": (picture, picture, 3),
+        "rgba": (config.sample.views, side, side, 4),
+        "mesh": (side, side, 3),
     }
-    with ShardWriter(folder.stage("sample"), shard, "samples", [row.name for row in rows], shapes) as writer:
-        for batch in batches(rows, set(writer.missing()), config.sample.batch):
+    names = [sample.name for sample in samples]
+    with ShardWriter(folder.stage("sample"), shard, "samples", names, shapes) as writer:
+        for batch in batches(samples, set(writer.missing()), config.sample.batch):
             if hooks.should_stop():
                 raise Stopped()
-            hooks.progress(len(rows) - len(writer.missing()), len(rows), batch[0].name)
-            latents = latents_of(avatars, batch)
-            for row, planes, latent in zip(batch, planes_of(avatars, batch, latents), latents, strict=True):
-                writer.add(
-                    row.name, known(config, row), latent=latent.cpu().numpy(), **shown(avatars, folder, row, planes)
-                )
+            hooks.progress(len(names) - len(writer.missing()), len(names), batch[0].name)
+            latents = sample_latents(avatars, batch)
+            for sample, planes, latent in zip(batch, sample_planes(avatars, batch, latents), latents, strict=True):
+                fields = rendered_fields(avatars, folder, sample, planes)
+                writer.add(sample.name, stored_meta(config, sample), latent=latent.cpu().numpy(), **fields)
         writer.publish()
 
 
-def items(config: Config, prompts: Sequence[Prompt]) -> list[list[Row]]:
-    """All work of the stage: a list of the avatars that each item draws.
+def planned_items(config: Config, prompts: Sequence[Prompt]) -> list[list[PlannedSample]]:
+    """All work of the stage: the avatars of each item.
 
     Args:
         config: the run's config.
         prompts: `config.sample.prompts` of them.
 
     Returns:
-        `config.sample_count()` lists; the last holds the reverse process of the first avatar from nothing.
+        `config.sample_count()` lists; the last is the reverse process of the first unconditional avatar.
     """
     sample, seed = config.sample, config.seed
-    drawn = [
-        [Row(f"unconditional-{number:04d}", "unconditional", seed_for(seed, FROM_NOTHING, number))]
+    unconditional = [
+        PlannedSample(f"unconditional-{number:04d}", "unconditional", combine_seeds(seed, UNCONDITIONAL, number))
         for number in range(sample.unconditional)
     ]
+    items = [[one] for one in unconditional]
     for pair in range(sample.interpolations):
-        first, last = (place % sample.unconditional for place in (pair, pair + sample.unconditional // 2))
-        ends = {"pair": pair, "ends": [drawn[first][0].seed, drawn[last][0].seed]}
-        blends = np.linspace(0, 1, sample.interpolation_steps)
-        drawn.append(
+        places = pair % sample.unconditional, (pair + sample.unconditional // 2) % sample.unconditional
+        first, last = (unconditional[place] for place in places)
+        ends = {"pair": pair, "ends": [first.seed, last.seed]}
+        blends = np.linspace(0, 1, sample.interpolation_steps).tolist()
+        items.append(
             [
-                Row(f"interpolation-{pair}-{step:02d}", "interpolation", drawn[first][0].seed, {"blend": blend} | ends)
-                for step, blend in enumerate(blends.tolist())
+                PlannedSample(f"interpolation-{pair}-{step:02d}", "interpolation", first.seed, {"blend": blend} | ends)
+                for step, blend in enumerate(blends)
             ]
         )
     for number, prompt in enumerate(prompts):
-        about = {"prompt": prompt.text, "attribute": prompt.attribute, "colour": prompt.colour}
-        drawn.append([Row(f"prompt-{number:04d}", "prompt", seed_for(seed, FROM_TEXT, number), about)])
-    count, first = min(sample.trajectory_steps, config.base.diffusion.sampling_steps), drawn[0][0]
+        meta = {"prompt": prompt.text, "attribute": prompt.attribute, "colour": prompt.colour}
+        items.append([PlannedSample(f"prompt-{number:04d}", "prompt", combine_seeds(seed, PROMPT, number), meta)])
+    count, first = min(sample.trajectory_steps, config.base.diffusion.sampling_steps), unconditional[0]
     steps = np.linspace(0, config.base.diffusion.sampling_steps - 1, count).round().astype(int).tolist()
-    last = [
-        Row(f"trajectory-{number:04d}", "trajectory", first.seed, {"step": step}) for number, step in enumerate(steps)
+    trajectory = [
+        PlannedSample(f"trajectory-{number:04d}", "trajectory", first.seed, {"step": step})
+        for number, step in enumerate(steps)
     ]
-    return [*drawn, last]
+    return [*items, trajectory]
 
 
-def batches(rows: Sequence[Row], missing: set[str], size: int) -> list[list[Row]]:
-    """Rows still to be drawn, `size` at a time; those of the reverse process, which one avatar gives, by themselves."""
-    todo = [row for row in rows if row.name in missing]
-    steps = [row for row in todo if row.kind == "trajectory"]
-    others = [row for row in todo if row.kind != "trajectory"]
+def batches(samples: Sequence[PlannedSample], missing: set[str], size: int) -> list[list[PlannedSample]]:
+    """Missing samples in batches of `size`; the steps of the reverse process are one batch, as they are one avatar."""
+    remaining = [sample for sample in samples if sample.name in missing]
+    steps = [sample for sample in remaining if sample.kind == "trajectory"]
+    others = [sample for sample in remaining if sample.kind != "trajectory"]
     return [others[at : at + size] for at in range(0, len(others), size)] + ([steps] if steps else [])
 
 
-def latents_of(avatars: Avatars, rows: Sequence[Row]) -> torch.Tensor:
-    """The latent of each row, [N, D] of unit length."""
+def sample_latents(avatars: Avatars, samples: Sequence[PlannedSample]) -> torch.Tensor:
+    """The latent of each sample, [N, D] of unit length."""
     latents = {}
-    texts = [row for row in rows if row.kind == "prompt"]
+    texts = [sample for sample in samples if sample.kind == "prompt"]
     if texts:
-        found = avatars.latents_from_text([row.meta["prompt"] for row in texts], [row.seed for row in texts])
-        latents |= dict(zip((row.name for row in texts), found, strict=True))
-    seeds = sorted({seed for row in rows if row.kind != "prompt" for seed in ends_of(row)})
-    nothing = dict(zip(seeds, avatars.latents_unconditional(seeds), strict=True)) if seeds else {}
-    for row in rows:
-        if row.kind == "interpolation":
-            first, last = (nothing[seed] for seed in ends_of(row))
-            latents[row.name] = interpolate(first, last, row.meta["blend"])
-        elif row.kind != "prompt":
-            latents[row.name] = nothing[row.seed]
-    return torch.stack([latents[row.name] for row in rows])
+        prompts, seeds = [sample.meta["prompt"] for sample in texts], [sample.seed for sample in texts]
+        found = avatars.latents_from_text(prompts, seeds)
+        latents |= dict(zip((sample.name for sample in texts), found, strict=True))
+    seeds = sorted({seed for sample in samples if sample.kind != "prompt" for seed in sample.latent_seeds})
+    by_seed = dict(zip(seeds, avatars.latents_unconditional(seeds), strict=True)) if seeds else {}
+    for sample in samples:
+        if sample.kind == "interpolation":
+            first, last = (by_seed[seed] for seed in sample.latent_seeds)
+            latents[sample.name] = interpolate(first, last, sample.meta["blend"])
+        elif sample.kind != "prompt":
+            latents[sample.name] = by_seed[sample.seed]
+    return torch.stack([latents[sample.name] for sample in samples])
 
 
-def ends_of(row: Row) -> list[int]:
-    """Seeds of the latents from nothing that a row's latent is made from."""
-    return row.meta.get("ends", [row.seed])
-
-
-def planes_of(avatars: Avatars, rows: Sequence[Row], latents: torch.Tensor) -> torch.Tensor:
-    """The tri-planes of a batch, [N, 3, C, R, R]; for the reverse process those of x0_hat at each row's step.
+def sample_planes(avatars: Avatars, samples: Sequence[PlannedSample], latents: torch.Tensor) -> torch.Tensor:
+    """Tri-planes of a batch, [N, 3, C, R, R]; for the reverse process those of x0_hat at each sample's step.
 
     Source: R45 for the reverse process.
     """
     scale = avatars.config.sample.guidance_scale
-    if rows[0].kind != "trajectory":
-        return avatars.planes(latents, [row.seed for row in rows], scale)
-    wanted = {row.meta["step"]: row for row in rows}
-    seen: dict[int, torch.Tensor] = {}
+    if samples[0].kind != "trajectory":
+        return avatars.planes(latents, [sample.seed for sample in samples], scale)
+    by_step = {sample.meta["step"]: sample for sample in samples}
+    low: dict[int, torch.Tensor] = {}
 
-    def keep(step: int, timestep: int, x0: torch.Tensor) -> None:
-        if step in wanted:
-            wanted[step].meta["timestep"] = timestep
-            seen[step] = x0[0].clone()
+    def store_step(step: int, timestep: int, x0: torch.Tensor) -> None:
+        if step in by_step:
+            by_step[step].meta["timestep"] = timestep
+            low[step] = x0[0].clone()
 
-    avatars.low_planes(latents[:1], [rows[0].seed], scale, keep)
-    return avatars.upsampled(torch.stack([seen[row.meta["step"]] for row in rows]), [row.seed for row in rows])
+    avatars.low_planes(latents[:1], [samples[0].seed], scale, store_step)
+    stacked = torch.stack([low[sample.meta["step"]] for sample in samples])
+    return avatars.upsampled(stacked, [sample.seed for sample in samples])
 
 
-def shown(avatars: Avatars, folder: RunFolder, row: Row, planes: torch.Tensor) -> dict[str, np.ndarray]:
-    """What the store keeps of one avatar's looks; the mesh of one from nothing is published too.
+def rendered_fields(
+    avatars: Avatars, folder: RunFolder, sample: PlannedSample, planes: torch.Tensor
+) -> dict[str, np.ndarray]:
+    """Stored fields of one avatar's planes; the mesh of an unconditional avatar is published as a file as well.
 
     Returns:
         planes [3, C, R, R], rgba [V, S, S, 4] from a ring of cameras, mesh [S, S, 3] from the front.
@@ -178,18 +183,14 @@ def shown(avatars: Avatars, folder: RunFolder, row: Row, planes: torch.Tensor) -
     config, size = avatars.config, avatars.config.sample.resolution
     rgba, box = avatars.turn(planes, config.sample.views, size), config.triplane.box
     camera = front(config.data, size)
-    found = surface_mesh(planes, avatars.decoder, rgba[0], *camera, box=box, resolution=config.sample.mesh_resolution)
-    if row.kind == "unconditional" and len(found[1]):
-        with publishing(folder.stage("sample") / "meshes" / f"{row.name}.glb") as path:
-            write_glb(path, *found)
-    return {"planes": planes.cpu().numpy(), "rgba": rgba, "mesh": shade(found[0], found[1], *camera, size)}
+    mesh = surface_mesh(planes, avatars.decoder, rgba[0], *camera, box=box, resolution=config.sample.mesh_resolution)
+    if sample.kind == "unconditional" and len(mesh[1]):
+        with publishing(folder.stage("sample") / "meshes" / f"{sample.name}.glb") as path:
+            write_glb(path, *mesh)
+    return {"planes": planes.cpu().numpy(), "rgba": rgba, "mesh": shade(mesh[0], mesh[1], *camera, size)}
 
 
-def known(config: Config, row: Row) -> Mapping[str, Any]:
-    """What is kept of a row besides pictures."""
-    return {
-        "kind": row.kind,
-        "seed": row.seed,
-        "guidance_scale": config.sample.guidance_scale,
-        "generated": True,
-    } | row.meta
+def stored_meta(config: Config, sample: PlannedSample) -> dict[str, Any]:
+    """Metadata stored with a sample."""
+    scale = config.sample.guidance_scale
+    return {"kind": sample.kind, "seed": sample.seed, "guidance_scale": scale, "generated": True} | sample.meta

@@ -1,4 +1,4 @@
-"""What all training stages share: ranks, the loop, and the files that say what came of it."""
+"""Parts that all training stages share: ranks, the training loop, and the files of a finished training."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from rodin.train.state import checkpoint
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What is trained, and on what.
+    """Network, loss and data of a training.
 
     Args:
         network: on the ranks' device.
-        settings: keyword arguments that make such a network again.
+        settings: keyword arguments that the network was made with.
         loss_of, load, items: as in `rodin.train.loop.train`.
         normaliser: between the data's units and the network's.
-        diffusion: noising the network is trained with: timesteps, schedule, predicts.
-        blocks: parts of the network that can be recomputed, and gathered where it is sharded, one at a time.
-        decoder: digest of the decoder that its planes belong to, where it is trained on planes.
-        picture: (state dict of the average) -> a picture [H, W, 3] uint8 of what it makes.
+        diffusion: timesteps, schedule and predicts that the network is trained with.
+        blocks: modules of the network that can be recomputed, and gathered where it is sharded, one at a time.
+        decoder: digest of the decoder that the planes belong to; None if it is not trained on planes.
+        picture: (state dict of the average) -> image [H, W, 3] uint8 of samples; None: no images during training.
     """
 
     network: nn.Module
@@ -56,122 +56,125 @@ class TrainingSetup:
 
 @dataclass(frozen=True)
 class TrainingFolder:
-    """Where a training keeps its checkpoints and result, and the name and shard of its rows.
+    """Folder of a training's checkpoints and result, and the stage and shard of its result rows.
 
     Args:
-        folder: the run.
+        run: the run.
         stage: name of the stage and of its rows.
         shard: number of the training among the stage's.
-        into: where model.pt and its manifest go.
+        path: folder of model.pt, its manifest and the checkpoints.
     """
 
-    folder: RunFolder
+    run: RunFolder
     stage: str
     shard: int
-    into: Path
+    path: Path
 
     @classmethod
-    def of(cls, folder: RunFolder, stage: str) -> TrainingFolder:
-        """The usual place of a stage that trains one network."""
-        return cls(folder, stage, 0, folder.stage(stage))
+    def of(cls, run: RunFolder, stage: str) -> TrainingFolder:
+        """Folder of a stage that trains one network."""
+        return cls(run, stage, 0, run.stage(stage))
 
     @property
     def manifest(self) -> Path:
-        return self.into / "00000.json"
+        """Path of the manifest; it is complete once the training is finished."""
+        return self.path / "00000.json"
 
 
 def plan_of(training: Training, seed: int, stage: str) -> Plan:
-    """The loop's numbers out of a config, with a seed of the stage's own.
+    """Plan of a training from its config, with a seed that differs between stages.
 
-    A CPU computes in float32 whatever the config's precision: half precisions cost it time instead of saving it.
+    On a CPU the precision is float32 whatever the config says: half precision is slower there.
     """
     plan = Plan(**training.model_dump(), seed=seed_for(seed, stage))
     return plan if torch.cuda.is_available() else replace(plan, precision="float32")
 
 
 def run_training(
-    place: TrainingFolder,
+    output: TrainingFolder,
     plan: Plan,
     hooks: Hooks,
     prepare: Callable[[Ranks], TrainingSetup],
     save: Callable[[TrainingSetup, Trained], list[str]] | None = None,
 ) -> None:
-    """Train, or go on, or find that it is done; ends by publishing the network, the loss curve and the manifest.
+    """Train from the start or from the last checkpoint, then publish the network, the loss curve and the manifest.
+
+    A finished training is not repeated.
 
     Args:
-        place: where.
-        plan: the numbers.
-        hooks: progress and the wish to stop.
-        prepare: (ranks) -> what is trained; called on every rank with torch's random state seeded alike.
-        save: writes what came of it into `place.into` and names the files; None: `save_model`.
+        output: folder of the training.
+        plan: numbers of the training loop.
+        hooks: progress callback and stop request.
+        prepare: (ranks) -> setup; called on every rank with the same random state of torch.
+        save: writes the result into `output.path` and returns the names of its files; None: `save_model`.
 
     Raises:
-        Stopped: it was asked to stop and saved its state.
+        Stopped: a stop was requested and the state is saved.
         ValueError: as `rodin.train.loop.train`.
     """
     with Ranks.from_environment() as ranks:
-        if ranks.any(manifest.complete(place.manifest)):
+        if ranks.any(manifest.complete(output.manifest)):
             return
         torch.manual_seed(plan.seed)
-        subject = prepare(ranks)
-        bound = {**(subject.diffusion or {}), **({"decoder": subject.decoder} if subject.decoder else {})}
-        with Journal(place.into if ranks.main else None, plan.tensorboard) as journal:
+        setup = prepare(ranks)
+        bound = {**(setup.diffusion or {}), **({"decoder": setup.decoder} if setup.decoder else {})}
+        with Journal(output.path if ranks.main else None, plan.tensorboard) as journal:
             trained = train(
-                subject.network,
-                subject.loss_of,
-                subject.load,
-                subject.items,
+                setup.network,
+                setup.loss_of,
+                setup.load,
+                setup.items,
                 plan,
                 ranks=ranks,
-                folder=place.into / "checkpoints",
-                settings={**subject.settings, **bound},
-                blocks=subject.blocks,
+                folder=output.path / "checkpoints",
+                settings={**setup.settings, **bound},
+                blocks=setup.blocks,
                 watcher=Watcher(
                     progress=hooks.progress if ranks.main else Hooks().progress,
                     should_stop=hooks.should_stop,
                     journal=journal,
-                    picture=_pictures(place, subject, journal),
+                    picture=_picture_writer(output, setup, journal),
                 ),
             )
         if not trained.finished:
             raise Stopped(f"stopped at sample {trained.samples}")
 
         def publish() -> None:
-            files = save(subject, trained) if save else save_model(place, subject, trained)
-            rows = [{"stage": place.stage, **row} for row in trained.curve]
-            write_rows(place.folder, place.stage, place.shard, rows)
-            content = {"files": manifest.describe_files(place.into, files), "samples": trained.samples}
-            manifest.publish(place.manifest, content | {"loss": trained.curve[-1]["loss"]})
+            files = save(setup, trained) if save else save_model(output, setup, trained)
+            rows = [{"stage": output.stage, **row} for row in trained.curve]
+            write_rows(output.run, output.stage, output.shard, rows)
+            content = {"files": manifest.describe_files(output.path, files), "samples": trained.samples}
+            manifest.publish(output.manifest, content | {"loss": trained.curve[-1]["loss"]})
 
         ranks.on_main(publish)
 
 
-def _pictures(
-    place: TrainingFolder, subject: TrainingSetup, journal: Journal
+def _picture_writer(
+    output: TrainingFolder, setup: TrainingSetup, journal: Journal
 ) -> Callable[[int, dict[str, torch.Tensor]], None] | None:
-    """What writes pictures/step-000001000.png from time to time."""
-    if (picture := subject.picture) is None:
+    """Function that writes pictures/step-000001000.png of the average at a step; None if the setup has no images."""
+    if (picture := setup.picture) is None:
         return None
 
     def write(step: int, average: dict[str, torch.Tensor]) -> None:
         rgb = picture(average)
-        with publishing(place.into / "pictures" / f"step-{step:09d}.png") as partial:
+        with publishing(output.path / "pictures" / f"step-{step:09d}.png") as partial:
             Image.fromarray(rgb).save(partial, format="PNG")
         journal.picture(step, rgb)
 
     return write
 
 
-def save_model(place: TrainingFolder, subject: TrainingSetup, trained: Trained) -> list[str]:
-    """Write model.pt: the moving average, and all that is needed to make the network again and to use it."""
+def save_model(output: TrainingFolder, setup: TrainingSetup, trained: Trained) -> list[str]:
+    """Write model.pt: the average of the weights, and all that is needed to make the network again and to sample."""
     record = {
         "model": trained.average,
         "network": trained.network,
-        "settings": dict(subject.settings),
-        "normaliser": subject.normaliser.state() if subject.normaliser else None,
-        "diffusion": dict(subject.diffusion or {}),
-        "decoder": subject.decoder,
+        "settings": dict(setup.settings),
+        "normaliser": setup.normaliser.state() if setup.normaliser else None,
+        "diffusion": dict(setup.diffusion or {}),
+        "decoder": setup.decoder,
         "samples": trained.samples,
     }
-    checkpoint.publish(place.into / "model.pt", record)
+    checkpoint.publish(output.path / "model.pt", record)
     return ["model.pt"]

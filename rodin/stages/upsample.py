@@ -1,8 +1,6 @@
-"""Stage `upsample`: from the base model's planes to the fitted resolution (R9-R11)."""
+"""Stage `upsample`: the diffusion model from the base model's planes to planes of the fitted resolution (R9-R11)."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,13 +8,20 @@ import torch
 from rodin.config import Config
 from rodin.config.networks import upsample_settings
 from rodin.data.normalisers import plane_normaliser
-from rodin.data.rows import Rows, check_planes, decoder_digest, noising, schedule_of, training_subjects
+from rodin.data.rows import (
+    SubjectField,
+    check_planes,
+    decoder_digest,
+    noising_settings,
+    schedule_of,
+    training_subjects,
+)
 from rodin.hooks import Hooks
 from rodin.nets.blocks import ResBlock
 from rodin.nets.degrade import degrade
 from rodin.nets.upsample import Upsampler
-from rodin.stages.image_loss import Patches
-from rodin.stages.preview import PEOPLE, preview
+from rodin.stages.image_loss import PatchLoss
+from rodin.stages.preview import PREVIEWED, preview
 from rodin.stages.training import TrainingFolder, TrainingSetup, plan_of, run_training
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
@@ -26,63 +31,65 @@ from rodin.train.parallel.ranks import Ranks
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Train the upsampler on the training people's planes.
+    """Train the upsampler on the training subjects' planes.
 
     Args:
         config: the run's config.
         folder: the run.
         shard: always 0; ranks share the batch.
-        hooks: progress and the wish to stop.
+        hooks: progress callback and stop request.
     """
     train_upsampler(config, TrainingFolder.of(folder, "upsample"), hooks)
 
 
-def train_upsampler(config: Config, place: TrainingFolder, hooks: Hooks) -> None:
-    """Train an upsampler at some place, such as one variant of Figure 6's ablation.
+def train_upsampler(config: Config, output: TrainingFolder, hooks: Hooks) -> None:
+    """Train an upsampler in any folder, such as one variant of Figure 6's ablation.
 
     Args:
-        config: the run's config, with `upsample.roll_out` and `upsample.aware` as the variant has them.
-        place: where it goes; `load_upsampler(place.folder, device, place.into)` reads it.
-        hooks: progress and the wish to stop.
+        config: the run's config, with `upsample.roll_out` and `upsample.aware` of the variant.
+        output: folder of the training; `load_upsampler(output.run, device, output.path)` loads the result.
+        hooks: progress callback and stop request.
     """
     plan = plan_of(config.upsample.training, config.seed, "upsample")
-    run_training(place, plan, hooks, lambda ranks: _subject(config, place.folder, ranks))
+    run_training(output, plan, hooks, lambda ranks: _setup(config, output.run, ranks))
 
 
-def spoiled(config: Config, planes: torch.Tensor, draws: Draws) -> torch.Tensor:
-    """Low-resolution planes made as imperfect as the base model's, each sample by its own random numbers.
+def degraded(config: Config, planes: torch.Tensor, draws: Draws) -> torch.Tensor:
+    """Low-resolution planes with errors like those of the base model, each sample by its own random numbers (R11).
 
     Args:
+        config: the run's config; `upsample.degrade` has the ranges.
         planes: [N, 3, C, R, R] in [-1, 1].
+        draws: random numbers of the N samples.
 
     Returns:
-        [N, 3, C, r, r] in [-1, 1], as the base model's samples are.
+        [N, 3, C, r, r] in [-1, 1], the range of the base model's samples.
     """
     ranges, low = config.upsample.degrade.model_dump(), config.triplane.base_resolution
-    each = zip(planes.split(1), draws.generators("degrade"), strict=True)
-    return torch.cat([degrade(one, low, **ranges, generator=generators) for one, generators in each]).clamp(-1, 1)
+    pairs = zip(planes.split(1), draws.generators("degrade"), strict=True)
+    return torch.cat([degrade(one, low, **ranges, generator=generator) for one, generator in pairs]).clamp(-1, 1)
 
 
-def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
+def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     fits, patch = Shards(folder.stage("fit"), "planes"), config.upsample.patch
-    people = training_subjects(config, fits, *([Shards(folder.stage("render"), "views")] if patch.used else []))
-    planes, bases = Rows(fits, people, "planes"), Rows(fits, people[:PEOPLE], "base")
+    subjects = training_subjects(config, fits, *([Shards(folder.stage("render"), "views")] if patch.used else []))
+    planes, bases = SubjectField(fits, subjects, "planes"), SubjectField(fits, subjects[:PREVIEWED], "base")
     check_planes(planes, config)
     check_planes(bases, config)
-    patches = Patches.of(config, folder, people, ranks.device) if patch.used else None
+    patch_loss = PatchLoss.of(config, folder, subjects, ranks.device) if patch.used else None
     normaliser = plane_normaliser(folder, "planes").to(ranks.device)
     low_normaliser = normaliser.resized(config.triplane.base_resolution)
     schedule = schedule_of(config.upsample.diffusion, ranks.device)
     settings = upsample_settings(config)
     network = Upsampler(**settings).to(ranks.device).train()
 
-    def load(items: Any, draws: Draws) -> dict[str, torch.Tensor]:
-        seen = {} if patches is None else patches.load(items, draws)
-        return {"planes": torch.from_numpy(planes(items)), **seen}
+    def load(items: np.ndarray, draws: Draws) -> dict[str, torch.Tensor]:
+        patches = {} if patch_loss is None else patch_loss.load(items, draws)
+        return {"planes": torch.from_numpy(planes(items)), **patches}
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         whole = batch["planes"].float()
-        low = low_normaliser.to_model(spoiled(config, whole, draws))
+        low = low_normaliser.to_model(degraded(config, whole, draws))
         predicted: list[torch.Tensor] = []
 
         def denoise(x_t: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
@@ -91,21 +98,28 @@ def _subject(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
 
         x0, predicts = normaliser.to_model(whole), config.upsample.diffusion.predicts
         loss = denoising_loss(denoise, schedule, x0, predicts, draws)
-        if patches is None:
+        if patch_loss is None:
             return loss
-        return loss + patches.loss(normaliser.from_model(predicted[0].float()), batch, draws)
+        return loss + patch_loss(normaliser.from_model(predicted[0].float()), batch, draws)
 
-    few = torch.from_numpy(bases(np.arange(len(bases.subjects)))).float().to(ranks.device)
-    shown = low_normaliser.to_model(few)
+    first = torch.from_numpy(bases(np.arange(len(bases.subjects)))).float().to(ranks.device)
     return TrainingSetup(
         network,
         settings,
         loss_of,
         load,
-        len(people),
+        len(subjects),
         normaliser,
-        noising(config.upsample.diffusion),
-        blocks=[one for one in network.modules() if isinstance(one, ResBlock)],
+        noising_settings(config.upsample.diffusion),
+        blocks=[module for module in network.modules() if isinstance(module, ResBlock)],
         decoder=decoder_digest(folder),
-        picture=preview(config, folder, Upsampler, settings, normaliser, config.upsample.diffusion, shown),
+        picture=preview(
+            config,
+            folder,
+            Upsampler,
+            settings,
+            normaliser,
+            config.upsample.diffusion,
+            low_normaliser.to_model(first),
+        ),
     )

@@ -7,7 +7,7 @@ import pytest
 from oracles import finished_stores
 from PIL import Image
 
-from analysis.figures.contact_sheet import TAG, Line, Tile, contact_sheet, over_white, wrapped
+from analysis.figures.contact_sheet import TAG, Line, Tile, bytes_over_white, contact_sheet, wrapped
 from analysis.figures.crops import crops
 from analysis.figures.figures import FIGURES, figure
 from analysis.report.findings import write_findings
@@ -73,7 +73,7 @@ def test_crops_stand_under_the_plots(report_path: Path):
 
 def test_over_white_by_hand():
     rgba = np.array([[100, 0, 255, 51]], np.uint8)
-    assert over_white(rgba).tolist() == [[224, 204, 255]]
+    assert bytes_over_white(rgba).tolist() == [[224, 204, 255]]
 
 
 def test_words_are_broken_not_lost():

@@ -110,7 +110,7 @@ def test_a_stopped_shard_goes_on_and_equals_an_unbroken_one(tmp_path: Path) -> N
     done: list[str] = []
     broken, whole = RunFolder(tmp_path / "broken"), RunFolder(tmp_path / "whole")
     stopping = Hooks(progress=lambda *words: done.append(words[2]), should_stop=lambda: len(done) > 1)
-    with pytest.raises(Stopped, match="1 people still to do"):
+    with pytest.raises(Stopped, match="1 subjects still to do"):
         render.run(SMALL, broken, 1, stopping)
     assert not broken.manifest("render", 1).exists()
     notes: list[tuple[int, int]] = []

@@ -13,24 +13,24 @@ LENS = cameras.pinhole(64, 30.0)
 FRONT, BACK = cameras.ring(2, radius=4.0)
 
 
-def looks_of(number):
-    return prompts.looks(picture(number, FRONT, LENS, 64), picture(number, BACK, LENS, 64))
+def colours_of(number):
+    return prompts.measured_colours(picture(number, FRONT, LENS, 64), picture(number, BACK, LENS, 64))
 
 
 def test_the_measure_names_hair_and_shirt_of_drawn_people():
     people = range(18)
     for place, attribute in enumerate(("hair", "shirt")):
         true = [names(number)[place] for number in people]
-        measured = np.stack([looks_of(number)[attribute] for number in people])
+        measured = np.stack([colours_of(number)[attribute] for number in people])
         palette = prompts.Palette.of(true, measured)
-        assert [palette.name(colour) for colour in measured] == true
+        assert [palette.nearest(colour) for colour in measured] == true
         assert prompts.leave_one_out(true, measured) == (1.0, len(people))
 
 
 def test_the_shirt_is_measured_without_the_hair_and_the_hair_without_the_skin():
-    first, same_shirt = looks_of(0), next(number for number in range(1, 9) if names(number)[1] == names(0)[1])
+    first, same_shirt = colours_of(0), next(number for number in range(1, 9) if names(number)[1] == names(0)[1])
     assert names(same_shirt)[0] != names(0)[0]
-    assert np.abs(first["shirt"] - looks_of(same_shirt)["shirt"]).max() < 1
+    assert np.abs(first["shirt"] - colours_of(same_shirt)["shirt"]).max() < 1
     true = prompts.rgb2lab(np.array(HAIR_COLOURS[names(0)[0]]) / 255)
     hue, true_hue = (np.degrees(np.arctan2(colour[2], colour[1])) for colour in (first["hair"], true))
     assert hue == pytest.approx(true_hue, abs=3)
@@ -38,16 +38,16 @@ def test_the_shirt_is_measured_without_the_hair_and_the_hair_without_the_skin():
 
 def test_a_picture_without_anybody_has_no_colour():
     nobody = np.zeros((32, 32, 4), np.uint8)
-    looks = prompts.looks(nobody, nobody)
-    assert np.isnan(looks["hair"]).all()
-    assert prompts.Palette(["red"], np.zeros((1, 3))).name(looks["hair"]) == "none"
+    colours = prompts.measured_colours(nobody, nobody)
+    assert np.isnan(colours["hair"]).all()
+    assert prompts.Palette(["red"], np.zeros((1, 3))).nearest(colours["hair"]) == "none"
 
 
 def test_translucent_haze_does_not_count():
     rgba = picture(1, BACK, LENS, 64)
     hazy = rgba.copy()
     hazy[rgba[..., 3] == 0] = (0, 255, 0, 60)
-    assert np.array_equal(prompts.looks(rgba, rgba)["hair"], prompts.looks(hazy, hazy)["hair"])
+    assert np.array_equal(prompts.measured_colours(rgba, rgba)["hair"], prompts.measured_colours(hazy, hazy)["hair"])
 
 
 def test_a_string_that_hangs_below_does_not_move_the_shirt():
@@ -55,20 +55,22 @@ def test_a_string_that_hangs_below_does_not_move_the_shirt():
     last = np.flatnonzero(front[..., 3].any(axis=1))[-1]
     longer = front.copy()
     longer[last + 1 : last + 6, 30:32] = (255, 255, 255, 255)
-    assert np.array_equal(prompts.looks(front, front)["shirt"], prompts.looks(longer, longer)["shirt"])
+    assert np.array_equal(
+        prompts.measured_colours(front, front)["shirt"], prompts.measured_colours(longer, longer)["shirt"]
+    )
 
 
 def test_leaving_one_out_uses_nothing_of_the_one_left_out():
     colours = np.array([[0.0, 0, 0], [8, 0, 0], [12, 0, 0], [13, 0, 0]])
     kinds = ["black", "black", "grey", "grey"]
-    assert [prompts.Palette.of(kinds, colours).name(colour) for colour in colours] == kinds
+    assert [prompts.Palette.of(kinds, colours).nearest(colour) for colour in colours] == kinds
     assert prompts.leave_one_out(kinds, colours) == (0.75, 4)
     assert prompts.leave_one_out(["black", "grey", "grey"], colours[[0, 2, 3]]) == (1.0, 2)
     assert prompts.leave_one_out(["black", "grey"], colours[:2]) == (None, 0)
 
 
 def test_prompts_ask_for_every_colour_there_is_and_no_other():
-    asked = prompts.draw({"hair": ["red", "blond"], "shirt": ["orange", "green", "white"]}, 20)
+    asked = prompts.colour_prompts({"hair": ["red", "blond"], "shirt": ["orange", "green", "white"]}, 20)
     assert len(asked) == 20
     assert {(one.attribute, one.colour) for one in asked} == {
         ("hair", "red"),
@@ -84,7 +86,7 @@ def test_prompts_ask_for_every_colour_there_is_and_no_other():
 
 
 def test_prompts_start_with_what_captions_say():
-    asked = prompts.draw({"hair": list(HAIR_COLOURS), "shirt": list(SHIRT_COLOURS)}, 24)
+    asked = prompts.colour_prompts({"hair": list(HAIR_COLOURS), "shirt": list(SHIRT_COLOURS)}, 24)
     assert asked[0].text == "a person with black hair"
     assert len({one.text for one in asked}) == 24
     assert {one.attribute for one in asked[:2]} == {"hair", "shirt"}

@@ -5,12 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from rodin.data.pictures import over_white, read_picture, refined, to_bytes
+from rodin.data.pictures import images_over_white, read_picture, refined, to_bytes
 
 
-def test_over_white_lays_straight_alpha_over_white():
+def test_over_white_lays_straight_alpha_images_over_white():
     rgba = np.array([[[[255, 0, 0, 255], [255, 0, 0, 0], [0, 0, 0, 51]]]], np.uint8)
-    seen = over_white(rgba)
+    seen = images_over_white(rgba)
     assert seen.shape == (1, 3, 1, 3)
     assert torch.allclose(seen[0, :, 0].T, torch.tensor([[1.0, 0, 0], [1, 1, 1], [0.8, 0.8, 0.8]]))
     assert to_bytes(torch.tensor([-1.0, 0.5, 2.0])).tolist() == [0, 128, 255]

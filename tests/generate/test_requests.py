@@ -9,14 +9,18 @@ from oracles.small_run import CONFIG
 from PIL import Image
 
 from rodin.bench.cascade import bench_run, every_sample, halves_apart
-from rodin.generate import requests as one_off
+from rodin.generate import requests
+from rodin.generate.cascade import Avatars
+from rodin.generate.export import is_exported
+from rodin.generate.latents import edited
+from rodin.generate.options import SamplingOptions, sampling_metadata
 from rodin.store.run_folder import RunFolder
 
 
 def test_an_avatar_from_a_text_is_a_folder_that_says_what_it_is(trained, tmp_path):
     out = tmp_path / "me"
     told = []
-    made = one_off.sample_command(
+    made = requests.sample_avatar(
         trained.path, text="a person with red hair", seed=4, output=out, progress=lambda *what: told.append(what)
     )
     about = json.loads((out / "metadata.json").read_text())
@@ -34,7 +38,7 @@ def test_an_avatar_from_a_text_is_a_folder_that_says_what_it_is(trained, tmp_pat
     if made["mesh"] is not None:
         assert len(trimesh.load(made["mesh"], force="mesh").faces)
     assert told[-1][:2] == (CONFIG.base.diffusion.sampling_steps,) * 2
-    again = one_off.sample_command(trained.path, text="a person with red hair", seed=4, output=out)
+    again = requests.sample_avatar(trained.path, text="a person with red hair", seed=4, output=out)
     assert again["views"][0].read_bytes() == made["views"][0].read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["me"]
 
@@ -42,26 +46,67 @@ def test_an_avatar_from_a_text_is_a_folder_that_says_what_it_is(trained, tmp_pat
 def test_an_edit_moves_the_avatar_and_keeps_what_was_before(trained, tmp_path):
     Image.new("RGB", (50, 40), (90, 30, 30)).save(tmp_path / "me.png")
     out = tmp_path / "out"
-    made = one_off.edit_command(trained.path, image=tmp_path / "me.png", target="a person with blue hair", output=out)
+    made = requests.edit_avatar(trained.path, image=tmp_path / "me.png", target="a person with blue hair", output=out)
     names = [path.name for path in made["views"]]
     assert names == ["avatar-00.png", "avatar-01.png", "before-00.png", "before-01.png"]
     about = json.loads((out / "metadata.json").read_text())
     assert (about["from"], about["image"], about["target"]) == ("image", "me.png", "a person with blue hair")
-    assert about["source"] == list(one_off.GENERAL_TEXTS)
+    assert about["source"] == list(requests.GENERAL_TEXTS)
+
+
+def pixels(paths):
+    return [Image.open(path).tobytes() for path in paths]
+
+
+def test_an_edit_keeps_the_noise_and_moves_the_latent_alone(trained, tmp_path):
+    text, target, source = "a person with red hair", "a person in a green shirt", "a person in a blue shirt"
+    made = requests.edit_avatar(trained.path, text=text, target=target, source=source, seed=6, output=tmp_path / "e")
+    views = {path.name: path for path in made["views"]}
+    alone = requests.sample_avatar(trained.path, text=text, seed=6, output=tmp_path / "s")
+    assert pixels(views[f"before-0{view}.png"] for view in range(2)) == pixels(alone["views"])
+    avatars = Avatars(CONFIG, trained, torch.device("cpu"))
+    goal, start = avatars.clip.text([target, source])[0]
+    (first,) = avatars.latents_from_text([text], [6])
+    latent = edited(first, start[None], goal)[None]
+    planes = avatars.planes(latent, [6], CONFIG.sample.guidance_scale)[0]
+    seen = avatars.turn(planes, CONFIG.sample.views, CONFIG.sample.resolution)
+    assert pixels(views[f"avatar-0{view}.png"] for view in range(2)) == [one.tobytes() for one in seen]
+
+
+def test_options_reach_the_models_and_the_metadata(trained):
+    changed = SamplingOptions(guidance_scale=4.0, steps=7, precision="bfloat16").config(CONFIG)
+    assert (changed.sample.guidance_scale, changed.sample.precision) == (4.0, "bfloat16")
+    for stage in (changed.base, changed.upsample):
+        assert (stage.diffusion.sampler, stage.diffusion.sampling_steps) == ("ddim", 7)
+    assert SamplingOptions().config(CONFIG) == CONFIG
+    metadata = {"guidance_scale": 4.0, "sampler": "ddim", "steps": 7, "precision": "bfloat16"}
+    assert sampling_metadata(changed) == metadata
+
+
+def test_an_export_that_lacks_a_file_or_is_of_another_avatar_is_made_again(trained, tmp_path):
+    made = requests.sample_avatar(trained.path, seed=3, output=tmp_path / "me")
+    metadata = json.loads(made["metadata"].read_text())
+    files = metadata.pop("files")
+    assert set(files) >= {path.name for path in (*made["views"], made["turntable"])}
+    assert is_exported(tmp_path / "me", metadata)
+    assert not is_exported(tmp_path / "me", metadata | {"seed": 4})
+    made["views"][1].unlink()
+    assert not is_exported(tmp_path / "me", metadata)
+    assert not is_exported(tmp_path / "nothing", metadata)
 
 
 @pytest.mark.parametrize(
     ("command", "arguments", "message"),
     [
-        (one_off.sample_command, {"text": "  "}, "text: got an empty one"),
-        (one_off.sample_command, {"options": one_off.SamplingOptions(guidance_scale=0.0)}, "guidance scale: got 0.0"),
-        (one_off.sample_command, {"options": one_off.SamplingOptions(steps=1001)}, "steps: got 1001, wanted 1 to 1000"),
-        (one_off.sample_command, {"options": one_off.SamplingOptions(precision="float8")}, "precision: got 'float8'"),
-        (one_off.samples_command, {"texts": ["a", " "]}, "text: got an empty one"),
-        (one_off.samples_command, {"texts": ["a"], "images": ["b"]}, "both a text and an image"),
-        (one_off.samples_command, {"count": 0}, "count: got 0"),
-        (one_off.edit_command, {"target": "x", "source": "x"}, "nothing would change"),
-        (one_off.edit_command, {"target": ""}, "target text: got an empty one"),
+        (requests.sample_avatar, {"text": "  "}, "text: got an empty one"),
+        (requests.sample_avatar, {"options": SamplingOptions(guidance_scale=0.0)}, "guidance scale: got 0.0"),
+        (requests.sample_avatar, {"options": SamplingOptions(steps=1001)}, "steps: got 1001, wanted 1 to 1000"),
+        (requests.sample_avatar, {"options": SamplingOptions(precision="float8")}, "precision: got 'float8'"),
+        (requests.sample_avatars, {"texts": ["a", " "]}, "text: got an empty one"),
+        (requests.sample_avatars, {"texts": ["a"], "images": ["b"]}, "both a text and an image"),
+        (requests.sample_avatars, {"count": 0}, "count: got 0"),
+        (requests.edit_avatar, {"target": "x", "source": "x"}, "nothing would change"),
+        (requests.edit_avatar, {"target": ""}, "target text: got an empty one"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing(trained, tmp_path, command, arguments, message):
@@ -73,20 +118,20 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(trained, tmp_path, c
 
 def test_what_is_not_there_and_what_is_not_ours_is_left_alone(trained, tmp_path):
     with pytest.raises(FileNotFoundError, match="no such picture"):
-        one_off.sample_command(trained.path, image=tmp_path / "none.png", output=tmp_path / "out")
+        requests.sample_avatar(trained.path, image=tmp_path / "none.png", output=tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="not a run folder"):
-        one_off.sample_command(tmp_path, output=tmp_path / "out")
+        requests.sample_avatar(tmp_path, output=tmp_path / "out")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match="holds other files"):
-        one_off.sample_command(trained.path, output=tmp_path / "mine")
+        requests.sample_avatar(trained.path, output=tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
 
 
 def test_many_avatars_are_a_folder_each_and_the_same_as_alone(trained, tmp_path):
     out, told, texts = tmp_path / "crowd", [], ["a person with red hair", "a person in a green shirt"]
-    options = one_off.SamplingOptions(guidance_scale=2.0, steps=2)
-    made = one_off.samples_command(
+    options = SamplingOptions(guidance_scale=2.0, steps=2)
+    made = requests.sample_avatars(
         trained.path,
         texts=texts,
         seed=7,
@@ -100,7 +145,7 @@ def test_many_avatars_are_a_folder_each_and_the_same_as_alone(trained, tmp_path)
     assert [(about["prompt"], about["seed"]) for about in abouts] == [(text, seed) for text in texts for seed in (7, 8)]
     assert {(about["sampler"], about["steps"], about["precision"]) for about in abouts} == {("ddim", 2, "float32")}
     assert told[-1][0] == told[-1][1]
-    alone = one_off.sample_command(trained.path, text=texts[1], seed=8, output=tmp_path / "one", options=options)
+    alone = requests.sample_avatar(trained.path, text=texts[1], seed=8, output=tmp_path / "one", options=options)
     for ours, theirs in zip(made[3]["views"], alone["views"], strict=True):
         with Image.open(ours) as left, Image.open(theirs) as right:
             assert left.tobytes() == right.tobytes()
@@ -114,17 +159,17 @@ def test_many_avatars_go_on_where_they_stopped(trained, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        one_off.samples_command(trained.path, count=3, output=out, progress=stop)
+        requests.sample_avatars(trained.path, count=3, output=out, progress=stop)
     assert sorted(path.name for path in out.iterdir()) == ["0000", "0001"]
     before = (out / "0001" / "metadata.json").stat().st_mtime_ns
-    made = one_off.samples_command(trained.path, count=3, output=out)
+    made = requests.sample_avatars(trained.path, count=3, output=out)
     assert len(made) == 3
     assert (out / "0001" / "metadata.json").stat().st_mtime_ns == before
-    one_off.samples_command(trained.path, count=3, output=out, options=one_off.SamplingOptions(steps=1))
+    requests.sample_avatars(trained.path, count=3, output=out, options=SamplingOptions(steps=1))
     assert (out / "0001" / "metadata.json").stat().st_mtime_ns != before
     (out / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds notes.txt"):
-        one_off.samples_command(trained.path, count=3, output=out)
+        requests.sample_avatars(trained.path, count=3, output=out)
 
 
 def test_the_cascade_is_timed_part_by_part(trained):

@@ -11,7 +11,7 @@ from rodin.bench import decoder as bench_decoder_module
 from rodin.bench import fit_run as bench_fit_module
 from rodin.bench.decoder import bench_decoder
 from rodin.data.pictures import evenly, over_white
-from rodin.evaluation.held_out import Likeness
+from rodin.evaluation.held_out import HeldOutQuality
 from rodin.fitting.fit import Diverged
 from rodin.hooks import Hooks
 from rodin.stages.sweeps import fits as sweep_fits
@@ -136,7 +136,7 @@ def test_a_lonely_decoder_that_came_to_nothing_begins_again(trained, monkeypatch
     monkeypatch.setattr(
         bench_decoder_module, "_learned", lambda config, *rest: (seeds.append(config.seed), learned(config, *rest))[1]
     )
-    monkeypatch.setattr(bench_decoder_module, "measure", lambda *_: Likeness(next(scores), 1.0, torch.empty(0)))
+    monkeypatch.setattr(bench_decoder_module, "measure", lambda *_: HeldOutQuality(next(scores), 1.0, torch.empty(0)))
     row = bench_decoder(config, trained, 1, lambda *_: None)[0]
     assert seeds == [config.seed, config.seed + 1]
     assert row["baseline_value"] == 99.0

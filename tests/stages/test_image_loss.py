@@ -5,7 +5,7 @@ import pytest
 import torch
 from oracles.made_up_run import make_planes, make_views
 
-from rodin.data.pictures import over_white
+from rodin.data.pictures import images_over_white
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.generate.cascade import Avatars
@@ -14,7 +14,7 @@ from rodin.metrics.lpips import Lpips, network_of
 from rodin.nets.torchvision_shim import prepare
 from rodin.presets import preset
 from rodin.stages import upsample
-from rodin.stages.image_loss import Patches, patch_loss
+from rodin.stages.image_loss import PatchLoss, patch_loss
 from rodin.store import manifest
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
@@ -51,19 +51,19 @@ def run(tmp_path):
 def test_a_patch_is_a_piece_of_a_picture_seen_by_its_own_rays(run):
     config = config_of("upsample.patch.pixel=1")
     people = config.train_subjects()
-    patches, draws, items = Patches.of(config, run, people, CPU), Draws(0, range(8)), np.arange(8) % len(people)
+    patches, draws, items = PatchLoss.of(config, run, people, CPU), Draws(0, range(8)), np.arange(8) % len(people)
     batch, store, size = patches.load(items, draws), Shards(run.stage("render"), "views"), config.data.resolution
     lens = store.read(people[0], "intrinsics")[0]
     corners = set()
     for n, item in enumerate(items):
-        left, top = (round(lens[axis].item() - batch["patch_lens"][n, axis].item()) for axis in (2, 3))
+        left, top = (round(lens[axis].item() - batch["patch_intrinsics"][n, axis].item()) for axis in (2, 3))
         corners.add((left, top))
         poses = store.read(people[item], "camera_to_world")
         view = next(v for v, pose in enumerate(poses) if np.array_equal(pose, batch["patch_pose"][n].numpy()))
-        whole = over_white(store.read(people[item], "rgba", view)[None])[0]
+        whole = images_over_white(store.read(people[item], "rgba", view)[None])[0]
         assert torch.equal(batch["patch"][n], whole[:, top : top + 16, left : left + 16])
         _, rays = cameras.rays(poses[view], lens, size, size)
-        _, ours = cameras.rays(poses[view], batch["patch_lens"][n].numpy(), 16, 16)
+        _, ours = cameras.rays(poses[view], batch["patch_intrinsics"][n].numpy(), 16, 16)
         wanted = rays.reshape(size, size, 3)[top : top + 16, left : left + 16].reshape(-1, 3)
         assert np.allclose(ours, wanted, atol=1e-6)
     assert len(corners) > 4
@@ -71,15 +71,15 @@ def test_a_patch_is_a_piece_of_a_picture_seen_by_its_own_rays(run):
 
 def test_its_gradient_reaches_the_planes_and_its_own_samples_belong_to_the_person(run):
     config = config_of("upsample.patch.pixel=1")
-    patches, draws = Patches.of(config, run, config.train_subjects(), CPU), Draws(0, [4, 5])
+    patches, draws = PatchLoss.of(config, run, config.train_subjects(), CPU), Draws(0, [4, 5])
     batch = patches.load(np.array([0, 1]), draws)
     planes = torch.zeros(2, 3, 4, 16, 16, requires_grad=True)
-    loss = patches.loss(planes, batch, draws)
+    loss = patches(planes, batch, draws)
     (reach,) = torch.autograd.grad(loss[1], planes)
     assert reach[0].abs().sum() == 0
     assert all(reach[1, p].abs().sum() > 0 for p in range(3))
     second = {name: value[1:] for name, value in batch.items()}
-    torch.testing.assert_close(patches.loss(planes[1:], second, Draws(0, [5]))[0], loss[1])
+    torch.testing.assert_close(patches(planes[1:], second, Draws(0, [5]))[0], loss[1])
 
 
 def test_the_perceptual_part_has_a_gradient_too():
@@ -113,15 +113,15 @@ def test_it_lowers_the_error_of_what_is_rendered(run):
         config = config_of(f"upsample.patch.pixel={pixel}")
         place = upsample.TrainingFolder(run, "sweep-convolution-training", pixel, run.path / f"upsampler-{pixel}")
         upsample.train_upsampler(config, place, Hooks())
-        avatars = Avatars(config, run, upsampler=place.into)
+        avatars = Avatars(config, run, upsampler=place.path)
         fits, views = Shards(run.stage("fit"), "planes"), Shards(run.stage("render"), "views")
         people = config.train_subjects()
         low = torch.from_numpy(np.stack([fits.read(one, "base") for one in people])).float()
         found = []
         for one, planes in zip(people, avatars.upsampled(low, range(len(people))), strict=True):
             camera = (views.read(one, name)[:6] for name in ("camera_to_world", "intrinsics"))
-            ours = over_white(avatars.render(planes, *camera, config.data.resolution))
-            found.append((ours - over_white(views.read(one, "rgba")[:6])).square().mean().item())
+            ours = images_over_white(avatars.render(planes, *camera, config.data.resolution))
+            found.append((ours - images_over_white(views.read(one, "rgba")[:6])).square().mean().item())
         errors[pixel] = float(np.mean(found))
     assert errors[300] < 0.8 * errors[0]
 

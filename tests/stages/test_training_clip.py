@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from oracles.made_up_run import captions, make_views, person
 
-from rodin.data.pictures import over_white
+from rodin.data.pictures import images_over_white
 from rodin.generate.models import load_clip
 from rodin.hooks import Hooks
 from rodin.nets.clip import Clip
@@ -61,10 +61,10 @@ def test_a_caption_true_of_both_pulls_both_and_pushes_neither():
     torch.testing.assert_close(image.grad[0], image.grad[1])
 
 
-def test_shifted_pictures_keep_their_colours_and_are_filled_with_white():
+def test_augmented_images_keep_their_colours_and_are_filled_with_white():
     pictures = torch.ones(8, 3, 32, 32)
     pictures[:, :, 10:20, 12:22] = torch.tensor([0.2, 0.5, 0.8])[:, None, None]
-    moved = clip.shifted(pictures, Draws(0, range(8)))
+    moved = clip.augmented(pictures, Draws(0, range(8)))
     assert moved.shape == pictures.shape
     assert sorted(set(moved.unique().tolist())) == sorted(set(pictures.unique().tolist()))
     torch.testing.assert_close(moved.sum(dim=(1, 2, 3)), pictures.sum(dim=(1, 2, 3)))
@@ -97,7 +97,9 @@ def test_a_trained_clip_tells_people_apart_and_knows_colours(run):
 
     loaded = load_clip(config(), run)
     views = Shards(run.stage("render"), "views")
-    image = torch.cat([loaded.image(over_white(views.read(f"{number:06d}", "rgba", [0]))) for number in range(8)])
+    image = torch.cat(
+        [loaded.image(images_over_white(views.read(f"{number:06d}", "rgba", [0]))) for number in range(8)]
+    )
     hair = ["a person with red hair", "a person with blue hair"]
     likeness = image @ loaded.text(hair)[0].T
     red, blue = (next(n for n in range(8) if person(n)[0] == name) for name in ("red", "blue"))

@@ -54,9 +54,9 @@ def one_line(error):
 @pytest.mark.parametrize(
     ("stage", "key", "wanted"),
     [
-        (base, "triplane.channels=8", r"planes: 'base' of a person is \[3, 4, 8, 8\], wanted \[3, 8, 8, 8\]; set"),
+        (base, "triplane.channels=8", r"planes: 'base' of a subject is \[3, 4, 8, 8\], wanted \[3, 8, 8, 8\]; set"),
         (base, "triplane.base_resolution=16", r"\[3, 4, 8, 8\], wanted \[3, 4, 16, 16\]; set .* or fit again"),
-        (upsample, "triplane.resolution=32", r"planes: 'planes' of a person is \[3, 4, 16, 16\], wanted \[3, 4, 32"),
+        (upsample, "triplane.resolution=32", r"planes: 'planes' of a subject is \[3, 4, 16, 16\], wanted \[3, 4, 32"),
     ],
 )  # fmt: skip
 def test_planes_of_another_size_than_the_config_s(stage, key, wanted, run):

@@ -10,7 +10,7 @@ from oracles.shards import SHAPES, arrays_of, ids, publish
 
 from rodin.bench import reading as bench_store
 from rodin.bench import store as bench
-from rodin.data.rows import Rows
+from rodin.data.rows import SubjectField
 from rodin.store.errors import StoreError
 from rodin.store.shards import layout
 from rodin.store.shards.reader import Shards
@@ -24,21 +24,21 @@ def store(tmp_path: Path) -> Shards:
 def test_read_as_they_come_or_held(store: Shards) -> None:
     items = np.array([7, 2, 2, 11, 0])
     for field in ("planes", "base"):
-        held, read = (Rows(store, store.subjects, field, held=held) for held in (1 << 30, 0))
-        assert read.held is None
+        held, read = (SubjectField(store, store.subjects, field, cache_bytes=held) for held in (1 << 30, 0))
+        assert read.cached is None
         wanted = np.stack([arrays_of(ids(12)[item])[field] for item in items])
         np.testing.assert_array_equal(held(items), wanted)
         np.testing.assert_array_equal(read(items), wanted)
         entries = np.array([0, 2, 1, 0, 2])
         np.testing.assert_array_equal(held.entry(items, entries), wanted[np.arange(5), entries])
         np.testing.assert_array_equal(read.entry(items, entries), wanted[np.arange(5), entries])
-    some = Rows(store, store.subjects, "planes", entries=2, held=0)
+    some = SubjectField(store, store.subjects, "planes", entries=2, cache_bytes=0)
     np.testing.assert_array_equal(some(items[:1])[0], arrays_of("000007")["planes"][:2])
     assert some(items[:0]).shape == (0, 2, *SHAPES["planes"][1:])
 
 
 def test_damage_is_told_and_no_thread_stays(store: Shards) -> None:
-    rows, path = Rows(store, store.subjects, "planes", held=0), store.folder / "00001.h5"
+    rows, path = SubjectField(store, store.subjects, "planes", cache_bytes=0), store.folder / "00001.h5"
     place = layout.inspect(path).rows["planes"]
     with path.open("r+b") as file:
         file.seek(place.offset + place.bytes + 7)
@@ -51,7 +51,7 @@ def test_damage_is_told_and_no_thread_stays(store: Shards) -> None:
 
 
 def test_a_fork_reads_too(store: Shards) -> None:
-    rows = Rows(store, store.subjects, "planes", held=0)
+    rows = SubjectField(store, store.subjects, "planes", cache_bytes=0)
     wanted = rows(np.arange(12))
     child = os.fork()
     if child == 0:

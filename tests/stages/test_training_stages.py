@@ -8,7 +8,7 @@ import torch
 from oracles.made_up_run import make_latents, make_planes
 
 from rodin.data.normalisers import latent_normaliser, plane_normaliser
-from rodin.data.rows import Rows, training_subjects
+from rodin.data.rows import SubjectField, training_subjects
 from rodin.generate import models
 from rodin.hooks import Hooks, Stopped
 from rodin.presets import preset
@@ -120,7 +120,7 @@ def test_held_out_people_enter_no_training(stores):
     assert set(config.held_out_subjects()) <= set(embeddings.subjects)
     assert training_subjects(config, embeddings) == config.train_subjects()
     assert training_subjects(config, fits, embeddings) == config.train_subjects()
-    with pytest.raises(StoreError, match="no training person"):
+    with pytest.raises(StoreError, match="no training subject"):
         training_subjects(config, _Empty(fits.folder))
 
 
@@ -135,10 +135,10 @@ class _Empty:
 def test_rows_read_as_they_come_are_rows_in_memory(stores):
     embeddings = Shards(stores.stage("embed"), "latents")
     people = config_of().train_subjects()
-    held = Rows(embeddings, people, "image", 3)
-    streamed = Rows(embeddings, people, "image", 3, held=0)
-    assert held.held is not None
-    assert streamed.held is None
+    held = SubjectField(embeddings, people, "image", 3)
+    streamed = SubjectField(embeddings, people, "image", 3, cache_bytes=0)
+    assert held.cached is not None
+    assert streamed.cached is None
     items, entries = np.array([5, 0, 3, 3]), np.array([2, 0, 1, 2])
     assert np.array_equal(held(items), streamed(items))
     assert np.array_equal(held.entry(items, entries), streamed.entry(items, entries))
@@ -149,12 +149,12 @@ def test_normalisers_bring_what_is_trained_on_to_scale(stores):
     config = config_of()
     embeddings, fits = Shards(stores.stage("embed"), "latents"), Shards(stores.stage("fit"), "planes")
     people = config.train_subjects()
-    rows = Rows(embeddings, people, "image", 3)
+    rows = SubjectField(embeddings, people, "image", 3)
     latents = torch.from_numpy(rows(np.arange(6))).flatten(0, 1)
     scaled = latent_normaliser(rows).to_model(latents)
     torch.testing.assert_close(scaled.mean(dim=0), torch.zeros(16), atol=1e-4, rtol=0)
     torch.testing.assert_close(scaled.std(dim=0, correction=0), torch.ones(16), atol=1e-4, rtol=0)
-    planes = torch.from_numpy(Rows(fits, people, "planes")(np.arange(6))).float()
+    planes = torch.from_numpy(SubjectField(fits, people, "planes")(np.arange(6))).float()
     scaled = plane_normaliser(stores, "planes").to_model(planes)
     assert scaled.square().mean(dim=(0, 1, 3, 4)).sqrt().tolist() == pytest.approx([0.5] * 4, abs=1e-3)
     assert scaled.mean(dim=0).abs().max() < 1e-3
@@ -164,7 +164,7 @@ def test_an_upsampler_variant_goes_to_its_own_place(run):
     config = config_of("upsample.training.steps=3", "upsample.roll_out=false", "upsample.aware=false")
     place = TrainingFolder(run, "sweep-convolution", 2, run.stage("sweep-convolution") / "00002")
     upsample.train_upsampler(config, place, Hooks())
-    loaded = models.load_upsampler(run, into=place.into)
+    loaded = models.load_upsampler(run, model_folder=place.path)
     assert (loaded.settings["roll_out"], loaded.settings["aware"]) == (False, False)
     assert {row["stage"] for row in read_rows(run, "sweep-convolution")} == {"sweep-convolution"}
     with pytest.raises(FileNotFoundError, match="run stage upsample first"):
@@ -188,11 +188,11 @@ def test_no_pretrained_weights_is_a_line_that_says_what_to_do(run, monkeypatch):
         models.load_clip(config_of(), run)
 
 
-def test_spoiled_planes_belong_to_the_sample_and_stay_in_range(stores):
+def test_degraded_planes_belong_to_the_sample_and_stay_in_range(stores):
     config = preset("tiny")
     planes = torch.rand(4, 3, 4, 16, 16) * 2 - 1
-    whole = upsample.spoiled(config, planes, Draws(0, range(4)))
+    whole = upsample.degraded(config, planes, Draws(0, range(4)))
     assert whole.shape == (4, 3, 4, 8, 8)
     assert whole.abs().max() <= 1
-    assert torch.equal(whole[2:3], upsample.spoiled(config, planes[2:3], Draws(0, [2])))
-    assert not torch.equal(whole[2:3], upsample.spoiled(config, planes[2:3], Draws(0, [3])))
+    assert torch.equal(whole[2:3], upsample.degraded(config, planes[2:3], Draws(0, [2])))
+    assert not torch.equal(whole[2:3], upsample.degraded(config, planes[2:3], Draws(0, [3])))

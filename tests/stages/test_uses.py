@@ -5,7 +5,7 @@ import pytest
 import torch
 from oracles.small_run import CONFIG, PEOPLE
 
-from rodin.evaluation.reconstruction import Judge
+from rodin.evaluation.reconstruction import ViewComparison
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import unit
 from rodin.generate.models import load_upsampler
@@ -87,15 +87,6 @@ def test_guidance_of_one_is_the_conditional_model_alone(avatars, monkeypatch):
     assert not torch.allclose(alone, strong, atol=1e-4)
 
 
-def test_the_prior_keeps_the_latent_nearest_to_the_text(avatars):
-    text = "a person with blond hair"
-    (wanted,), *_ = avatars.clip.text([text])
-    best = avatars.latents_from_text([text], [3])[0]
-    one = Avatars(CONFIG.model_copy(update={"prior": CONFIG.prior.model_copy(update={"best_of": 1})}), avatars.folder)
-    first = one.latents_from_text([text], [3])[0]
-    assert float(best @ wanted) >= float(first @ wanted) - 1e-6
-
-
 def test_a_run_draws_all_its_samples(sampled):
     store = Shards(sampled.stage("sample"), "samples")
     wanted = {"unconditional": 2, "interpolation": 3, "prompt": 3, "trajectory": 2}
@@ -122,6 +113,20 @@ def test_interpolation_starts_at_one_avatar_and_ends_at_the_other_latent(sampled
     between = store.read(middle, "latent")
     assert float(a @ between) == pytest.approx(float(b @ between), abs=1e-4)
     assert [store.meta(name)["blend"] for name in (first, middle, last)] == [0, 0.5, 1]
+
+
+def test_what_is_stored_of_a_sample_belongs_together(sampled):
+    store, avatars = Shards(sampled.stage("sample"), "samples"), Avatars(CONFIG, sampled, torch.device("cpu"))
+    for name in ("unconditional-0001", "prompt-0000"):
+        seed, latent = store.meta(name)["seed"], torch.from_numpy(store.read(name, "latent"))[None]
+        planes = avatars.planes(latent, [seed], CONFIG.sample.guidance_scale)[0]
+        assert np.allclose(store.read(name, "planes"), planes.numpy(), atol=2e-3)
+        seen = avatars.turn(planes, CONFIG.sample.views, CONFIG.sample.resolution)
+        assert np.abs(store.read(name, "rgba").astype(int) - seen).max() <= 2
+    meshes = {path.stem for path in (sampled.stage("sample") / "meshes").iterdir()}
+    assert meshes <= {"unconditional-0000", "unconditional-0001"}
+    last = store.read("trajectory-0001", "planes")  # the end of the reverse process is the avatar itself
+    assert np.allclose(last, store.read("unconditional-0000", "planes"), atol=2e-3)
 
 
 def test_samples_stopped_go_on_where_they_were(sampled, copy):
@@ -169,8 +174,8 @@ def test_the_mean_person_is_measured_as_the_mean_of_all_training_planes(sampled)
     planes, views = Shards(sampled.stage("fit"), "planes"), Shards(sampled.stage("render"), "views")
     stack = np.stack([planes.read(subject, "planes").astype(np.float64) for subject in CONFIG.train_subjects()])
     subject = CONFIG.held_out_subjects()[0]
-    judge = Judge(Avatars(CONFIG, sampled), views, CONFIG.evaluate.views)
-    values, _ = judge(subject, torch.from_numpy(stack.mean(axis=0)).float())
+    compare = ViewComparison(Avatars(CONFIG, sampled), views, CONFIG.evaluate.views)
+    values, _ = compare(subject, torch.from_numpy(stack.mean(axis=0)).float())
     rows = read_rows(sampled, "evaluate")
     row = next(row for row in rows if row.get("method") == "mean person" and row["subject"] == subject)
     assert row["psnr"] == pytest.approx(values["psnr"], abs=1e-3)
@@ -199,6 +204,30 @@ def test_the_convolution_sweep_trains_its_own_upsampler(trained):
     own = load_upsampler(trained, None, trained.stage("sweep-convolution") / "upsampler-3")
     assert (own.settings["roll_out"], own.settings["aware"]) == (False, False)
     assert Shards(trained.stage("sweep-convolution"), "samples").subjects == [CONFIG.held_out_subjects()[0]]
+
+
+@pytest.mark.parametrize("shard", range(4))
+def test_each_variant_of_the_convolution_sweep_differs_in_its_own_flags_alone(shard, copy, monkeypatch):
+    seen, folder = {}, copy.stage("sweep-convolution")
+    folder.unlink(missing_ok=True)  # a link to what another test has measured
+    monkeypatch.setattr(
+        sweep_convolution, "train_upsampler", lambda config, output, hooks: seen.update(config=config, output=output)
+    )
+    monkeypatch.setattr(sweep_convolution, "upsampled_rows", lambda avatars, views, fields, hooks: [])
+    monkeypatch.setattr(
+        sweep_convolution, "measure_shard", lambda *place, **given: seen.update(place=place, given=given)
+    )
+    refined = CONFIG.model_copy(update={"refine": CONFIG.refine.model_copy(update={"enabled": True})})
+    sweep_convolution.run(refined, copy, shard, Hooks())
+    flags = {"roll_out": shard in (0, 1), "aware": shard in (0, 2)}
+    config, avatars = seen["config"], seen["given"]["avatars"]
+    assert config.upsample == CONFIG.upsample.model_copy(update=flags)
+    assert config.base == CONFIG.base
+    assert seen["given"]["fields"] == flags
+    assert seen["given"]["scale"] == CONFIG.sample.guidance_scale
+    assert not avatars.config.refine.enabled
+    assert avatars.upsampler == seen["output"].path == folder / f"upsampler-{shard}"
+    assert seen["place"][1:] == ("sweep-convolution", shard, CONFIG.held_out_subjects()[: CONFIG.sweeps.fit_subjects])
 
 
 def test_unit_brings_latents_to_the_sphere():

@@ -1,7 +1,8 @@
 """Stage `sweep-convolution`: the upsampler with and without roll-out and 3D-aware convolution (R46, Figure 6).
 
-An array over the four; each is trained anew with the base model fixed, then measured unrefined: behind the base model
-on held-out people, and alone on the low planes of fitted people, where no error of the base model hides its own.
+An array over the four variants. Each is trained from the start, the base model is fixed. It is measured without the
+refiner: after the base model on held-out subjects, and alone on the low-resolution planes of fitted subjects, where no
+error of the base model hides its own.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import torch
 
 from rodin.config import Config
 from rodin.data.rows import training_subjects
-from rodin.evaluation.reconstruction import Judge, measure_shard, measured_subjects
+from rodin.evaluation.reconstruction import ViewComparison, measure_shard, measured_subjects
 from rodin.generate.cascade import Avatars
-from rodin.generate.latents import seed_for
+from rodin.generate.latents import combine_seeds
 from rodin.hooks import Hooks, Stopped
 from rodin.stages.training import TrainingFolder
 from rodin.stages.upsample import train_upsampler
@@ -24,18 +25,18 @@ from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
-ALONE = 6
-VARIANTS = ((True, True), (True, False), (False, True), (False, False))
+ALONE = 6  # part of a seed: its noise is independent of that of other uses of the models
+VARIANTS = ((True, True), (True, False), (False, True), (False, False))  # roll_out, aware
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Train and measure one of the four.
+    """Train and measure one of the four variants.
 
     Args:
         config: the run's config.
         folder: the run.
         shard: 0 full, 1 without 3D-aware convolution, 2 without roll-out, 3 with neither.
-        hooks: progress and the wish to stop.
+        hooks: progress callback and stop request.
     """
     done = folder.manifest("sweep-convolution", shard)
     if manifest.complete(done):
@@ -47,43 +48,45 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             "refine": config.refine.model_copy(update={"enabled": False}),
         }
     )
-    into = folder.stage("sweep-convolution") / f"upsampler-{shard}"
-    train_upsampler(changed, TrainingFolder(folder, "sweep-convolution-training", shard, into), hooks)
+    path = folder.stage("sweep-convolution") / f"upsampler-{shard}"
+    train_upsampler(changed, TrainingFolder(folder, "sweep-convolution-training", shard, path), hooks)
     views, latents = Shards(folder.stage("render"), "views"), Shards(folder.stage("embed"), "latents")
-    avatars, said = Avatars(changed, folder, upsampler=into), {"roll_out": roll_out, "aware": aware}
-    write_rows(folder, "sweep-convolution-alone", shard, alone(avatars, views, said, hooks))
-    people = measured_subjects(config, views, latents)[: config.sweeps.fit_subjects]
-    if not people:
+    avatars, fields = Avatars(changed, folder, upsampler=path), {"roll_out": roll_out, "aware": aware}
+    write_rows(folder, "sweep-convolution-alone", shard, upsampled_rows(avatars, views, fields, hooks))
+    subjects = measured_subjects(config, views, latents)[: config.sweeps.fit_subjects]
+    if not subjects:
         manifest.publish(done, {"files": {}})
         return
     measure_shard(
         folder,
         "sweep-convolution",
         shard,
-        people,
+        subjects,
         avatars=avatars,
         scale=config.sample.guidance_scale,
         hooks=hooks,
-        said=said,
+        fields=fields,
     )
 
 
-def alone(avatars: Avatars, views: Shards, said: dict[str, Any], hooks: Hooks) -> list[dict[str, Any]]:
-    """What the upsampler makes of the low planes of some fitted people, held against their pictures.
+def upsampled_rows(avatars: Avatars, views: Shards, fields: dict[str, Any], hooks: Hooks) -> list[dict[str, Any]]:
+    """Quality of the upsampler alone, on the fitted low-resolution planes of some training subjects.
 
     Args:
-        avatars: with this variant's upsampler. views: the store of pictures. said: what else the rows say.
-        hooks: the wish to stop.
+        avatars: the run's models with this variant's upsampler.
+        views: the store of views.
+        fields: further fields of the rows.
+        hooks: stop request.
 
     Returns:
-        a row a person, `sweeps.fit_subjects` of them.
+        one row for each of the first `sweeps.fit_subjects` subjects.
     """
     config, fits = avatars.config, Shards(avatars.folder.stage("fit"), "planes")
-    judge, rows = Judge(avatars, views, config.evaluate.views), []
+    compare, rows = ViewComparison(avatars, views, config.evaluate.views), []
     for number, subject in enumerate(training_subjects(config, fits, views)[: config.sweeps.fit_subjects]):
         if hooks.should_stop():
             raise Stopped()
         low = torch.from_numpy(fits.read(subject, "base").astype(np.float32))[None].to(avatars.device)
-        values, _ = judge(subject, avatars.upsampled(low, [seed_for(config.seed, ALONE, number)])[0])
-        rows.append({"stage": "sweep-convolution-alone", "subject": subject, **said, **values})
+        values, _ = compare(subject, avatars.upsampled(low, [combine_seeds(config.seed, ALONE, number)])[0])
+        rows.append({"stage": "sweep-convolution-alone", "subject": subject, **fields, **values})
     return rows

@@ -1,6 +1,6 @@
-"""Stage `sweep-cfg`: held-out people made again under each guidance scale, Table 1's columns (R49, R50).
+"""Stage `sweep-cfg`: reconstruction of held-out subjects at each guidance scale, Table 1's columns (R49, R50).
 
-An array over scale x some people; a person's noise is the same under all scales.
+An array over scales x parts of the subjects; a subject's noise is the same at all scales.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from rodin.store.shards.reader import Shards
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Measure one part of the held-out people under one guidance scale.
+    """Measure one part of the held-out subjects at one guidance scale.
 
     Args:
         config: the run's config.
         folder: the run.
-        shard: number of the scale times the parts of the people, plus number of the part.
-        hooks: progress and the wish to stop.
+        shard: number of the scale times the number of parts, plus number of the part.
+        hooks: progress callback and stop request.
     """
     done = folder.manifest("sweep-cfg", shard)
     if manifest.complete(done):
@@ -30,9 +30,9 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     scale, part = config.sweeps.guidance_scales[shard // parts], shard % parts
     stores = Shards(folder.stage("render"), "views"), Shards(folder.stage("embed"), "latents")
     size = config.sweeps.shard_subjects
-    people = measured_subjects(config, *stores)[part * size : (part + 1) * size]
-    if not people:
+    subjects = measured_subjects(config, *stores)[part * size : (part + 1) * size]
+    if not subjects:
         manifest.publish(done, {"files": {}})
         return
     avatars = Avatars(config, folder)
-    measure_shard(folder, "sweep-cfg", shard, people, avatars=avatars, scale=scale, hooks=hooks)
+    measure_shard(folder, "sweep-cfg", shard, subjects, avatars=avatars, scale=scale, hooks=hooks)

@@ -1,0 +1,126 @@
+"""The cascade: what a sampler is asked for, which seeds and conditions each model gets, and which candidate is kept."""
+
+import numpy as np
+import pytest
+import torch
+from oracles.small_run import CONFIG
+
+from rodin.config import Diffusion
+from rodin.diffusion.schedule import Schedule
+from rodin.field.planes import resize
+from rodin.generate.cascade import Avatars, draw_samples
+from rodin.train.data.normaliser import Normaliser
+
+CPU = torch.device("cpu")
+NORMALISER = Normaliser([1.0, -2.0, 0.5], [2.0, 4.0, 1.0], 0.5, axis=1, low=-3.0, high=3.0)
+
+
+@pytest.mark.parametrize("predicts", ["x0", "eps"])
+@pytest.mark.parametrize("sampler", ["ddim", "ancestral"])
+def test_a_model_that_knows_the_answer_gives_it_in_the_data_s_units(predicts, sampler):
+    settings = Diffusion(predicts=predicts, sampler=sampler, sampling_steps=4)
+    truth = torch.tensor([[0.5, -1.0, 0.25], [1.0, 2.0, -1.0]])
+    schedule, steps = Schedule.named(settings.schedule, settings.timesteps), []
+
+    def model(x_t, timestep, latent):
+        x0 = NORMALISER.to_model(latent)
+        if predicts == "x0":
+            return x0
+        alpha_bar = schedule.alpha_bar[timestep].to(x_t)[:, None]
+        return (x_t - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()
+
+    def on_step(step, timestep, x0):
+        steps.append((step, timestep))
+        torch.testing.assert_close(x0, truth, atol=1e-3, rtol=0)
+
+    drawn = draw_samples(model, NORMALISER, settings, (3,), [1, 2], latent=truth, device=CPU, on_step=on_step)
+    torch.testing.assert_close(drawn, truth, atol=1e-3, rtol=0)
+    assert [step for step, _ in steps] == [0, 1, 2, 3]
+    assert [timestep for _, timestep in steps] == [999, 666, 333, 0]
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_samples_are_clipped_to_the_data_s_range_only_where_asked(clip):
+    settings = Diffusion(predicts="x0", sampler="ddim", sampling_steps=2, clip=clip)
+    far = torch.full((1, 3), 9.0)
+    drawn = draw_samples(
+        lambda x_t, timestep, latent: NORMALISER.to_model(far), NORMALISER, settings, (3,), [0], device=CPU
+    )
+    torch.testing.assert_close(drawn, torch.full((1, 3), 3.0 if clip else 9.0))
+
+
+@pytest.fixture
+def spied(avatars, monkeypatch):
+    """A cascade of its own, and a list of what each sampling was asked for and gave."""
+    config = CONFIG.model_copy(update={"prior": CONFIG.prior.model_copy(update={"best_of": 4})})
+    fresh, calls = Avatars(config, avatars.folder, CPU), []
+    original = fresh._draw
+
+    def spy(model, loaded, settings, shape, seeds, **named):
+        drawn = original(model, loaded, settings, shape, seeds, **named)
+        calls.append({"loaded": loaded, "seeds": list(seeds), "drawn": drawn, "latent": named.get("latent")})
+        return drawn
+
+    monkeypatch.setattr(fresh, "_draw", spy)
+    return fresh, calls
+
+
+def test_of_all_candidates_each_text_gets_the_nearest(spied, monkeypatch):
+    fresh, _ = spied
+    candidates = torch.nn.functional.normalize(
+        torch.randn(4, 4, 16, generator=torch.Generator().manual_seed(0)), dim=-1
+    )
+    attempts = iter(candidates)
+    monkeypatch.setattr(fresh, "_draw", lambda *_, **__: 3 * next(attempts))  # `unit` makes them candidates again
+    texts = ["a person with red hair", "a person in a green shirt", "a man", "a person in a blue shirt"]
+    best = fresh.latents_from_text(texts, [1, 2, 3, 4])
+    assert next(attempts, None) is None
+    wanted = torch.cat([fresh.clip.text([text])[0] for text in texts])
+    similarity = (candidates * wanted).sum(dim=-1)
+    torch.testing.assert_close((best * wanted).sum(dim=-1), similarity.max(dim=0).values)
+    assert len(similarity.argmax(dim=0).unique()) > 1
+
+
+def test_every_model_and_every_candidate_has_noise_of_its_own(spied):
+    fresh, calls = spied
+    latents = fresh.latents_unconditional([7, 8])
+    fresh.latents_from_text(["a man", "a woman"], [7, 8])
+    fresh.planes(latents, [7, 8], 1.5)
+    seeds = [seed for call in calls for seed in call["seeds"]]
+    assert len(calls) == 1 + 4 + 2
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_the_upsampler_is_conditioned_on_the_normalised_low_planes(spied):
+    fresh, calls = spied
+    latents = fresh.latents_unconditional([7])
+    fresh.planes(latents, [7], 1.5)
+    base, upsample = calls[-2:]
+    mean, std = (upsample["loaded"].normaliser.state()[name] for name in ("mean", "std"))
+    low = base["drawn"].clamp(-1, 1)
+    wanted = (low - resize(torch.as_tensor(mean)[None], low.shape[-1])) * 0.5 / torch.as_tensor(std)[:, None, None]
+    torch.testing.assert_close(upsample["latent"], wanted, atol=1e-4, rtol=1e-4)
+    assert torch.equal(base["latent"], latents)
+    fresh.upsampled(3 * base["drawn"], [7])
+    outside = (3 * base["drawn"]).clamp(-1, 1) - low
+    shift = outside * 0.5 / torch.as_tensor(std)[:, None, None]
+    assert outside.abs().max() > 0.1
+    torch.testing.assert_close(calls[-1]["latent"] - upsample["latent"], shift, atol=1e-3, rtol=1e-3)
+
+
+def test_a_turn_starts_at_the_front_and_is_seen_from_all_sides(avatars):
+    planes = avatars.planes(avatars.latents_unconditional([5]), [5], 1.5)[0]
+    four, one = avatars.turn(planes, 4, 24), avatars.turn(planes, 1, 24)
+    assert np.array_equal(four[0], one[0])
+    assert all(not np.array_equal(four[0], other) for other in four[1:])
+
+
+def test_the_config_s_refiner_is_used_only_where_enabled(avatars, monkeypatch):
+    planes = avatars.planes(avatars.latents_unconditional([5]), [5], 1.5)[0]
+    plain = avatars.turn(planes, 1, 24)
+    monkeypatch.setattr("rodin.generate.cascade.load_refiner", lambda *_: lambda images: torch.zeros_like(images))
+    assert np.array_equal(Avatars(CONFIG, avatars.folder, CPU).turn(planes, 1, 24), plain)
+    enabled = CONFIG.model_copy(update={"refine": CONFIG.refine.model_copy(update={"enabled": True})})
+    dark = Avatars(enabled, avatars.folder, CPU).turn(planes, 1, 24)
+    assert np.array_equal(dark[..., 3], plain[..., 3])
+    assert dark[..., :3][plain[..., 3] > 200].max() == 0
