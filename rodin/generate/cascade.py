@@ -14,10 +14,10 @@ from rodin.config import Config, Diffusion
 from rodin.data.pictures import over_white, refined, to_bytes
 from rodin.data.shared_decoder import load_decoder
 from rodin.device import default_device
-from rodin.diffusion.alone import alone
 from rodin.diffusion.guidance import guided
+from rodin.diffusion.per_sample import per_sample
 from rodin.diffusion.process import x0_from_eps
-from rodin.diffusion.samplers import Denoise, OnStep, ancestral, ddim
+from rodin.diffusion.samplers import Denoise, OnStep, ancestral, ddim, sample
 from rodin.diffusion.schedule import Schedule
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
@@ -60,7 +60,7 @@ def draw(
         [N, *shape] float32.
     """
     schedule = Schedule.named(settings.schedule, settings.timesteps).to(device)
-    network = alone(model) if device.type == "cpu" else model
+    network = per_sample(model) if device.type == "cpu" else model
 
     def clean(x_t: torch.Tensor, timestep: torch.Tensor, latent: Any) -> torch.Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
@@ -72,15 +72,14 @@ def draw(
         if on_step is not None:
             on_step(step, timestep, normaliser.from_model(x0))
 
-    x0 = (ddim if settings.sampler == "ddim" else ancestral)(
+    x0 = sample(
         clean,
         schedule,
         (len(seeds), *shape),
-        predicts="x0",
+        ddim() if settings.sampler == "ddim" else ancestral,
         steps=min(settings.sampling_steps, settings.timesteps),
         seeds=seeds,
         latent=latent,
-        clip=None,
         noise_scale=settings.noise_scale,
         device=device,
         on_step=told,
