@@ -21,7 +21,7 @@ from rodin.store.run_folder import RunFolder
 from rodin.train.data.draws import seed_for
 from rodin.train.data.normaliser import Normaliser
 from rodin.train.journal import Journal
-from rodin.train.loop import Load, LossOf, Trained, Watcher, train
+from rodin.train.loop import Callbacks, Load, LossOf, Trained, train
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
 from rodin.train.state import checkpoint
@@ -126,7 +126,7 @@ def run_training(
                 folder=place.into / "checkpoints",
                 settings={**subject.settings, **bound},
                 blocks=subject.blocks,
-                watcher=Watcher(
+                callbacks=Callbacks(
                     progress=hooks.progress if ranks.main else Hooks().progress,
                     should_stop=hooks.should_stop,
                     journal=journal,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rodin.train.data.draws import Draws, bits, uniform
-from rodin.train.data.order import Order, share
+from rodin.train.data.order import Order, rank_positions
 
 
 def mixed(word):  # splitmix64's finalizer, in Python's own integers
@@ -67,7 +67,7 @@ def test_order_is_a_function_of_position_alone():
 
 @pytest.mark.parametrize(("batch", "world"), [(8, 1), (8, 2), (9, 3), (5, 5)])
 def test_ranks_share_a_step_without_gap_or_overlap(batch, world):
-    positions = [p for rank in range(world) for p in share(40, batch, rank, world)]
+    positions = [p for rank in range(world) for p in rank_positions(40, batch, rank, world)]
     assert positions == list(range(40, 40 + batch))
 
 

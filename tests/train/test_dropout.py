@@ -48,7 +48,7 @@ def test_it_takes_the_place_of_the_network_s_own_and_evaluation_drops_nothing():
     assert (network[1], network[2][0]) == (made[0], made[1])
     assert set(network.state_dict()) == names
     x = torch.randn(3, 4)
-    with pytest.raises(ValueError, match="3 rows for 0 samples; tell"):
+    with pytest.raises(ValueError, match="3 rows for 0 samples; set `draws`"):
         network(x)
     assert torch.equal(network.eval()(x), network[0](x))
 

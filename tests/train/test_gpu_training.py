@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from rodin.train.loop import Watcher, train
+from rodin.train.loop import Callbacks, train
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
 
@@ -33,7 +33,7 @@ def trained(folder, precision, stop_at=None, **options):
         folder=folder,
         settings={},
         blocks=[network[0]],
-        watcher=Watcher(
+        callbacks=Callbacks(
             progress=lambda step, total, note: done.__setitem__(0, step), should_stop=lambda: done[0] + 1 == stop_at
         ),
     )

@@ -6,7 +6,7 @@ from torch import nn
 
 from rodin.field.planes import resize
 from rodin.train.data.normaliser import Normaliser
-from rodin.train.parallel.flat import Flat
+from rodin.train.parallel.flat import FlatParameters
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
 from rodin.train.state import ema
@@ -42,7 +42,7 @@ def test_a_flat_network_computes_the_same_in_every_memory_format():
     results = []
     for one in (plain, flat, last):
         if one is not plain:
-            Flat(one)
+            FlatParameters(one)
         one(pictures).square().sum().backward()
         results.append({name: parameter.grad.clone() for name, parameter in one.named_parameters()})
     for name, wanted in results[0].items():
@@ -53,18 +53,18 @@ def test_a_flat_network_computes_the_same_in_every_memory_format():
 
 def test_one_step_of_the_flat_vector_is_one_step_of_every_parameter():
     plain, other = network(), network()
-    flat = Flat(other)
+    flat = FlatParameters(other)
     slow = torch.optim.AdamW(plain.parameters(), 0.1, weight_decay=0.1, foreach=False)
     fast = torch.optim.AdamW(flat.weights, 0.1, weight_decay=0.1, fused=True)
     for step in range(3):
         pictures = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(step))
-        flat.begin()
+        flat.zero_()
         slow.zero_grad()
         for one in (plain, other):
             one(pictures).square().sum().backward()
         slow.step()
         fast.step()
-    wanted, got = plain.state_dict(), flat.state(flat.weights)
+    wanted, got = plain.state_dict(), flat.state_dict(flat.weights)
     assert wanted.keys() == got.keys()
     for name, value in wanted.items():
         torch.testing.assert_close(got[name], value)

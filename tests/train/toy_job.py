@@ -14,7 +14,7 @@ from oracles.forked_ranks import fork_ranks
 from oracles.toy_training import toy_training
 from torch import nn
 
-from rodin.train.loop import Watcher
+from rodin.train.loop import Callbacks
 from rodin.train.parallel import flat
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.state import checkpoint
@@ -50,7 +50,7 @@ def rank_of_job(name, out, kill_at=None, stop_at=None, training="", bucket=flat.
             out / (training or name),
             ranks,
             on_loss=on_loss,
-            watcher=Watcher(
+            callbacks=Callbacks(
                 progress=told, should_stop=lambda: done[0] + 1 == stop_at and ranks.rank == ranks.world - 1
             ),
             **options,
