@@ -12,7 +12,7 @@ import torch
 from rodin.config import Config
 from rodin.data.pictures import evenly, over_white
 from rodin.generate.cascade import Avatars
-from rodin.generate.latents import seed_for
+from rodin.generate.latents import sampling_seed
 from rodin.hooks import Hooks, Stopped
 from rodin.metrics import lpips as perceptual
 from rodin.metrics.psnr import psnr
@@ -90,7 +90,9 @@ def rebuild(
             raise Stopped()
         batch = subjects[at : at + size]
         z = torch.from_numpy(np.stack([latents.read(subject, "image", 0) for subject in batch]))
-        seeds = [seed_for(avatars.config.seed, REBUILD, int.from_bytes(subject.encode(), "big")) for subject in batch]
+        seeds = [
+            sampling_seed(avatars.config.seed, REBUILD, int.from_bytes(subject.encode(), "big")) for subject in batch
+        ]
         yield from zip(batch, avatars.planes(z.to(avatars.device), seeds, scale), strict=True)
 
 

@@ -22,7 +22,7 @@ from rodin.diffusion.schedule import Schedule
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.render import render_views
-from rodin.generate.latents import seed_for, unit
+from rodin.generate.latents import sampling_seed, unit
 from rodin.generate.models import Loaded, load_base, load_clip, load_latent, load_prior, load_refiner, load_upsampler
 from rodin.nets.clip import Clip
 from rodin.store.run_folder import RunFolder
@@ -150,7 +150,7 @@ class Avatars:
                 loaded,
                 self.config.latent.diffusion,
                 (loaded.settings["latent_width"],),
-                [seed_for(seed, LATENT) for seed in seeds],
+                [sampling_seed(seed, LATENT) for seed in seeds],
             )
         )
 
@@ -176,7 +176,7 @@ class Avatars:
                 loaded,
                 self.config.prior.diffusion,
                 (loaded.settings["latent_width"],),
-                [seed_for(seed, PRIOR, attempt) for seed in seeds],
+                [sampling_seed(seed, PRIOR, attempt) for seed in seeds],
                 latent=(text, tokens, mask),
             )
             drawn.append(unit(latents))
@@ -227,7 +227,7 @@ class Avatars:
             loaded,
             self.config.base.diffusion,
             (3, plane.channels, plane.base_resolution, plane.base_resolution),
-            [seed_for(seed, BASE) for seed in seeds],
+            [sampling_seed(seed, BASE) for seed in seeds],
             latent=latents.to(self.device),
             on_step=on_step,
         )
@@ -242,7 +242,7 @@ class Avatars:
             loaded,
             self.config.upsample.diffusion,
             shape,
-            [seed_for(seed, UPSAMPLE) for seed in seeds],
+            [sampling_seed(seed, UPSAMPLE) for seed in seeds],
             latent=loaded.normaliser.resized(plane.base_resolution).to_model(low.clamp(-1, 1)),
         )
         return planes.clamp(-1, 1)

@@ -8,8 +8,8 @@ import torch
 SMALLEST_EDIT = 1e-4
 
 
-def seed_for(*numbers: int) -> int:
-    """One seed out of several numbers, each set of them its own; [0, 2^32)."""
+def sampling_seed(*numbers: int) -> int:
+    """The seed of a sample in [0, 2^32), from several numbers, such as the run's seed, the use and a count."""
     return int(np.random.SeedSequence([len(numbers), *numbers]).generate_state(1)[0])
 
 

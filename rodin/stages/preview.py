@@ -14,7 +14,7 @@ from rodin.data.pictures import over_white, to_bytes
 from rodin.data.shared_decoder import load_decoder
 from rodin.field.render import render_image
 from rodin.generate.cascade import draw
-from rodin.generate.latents import seed_for
+from rodin.generate.latents import sampling_seed
 from rodin.generate.mesh import front
 from rodin.store.run_folder import RunFolder
 from rodin.train.data.normaliser import Normaliser
@@ -54,7 +54,7 @@ def preview(
         device = condition.device
         network = kind(**settings).to(device).eval()
         network.load_state_dict(average)
-        seeds = [seed_for(number, 0) for number in range(len(condition))]
+        seeds = [sampling_seed(number, 0) for number in range(len(condition))]
         shape = tuple(normaliser.mean.shape)
         planes = draw(network, normaliser, sampling, shape, seeds, latent=condition, device=device).clamp(-1, 1)
         decoder, (pose, lens) = load_decoder(folder, device), map(torch.from_numpy, front(config.data, size))

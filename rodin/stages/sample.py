@@ -17,7 +17,7 @@ from rodin.config import Config
 from rodin.evaluation.prompts import Prompt, prompts_of
 from rodin.field.mesh import shade, write_glb
 from rodin.generate.cascade import Avatars
-from rodin.generate.latents import interpolate, seed_for
+from rodin.generate.latents import interpolate, sampling_seed
 from rodin.generate.mesh import front, surface_mesh
 from rodin.hooks import Hooks, Stopped
 from rodin.store import manifest
@@ -94,7 +94,7 @@ def items(config: Config, prompts: Sequence[Prompt]) -> list[list[Row]]:
     """
     sample, seed = config.sample, config.seed
     drawn = [
-        [Row(f"unconditional-{number:04d}", "unconditional", seed_for(seed, FROM_NOTHING, number))]
+        [Row(f"unconditional-{number:04d}", "unconditional", sampling_seed(seed, FROM_NOTHING, number))]
         for number in range(sample.unconditional)
     ]
     for pair in range(sample.interpolations):
@@ -109,7 +109,7 @@ def items(config: Config, prompts: Sequence[Prompt]) -> list[list[Row]]:
         )
     for number, prompt in enumerate(prompts):
         about = {"prompt": prompt.text, "attribute": prompt.attribute, "colour": prompt.colour}
-        drawn.append([Row(f"prompt-{number:04d}", "prompt", seed_for(seed, FROM_TEXT, number), about)])
+        drawn.append([Row(f"prompt-{number:04d}", "prompt", sampling_seed(seed, FROM_TEXT, number), about)])
     count, first = min(sample.trajectory_steps, config.base.diffusion.sampling_steps), drawn[0][0]
     steps = np.linspace(0, config.base.diffusion.sampling_steps - 1, count).round().astype(int).tolist()
     last = [

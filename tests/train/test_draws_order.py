@@ -1,10 +1,10 @@
-"""Random numbers and data order as pure functions of (seed, position)."""
+"""Random numbers and data order as pure functions of (seed, position), which never change."""
 
 import numpy as np
 import pytest
 import torch
 
-from rodin.train.data.draws import Draws, bits, uniform
+from rodin.train.data.draws import Draws, bits, generator, seed_for, uniform
 from rodin.train.data.order import Order, rank_positions
 
 
@@ -22,6 +22,22 @@ def test_bits_are_splitmix64():
         key = mixed((seed * golden + zlib.crc32(b"eps")) % 2**64)
         wanted = mixed((mixed((position * golden + key) % 2**64) + key) % 2**64)
         assert int(bits(seed, "eps", [position])[0]) == wanted
+
+
+def test_numbers_of_some_seeds_are_those_that_earlier_trainings_had():
+    """A change of any would make another training, other fits and another demo out of the same config."""
+    assert (seed_for(0, "base"), seed_for(7, "fit 00001", 3)) == (7646013580032290205, 6521065851960578145)
+    wanted = [0.6060559652067168, 0.966227546508064, 0.8681118264277203]
+    assert uniform(3, "eps", [0, 1, 10**6]).tolist() == wanted
+    assert Order(7, 5)[range(5, 16)].tolist() == [4, 3, 4, 6, 3, 0, 2, 1, 5, 4, 6]
+    draws = Draws(4, [0, 9])
+    assert draws.integers("timestep", 1000).tolist() == [418, 918]
+    assert draws.chosen("drop", 0.5).tolist() == [False, True]
+    assert draws.normal("eps", 2).flatten().tolist() == pytest.approx(
+        [-2.1547865867614746, 1.0563682317733765, -0.2982363998889923, 0.6288383603096008], abs=1e-6
+    )
+    first = torch.randn(2, generator=generator(4, "first planes", 1)).tolist()
+    assert first == pytest.approx([0.9636862277984619, 0.5898759961128235], abs=1e-6)
 
 
 def test_draws_do_not_depend_on_who_else_is_in_the_batch():

@@ -66,6 +66,18 @@ def test_ranks_and_parts_change_only_the_order_of_additions_dropout_included(out
     assert_close(outcome("unbroken1"), outcome(other))
 
 
+def test_a_failure_on_one_rank_stops_all_and_ranks_exchange_values(outcome):
+    assert outcome("statuses")["exchange"] == [0, 0]
+    first, second = (outcome(f"exchange{rank}") for rank in range(2))
+    other = "ValueError: rank {} stops because another rank failed; its message says why"
+    assert first["results"] == [other.format(0), "OSError: disk of rank 0 is full", 10, 7]
+    assert second["results"] == ["OSError: disk of rank 1 is full", other.format(1), 11, None]
+    for record in (first, second):
+        assert record["numbers"] == [[3.0, 10.0], [1.5, 5.0], [1.0, 5.0]]
+        assert record["flags"] == [True, False]
+        assert record["texts"] == ["rank 0 – ü", ""]
+
+
 def test_ranks_that_do_not_divide_the_batch_are_one_line(outcome):
     statuses = outcome("statuses")
     assert all(statuses["five"])

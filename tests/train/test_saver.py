@@ -1,4 +1,4 @@
-"""Checkpoints beside the training: it goes on meanwhile, the copy is written, not what changed since, errors come back."""
+"""Checkpoints beside the training: it goes on meanwhile, the state copied is the state written, errors come back."""
 
 import resource
 import signal

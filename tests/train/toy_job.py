@@ -62,6 +62,40 @@ def rank_of_job(name, out, kill_at=None, stop_at=None, training="", bucket=flat.
             checkpoint.publish(out / f"{name}.pt", record)
 
 
+def exchange(out):
+    """Two ranks use every way of `Ranks` to exchange values; each writes down its results."""
+
+    def failing(rank, on):
+        def fail():
+            if rank == on:
+                raise OSError(f"disk of rank {on} is full")
+
+        return fail
+
+    def tried(call):
+        try:
+            return call()
+        except (OSError, ValueError) as error:
+            return f"{type(error).__name__}: {error}"
+
+    def work(rank):
+        with Ranks.from_environment() as ranks:
+            calls = [lambda: ranks.on_all(failing(rank, 1)), lambda: ranks.on_main(failing(rank, 0))]
+            calls += [lambda: ranks.on_all(lambda: 10 + rank), lambda: ranks.on_main(lambda: 7 + rank)]
+            results = [tried(call) for call in calls]
+            numbers = [torch.tensor([1.0 + rank, 5.0]) for _ in range(3)]
+            ranks.sum_(numbers[:1])
+            ranks.mean_(numbers[1:2])
+            ranks.broadcast_(numbers[2:])
+            flags = [ranks.any(rank == 1), ranks.any(False)]
+            texts = [ranks.broadcast_text(text) for text in (f"rank {rank} – ü", "" if rank == 0 else "longer")]
+            record = {"results": results, "numbers": [one.tolist() for one in numbers], "flags": flags, "texts": texts}
+            checkpoint.publish(out / f"exchange{rank}.pt", record)
+        return 0
+
+    return fork_ranks(2, work)
+
+
 def killed_and_again(world, name, out, kill_at, again=None, **run):
     """A training killed at a loss of its last rank, then run again, on another number of ranks if asked."""
     first = launch(world, name, out, kill_at=kill_at, **run)
@@ -93,6 +127,7 @@ def main(out):
     half = {"precision": "float16", "overflow_at": (5,), **run}
     launch(2, "half", out, **half)
     statuses |= killed_and_again(2, "half-killed", out, 11, **half)
+    statuses["exchange"] = exchange(out)
     statuses["five"] = launch(5, "five", out)
     checkpoint.publish(out / "statuses.pt", statuses)
 

@@ -15,7 +15,7 @@ from rodin.config import Config
 from rodin.data.rows import training_subjects
 from rodin.evaluation.reconstruction import Judge, measure_shard, measured_subjects
 from rodin.generate.cascade import Avatars
-from rodin.generate.latents import seed_for
+from rodin.generate.latents import sampling_seed
 from rodin.hooks import Hooks, Stopped
 from rodin.stages.training import TrainingFolder
 from rodin.stages.upsample import train_upsampler
@@ -84,6 +84,6 @@ def alone(avatars: Avatars, views: Shards, said: dict[str, Any], hooks: Hooks) -
         if hooks.should_stop():
             raise Stopped()
         low = torch.from_numpy(fits.read(subject, "base").astype(np.float32))[None].to(avatars.device)
-        values, _ = judge(subject, avatars.upsampled(low, [seed_for(config.seed, ALONE, number)])[0])
+        values, _ = judge(subject, avatars.upsampled(low, [sampling_seed(config.seed, ALONE, number)])[0])
         rows.append({"stage": "sweep-convolution-alone", "subject": subject, **said, **values})
     return rows
