@@ -20,20 +20,20 @@ def lopsided(x_t, timestep, latent):
 def test_a_chain_with_noise_is_equation_12(eta, noise_scale):
     generator = torch.Generator().manual_seed(9)
     x_T = torch.randn(3, generator=generator, dtype=torch.float64)
-    kept = [0, 13, 50, 77, 99]
+    timesteps = [0, 13, 50, 77, 99]
     wanted = x_T.tolist()
     for place in reversed(range(5)):
-        alpha_bar = SCHEDULE.alpha_bar[kept[place]].item()
-        before = SCHEDULE.alpha_bar[kept[place - 1]].item() if place else 1.0
+        alpha_bar = SCHEDULE.alpha_bar[timesteps[place]].item()
+        before = SCHEDULE.alpha_bar[timesteps[place - 1]].item() if place else 1.0
         x_t = torch.tensor([wanted], dtype=torch.float64)
-        x0 = lopsided(x_t, torch.tensor([kept[place]]), None)[0].tolist()
+        x0 = lopsided(x_t, torch.tensor([timesteps[place]]), None)[0].tolist()
         drawn = place > 0 and eta > 0
         z = torch.randn(3, generator=generator, dtype=torch.float64) * noise_scale if drawn else torch.zeros(3)
         wanted = [
             ddim_step(*numbers, alpha_bar, before, eta, one)
             for *numbers, one in zip(wanted, x0, z.tolist(), strict=True)
         ]
-    got = sample(lopsided, SCHEDULE, x_T[None], ddim(eta), steps=kept, seeds=[9], noise_scale=noise_scale)
+    got = sample(lopsided, SCHEDULE, x_T[None], ddim(eta), steps=timesteps, seeds=[9], noise_scale=noise_scale)
     assert got[0].tolist() == pytest.approx(wanted, abs=1e-12)
 
 

@@ -1,3 +1,5 @@
+"""Noise schedules: against the paper, against diffusers, and respaced."""
+
 import pytest
 import torch
 from oracles.diffusion import linear_alpha_bar

@@ -17,9 +17,9 @@ def masks(positions, *shape, p=0.3, layer=0, seed=0, rows=1):
 
 
 def test_the_share_dropped_and_the_scale_of_the_rest():
-    kept = masks(range(64), 32, 16, 16)
-    assert kept.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
-    shares = (kept == 0).float().flatten(1).mean(dim=1)
+    mask = masks(range(64), 32, 16, 16)
+    assert mask.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+    shares = (mask == 0).float().flatten(1).mean(dim=1)
     assert shares.mean().item() == pytest.approx(0.3, abs=0.001)
     assert shares.std().item() == pytest.approx((0.3 * 0.7 / 8192) ** 0.5, rel=0.3)
 
@@ -62,11 +62,11 @@ def test_recomputed_blocks_have_the_same_gradients_and_keep_less():
         if again:
             recompute([block])
         x, embedding = torch.randn(2, 8, 4, 12, requires_grad=True), torch.randn(2, 12)
-        kept = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one.numel()) or one, lambda one: one):
+        stored = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda one: stored.append(one.numel()) or one, lambda one: one):
             out = block(x, embedding).square().sum()
         out.backward()
-        return [x.grad, *(one.grad for one in block.parameters())], sum(kept)
+        return [x.grad, *(one.grad for one in block.parameters())], sum(stored)
 
     (plain, much), (again, little) = gradients(False), gradients(True)
     assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))

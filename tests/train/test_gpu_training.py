@@ -52,6 +52,6 @@ def test_it_learns_and_resumes_to_the_same_bits(precision, options, tmp_path):
     assert all(torch.equal(again.average[name], value) for name, value in unbroken.average.items())
 
 
-def test_utilisation_is_told_where_the_gpu_is_known(tmp_path):
+def test_utilisation_is_in_the_curve_where_the_gpu_is_known(tmp_path):
     rows = trained(tmp_path, "float16").curve
     assert all(row["mfu"] is None or 0 < row["mfu"] < 1 for row in rows)

@@ -90,19 +90,19 @@ def test_normalised_data_has_the_wanted_scale_and_comes_back(axis, shape):
     assert torch.equal(free.clip(model), model)
 
 
-def test_the_mean_person_is_taken_away_and_comes_back():
+def test_the_mean_subject_is_subtracted_and_comes_back():
     torch.manual_seed(0)
     mean = torch.rand(3, 2, 8, 8) - 0.5
-    people = mean + torch.randn(50, 3, 2, 8, 8) * torch.tensor([0.05, 0.2]).view(2, 1, 1)
-    spread = (people - mean).square().mean(dim=(0, 1, 3, 4)).sqrt()
+    subjects = mean + torch.randn(50, 3, 2, 8, 8) * torch.tensor([0.05, 0.2]).view(2, 1, 1)
+    spread = (subjects - mean).square().mean(dim=(0, 1, 3, 4)).sqrt()
     made = Normaliser(**Normaliser(mean, spread.tolist(), low=-1.0, high=1.0).state())
-    model = made.to_model(people)
+    model = made.to_model(subjects)
     assert model.mean(dim=0).abs().max() < 0.5
     torch.testing.assert_close(model.square().mean(dim=(0, 1, 3, 4)).sqrt(), torch.tensor([0.5, 0.5]))
-    torch.testing.assert_close(made.from_model(model), people)
-    torch.testing.assert_close(made.from_model(made.clip(3 * model)), (mean + 3 * (people - mean)).clamp(-1, 1))
+    torch.testing.assert_close(made.from_model(model), subjects)
+    torch.testing.assert_close(made.from_model(made.clip(3 * model)), (mean + 3 * (subjects - mean)).clamp(-1, 1))
     smaller = made.resized(4)
-    torch.testing.assert_close(smaller.to_model(resize(people, 4)), resize(model, 4))
+    torch.testing.assert_close(smaller.to_model(resize(subjects, 4)), resize(model, 4))
 
 
 def test_a_normaliser_of_nonsense_is_refused():

@@ -81,11 +81,11 @@ def test_a_failure_on_one_rank_stops_all_and_ranks_exchange_values(outcome):
 def test_ranks_that_do_not_divide_the_batch_are_one_line(outcome):
     statuses = outcome("statuses")
     assert all(statuses["five"])
-    told = {path.read_text() for path in outcome.folder.glob("five-rank*.error")}
+    messages = {path.read_text() for path in outcome.folder.glob("five-rank*.error")}
     line = (
         "ValueError: a batch of 12 over 5 ranks: 12 / 5 is no whole number; wanted 1, 2, 3, 4, 6, 12 ranks, or another"
     )
-    assert told == {f"{line} training.batch"}
+    assert messages == {f"{line} training.batch"}
 
 
 @pytest.mark.parametrize(("plain", "other"), [("unbroken1", "recomputed"), ("sharded", "sharded-recomputed")])

@@ -43,7 +43,7 @@ def rank_of_job(name, out, kill_at=None, stop_at=None, training="", bucket=flat.
             if calls[0] == kill_at and ranks.rank == ranks.world - 1:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        def told(step, total, note):
+        def progress(step, total, note):
             done[0] = step
 
         trained = toy_training(
@@ -51,14 +51,14 @@ def rank_of_job(name, out, kill_at=None, stop_at=None, training="", bucket=flat.
             ranks,
             on_loss=on_loss,
             callbacks=Callbacks(
-                progress=told, should_stop=lambda: done[0] + 1 == stop_at and ranks.rank == ranks.world - 1
+                progress=progress, should_stop=lambda: done[0] + 1 == stop_at and ranks.rank == ranks.world - 1
             ),
             **options,
         )
         if ranks.main:
             record = {"finished": trained.finished, "average": trained.average, "samples": trained.samples}
-            kept = ("step", "samples", "loss", "grad_norm", "skipped")
-            record["curve"] = [{key: row[key] for key in kept} for row in trained.curve]
+            keys = ("step", "samples", "loss", "grad_norm", "skipped")
+            record["curve"] = [{key: row[key] for key in keys} for row in trained.curve]
             checkpoint.publish(out / f"{name}.pt", record)
 
 
