@@ -35,6 +35,14 @@ def test_a_stop_request_saves_that_very_step_and_the_next_run_goes_on_after_it(t
     assert [row["step"] for row in again.curve] == list(range(1, 13))
 
 
+def test_a_row_of_the_curve_that_a_stop_interrupts_is_that_of_the_unbroken_run(tmp_path):
+    stopped_after(tmp_path / "stopped", 7, curve_rows=4)  # a row every 3 steps: step 7 is the first of one
+    again, unbroken = (toy_training(tmp_path / name, Ranks(), curve_rows=4) for name in ("stopped", "unbroken"))
+    assert [row["step"] for row in again.curve] == [3, 6, 9, 12]
+    for key in ("samples", "loss", "grad_norm", "skipped"):
+        assert [row[key] for row in again.curve] == [row[key] for row in unbroken.curve]
+
+
 def test_a_stop_request_in_the_last_step_is_too_late_to_matter(tmp_path):
     assert stopped_after(tmp_path, 12).finished
     assert saved_steps(tmp_path) == [4, 8]
