@@ -35,6 +35,15 @@ def test_a_stop_request_saves_that_very_step_and_the_next_run_goes_on_after_it(t
     assert [row["step"] for row in again.curve] == list(range(1, 13))
 
 
+def test_a_stop_whose_checkpoint_cannot_be_written_is_an_error(tmp_path, monkeypatch):
+    def full(folder, step, content, part):
+        raise ValueError("no room")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(ValueError, match="no room"):
+        stopped_after(tmp_path, 3)
+
+
 def test_a_row_of_the_curve_that_a_stop_interrupts_is_that_of_the_unbroken_run(tmp_path):
     stopped_after(tmp_path / "stopped", 7, curve_rows=4)  # a row every 3 steps: step 7 is the first of one
     again, unbroken = (toy_training(tmp_path / name, Ranks(), curve_rows=4) for name in ("stopped", "unbroken"))
@@ -77,6 +86,7 @@ def test_progress_journal_pictures_and_parts_come_in_order(tmp_path):
     assert parts[: len(parts) // 4] == [
         *("data", "forward", "backward", "forward", "backward", "exchange", "update", "report", "save")
     ]
+    assert all(0 < row["samples_per_second"] < 1e8 for row in result.curve)
     assert averages[-1].keys() == result.average.keys()
     assert all(torch.equal(value, result.average[name]) for name, value in averages[-1].items())
 
@@ -124,7 +134,14 @@ def test_the_curve_has_about_as_many_rows_as_planned(steps, rows, every):
 
 def test_a_training_goes_on_with_other_settings_only_where_the_result_stays_the_training_s_own(tmp_path):
     stopped_after(tmp_path, 5)
-    other = {"micro_batch": 4, "recompute": True, "picture_every": 3, "curve_rows": 50, "tensorboard": True}
+    other = {
+        "micro_batch": 4,
+        "recompute": True,
+        "picture_every": 3,
+        "curve_rows": 50,
+        "tensorboard": True,
+        "sharded": True,
+    }
     assert toy_training(tmp_path, Ranks(), steps=6, **other).finished
     for changed, got in (({"seed": 9}, "seed is 0"), ({"batch": 6}, "batch is 12"), ({"weight_decay": 0.5}, "weight_")):
         with pytest.raises(ValueError, match=f"of another training .{got}.* there"):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from rodin.train.data import draws as draws_module
 from rodin.train.data.draws import Draws, bits, generator, seed_for, uniform
 from rodin.train.data.order import Order, rank_positions
 
@@ -38,6 +39,12 @@ def test_numbers_of_some_seeds_are_those_that_earlier_trainings_had():
     )
     first = torch.randn(2, generator=generator(4, "first planes", 1)).tolist()
     assert first == pytest.approx([0.9636862277984619, 0.5898759961128235], abs=1e-6)
+
+
+def test_a_uniform_number_is_below_one_even_where_float32_would_round_it_up(monkeypatch):
+    monkeypatch.setattr(draws_module, "uniform", lambda seed, purpose, positions: np.array([1 - 2.0**-53]))
+    assert 0.9999 < Draws(0, [0]).uniform("a").item() < 1
+    assert Draws(0, [0]).integers("a", 1000).item() == 999
 
 
 def test_draws_do_not_depend_on_who_else_is_in_the_batch():

@@ -105,6 +105,15 @@ def test_the_mean_subject_is_subtracted_and_comes_back():
     torch.testing.assert_close(smaller.to_model(resize(subjects, 4)), resize(model, 4))
 
 
+def test_a_channel_that_is_nearly_constant_is_only_shifted_and_bounds_stay_at_another_resolution():
+    flat = Normaliser([0.25, 0.0], [1e-8, 0.1])
+    data = torch.tensor([0.75, 0.2]).view(1, 1, 2, 1, 1).expand(1, 3, 2, 4, 4)
+    torch.testing.assert_close(flat.to_model(data)[0, 0, :, 0, 0], torch.tensor([0.5, 1.0]))
+    bounded = Normaliser([0.0], [1.0], low=-1.0, high=1.0).resized(2)
+    assert bounded.clip(torch.full((1, 3, 1, 2, 2), 9.0)).max().item() == 0.5
+    assert bounded.clip(torch.full((1, 3, 1, 2, 2), -9.0)).min().item() == -0.5
+
+
 def test_a_normaliser_of_nonsense_is_refused():
     with pytest.raises(ValueError, match="got 2 means, 1 stds"):
         Normaliser([0.0, 0.0], [1.0])

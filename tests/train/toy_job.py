@@ -117,7 +117,7 @@ def main(out):
     launch(1, "parts", out, micro_batch=5, **run)
     launch(1, "recomputed", out, recompute=True, **run)
     launch(1, "dry", out)
-    launch(2, "bucketed", out, bucket=64, **run)
+    launch(2, "bucketed", out, bucket=64, micro_batch=3, **run)
     statuses |= killed_and_again(1, "moved", out, 10, again=2, **run)
     launch(2, "sharded", out, sharded=True, **run)
     launch(2, "sharded-recomputed", out, sharded=True, recompute=True, **run)
