@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles.toy_training import toy_training
+from oracles.toy_training import ITEMS, toy_training
 
 from rodin.train.loop import Callbacks
 from rodin.train.parallel.flat import FlatParameters
@@ -28,7 +28,8 @@ def test_a_stop_request_saves_that_very_step_and_the_next_run_goes_on_after_it(t
     stopped = stopped_after(tmp_path, 7)
     assert (stopped.finished, stopped.samples) == (False, 7 * 12)
     assert saved_steps(tmp_path) == [4, 7]
-    assert checkpoint.latest(tmp_path).step == 7
+    saved = checkpoint.latest(tmp_path)
+    assert (saved.step, saved["identity"]["items"]) == (7, ITEMS)
     losses = []
     again = toy_training(tmp_path, Ranks(), on_loss=lambda: losses.append(1))
     assert (again.finished, again.samples, len(losses)) == (True, 12 * 12, 5)

@@ -45,12 +45,27 @@ def test_it_takes_the_place_of_the_network_s_own_and_evaluation_drops_nothing():
     names = set(network.state_dict())
     made = by_sample(network)
     assert [layer.p for layer in made] == [0.5, 0.1]
+    assert made[0].purpose != made[1].purpose
     assert (network[1], network[2][0]) == (made[0], made[1])
     assert set(network.state_dict()) == names
     x = torch.randn(3, 4)
     with pytest.raises(ValueError, match="3 rows for 0 samples; set `draws`"):
         network(x)
     assert torch.equal(network.eval()(x), network[0](x))
+
+
+def test_every_block_is_recomputed():
+    calls = []
+
+    class Block(nn.Linear):
+        def forward(self, x):
+            calls.append(self)
+            return super().forward(x).sin()
+
+    first, second = Block(3, 3), Block(3, 3)
+    recompute([first, second])
+    second(first(torch.ones(1, 3, requires_grad=True))).sum().backward()
+    assert calls == [first, second, second, first]
 
 
 def test_recomputed_blocks_have_the_same_gradients_and_keep_less():

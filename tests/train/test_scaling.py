@@ -26,6 +26,12 @@ def test_the_scale_moves_as_torch_s_grad_scaler_moves_it(monkeypatch):
     assert ours.skipped == skipped == 4
 
 
+def test_its_numbers_are_the_defaults_of_torch_s():
+    theirs = torch.amp.GradScaler("cpu")
+    assert (scaling.EVERY, scaling.GROWTH) == (theirs.get_growth_interval(), theirs.get_growth_factor())
+    assert 1 / scaling.GROWTH == theirs.get_backoff_factor()
+
+
 def test_float32_is_never_scaled():
     assert LossScale.of("float32") == LossScale.of("bfloat16") == LossScale(1.0, 0, 0)
 
