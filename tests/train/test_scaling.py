@@ -28,8 +28,8 @@ def test_the_scale_moves_as_torch_s_grad_scaler_moves_it(monkeypatch):
 
 def test_its_numbers_are_the_defaults_of_torch_s():
     theirs = torch.amp.GradScaler("cpu")
-    assert (scaling.EVERY, scaling.GROWTH) == (theirs.get_growth_interval(), theirs.get_growth_factor())
-    assert 1 / scaling.GROWTH == theirs.get_backoff_factor()
+    assert (theirs.get_growth_interval(), theirs.get_growth_factor()) == (scaling.EVERY, scaling.GROWTH)
+    assert theirs.get_backoff_factor() == 1 / scaling.GROWTH
 
 
 def test_float32_is_never_scaled():
