@@ -15,7 +15,7 @@ from rodin.bench import store as bench
 from rodin.data.rows import SubjectField
 from rodin.store.shards.reader import Shards
 from rodin.train.data.prefetch import Prefetcher
-from rodin.train.loop import AHEAD
+from rodin.train.loop import PREFETCHED
 
 BATCH, STEPS = 4, 8  # rows of a batch and batches: 400 MB at the paper's size, some seconds on a slow disk
 
@@ -89,7 +89,7 @@ def in_turn(read: Callable[[int], np.ndarray], pause: float) -> None:
 
 def read_ahead(read: Callable[[int], np.ndarray], pause: float) -> None:
     """The same steps with prefetching, as in the training loop."""
-    with Prefetcher(read, 0, STEPS, AHEAD) as batches:
+    with Prefetcher(read, 0, STEPS, PREFETCHED) as batches:
         for _ in range(STEPS):
             batches()
             time.sleep(pause)

@@ -1,4 +1,4 @@
-"""How fast the training loop is beside a loop as one would write it by hand, on the same network in the same run."""
+"""Speed of the training loop, compared with a plain loop on the same network in the same run."""
 
 from __future__ import annotations
 
@@ -21,26 +21,29 @@ from rodin.nets.latent import LatentMLP
 from rodin.train import utilisation
 from rodin.train.data.draws import Draws
 from rodin.train.denoising import denoising_loss
-from rodin.train.loop import Watcher, train
+from rodin.train.loop import Callbacks, train
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
 
-ITEMS = 64
+ITEMS = 64  # random items: more than a batch, few enough to be made in a moment
+TIMESTEPS = 1000  # T of the paper
+DIGITS, SECONDS_DIGITS, RATIO_DIGITS = 2, 6, 3  # decimals of values, of seconds and of ratios in the rows
+WARM_UP = 5  # the first 1/5 of the steps does not count
 Row = dict[str, Any]
 
 
 def bench_train(device: torch.device | None = None, repeats: int = 3) -> list[Row]:
-    """Samples a second of the loop and of a loop by hand, where the time goes, and what checkpoints cost.
+    """Samples a second of the loop and of a plain loop, time of each part of a step, and cost of checkpoints.
 
-    The loop by hand does the same arithmetic: AdamW as torch makes it, clipping, a moving average a tensor at a time,
-    and a checkpoint every so often that it waits for; it cannot resume and draws its noise in one piece.
+    The plain loop does the same arithmetic: torch's AdamW, clipping, a moving average tensor by tensor, and checkpoints
+    for which it waits; it cannot resume, and draws its noise at once.
 
     Args:
-        device: where; none: the GPU where there is one.
-        repeats: how often each is timed, in turn; the medians are compared.
+        device: device; None: the GPU if there is one.
+        repeats: times that each loop is timed, in turn; the medians are compared.
 
     Returns:
-        rows {name, value, unit, baseline, baseline_value, ratio}; a ratio over 1 means ours is faster.
+        rows {name, value, unit, baseline, baseline_value, ratio}; a ratio over 1 means that our loop is faster.
     """
     device = device or default_device()
     rows = []
@@ -49,8 +52,8 @@ def bench_train(device: torch.device | None = None, repeats: int = 3) -> list[Ro
         runs: dict[str, list[float]] = defaultdict(list)
         for _ in range(repeats):
             for kind, every in (("saving", plan.checkpoint_every), ("not saving", plan.steps + 1)):
-                one, clock = copy.deepcopy(network).to(device), _Clock(device)
-                _ours(one, data, replace(plan, checkpoint_every=every), device, clock)
+                trained, clock = copy.deepcopy(network).to(device), _Clock(device)
+                _ours(trained, data, replace(plan, checkpoint_every=every), device, clock)
                 runs[kind].append(clock.rate(plan.batch))
             runs["by hand"].append(_by_hand(copy.deepcopy(network).to(device), data.to(device), plan))
         ours, free, by_hand = (statistics.median(runs[kind]) for kind in ("saving", "not saving", "by hand"))
@@ -64,7 +67,7 @@ def bench_train(device: torch.device | None = None, repeats: int = 3) -> list[Ro
 
 
 def _cases(device: torch.device) -> list[tuple[str, nn.Module, tuple[int, ...], Plan]]:
-    """Small networks on a CPU; the base model at the paper's size, 6 samples of its batch, on a GPU."""
+    """Small networks on a CPU; on a GPU the base model at the paper's size, with 6 samples of its batch."""
     torch.manual_seed(0)
     if device.type == "cuda":
         sizes: dict[str, Any] = {"plane_channels": 32, "resolution": 64, "channels": 192, "multipliers": (1, 2, 3, 4)}
@@ -86,7 +89,7 @@ def _cases(device: torch.device) -> list[tuple[str, nn.Module, tuple[int, ...], 
 
 
 def _ours(network: nn.Module, data: torch.Tensor, plan: Plan, device: torch.device, clock: _Clock) -> None:
-    schedule = Schedule.linear(1000).to(device)
+    schedule = Schedule.linear(TIMESTEPS).to(device)
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         return denoising_loss(network, schedule, batch["x0"], "eps", draws)
@@ -101,18 +104,18 @@ def _ours(network: nn.Module, data: torch.Tensor, plan: Plan, device: torch.devi
             ranks=Ranks(device=device),
             folder=Path(folder),
             settings={},
-            watcher=Watcher(progress=lambda done, total, note: clock.tick(), mark=clock.mark),
+            callbacks=Callbacks(progress=lambda done, total, note: clock.tick(), part_done=clock.part_done),
         )
 
 
 def _by_hand(network: nn.Module, data: torch.Tensor, plan: Plan) -> float:
-    schedule, clock = Schedule.linear(1000).to(data.device), _Clock(data.device)
+    schedule, clock = Schedule.linear(TIMESTEPS).to(data.device), _Clock(data.device)
     optimiser = torch.optim.AdamW(network.parameters(), plan.lr, weight_decay=plan.weight_decay)
     average = copy.deepcopy(network)
     with tempfile.TemporaryDirectory() as folder:
         for step in range(plan.steps):
             x0 = data[torch.randint(len(data), (plan.batch,), device=data.device)]
-            timestep = torch.randint(1000, (plan.batch,), device=data.device)
+            timestep = torch.randint(TIMESTEPS, (plan.batch,), device=data.device)
             eps = torch.randn_like(x0)
             alpha_bar = schedule.alpha_bar[timestep].view(-1, *[1] * (x0.ndim - 1)).float()
             with torch.autocast(data.device.type, plan.autocast, enabled=plan.autocast is not None):
@@ -135,7 +138,7 @@ def _by_hand(network: nn.Module, data: torch.Tensor, plan: Plan) -> float:
 
 
 def _parts(title: str, network: nn.Module, data: torch.Tensor, plan: Plan, device: torch.device) -> list[Row]:
-    """Seconds of each part of a step, waiting for the device after each, against the whole step."""
+    """Seconds of each part of a step, with a wait for the device after each, compared with the whole step."""
     clock = _Clock(device, parts=True)
     _ours(copy.deepcopy(network).to(device), data, plan, device, clock)
     whole = sum(clock.spent.values())
@@ -153,19 +156,19 @@ def _utilised(
     if peak is None:
         return []
     x0, timestep = data[:1].to(device), torch.zeros(1, dtype=torch.int64, device=device)
-    one = copy.deepcopy(network).to(device).eval()
-    used = rate * utilisation.operations(lambda: one(x0, timestep), 1)
+    still = copy.deepcopy(network).to(device).eval()
+    used = rate * utilisation.operations(lambda: still(x0, timestep), 1)
     return [_row(f"{title}: model FLOPs", used / 1e12, "TFLOP/s", "the GPU's peak", peak / 1e12, used / peak)]
 
 
 def _row(name: str, value: float, unit: str, baseline: str, baseline_value: float, ratio: float) -> Row:
-    digits = 6 if unit == "s" else 2
+    digits = SECONDS_DIGITS if unit == "s" else DIGITS
     row = {"name": name, "value": round(value, digits), "unit": unit, "baseline": baseline}
-    return row | {"baseline_value": round(baseline_value, digits), "ratio": round(ratio, 3)}
+    return row | {"baseline_value": round(baseline_value, digits), "ratio": round(ratio, RATIO_DIGITS)}
 
 
 class _Clock:
-    """Times of the ends of steps, the first fifth of which is warm-up; and, if asked, what each part of them took."""
+    """Times at which steps end, the first fifth of them warm-up; or the seconds of each part of a step."""
 
     def __init__(self, device: torch.device, parts: bool = False) -> None:
         self.device, self.parts = device, parts
@@ -178,7 +181,7 @@ class _Clock:
             self._wait()
             self.times.append(time.perf_counter())
 
-    def mark(self, part: str) -> None:
+    def part_done(self, part: str) -> None:
         if self.parts:
             self._wait()
             now = time.perf_counter()
@@ -186,7 +189,7 @@ class _Clock:
             self.last = now
 
     def rate(self, batch: int) -> float:
-        counted = self.times[len(self.times) // 5 :]
+        counted = self.times[len(self.times) // WARM_UP :]
         return batch * (len(counted) - 1) / (counted[-1] - counted[0])
 
     def _wait(self) -> None:

@@ -9,15 +9,15 @@ from rodin.diffusion.samplers import Denoise
 
 
 def guided(model: Callable[..., torch.Tensor], scale: float) -> Denoise:
-    """A denoiser that leans on its condition: u + scale (c − u), with and without the condition in one batch.
+    """A denoiser with guidance: u + scale (c − u), with c and u, with and without the condition, from one batch.
 
     Args:
         model: (x_t, timestep, latent, drop) -> prediction; drop [N] bool marks rows whose condition is dropped.
-        scale: 1 is "w/o CFG": the conditional half runs alone. 0 is unconditional.
+        scale: guidance scale; 1 is without guidance, and only the conditional half is computed; 0 is unconditional.
 
     Returns:
-        denoise(x_t, timestep, latent), where latent is a tensor [N, ...] or a tuple of them. A latent of None has
-        nothing to lean on: the model runs once, as if every row were dropped.
+        denoise(x_t, timestep, latent), where latent is a tensor [N, ...] or a tuple of them. With a latent of
+        None the model runs once, without guidance, on (x_t, timestep, None, None).
 
     Source: paper E, Table 1 (R50).
     """

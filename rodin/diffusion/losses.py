@@ -1,4 +1,4 @@
-"""What a denoiser is trained on."""
+"""The training loss of a denoiser."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ def diffusion_loss(
     *,
     predicts: str,
 ) -> torch.Tensor:
-    """Squared error of the prediction at a timestep: ||eps_theta(x_t, t) − eps||², or the same of x0.
+    """Squared error of the prediction at a timestep: ||eps_theta(x_t, t) − eps||², or the same for x0.
 
     Args:
         denoise: (x_t [N, ...], timestep [N] of the whole schedule) -> prediction; the condition is closed over.
@@ -28,10 +28,10 @@ def diffusion_loss(
         predicts: "eps" or "x0".
 
     Returns:
-        [N] mean over everything but the samples.
+        [N] mean over all axes but the first.
 
     Source: paper A, equation 2 (R3). Ours: x0 as the other target, for the upsampler and the prior.
     """
     prediction = denoise(noise_to(schedule, x0, timestep, eps), schedule.timesteps.to(x0.device)[timestep])
-    wanted = eps if predicts == "eps" else x0
-    return (prediction.to(x0) - wanted).square().flatten(1).mean(dim=1)
+    target = eps if predicts == "eps" else x0
+    return (prediction.to(x0) - target).square().flatten(1).mean(dim=1)

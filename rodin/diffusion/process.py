@@ -1,4 +1,4 @@
-"""The forward process, its posterior, and the three ways to say the same thing: x_t, x0, eps."""
+"""The forward process, its posterior, and the conversions between x_t, x0 and eps."""
 
 import torch
 
@@ -6,10 +6,13 @@ from rodin.diffusion.schedule import Schedule
 
 
 def noise_to(schedule: Schedule, x0: torch.Tensor, timestep: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
-    """Noise a clean sample straight to a timestep: x_t = √alpha_bar x0 + √(1 − alpha_bar) eps.
+    """Noise a clean sample to a timestep at once: x_t = √alpha_bar x0 + √(1 − alpha_bar) eps.
 
     Args:
-        x0: [N, ...]. timestep: [N] int64, entries of `schedule`. eps: [N, ...] standard normal.
+        schedule: whole or respaced.
+        x0: [N, ...].
+        timestep: [N] int64, entries of `schedule`.
+        eps: [N, ...] standard normal.
 
     Returns:
         x_t [N, ...].
@@ -21,13 +24,13 @@ def noise_to(schedule: Schedule, x0: torch.Tensor, timestep: torch.Tensor, eps: 
 
 
 def x0_from_eps(schedule: Schedule, x_t: torch.Tensor, timestep: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
-    """The clean sample that noise eps would have turned into x_t."""
+    """x0 [N, ...] from x_t and its noise; arguments as in `noise_to`."""
     alpha_bar = at(schedule.alpha_bar, timestep, x_t)
     return alpha_bar.rsqrt().to(x_t) * x_t - (1 / alpha_bar - 1).sqrt().to(x_t) * eps
 
 
 def eps_from_x0(schedule: Schedule, x_t: torch.Tensor, timestep: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
-    """The noise that turned x0 into x_t."""
+    """eps [N, ...] from x_t and its clean sample; arguments as in `noise_to`."""
     alpha_bar = at(schedule.alpha_bar, timestep, x_t)
     return (1 - alpha_bar).rsqrt().to(x_t) * (x_t - alpha_bar.sqrt().to(x_t) * x0)
 
@@ -35,7 +38,7 @@ def eps_from_x0(schedule: Schedule, x_t: torch.Tensor, timestep: torch.Tensor, x
 def posterior(
     schedule: Schedule, x_t: torch.Tensor, timestep: torch.Tensor, x0: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """q(x_{t-1} | x_t, x0), the Gaussian an ancestral step draws from.
+    """q(x_{t-1} | x_t, x0), the Gaussian of an ancestral step.
 
     With x0 from eps, its mean is 1/√(1 − β_t) (x_t − β_t/√(1 − alpha_bar) eps): the paper's equation 3.
 
@@ -53,5 +56,5 @@ def posterior(
 
 
 def at(table: torch.Tensor, timestep: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Entries of a float64 table [S] at timestep [N], shaped [N, 1, ...] to stand before `like` [N, ...]."""
+    """Entries of a float64 table [S] at timestep [N], in a shape [N, 1, ...] that multiplies `like` [N, ...]."""
     return table.to(timestep.device)[timestep].view(-1, *[1] * (like.ndim - 1))

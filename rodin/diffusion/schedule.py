@@ -1,4 +1,4 @@
-"""How much noise each timestep holds: β_t, and its product `alpha_bar`, in float64."""
+"""Noise schedules: the variances β_t and the products `alpha_bar`, in float64."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-LARGEST_BETA = 0.999
+LARGEST_BETA = 0.999  # cap of β, as in ADM: alpha_bar never reaches 0
+LINEAR = (1e-4, 0.02)  # first and last β of the linear schedule at T = 1000 (DDPM)
+COSINE_OFFSET = 0.008  # share of the schedule before its start, so that the first β is not too small (iDDPM)
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,8 @@ class Schedule:
     """A noise schedule, whole or respaced.
 
     Args:
-        alpha_bar: [S] float64, prod_{s<=t} (1 - beta_s), falling; the paper writes α_t for it (equation 1).
-        timesteps: [S] int64, the timestep of the *original* schedule each entry stands for: what the network is told.
+        alpha_bar: [S] float64, prod_{s<=t} (1 - beta_s), falling; α_t in the paper (equation 1).
+        timesteps: [S] int64, timestep of each entry in the *original* schedule: the argument of the network.
     """
 
     alpha_bar: torch.Tensor
@@ -26,34 +28,34 @@ class Schedule:
 
     @classmethod
     def linear(cls, T: int) -> Schedule:
-        """β rises evenly from 1e-4 to 0.02 at T = 1000; scaled by 1000/T otherwise.
+        """β rises linearly from 1e-4 to 0.02 at T = 1000; scaled by 1000/T otherwise.
 
         Source: paper B.1 (R18); the scaling is ADM's. Ours: β is capped at 0.999, so that a small T works too.
         """
         scale = 1000 / _at_least_one(T)
-        return cls.from_betas(torch.linspace(scale * 1e-4, scale * 0.02, T, dtype=torch.float64))
+        return cls.from_betas(torch.linspace(scale * LINEAR[0], scale * LINEAR[1], T, dtype=torch.float64))
 
     @classmethod
     def cosine(cls, T: int) -> Schedule:
-        """alpha_bar(u) = cos²((u + 0.008) / 1.008 · π/2). Ours: an option the paper does not have (iDDPM's)."""
-        return cls.from_curve(lambda u: math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2, T)
+        """alpha_bar(u) = cos²((u + 0.008) / 1.008 · π/2). Ours: iDDPM's schedule is an option."""
+        return cls.from_curve(lambda u: math.cos((u + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2) ** 2, T)
 
     @classmethod
     def sigmoid(cls, T: int, start: float = -3.0, end: float = 3.0) -> Schedule:
-        """alpha_bar(u) falls as a sigmoid from `start` to `end`. Ours: an option the paper does not have."""
+        """alpha_bar(u) falls as a sigmoid from `start` to `end`. Ours: this schedule is an option."""
         low, high = _sigmoid(start), _sigmoid(end)
         return cls.from_curve(lambda u: (high - _sigmoid(start + u * (end - start))) / (high - low), T)
 
     @classmethod
     def named(cls, name: str, T: int) -> Schedule:
-        """The schedule a config names: linear, cosine or sigmoid."""
+        """The schedule of a name in a config: linear, cosine or sigmoid."""
         if name not in ("linear", "cosine", "sigmoid"):
             raise ValueError(f"schedule: got '{name}', wanted linear, cosine or sigmoid")
         return {"linear": cls.linear, "cosine": cls.cosine, "sigmoid": cls.sigmoid}[name](T)
 
     @classmethod
     def from_curve(cls, curve: Callable[[float], float], T: int) -> Schedule:
-        """A schedule whose alpha_bar follows a curve over [0, 1], each β capped at 0.999."""
+        """A schedule whose alpha_bar follows a curve on [0, 1], each β at most 0.999."""
         points = [curve(step / _at_least_one(T)) for step in range(T + 1)]
         betas = [1 - later / earlier for earlier, later in itertools.pairwise(points)]
         return cls.from_betas(torch.tensor(betas, dtype=torch.float64))
@@ -66,12 +68,12 @@ class Schedule:
 
     @property
     def alpha_bar_prev(self) -> torch.Tensor:
-        """[S] float64: alpha_bar one entry nearer to the data; 1 at entry 0."""
+        """[S] float64: alpha_bar of the entry before; 1 at entry 0."""
         return torch.cat([torch.ones_like(self.alpha_bar[:1]), self.alpha_bar[:-1]])
 
     @property
     def beta(self) -> torch.Tensor:
-        """[S] float64: variance of one forward step between neighbouring entries."""
+        """[S] float64: variance of the forward step from the entry before."""
         return 1 - self.alpha_bar / self.alpha_bar_prev
 
     @property
@@ -83,19 +85,22 @@ class Schedule:
         return len(self.alpha_bar)
 
     def respace(self, steps: int | Sequence[int]) -> Schedule:
-        """A shorter schedule through some of the timesteps; as many steps as there are changes nothing.
+        """A schedule of some of the timesteps; with T steps it is the same schedule.
 
         Args:
-            steps: how many, evenly from 0 to T-1 (ADM's respacing; one step is T-1), or the timesteps themselves,
-                rising.
+            steps: number of timesteps, evenly spaced from 0 to T-1 (ADM's respacing; one step is T-1), or the entries
+                themselves, rising.
+
+        Raises:
+            ValueError: too many or too few steps, or entries that do not rise or are out of range.
 
         Source: paper B.1 (R19): 100 steps of 1000.
         """
-        kept = list(_evenly(len(self), steps) if isinstance(steps, int) else steps)
-        rising = all(earlier < later for earlier, later in itertools.pairwise(kept))
-        if not (kept and rising and kept[0] >= 0 and kept[-1] < len(self)):
-            raise ValueError(f"timesteps: got {kept[:8]}, wanted rising numbers in [0, {len(self)})")
-        index = torch.tensor(kept)
+        entries = list(_evenly(len(self), steps) if isinstance(steps, int) else steps)
+        rising = all(earlier < later for earlier, later in itertools.pairwise(entries))
+        if not (entries and rising and entries[0] >= 0 and entries[-1] < len(self)):
+            raise ValueError(f"timesteps: got {entries[:8]}, wanted rising numbers in [0, {len(self)})")
+        index = torch.tensor(entries)
         return Schedule(self.alpha_bar[index], self.timesteps[index])
 
     def to(self, device: torch.device | str) -> Schedule:

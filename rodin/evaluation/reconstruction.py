@@ -12,7 +12,7 @@ import torch
 from rodin.config import Config
 from rodin.data.pictures import evenly, images_over_white
 from rodin.generate.cascade import Avatars
-from rodin.generate.latents import combine_seeds
+from rodin.generate.latents import sampling_seed
 from rodin.hooks import Hooks, Stopped
 from rodin.metrics import lpips as perceptual
 from rodin.metrics.psnr import psnr
@@ -91,7 +91,7 @@ def reconstruct(
         batch = subjects[first : first + size]
         latent = torch.from_numpy(np.stack([latents.read(subject, "image", 0) for subject in batch]))
         numbers = [int.from_bytes(subject.encode(), "big") for subject in batch]
-        seeds = [combine_seeds(seed, RECONSTRUCTION, number) for number in numbers]
+        seeds = [sampling_seed(seed, RECONSTRUCTION, number) for number in numbers]
         yield from zip(batch, avatars.planes(latent.to(avatars.device), seeds, scale), strict=True)
 
 

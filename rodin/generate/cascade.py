@@ -14,15 +14,15 @@ from rodin.config import Config, Diffusion
 from rodin.data.pictures import images_over_white, refined, to_bytes
 from rodin.data.shared_decoder import load_decoder
 from rodin.device import default_device
-from rodin.diffusion.alone import alone
 from rodin.diffusion.guidance import guided
+from rodin.diffusion.per_sample import per_sample
 from rodin.diffusion.process import x0_from_eps
-from rodin.diffusion.samplers import Denoise, OnStep, ancestral, ddim
+from rodin.diffusion.samplers import Denoise, OnStep, ancestral, ddim, sample
 from rodin.diffusion.schedule import Schedule
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.render import render_views
-from rodin.generate.latents import combine_seeds, unit
+from rodin.generate.latents import sampling_seed, unit
 from rodin.generate.models import (
     LoadedNetwork,
     load_base,
@@ -68,7 +68,7 @@ def draw_samples(
         [N, *shape] float32.
     """
     schedule = Schedule.named(settings.schedule, settings.timesteps).to(device)
-    network = alone(model) if device.type == "cpu" else model
+    network = per_sample(model) if device.type == "cpu" else model
 
     def clean(x_t: torch.Tensor, timestep: torch.Tensor, latent: Any) -> torch.Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
@@ -80,15 +80,14 @@ def draw_samples(
         if on_step is not None:
             on_step(step, timestep, normaliser.from_model(x0))
 
-    x0 = (ddim if settings.sampler == "ddim" else ancestral)(
+    x0 = sample(
         clean,
         schedule,
         (len(seeds), *shape),
-        predicts="x0",
+        ddim() if settings.sampler == "ddim" else ancestral,
         steps=min(settings.sampling_steps, settings.timesteps),
         seeds=seeds,
         latent=latent,
-        clip=None,
         noise_scale=settings.noise_scale,
         device=device,
         on_step=report_step,
@@ -159,7 +158,7 @@ class Avatars:
                 loaded,
                 self.config.latent.diffusion,
                 (loaded.settings["latent_width"],),
-                [combine_seeds(seed, LATENT) for seed in seeds],
+                [sampling_seed(seed, LATENT) for seed in seeds],
             )
         )
 
@@ -185,7 +184,7 @@ class Avatars:
                 loaded,
                 self.config.prior.diffusion,
                 (loaded.settings["latent_width"],),
-                [combine_seeds(seed, PRIOR, attempt) for seed in seeds],
+                [sampling_seed(seed, PRIOR, attempt) for seed in seeds],
                 latent=(text, tokens, mask),
             )
             samples.append(unit(latents))
@@ -236,7 +235,7 @@ class Avatars:
             loaded,
             self.config.base.diffusion,
             (3, plane.channels, plane.base_resolution, plane.base_resolution),
-            [combine_seeds(seed, BASE) for seed in seeds],
+            [sampling_seed(seed, BASE) for seed in seeds],
             latent=latents.to(self.device),
             on_step=on_step,
         )
@@ -251,7 +250,7 @@ class Avatars:
             loaded,
             self.config.upsample.diffusion,
             shape,
-            [combine_seeds(seed, UPSAMPLE) for seed in seeds],
+            [sampling_seed(seed, UPSAMPLE) for seed in seeds],
             latent=loaded.normaliser.resized(plane.base_resolution).to_model(low.clamp(-1, 1)),
         )
         return planes.clamp(-1, 1)

@@ -9,8 +9,8 @@ SMALLEST_EDIT = 1e-4  # norm of an edit's direction; a smaller one is rounding o
 SMALLEST_SINE = 1e-4  # of the angle between two latents; under it spherical interpolation divides by rounding errors
 
 
-def combine_seeds(*numbers: int) -> int:
-    """One seed in [0, 2^32) from several numbers; other numbers or another order give another seed."""
+def sampling_seed(*numbers: int) -> int:
+    """The seed of a sample in [0, 2^32), from several numbers, such as the run's seed, the use and a count."""
     return int(np.random.SeedSequence([len(numbers), *numbers]).generate_state(1)[0])
 
 

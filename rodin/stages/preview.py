@@ -14,7 +14,7 @@ from rodin.data.pictures import images_over_white, to_bytes
 from rodin.data.shared_decoder import load_decoder
 from rodin.field.render import render_views
 from rodin.generate.cascade import draw_samples
-from rodin.generate.latents import combine_seeds
+from rodin.generate.latents import sampling_seed
 from rodin.generate.mesh import front
 from rodin.store.run_folder import RunFolder
 from rodin.train.data.normaliser import Normaliser
@@ -56,7 +56,7 @@ def preview(
         device = condition.device
         network = kind(**settings).to(device).eval()
         network.load_state_dict(average)
-        seeds = [combine_seeds(number, 0) for number in range(len(condition))]
+        seeds = [sampling_seed(number, 0) for number in range(len(condition))]
         shape = tuple(normaliser.mean.shape)
         samples = draw_samples(network, normaliser, sampling, shape, seeds, latent=condition, device=device)
         decoder, (pose, intrinsics) = load_decoder(folder, device), map(torch.from_numpy, front(config.data, size))

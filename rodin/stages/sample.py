@@ -17,7 +17,7 @@ from rodin.config import Config
 from rodin.evaluation.prompts import Prompt, prompts_of
 from rodin.field.mesh import shade, write_glb
 from rodin.generate.cascade import Avatars
-from rodin.generate.latents import combine_seeds, interpolate
+from rodin.generate.latents import interpolate, sampling_seed
 from rodin.generate.mesh import front, surface_mesh
 from rodin.hooks import Hooks, Stopped
 from rodin.store import manifest
@@ -97,7 +97,7 @@ def planned_items(config: Config, prompts: Sequence[Prompt]) -> list[list[Planne
     """
     sample, seed = config.sample, config.seed
     unconditional = [
-        PlannedSample(f"unconditional-{number:04d}", "unconditional", combine_seeds(seed, UNCONDITIONAL, number))
+        PlannedSample(f"unconditional-{number:04d}", "unconditional", sampling_seed(seed, UNCONDITIONAL, number))
         for number in range(sample.unconditional)
     ]
     items = [[one] for one in unconditional]
@@ -114,7 +114,7 @@ def planned_items(config: Config, prompts: Sequence[Prompt]) -> list[list[Planne
         )
     for number, prompt in enumerate(prompts):
         meta = {"prompt": prompt.text, "attribute": prompt.attribute, "colour": prompt.colour}
-        items.append([PlannedSample(f"prompt-{number:04d}", "prompt", combine_seeds(seed, PROMPT, number), meta)])
+        items.append([PlannedSample(f"prompt-{number:04d}", "prompt", sampling_seed(seed, PROMPT, number), meta)])
     count, first = min(sample.trajectory_steps, config.base.diffusion.sampling_steps), unconditional[0]
     steps = np.linspace(0, config.base.diffusion.sampling_steps - 1, count).round().astype(int).tolist()
     trajectory = [

@@ -21,7 +21,7 @@ from rodin.store.run_folder import RunFolder
 from rodin.train.data.draws import seed_for
 from rodin.train.data.normaliser import Normaliser
 from rodin.train.journal import Journal
-from rodin.train.loop import Load, LossOf, Trained, Watcher, train
+from rodin.train.loop import Callbacks, Load, LossOf, Trained, train
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
 from rodin.train.state import checkpoint
@@ -129,7 +129,7 @@ def run_training(
                 folder=output.path / "checkpoints",
                 settings={**setup.settings, **bound},
                 blocks=setup.blocks,
-                watcher=Watcher(
+                callbacks=Callbacks(
                     progress=hooks.progress if ranks.main else Hooks().progress,
                     should_stop=hooks.should_stop,
                     journal=journal,

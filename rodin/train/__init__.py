@@ -1,1 +1,1 @@
-"""The one training loop: ranks, data order, random draws, moving average, checkpoints that survive being killed."""
+"""The training loop: ranks, data order, random draws, moving average, and checkpoints that survive a kill."""

@@ -1,4 +1,4 @@
-"""The denoising loss with noise and timesteps that belong to the samples and not to the batch."""
+"""The denoising loss, with timesteps and noise from each sample's own random numbers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ def denoising_loss(
     predicts: str,
     draws: Draws,
 ) -> torch.Tensor:
-    """`diffusion_loss` at the samples' own timesteps and noise: the same whatever the ranks and batches.
+    """`diffusion_loss` at random timesteps and noise, which do not depend on the ranks and batches.
 
     Args:
-        draws: the samples' own random numbers; the others are those of `diffusion_loss`.
+        denoise, schedule, x0, predicts: as in `diffusion_loss`.
+        draws: random numbers of the samples.
 
     Returns:
-        [N] mean over everything but the samples.
+        [N] mean over all axes but the first.
     """
     timestep = draws.integers("timestep", len(schedule))
     eps = draws.normal("eps", *x0.shape[1:])

@@ -1,4 +1,4 @@
-"""Dropout whose masks belong to the samples: the same on any number of ranks, in any parts, and recomputed."""
+"""Dropout with masks that depend on the sample alone: the same on any number of ranks, in any parts, and recomputed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from rodin.train.data.draws import Draws
 
 
 class SampleDropout(nn.Module):
-    """What `nn.Dropout` does, with a mask that each sample draws from its own generator.
+    """`nn.Dropout` with a mask from each sample's own generator.
 
-    Nothing of it has a state, so recomputed activations get the same mask.
+    It has no random state, so recomputed activations get the same mask.
 
     Args:
-        p: share of entries set to zero; the others are divided by 1 - p.
-        purpose: what sets its masks apart from those of other layers.
+        p: probability that an entry is set to zero; the others are divided by 1 - p.
+        purpose: purpose of its draws, different for each layer.
 
     Attributes:
-        draws: the samples that come next, set before each forward pass. A batch may have k n rows, k in a row for each
-            of n samples, as the three planes have where they are not rolled out.
+        draws: random numbers of the next samples, set before each forward pass. A batch may have k n rows, k adjacent
+            rows for each of n samples, as the three planes of a tri-plane that is not rolled out.
     """
 
     def __init__(self, p: float, purpose: str) -> None:
@@ -34,7 +34,7 @@ class SampleDropout(nn.Module):
     def _mask(self, x: torch.Tensor) -> torch.Tensor:
         count = len(self.draws)
         if count == 0 or len(x) % count:
-            raise ValueError(f"dropout: got {len(x)} rows for {count} samples; tell it which samples come")
+            raise ValueError(f"dropout: got {len(x)} rows for {count} samples; set `draws` before the forward pass")
         mask = torch.empty_like(x, requires_grad=False)
         for rows, generators in zip(mask.unflatten(0, (count, -1)), self.draws.generators(self.purpose), strict=True):
             rows.bernoulli_(1 - self.p, generator=generators)
@@ -42,7 +42,7 @@ class SampleDropout(nn.Module):
 
 
 def by_sample(network: nn.Module) -> list[SampleDropout]:
-    """Replace every dropout of a network that drops anything; returns the new ones, in the network's order."""
+    """Replace every dropout of a network with p > 0; returns the new ones, in the network's order."""
     made = []
     for parent in network.modules():
         for name, child in parent.named_children():

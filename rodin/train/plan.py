@@ -1,4 +1,4 @@
-"""The numbers of one training."""
+"""Settings of one training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-FREE = (
+CHANGEABLE = (  # settings that may differ between a checkpoint and the run that resumes it
     "steps",
     "checkpoint_every",
     "micro_batch",
@@ -20,29 +20,33 @@ FREE = (
     "curve_rows",
 )
 
+LONGEST_ROW = 100  # steps: a longer mean would hide a loss that rises
+
 
 @dataclass(frozen=True)
 class Plan:
-    """How a network is trained; the fields up to `tensorboard` are those of `rodin.config.Training`.
+    """Settings of a training; the fields up to `tensorboard` are those of `rodin.config.Training`.
 
     Args:
         batch: samples of a step over all ranks.
         steps: optimiser steps.
-        lr, warmup, weight_decay: AdamW's step size, the steps over which it rises, the weight decay.
+        lr: AdamW's step size.
+        warmup: steps over which the step size rises.
+        weight_decay: AdamW's weight decay.
         ema: rate of the moving average.
-        clip_norm: largest norm of the gradient.
-        precision: what the forward pass computes in; weights, their average and AdamW's moments are always float32.
-            float16 scales the loss so that gradients stay in its range.
-        micro_batch: samples a rank computes at once; its share of a batch is taken in as many parts as that makes,
-            their gradients added up. None: all at once.
-        recompute: keep no activations inside the network's blocks, compute them again in the backward pass.
+        clip_norm: largest norm of the gradient; a larger gradient is scaled down to it.
+        precision: float32, bfloat16 or float16, of the forward pass; weights, their average and AdamW's moments are
+            always float32. float16 scales the loss so that gradients stay in its range.
+        micro_batch: samples that a rank computes at once; it adds up the gradients of several such parts of its batch.
+            None: all at once.
+        recompute: store no activations inside the network's blocks, but compute them again in the backward pass.
         compile: torch.compile the network.
-        sharded: weights, gradients, moments and average are split over the ranks (FSDP2) instead of kept by each.
+        sharded: split weights, gradients, moments and average over the ranks (FSDP2).
         checkpoint_every: steps between checkpoints.
         picture_every: steps between pictures of samples; 0: none.
         tensorboard: write the loss curve for tensorboard too.
-        seed: everything random follows from it.
-        curve_rows: about how many rows the loss curve has.
+        seed: seed of all random numbers.
+        curve_rows: approximate number of rows of the loss curve.
     """
 
     batch: int
@@ -66,33 +70,33 @@ class Plan:
     @property
     def curve_every(self) -> int:
         """Steps that one row of the loss curve averages over, at most 100."""
-        return max(1, min(100, self.steps // self.curve_rows))
+        return max(1, min(LONGEST_ROW, self.steps // self.curve_rows))
 
     @property
     def autocast(self) -> torch.dtype | None:
-        """What the forward pass computes in, if not float32."""
+        """Precision of the forward pass; None: float32."""
         return None if self.precision == "float32" else getattr(torch, self.precision)
 
     def lr_at(self, step: int) -> float:
-        """The step size of the update after `step` updates: rises evenly over the warm-up, then stays."""
+        """The step size of the update after `step` updates: rises linearly over the warm-up, then is constant."""
         return self.lr * min(1.0, (step + 1) / max(1, self.warmup))
 
     def parts(self, count: int) -> list[tuple[int, int]]:
-        """The first and end of each part that `count` samples of a rank are computed in, as even as can be."""
+        """First and end of each part of a rank's `count` samples, in parts of nearly equal size."""
         parts = -(-count // (self.micro_batch or max(count, 1)))
         return [(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
 
     def identity(self) -> dict[str, Any]:
-        """What must not change between a checkpoint and the run that goes on from it."""
-        return {name: value for name, value in asdict(self).items() if name not in FREE}
+        """Settings that must be the same in a checkpoint and in the run that resumes it."""
+        return {name: value for name, value in asdict(self).items() if name not in CHANGEABLE}
 
 
 def difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | None:
-    """The first key two records differ in, in words; None where they agree.
+    """A message with the first key in which two records differ; None where they are equal.
 
     Args:
-        theirs: the checkpoint's.
-        ours: this run's.
+        theirs: identity of the checkpoint.
+        ours: identity of this run.
     """
     for name in sorted(theirs.keys() | ours.keys()):
         left, right = theirs.get(name), ours.get(name)

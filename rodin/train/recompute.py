@@ -1,4 +1,4 @@
-"""Activation checkpointing: what a block computes inside is forgotten, and computed again for the backward pass."""
+"""Activation checkpointing: activations inside a block are not stored, but computed again in the backward pass."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recompute(blocks: Sequence[nn.Module]) -> None:
-    """Let blocks of a network keep nothing but their inputs; gradients stay the same to the bit.
+    """Let blocks of a network store only their inputs; the gradients are the same to the bit.
 
-    Names of parameters do not change. No random state is kept: dropout is `rodin.train.dropout`'s.
+    Names of parameters do not change. The random state is not stored: dropout is that of `rodin.train.dropout`.
 
     Args:
-        blocks: modules that take and give tensors.
+        blocks: modules whose arguments and results are tensors.
     """
     for block in blocks:
         block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)

@@ -1,4 +1,4 @@
-"""Model FLOPs utilisation: what share of a GPU's peak the training's own arithmetic takes."""
+"""Model FLOPs utilisation: the share of a GPU's peak that the network's own arithmetic uses."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-BACKWARD = 2  # a backward pass has two matrix products for each of the forward pass
+BACKWARD = 2  # matrix products of a backward pass for each one of the forward pass
 HALF = (torch.float16, torch.bfloat16)
-PEAKS = {  # dense matrix products in half precision, operations a second, by the vendor's data sheets
+PEAKS = {  # operations a second of dense matrix products in half precision, from the vendor's data sheets
     "H200": 989e12,
     "H100 PCIe": 756e12,
     "H100": 989e12,
@@ -23,11 +23,11 @@ PEAKS = {  # dense matrix products in half precision, operations a second, by th
 
 
 def peak(name: str, precision: torch.dtype | None) -> float | None:
-    """Operations a second that a GPU can do at most; None where it is not known.
+    """Peak of a GPU in operations a second; None where it is not known.
 
     Args:
-        name: the GPU's, as CUDA tells it.
-        precision: what products are computed in; only half precisions are known.
+        name: name of the GPU in CUDA.
+        precision: precision of the products; only half precisions are known.
     """
     if precision not in HALF or (precision == torch.bfloat16 and "V100" in name):
         return None
@@ -35,11 +35,11 @@ def peak(name: str, precision: torch.dtype | None) -> float | None:
 
 
 def operations(loss: Callable[[], torch.Tensor], samples: int) -> float:
-    """Operations of the matrix products of one sample's forward and backward pass; recomputed ones do not count.
+    """Operations of one sample's matrix products, forward and backward; recomputed ones do not count.
 
     Args:
         loss: computes the loss of some samples.
-        samples: how many.
+        samples: number of these samples.
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         loss()

@@ -1,4 +1,4 @@
-"""The training bench: both loops, the cost of checkpoints and the parts of a step, on a network of a moment."""
+"""The training bench: both loops, the cost of checkpoints and the parts of a step, on a small network."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def test_the_parts_of_a_step_are_the_whole_and_both_loops_are_timed(monkeypatch)
     assert rows[f"{title}, checkpoint every 4 steps"]["baseline"] == "no checkpoints"
     assert all(row["value"] > 0 and row["ratio"] > 0 for row in rows.values())
     parts = {name.rpartition(": ")[2]: row for name, row in rows.items() if ": " in name}
-    assert list(parts) == ["data", "forward", "backward", "exchange", "update", "tell", "save"]
+    assert list(parts) == ["data", "forward", "backward", "exchange", "update", "report", "save"]
     whole = next(iter(parts.values()))["baseline_value"]
     assert sum(row["value"] for row in parts.values()) == pytest.approx(whole, abs=1e-5)
     assert all(torch.equal(one, other) for one, other in zip(before, network.parameters(), strict=True))

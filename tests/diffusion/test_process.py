@@ -1,3 +1,5 @@
+"""The forward process, its posterior, conversions and the training loss, against equations and diffusers."""
+
 import diffusers
 import pytest
 import torch

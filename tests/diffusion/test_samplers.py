@@ -1,11 +1,11 @@
+"""Whole chains of ancestral and DDIM steps, against diffusers and against data whose denoiser is known."""
+
 import diffusers
 import pytest
 import torch
-from oracles.diffusion import GaussianData
+from oracles.diffusion import GaussianData, clean
 
-from rodin.diffusion.alone import alone
-from rodin.diffusion.guidance import guided
-from rodin.diffusion.samplers import ancestral, ddim
+from rodin.diffusion.samplers import ancestral, ddim, sample
 from rodin.diffusion.schedule import Schedule
 
 
@@ -48,9 +48,9 @@ def test_ancestral_follows_diffusers(T, clip, predicts):
     x_t = x_T
     for t in scheduler.timesteps:
         x_t = noiseless(scheduler, crooked(x_t, t.expand(2), None), t, x_t)
-    ours = ancestral(
-        crooked, Schedule.linear(T), x_T, predicts=predicts, steps=100, seeds=[0, 1], clip=clip, noise_scale=0
-    )
+    schedule = Schedule.linear(T)
+    denoise = clean(crooked, schedule, predicts, clip)
+    ours = sample(denoise, schedule, x_T, ancestral, steps=100, seeds=[0, 1], noise_scale=0)
     assert off_by(ours, x_t) < 1e-6
 
 
@@ -65,8 +65,7 @@ def noiseless(scheduler, prediction, t, x_t):
     return (steps[0] + steps[1]) / 2
 
 
-@pytest.mark.parametrize("variance", ["posterior", "beta"])
-def test_ancestral_noise_follows_diffusers(variance):
+def test_ancestral_noise_follows_diffusers():
     """With the same z at every step, the whole chain is theirs."""
     T, shape = 1000, (3, 2, 4, 4)
     generator = torch.Generator().manual_seed(7)
@@ -76,7 +75,7 @@ def test_ancestral_noise_follows_diffusers(variance):
         T,
         100,
         timestep_spacing="linspace",
-        variance_type={"posterior": "fixed_small", "beta": "fixed_large"}[variance],
+        variance_type="fixed_small",
     )
     x_t = x_T
     for t in scheduler.timesteps:
@@ -86,9 +85,8 @@ def test_ancestral_noise_follows_diffusers(variance):
                 lambda *a, **k: torch.randn(shape, generator=generator, dtype=torch.float64)[None],
             )
             x_t = scheduler.step(crooked(x_t, t.expand(1), None), t, x_t).prev_sample
-    ours = ancestral(
-        crooked, Schedule.linear(T), x_T, predicts="eps", steps=100, seeds=[7], clip=1.0, variance=variance
-    )
+    schedule = Schedule.linear(T)
+    ours = sample(clean(crooked, schedule, "eps", 1.0), schedule, x_T, ancestral, steps=100, seeds=[7])
     assert off_by(ours, x_t) < 1e-6
 
 
@@ -102,7 +100,8 @@ def test_ddim_follows_diffusers(T, clip):
         x_t = scheduler.step(crooked(x_t, t.expand(2), None), t, x_t, use_clipped_model_output=True).prev_sample
     # their DDIM walks back by T // steps, so it is only right for evenly spaced timesteps
     steps = scheduler.timesteps.flip(0).tolist()
-    ours = ddim(crooked, Schedule.linear(T), x_T, predicts="eps", steps=steps, seeds=[0, 1], clip=clip)
+    schedule = Schedule.linear(T)
+    ours = sample(clean(crooked, schedule, "eps", clip), schedule, x_T, ddim(), steps=steps, seeds=[0, 1])
     assert off_by(ours, x_t) < 1e-6
 
 
@@ -119,10 +118,9 @@ def test_exact_denoiser_draws_the_data(sampler, predicts):
     def denoise(x_t, timestep, latent):
         return getattr(DATA, predicts)(x_t, schedule.alpha_bar[int(timestep[0])].item())
 
-    draw = ancestral if sampler == "ancestral" else ddim
-    options = {"eta": 1.0} if sampler == "eta" else {}
+    step = ancestral if sampler == "ancestral" else ddim(1.0 if sampler == "eta" else 0.0)
     x_T = torch.randn(1, count, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    x0 = draw(denoise, schedule, x_T, predicts=predicts, steps=1000, seeds=[3], clip=None, **options)[0]
+    x0 = sample(clean(denoise, schedule, predicts), schedule, x_T, step, steps=1000, seeds=[3])[0]
     error = (DATA.covariance.diagonal() / count).sqrt()
     assert ((x0.mean(0) - DATA.mean).abs() < 3 * error).all()
     variance = DATA.covariance.diagonal()
@@ -130,10 +128,8 @@ def test_exact_denoiser_draws_the_data(sampler, predicts):
     assert ((torch.cov(x0.T) - DATA.covariance).abs() < 3 * spread).all()
 
 
-@pytest.mark.parametrize(
-    ("T", "steps", "variance"), [(1000, 100, "posterior"), (1000, 100, "beta"), (100, 100, "posterior")]
-)
-def test_a_hundred_steps_draw_what_a_hundred_steps_should(T, steps, variance):
+@pytest.mark.parametrize(("T", "steps"), [(1000, 100), (100, 100)])
+def test_a_hundred_steps_draw_what_a_hundred_steps_should(T, steps):
     """Fewer steps than 1000 do not give the data's own covariance but one that is known: every step is linear."""
     count, schedule, eye = 20_000, Schedule.linear(T), torch.eye(2, dtype=torch.float64)
 
@@ -141,8 +137,7 @@ def test_a_hundred_steps_draw_what_a_hundred_steps_should(T, steps, variance):
         return DATA.x0(x_t, schedule.alpha_bar[int(timestep[0])].item())
 
     x_T = torch.randn(1, count, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    options = {"steps": steps, "seeds": [5], "clip": None, "variance": variance}
-    x0 = ancestral(denoise, schedule, x_T, predicts="x0", **options)[0]
+    x0 = sample(denoise, schedule, x_T, ancestral, steps=steps, seeds=[5])[0]
     mean, covariance = torch.zeros(2, dtype=torch.float64), eye
     bars = [schedule.alpha_bar[round(step * (T - 1) / (steps - 1))].item() for step in range(steps)]
     for step in reversed(range(steps)):
@@ -151,7 +146,7 @@ def test_a_hundred_steps_draw_what_a_hundred_steps_should(T, steps, variance):
         gain = DATA.x0(eye, bar) - DATA.x0(0 * eye, bar)  # row i: what unit vector i does
         a, b = before**0.5 * beta / (1 - bar), (1 - beta) ** 0.5 * (1 - before) / (1 - bar)
         push = a * gain.T + b * eye
-        sigma2 = beta * (1 - before) / (1 - bar) if variance == "posterior" else beta
+        sigma2 = beta * (1 - before) / (1 - bar)
         mean = a * DATA.x0(torch.zeros(1, 2, dtype=torch.float64), bar)[0] + push @ mean
         covariance = push @ covariance @ push.T + (sigma2 if step else 0.0) * eye
     own = covariance.diagonal()
@@ -160,12 +155,13 @@ def test_a_hundred_steps_draw_what_a_hundred_steps_should(T, steps, variance):
     assert ((torch.cov(x0.T) - covariance).abs() < 3 * spread).all()
 
 
-@pytest.mark.parametrize("draw", [ancestral, ddim])
-def test_a_sample_is_the_same_whatever_its_batch(draw):
+@pytest.mark.parametrize("step", [ancestral, ddim(0.7)])
+def test_a_sample_is_the_same_whatever_its_batch(step):
+    schedule = Schedule.linear(100)
+
     def sampled(seeds):
-        options = {} if draw is ancestral else {"eta": 0.7}
-        shape = [len(seeds), 3, 2, 4, 4]
-        return draw(crooked, Schedule.linear(100), shape, predicts="eps", steps=10, seeds=seeds, **options)
+        denoise = clean(crooked, schedule, "eps", 1.0)
+        return sample(denoise, schedule, [len(seeds), 3, 2, 4, 4], step, steps=10, seeds=seeds)
 
     together = sampled([5, 6, 7])
     assert torch.equal(together[2:], sampled([7]))
@@ -175,79 +171,34 @@ def test_a_sample_is_the_same_whatever_its_batch(draw):
 
 def test_x_T_may_be_given_without_moving_the_noise():
     x_T = torch.randn(3, generator=torch.Generator().manual_seed(4))[None]
-    common = {"predicts": "eps", "steps": 5, "seeds": [4]}
+    common = {"step": ancestral, "steps": 5, "seeds": [4]}
     assert torch.equal(
-        ancestral(crooked, Schedule.linear(10), x_T, **common),
-        ancestral(crooked, Schedule.linear(10), [1, 3], **common),
+        sample(crooked, Schedule.linear(10), x_T, **common), sample(crooked, Schedule.linear(10), [1, 3], **common)
     )
 
 
-def test_every_step_is_told_and_clipped():
-    seen = []
-    x0 = ancestral(
-        crooked,
-        Schedule.linear(1000),
+def test_every_step_is_reported_with_its_timestep_and_the_last_one_is_the_result():
+    seen, asked, schedule = [], [], Schedule.linear(1000)
+
+    def denoise(x_t, timestep, latent):
+        asked.append((timestep.tolist(), latent))
+        return crooked(x_t, timestep, latent)
+
+    x0 = sample(
+        denoise,
+        schedule,
         [2, 3],
-        predicts="eps",
+        ancestral,
         steps=4,
         seeds=[0, 1],
-        clip=0.5,
+        latent="condition",
         on_step=lambda step, timestep, x0_hat: seen.append((step, timestep, x0_hat)),
     )
     assert [(step, timestep) for step, timestep, _ in seen] == [(0, 999), (1, 666), (2, 333), (3, 0)]
-    assert all(x0_hat.abs().max() <= 0.5 for *_, x0_hat in seen)
-    torch.testing.assert_close(seen[-1][2], x0)
+    assert asked == [([timestep] * 2, "condition") for timestep in (999, 666, 333, 0)]
+    assert torch.equal(seen[-1][2], x0)
 
 
 def test_as_many_seeds_as_samples():
     with pytest.raises(ValueError, match="got 1, wanted 2"):
-        ddim(crooked, Schedule.linear(10), [2, 3], predicts="eps", steps=2, seeds=[0])
-
-
-def test_alone_the_model_sees_one_sample_at_a_time_and_its_own_condition():
-    seen = []
-
-    def model(x_t, timestep, latent):
-        seen.append(tuple(x_t.shape))
-        text, tokens = latent
-        return x_t * timestep[:, None] + text + tokens.sum(1)
-
-    x_t, timestep, text, tokens = torch.randn(3, 4), torch.tensor([1, 2, 3]), torch.randn(3, 4), torch.randn(3, 5, 4)
-    ours = alone(model)(x_t, timestep, (text, tokens))
-    assert seen == [(1, 4)] * 3
-    torch.testing.assert_close(ours, model(x_t, timestep, (text, tokens)))
-    assert alone(lambda x, t, z: x if z is None else 0 * x)(x_t, timestep, None).equal(x_t)
-
-
-def test_guidance_is_one_batch_and_the_formula():
-    calls = []
-
-    def model(x_t, timestep, latent, drop):
-        calls.append(len(x_t))
-        dropped = torch.zeros(len(x_t), dtype=torch.bool) if drop is None else drop
-        return x_t + torch.where(dropped[:, None], torch.full_like(latent, -2.0), latent)
-
-    x_t, timestep, latent = torch.randn(3, 4), torch.tensor([1, 2, 3]), torch.randn(3, 4)
-    c, u = x_t + latent, x_t - 2
-    torch.testing.assert_close(guided(model, 3.0)(x_t, timestep, latent), u + 3 * (c - u))
-    torch.testing.assert_close(guided(model, 1.0)(x_t, timestep, latent), c)
-    torch.testing.assert_close(guided(model, 0.0)(x_t, timestep, latent), u)
-    assert calls == [6, 3, 6]
-
-
-def test_guidance_takes_a_tuple_of_conditions():
-    def model(x_t, timestep, latent, drop):
-        text, tokens = latent
-        return x_t + torch.where(drop[:, None], 0.0, text + tokens.sum(1))
-
-    x_t, text, tokens = torch.randn(2, 4), torch.randn(2, 4), torch.randn(2, 5, 4)
-    ours = guided(model, 2.0)(x_t, torch.tensor([1, 2]), (text, tokens))
-    torch.testing.assert_close(ours, x_t + 2 * (text + tokens.sum(1)))
-
-
-def test_guidance_without_a_condition_runs_once():
-    seen = []
-    guided(lambda x_t, timestep, latent, drop: seen.append((latent, drop)) or x_t, 2.0)(
-        torch.zeros(1, 2), torch.tensor([0]), None
-    )
-    assert seen == [(None, None)]
+        sample(crooked, Schedule.linear(10), [2, 3], ddim(), steps=2, seeds=[0])

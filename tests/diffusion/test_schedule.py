@@ -1,3 +1,7 @@
+"""Noise schedules: against the paper, against diffusers, and respaced."""
+
+import math
+
 import pytest
 import torch
 from oracles.diffusion import linear_alpha_bar
@@ -77,3 +81,18 @@ def test_steps_that_cannot_be_are_refused(steps):
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="linear, cosine or sigmoid"):
         Schedule.named("quadratic", 10)
+
+
+def test_sigmoid_runs_from_minus_3_to_3():
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+
+    schedule = Schedule.named("sigmoid", 1000)
+    for entry, x in ((249, -1.5), (749, 1.5), (899, 2.4)):
+        wanted = (sigmoid(3) - sigmoid(x)) / (sigmoid(3) - sigmoid(-3))
+        assert schedule.alpha_bar[entry].item() == pytest.approx(wanted, rel=1e-9)
+
+
+def test_one_step_begins_in_noise_and_two_take_both_ends():
+    assert Schedule.linear(50).respace(1).timesteps.tolist() == [49]
+    assert Schedule.linear(50).respace(2).timesteps.tolist() == [0, 49]

@@ -3,7 +3,8 @@ import torch
 from oracles.noise import noise
 
 from rodin.diffusion.losses import diffusion_loss
-from rodin.diffusion.samplers import ddim
+from rodin.diffusion.process import x0_from_eps
+from rodin.diffusion.samplers import ddim, sample
 from rodin.diffusion.schedule import Schedule
 from rodin.nets.latent import LatentMLP
 from rodin.nets.prior import Prior
@@ -67,8 +68,13 @@ def test_latent_model_learns_a_distribution():
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    drawn = ddim(
-        lambda x_t, t, latent: model(x_t, t), schedule, [200, 2], predicts="eps", steps=25, seeds=range(200), clip=None
+    drawn = sample(
+        lambda x_t, t, latent: x0_from_eps(schedule, x_t, t, model(x_t, t)),
+        schedule,
+        [200, 2],
+        ddim(),
+        steps=25,
+        seeds=range(200),
     )
     distance = torch.cdist(drawn, sides)
     assert distance.min(dim=1).values.median() < 0.15

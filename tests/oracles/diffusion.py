@@ -1,6 +1,8 @@
-"""Slow readable twins of rodin.diffusion: one sample, one number at a time, in plain Python floats."""
+"""Slow readable twins of rodin.diffusion, one number at a time in plain Python floats, and denoisers for its tests."""
 
 import math
+
+from rodin.diffusion.process import x0_from_eps
 
 
 def linear_alpha_bar(T):
@@ -20,6 +22,25 @@ def ancestral_step(x_t, eps, alpha_bar, alpha_bar_prev, z):
     beta = 1 - alpha_bar / alpha_bar_prev
     mean = (x_t - beta / math.sqrt(1 - alpha_bar) * eps) / math.sqrt(1 - beta)
     return mean + math.sqrt(beta * (1 - alpha_bar_prev) / (1 - alpha_bar)) * z
+
+
+def ddim_step(x_t, x0, alpha_bar, alpha_bar_prev, eta, z):
+    """DDIM's equation 12 with its sigma of equation 16, from (x_t, x0_hat) of one number."""
+    sigma = eta * math.sqrt((1 - alpha_bar_prev) / (1 - alpha_bar)) * math.sqrt(1 - alpha_bar / alpha_bar_prev)
+    eps = (x_t - math.sqrt(alpha_bar) * x0) / math.sqrt(1 - alpha_bar)
+    direction = math.sqrt(max(1 - alpha_bar_prev - sigma**2, 0.0)) * eps
+    return math.sqrt(alpha_bar_prev) * x0 + direction + sigma * z
+
+
+def clean(denoise, schedule, predicts, clip=None):
+    """x0_hat of a denoiser that predicts "eps" or "x0", clipped to [-clip, clip] as ADM does."""
+
+    def x0_hat(x_t, timestep, latent):
+        prediction = denoise(x_t, timestep, latent)
+        x0 = prediction if predicts == "x0" else x0_from_eps(schedule, x_t, timestep, prediction)
+        return x0 if clip is None else x0.clamp(-clip, clip)
+
+    return x0_hat
 
 
 class GaussianData:

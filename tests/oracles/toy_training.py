@@ -3,11 +3,11 @@
 import torch
 from torch import nn
 
-from rodin.train.loop import Watcher, train
+from rodin.train.loop import Callbacks, train
 from rodin.train.plan import Plan
 
 ITEMS = 23
-SILENT = Watcher()
+SILENT = Callbacks()
 
 
 def toy_network(dropout):
@@ -19,7 +19,7 @@ def toy_network(dropout):
 
 
 def toy_training(
-    folder, ranks, *, steps=12, batch=12, dropout=0.0, overflow_at=(), on_loss=lambda: None, watcher=SILENT, **more
+    folder, ranks, *, steps=12, batch=12, dropout=0.0, overflow_at=(), on_loss=lambda: None, callbacks=SILENT, **more
 ):
     network = toy_network(dropout)
     data = torch.randn(ITEMS, 6, generator=torch.Generator().manual_seed(3))
@@ -41,5 +41,5 @@ def toy_training(
         folder=folder,
         settings={"hidden": 32},
         blocks=[network[0], network[3]],
-        watcher=watcher,
+        callbacks=callbacks,
     )

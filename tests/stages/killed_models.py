@@ -1,6 +1,6 @@
-"""Trains some of the four models on made-up people as a job's ranks do, unbroken, killed and stopped; for tests.
+"""Training of some of the four models on synthetic subjects, as a job's ranks do it: unbroken, killed and stopped.
 
-One process that forks the ranks, so that torch is imported once. Each training is a run folder of its own.
+One process forks the ranks, so that torch is imported once. Each training has its own run folder.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def config_of(stage, steps, *overrides):
 
 
 def launch(stage, config, folder, world, act=None):
-    """Fork the ranks of one training; their exit statuses. `act`: (rank, step, signal) that the rank sends itself."""
+    """Fork the ranks of one training; returns their exit statuses. `act`: (rank, step, signal to itself)."""
 
     def work(rank):
         sys.stderr = (folder.path / f"rank-{rank}.err").open("w")
@@ -93,9 +93,9 @@ def main():
 
 
 def break_and_go_on(stage, config, out, seed, number):
-    """Killed, or told to stop, on a rank and at a step out of the seed; then the same command again."""
-    generators, steps = random.Random(f"{stage} {seed} {number}"), getattr(config, stage).training.steps
-    act = (generators.randrange(2), generators.randrange(1, steps - 1), number)
+    """Kill or stop a training on a random rank and step, then run the same command again."""
+    chance, steps = random.Random(f"{stage} {seed} {number}"), getattr(config, stage).training.steps
+    act = (chance.randrange(2), chance.randrange(1, steps - 1), number)
     folder = run_folder(out, f"{stage}-{number.name}{seed}")
     ended = launch(stage, config, folder, 2, act)
     assert (-number in ended) if number == signal.SIGKILL else ended == [STOPPED] * 2, (act, ended)

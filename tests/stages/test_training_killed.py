@@ -57,7 +57,7 @@ def short(tmp_path_factory):
 
 @pytest.mark.parametrize("stage", MODELS)
 def test_killed_on_two_ranks_it_is_the_unbroken_run(stage, short):
-    """Told to stop, it is so too: of one rank in test_training_stages.py, of two in the slow tests below."""
+    """A stop request is tested on one rank in test_training_stages.py, on two in the slow tests below."""
     assert_resumes_to_the_bit(short, stage, [0], ["SIGKILL"])
 
 

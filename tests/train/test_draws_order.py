@@ -1,11 +1,12 @@
-"""Random numbers and data order as pure functions of (seed, position)."""
+"""Random numbers and data order as pure functions of (seed, position), which never change."""
 
 import numpy as np
 import pytest
 import torch
 
-from rodin.train.data.draws import Draws, bits, uniform
-from rodin.train.data.order import Order, share
+from rodin.train.data import draws as draws_module
+from rodin.train.data.draws import Draws, bits, generator, seed_for, uniform
+from rodin.train.data.order import Order, rank_positions
 
 
 def mixed(word):  # splitmix64's finalizer, in Python's own integers
@@ -22,6 +23,28 @@ def test_bits_are_splitmix64():
         key = mixed((seed * golden + zlib.crc32(b"eps")) % 2**64)
         wanted = mixed((mixed((position * golden + key) % 2**64) + key) % 2**64)
         assert int(bits(seed, "eps", [position])[0]) == wanted
+
+
+def test_numbers_of_some_seeds_are_those_that_earlier_trainings_had():
+    """A change of any would make another training, other fits and another demo out of the same config."""
+    assert (seed_for(0, "base"), seed_for(7, "fit 00001", 3)) == (7646013580032290205, 6521065851960578145)
+    wanted = [0.6060559652067168, 0.966227546508064, 0.8681118264277203]
+    assert uniform(3, "eps", [0, 1, 10**6]).tolist() == wanted
+    assert Order(7, 5)[range(5, 16)].tolist() == [4, 3, 4, 6, 3, 0, 2, 1, 5, 4, 6]
+    draws = Draws(4, [0, 9])
+    assert draws.integers("timestep", 1000).tolist() == [418, 918]
+    assert draws.chosen("drop", 0.5).tolist() == [False, True]
+    assert draws.normal("eps", 2).flatten().tolist() == pytest.approx(
+        [-2.1547865867614746, 1.0563682317733765, -0.2982363998889923, 0.6288383603096008], abs=1e-6
+    )
+    first = torch.randn(2, generator=generator(4, "first planes", 1)).tolist()
+    assert first == pytest.approx([0.9636862277984619, 0.5898759961128235], abs=1e-6)
+
+
+def test_a_uniform_number_is_below_one_even_where_float32_would_round_it_up(monkeypatch):
+    monkeypatch.setattr(draws_module, "uniform", lambda seed, purpose, positions: np.array([1 - 2.0**-53]))
+    assert 0.9999 < Draws(0, [0]).uniform("a").item() < 1
+    assert Draws(0, [0]).integers("a", 1000).item() == 999
 
 
 def test_draws_do_not_depend_on_who_else_is_in_the_batch():
@@ -67,7 +90,7 @@ def test_order_is_a_function_of_position_alone():
 
 @pytest.mark.parametrize(("batch", "world"), [(8, 1), (8, 2), (9, 3), (5, 5)])
 def test_ranks_share_a_step_without_gap_or_overlap(batch, world):
-    positions = [p for rank in range(world) for p in share(40, batch, rank, world)]
+    positions = [p for rank in range(world) for p in rank_positions(40, batch, rank, world)]
     assert positions == list(range(40, 40 + batch))
 
 

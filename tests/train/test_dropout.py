@@ -17,9 +17,9 @@ def masks(positions, *shape, p=0.3, layer=0, seed=0, rows=1):
 
 
 def test_the_share_dropped_and_the_scale_of_the_rest():
-    kept = masks(range(64), 32, 16, 16)
-    assert kept.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
-    shares = (kept == 0).float().flatten(1).mean(dim=1)
+    mask = masks(range(64), 32, 16, 16)
+    assert mask.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+    shares = (mask == 0).float().flatten(1).mean(dim=1)
     assert shares.mean().item() == pytest.approx(0.3, abs=0.001)
     assert shares.std().item() == pytest.approx((0.3 * 0.7 / 8192) ** 0.5, rel=0.3)
 
@@ -45,12 +45,27 @@ def test_it_takes_the_place_of_the_network_s_own_and_evaluation_drops_nothing():
     names = set(network.state_dict())
     made = by_sample(network)
     assert [layer.p for layer in made] == [0.5, 0.1]
+    assert made[0].purpose != made[1].purpose
     assert (network[1], network[2][0]) == (made[0], made[1])
     assert set(network.state_dict()) == names
     x = torch.randn(3, 4)
-    with pytest.raises(ValueError, match="3 rows for 0 samples; tell"):
+    with pytest.raises(ValueError, match="3 rows for 0 samples; set `draws`"):
         network(x)
     assert torch.equal(network.eval()(x), network[0](x))
+
+
+def test_every_block_is_recomputed():
+    calls = []
+
+    class Block(nn.Linear):
+        def forward(self, x):
+            calls.append(self)
+            return super().forward(x).sin()
+
+    first, second = Block(3, 3), Block(3, 3)
+    recompute([first, second])
+    second(first(torch.ones(1, 3, requires_grad=True))).sum().backward()
+    assert calls == [first, second, second, first]
 
 
 def test_recomputed_blocks_have_the_same_gradients_and_keep_less():
@@ -62,11 +77,11 @@ def test_recomputed_blocks_have_the_same_gradients_and_keep_less():
         if again:
             recompute([block])
         x, embedding = torch.randn(2, 8, 4, 12, requires_grad=True), torch.randn(2, 12)
-        kept = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one.numel()) or one, lambda one: one):
+        stored = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda one: stored.append(one.numel()) or one, lambda one: one):
             out = block(x, embedding).square().sum()
         out.backward()
-        return [x.grad, *(one.grad for one in block.parameters())], sum(kept)
+        return [x.grad, *(one.grad for one in block.parameters())], sum(stored)
 
     (plain, much), (again, little) = gradients(False), gradients(True)
     assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from rodin.train.loop import Watcher, train
+from rodin.train.loop import Callbacks, train
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
 
@@ -33,7 +33,7 @@ def trained(folder, precision, stop_at=None, **options):
         folder=folder,
         settings={},
         blocks=[network[0]],
-        watcher=Watcher(
+        callbacks=Callbacks(
             progress=lambda step, total, note: done.__setitem__(0, step), should_stop=lambda: done[0] + 1 == stop_at
         ),
     )
@@ -52,6 +52,6 @@ def test_it_learns_and_resumes_to_the_same_bits(precision, options, tmp_path):
     assert all(torch.equal(again.average[name], value) for name, value in unbroken.average.items())
 
 
-def test_utilisation_is_told_where_the_gpu_is_known(tmp_path):
+def test_utilisation_is_in_the_curve_where_the_gpu_is_known(tmp_path):
     rows = trained(tmp_path, "float16").curve
     assert all(row["mfu"] is None or 0 < row["mfu"] < 1 for row in rows)

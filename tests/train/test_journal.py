@@ -56,13 +56,13 @@ def test_without_tensorboard_there_is_one_warning_and_the_lines(tmp_path, monkey
         raise ModuleNotFoundError(f"No module named {name!r}")
 
     monkeypatch.setattr(module.importlib, "import_module", missing)
-    with pytest.warns(UserWarning, match=r"tensorboard is not installed \(pip install") as told:
+    with pytest.warns(UserWarning, match=r"tensorboard is not installed \(pip install") as caught:
         journal = Journal(tmp_path, tensorboard=True)
     with journal:
         journal([])
         journal(curve([1]))
         journal.picture(1, np.zeros((4, 8, 3), np.uint8))
-    assert len(told) == 1
+    assert len(caught) == 1
     assert logged(tmp_path) == curve([1])
     monkeypatch.undo()
     assert importlib.import_module("json") is json

@@ -86,7 +86,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_one_before_used(tmp_path):
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
     last.write_bytes(content)
-    with pytest.warns(UserWarning, match=r"step-000000006.*damaged.*passed over"):
+    with pytest.warns(UserWarning, match=r"step-000000006.*damaged.*skipped"):
         assert checkpoint.latest(tmp_path).step == 4
     with pytest.warns(UserWarning, match="damaged"):
         again = training(tmp_path)

@@ -6,7 +6,7 @@ from torch import nn
 
 from rodin.field.planes import resize
 from rodin.train.data.normaliser import Normaliser
-from rodin.train.parallel.flat import Flat
+from rodin.train.parallel.flat import FlatParameters
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.plan import Plan
 from rodin.train.state import ema
@@ -42,7 +42,7 @@ def test_a_flat_network_computes_the_same_in_every_memory_format():
     results = []
     for one in (plain, flat, last):
         if one is not plain:
-            Flat(one)
+            FlatParameters(one)
         one(pictures).square().sum().backward()
         results.append({name: parameter.grad.clone() for name, parameter in one.named_parameters()})
     for name, wanted in results[0].items():
@@ -53,18 +53,18 @@ def test_a_flat_network_computes_the_same_in_every_memory_format():
 
 def test_one_step_of_the_flat_vector_is_one_step_of_every_parameter():
     plain, other = network(), network()
-    flat = Flat(other)
+    flat = FlatParameters(other)
     slow = torch.optim.AdamW(plain.parameters(), 0.1, weight_decay=0.1, foreach=False)
     fast = torch.optim.AdamW(flat.weights, 0.1, weight_decay=0.1, fused=True)
     for step in range(3):
         pictures = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(step))
-        flat.begin()
+        flat.zero_()
         slow.zero_grad()
         for one in (plain, other):
             one(pictures).square().sum().backward()
         slow.step()
         fast.step()
-    wanted, got = plain.state_dict(), flat.state(flat.weights)
+    wanted, got = plain.state_dict(), flat.state_dict(flat.weights)
     assert wanted.keys() == got.keys()
     for name, value in wanted.items():
         torch.testing.assert_close(got[name], value)
@@ -90,19 +90,28 @@ def test_normalised_data_has_the_wanted_scale_and_comes_back(axis, shape):
     assert torch.equal(free.clip(model), model)
 
 
-def test_the_mean_person_is_taken_away_and_comes_back():
+def test_the_mean_subject_is_subtracted_and_comes_back():
     torch.manual_seed(0)
     mean = torch.rand(3, 2, 8, 8) - 0.5
-    people = mean + torch.randn(50, 3, 2, 8, 8) * torch.tensor([0.05, 0.2]).view(2, 1, 1)
-    spread = (people - mean).square().mean(dim=(0, 1, 3, 4)).sqrt()
+    subjects = mean + torch.randn(50, 3, 2, 8, 8) * torch.tensor([0.05, 0.2]).view(2, 1, 1)
+    spread = (subjects - mean).square().mean(dim=(0, 1, 3, 4)).sqrt()
     made = Normaliser(**Normaliser(mean, spread.tolist(), low=-1.0, high=1.0).state())
-    model = made.to_model(people)
+    model = made.to_model(subjects)
     assert model.mean(dim=0).abs().max() < 0.5
     torch.testing.assert_close(model.square().mean(dim=(0, 1, 3, 4)).sqrt(), torch.tensor([0.5, 0.5]))
-    torch.testing.assert_close(made.from_model(model), people)
-    torch.testing.assert_close(made.from_model(made.clip(3 * model)), (mean + 3 * (people - mean)).clamp(-1, 1))
+    torch.testing.assert_close(made.from_model(model), subjects)
+    torch.testing.assert_close(made.from_model(made.clip(3 * model)), (mean + 3 * (subjects - mean)).clamp(-1, 1))
     smaller = made.resized(4)
-    torch.testing.assert_close(smaller.to_model(resize(people, 4)), resize(model, 4))
+    torch.testing.assert_close(smaller.to_model(resize(subjects, 4)), resize(model, 4))
+
+
+def test_a_channel_that_is_nearly_constant_is_only_shifted_and_bounds_stay_at_another_resolution():
+    flat = Normaliser([0.25, 0.0], [1e-8, 0.1])
+    data = torch.tensor([0.75, 0.2]).view(1, 1, 2, 1, 1).expand(1, 3, 2, 4, 4)
+    torch.testing.assert_close(flat.to_model(data)[0, 0, :, 0, 0], torch.tensor([0.5, 1.0]))
+    bounded = Normaliser([0.0], [1.0], low=-1.0, high=1.0).resized(2)
+    assert bounded.clip(torch.full((1, 3, 1, 2, 2), 9.0)).max().item() == 0.5
+    assert bounded.clip(torch.full((1, 3, 1, 2, 2), -9.0)).min().item() == -0.5
 
 
 def test_a_normaliser_of_nonsense_is_refused():

@@ -1,4 +1,4 @@
-"""Checkpoints beside the training: it goes on meanwhile, what was copied is what is written, errors come back."""
+"""Checkpoints beside the training: it goes on meanwhile, the state copied is the state written, errors come back."""
 
 import resource
 import signal
@@ -10,7 +10,7 @@ import torch
 from oracles.toy_training import toy_training
 
 from rodin.train import loop
-from rodin.train.loop import Watcher
+from rodin.train.loop import Callbacks
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.state import checkpoint
 from rodin.train.state.saver import Saver
@@ -26,12 +26,12 @@ def test_training_goes_on_while_a_checkpoint_is_written_and_the_next_one_waits()
     weights = [torch.ones(3)]
     before = threading.active_count()
     with Saver(write) as saver:
-        saver.save(1, lambda copied: {"model": copied("model", weights)})
+        saver.save(1, lambda copy: {"model": copy("model", weights)})
         weights[0] += 1  # the next step, while the file of the last is not even begun
         assert not written
         assert not saver.failed()
         threading.Timer(0.05, may_write.set).start()
-        saver.save(2, lambda copied: {"model": copied("model", weights)})
+        saver.save(2, lambda copy: {"model": copy("model", weights)})
         assert [step for step, _ in written] == [1]
         saver.wait()
     assert [(step, value.tolist()) for step, value in written] == [(1, [1.0] * 3), (2, [2.0] * 3)]
@@ -43,7 +43,7 @@ def test_an_error_is_known_soon_and_raised_when_asked_for():
         raise ValueError("no room")
 
     with Saver(write) as saver:
-        saver.save(1, lambda copied: {})
+        saver.save(1, lambda copy: {})
         with pytest.raises(ValueError, match="no room"):
             saver.wait()
         assert saver.failed()
@@ -63,7 +63,7 @@ def test_a_disk_that_fills_stops_the_training_and_leaves_the_last_good_checkpoin
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         with pytest.raises(ValueError, match=r"step-000000008.*could not be written \(.*make room") as raised:
-            toy_training(tmp_path, Ranks(), steps=2000, watcher=Watcher(progress=progress))
+            toy_training(tmp_path, Ranks(), steps=2000, callbacks=Callbacks(progress=progress))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
@@ -108,7 +108,7 @@ def test_a_checkpoint_of_parts_counts_once_all_are_there_and_old_ones_go(tmp_pat
     part(2, 0)
     saved = checkpoint.latest(tmp_path)
     assert (saved.step, saved["curve"]) == (2, [0])
-    assert torch.equal(saved["model"]["w"], rows + 2)
+    assert torch.equal(saved.rows("model", "w"), rows + 2)
     damaged = part(3, 1)
     part(3, 0)
     assert len(list(tmp_path.glob("step-000000001*"))) == 0
@@ -116,5 +116,4 @@ def test_a_checkpoint_of_parts_counts_once_all_are_there_and_old_ones_go(tmp_pat
     with pytest.warns(UserWarning, match=r"step-000000003-1of2.*damaged"):
         assert checkpoint.latest(tmp_path).step == 2
     part(4, 0, count=1)
-    assert torch.equal(checkpoint.latest(tmp_path)["model"]["w"], rows + 4)
-    assert checkpoint.latest(tmp_path, 2) is None
+    assert torch.equal(checkpoint.latest(tmp_path).rows("model", "w"), rows + 4)

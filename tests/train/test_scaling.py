@@ -6,7 +6,7 @@ from oracles.toy_training import toy_training
 
 from rodin.train.parallel import scaling
 from rodin.train.parallel.ranks import Ranks
-from rodin.train.parallel.scaling import Scaling
+from rodin.train.parallel.scaling import LossScale
 
 
 def test_the_scale_moves_as_torch_s_grad_scaler_moves_it(monkeypatch):
@@ -14,7 +14,7 @@ def test_the_scale_moves_as_torch_s_grad_scaler_moves_it(monkeypatch):
     theirs = torch.amp.GradScaler("cpu", growth_interval=3)
     weight = torch.nn.Parameter(torch.ones(1))
     optimiser = torch.optim.SGD([weight], 0.1)
-    ours, skipped = Scaling.of("float16"), 0
+    ours, skipped = LossScale.of("float16"), 0
     for step, overflows in enumerate([0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1]):
         assert theirs.scale(torch.ones(1)).item() == ours.scale, step
         before = weight.item()
@@ -26,8 +26,14 @@ def test_the_scale_moves_as_torch_s_grad_scaler_moves_it(monkeypatch):
     assert ours.skipped == skipped == 4
 
 
+def test_its_numbers_are_the_defaults_of_torch_s():
+    theirs = torch.amp.GradScaler("cpu")
+    assert (theirs.get_growth_interval(), theirs.get_growth_factor()) == (scaling.EVERY, scaling.GROWTH)
+    assert theirs.get_backoff_factor() == 1 / scaling.GROWTH
+
+
 def test_float32_is_never_scaled():
-    assert Scaling.of("float32") == Scaling.of("bfloat16") == Scaling(1.0, 0, 0)
+    assert LossScale.of("float32") == LossScale.of("bfloat16") == LossScale(1.0, 0, 0)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -41,7 +47,7 @@ def test_half_precision_is_near_float32_with_weights_in_float32(precision, tmp_p
 
 
 def test_an_overflow_at_the_least_scale_stops(tmp_path, monkeypatch):
-    monkeypatch.setattr(Scaling, "of", lambda precision: Scaling(2.0))
+    monkeypatch.setattr(LossScale, "of", lambda precision: LossScale(2.0))
     with pytest.raises(ValueError, match="gradient is not finite at step 6"):
         toy_training(tmp_path, Ranks(), precision="float16", overflow_at=(5, 6, 7))
 

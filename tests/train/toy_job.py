@@ -14,7 +14,7 @@ from oracles.forked_ranks import fork_ranks
 from oracles.toy_training import toy_training
 from torch import nn
 
-from rodin.train.loop import Watcher
+from rodin.train.loop import Callbacks
 from rodin.train.parallel import flat
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.state import checkpoint
@@ -43,23 +43,57 @@ def rank_of_job(name, out, kill_at=None, stop_at=None, training="", bucket=flat.
             if calls[0] == kill_at and ranks.rank == ranks.world - 1:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        def told(step, total, note):
+        def progress(step, total, note):
             done[0] = step
 
         trained = toy_training(
             out / (training or name),
             ranks,
             on_loss=on_loss,
-            watcher=Watcher(
-                progress=told, should_stop=lambda: done[0] + 1 == stop_at and ranks.rank == ranks.world - 1
+            callbacks=Callbacks(
+                progress=progress, should_stop=lambda: done[0] + 1 == stop_at and ranks.rank == ranks.world - 1
             ),
             **options,
         )
         if ranks.main:
             record = {"finished": trained.finished, "average": trained.average, "samples": trained.samples}
-            kept = ("step", "samples", "loss", "grad_norm", "skipped")
-            record["curve"] = [{key: row[key] for key in kept} for row in trained.curve]
+            keys = ("step", "samples", "loss", "grad_norm", "skipped")
+            record["curve"] = [{key: row[key] for key in keys} for row in trained.curve]
             checkpoint.publish(out / f"{name}.pt", record)
+
+
+def exchange(out):
+    """Two ranks use every way of `Ranks` to exchange values; each writes down its results."""
+
+    def failing(rank, on):
+        def fail():
+            if rank == on:
+                raise OSError(f"disk of rank {on} is full")
+
+        return fail
+
+    def tried(call):
+        try:
+            return call()
+        except (OSError, ValueError) as error:
+            return f"{type(error).__name__}: {error}"
+
+    def work(rank):
+        with Ranks.from_environment() as ranks:
+            calls = [lambda: ranks.on_all(failing(rank, 1)), lambda: ranks.on_main(failing(rank, 0))]
+            calls += [lambda: ranks.on_all(lambda: 10 + rank), lambda: ranks.on_main(lambda: 7 + rank)]
+            results = [tried(call) for call in calls]
+            numbers = [torch.tensor([1.0 + rank, 5.0]) for _ in range(3)]
+            ranks.sum_(numbers[:1])
+            ranks.mean_(numbers[1:2])
+            ranks.broadcast_(numbers[2:])
+            flags = [ranks.any(rank == 1), ranks.any(False)]
+            texts = [ranks.broadcast_text(text) for text in (f"rank {rank} – ü", "" if rank == 0 else "longer")]
+            record = {"results": results, "numbers": [one.tolist() for one in numbers], "flags": flags, "texts": texts}
+            checkpoint.publish(out / f"exchange{rank}.pt", record)
+        return 0
+
+    return fork_ranks(2, work)
 
 
 def killed_and_again(world, name, out, kill_at, again=None, **run):
@@ -83,7 +117,7 @@ def main(out):
     launch(1, "parts", out, micro_batch=5, **run)
     launch(1, "recomputed", out, recompute=True, **run)
     launch(1, "dry", out)
-    launch(2, "bucketed", out, bucket=64, **run)
+    launch(2, "bucketed", out, bucket=64, micro_batch=3, **run)
     statuses |= killed_and_again(1, "moved", out, 10, again=2, **run)
     launch(2, "sharded", out, sharded=True, **run)
     launch(2, "sharded-recomputed", out, sharded=True, recompute=True, **run)
@@ -93,6 +127,7 @@ def main(out):
     half = {"precision": "float16", "overflow_at": (5,), **run}
     launch(2, "half", out, **half)
     statuses |= killed_and_again(2, "half-killed", out, 11, **half)
+    statuses["exchange"] = exchange(out)
     statuses["five"] = launch(5, "five", out)
     checkpoint.publish(out / "statuses.pt", statuses)
 

@@ -16,7 +16,7 @@ from rodin.config import Config
 from rodin.data.rows import training_subjects
 from rodin.evaluation.reconstruction import ViewComparison, measure_shard, measured_subjects
 from rodin.generate.cascade import Avatars
-from rodin.generate.latents import combine_seeds
+from rodin.generate.latents import sampling_seed
 from rodin.hooks import Hooks, Stopped
 from rodin.stages.training import TrainingFolder
 from rodin.stages.upsample import train_upsampler
@@ -87,6 +87,6 @@ def upsampled_rows(avatars: Avatars, views: Shards, fields: dict[str, Any], hook
         if hooks.should_stop():
             raise Stopped()
         low = torch.from_numpy(fits.read(subject, "base").astype(np.float32))[None].to(avatars.device)
-        values, _ = compare(subject, avatars.upsampled(low, [combine_seeds(config.seed, ALONE, number)])[0])
+        values, _ = compare(subject, avatars.upsampled(low, [sampling_seed(config.seed, ALONE, number)])[0])
         rows.append({"stage": "sweep-convolution-alone", "subject": subject, **fields, **values})
     return rows

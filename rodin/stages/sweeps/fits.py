@@ -19,7 +19,7 @@ from rodin.evaluation.held_out import measure, read_held_out
 from rodin.field.planes import resize
 from rodin.fitting.fit import Diverged, fit_planes
 from rodin.fitting.scene import make_scene
-from rodin.generate.latents import combine_seeds
+from rodin.generate.latents import sampling_seed
 from rodin.hooks import Hooks
 from rodin.memory import forget_peak, peak_rss_mb
 from rodin.stages.decoder import fit_settings
@@ -128,7 +128,7 @@ def fit_row(
         fit_settings(changed, fit.rays),
         steps=fit.steps,
         lr=fit.lr,
-        seed=combine_seeds(config.seed, FIT, int.from_bytes(subject.encode(), "big")),
+        seed=sampling_seed(config.seed, FIT, int.from_bytes(subject.encode(), "big")),
         anchor=start,
     )
     planes = planes.half()

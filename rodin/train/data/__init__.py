@@ -1,1 +1,1 @@
-"""What a training step is fed: the order of the items, prefetching, random draws, normalisation."""
+"""Data of a training step: order of the items, prefetching, random draws, normalisation."""

@@ -1,4 +1,7 @@
-"""Random numbers as a pure function of (seed, purpose, position): no state to save, the same on any number of ranks."""
+"""Random numbers as a pure function of (seed, purpose, position).
+
+They have no state to save, and are the same on any number of ranks.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import numpy as np
 import torch
 
 CPU = torch.device("cpu")
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, the increment of splitmix64
+BELOW_ONE = 1 - 2.0**-24  # largest float32 under 1
 
 
 def bits(seed: int, purpose: str, positions: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -17,8 +21,8 @@ def bits(seed: int, purpose: str, positions: Sequence[int] | np.ndarray) -> np.n
 
     Args:
         seed: the run's seed.
-        purpose: what they are for; other purposes get other bits.
-        positions: [n] counts of samples since training began.
+        purpose: name of the use; each purpose has its own bits.
+        positions: [n] positions of samples: samples since training began.
 
     Returns:
         [n] uint64.
@@ -30,7 +34,7 @@ def bits(seed: int, purpose: str, positions: Sequence[int] | np.ndarray) -> np.n
 
 
 def uniform(seed: int, purpose: str, positions: Sequence[int] | np.ndarray) -> np.ndarray:
-    """A number in [0, 1) for each position.
+    """Uniform numbers in [0, 1), one for each position.
 
     Args:
         seed, purpose, positions: as in `bits`.
@@ -38,28 +42,26 @@ def uniform(seed: int, purpose: str, positions: Sequence[int] | np.ndarray) -> n
     Returns:
         [n] float64 in [0, 1).
     """
-    return (bits(seed, purpose, positions) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return (bits(seed, purpose, positions) >> np.uint64(64 - 53)).astype(np.float64) * 2.0**-53  # 53 bits of a float64
 
 
 def seed_for(seed: int, purpose: str, position: int = 0) -> int:
-    """A seed in [0, 2^63) of one purpose and position's own."""
+    """The seed of one purpose and position, in [0, 2^63)."""
     return int(bits(seed, purpose, [position])[0] >> np.uint64(1))
 
 
-def generator(seed: int, purpose: str, position: int, device: torch.device = CPU) -> torch.Generator:
-    """A fresh torch generator for one position."""
-    fresh = torch.Generator(device)
-    fresh.manual_seed(seed_for(seed, purpose, position))
-    return fresh
+def generator(seed: int, purpose: str, position: int) -> torch.Generator:
+    """A new torch generator on the CPU, seeded for one position."""
+    return torch.Generator().manual_seed(seed_for(seed, purpose, position))
 
 
 class Draws:
-    """The random numbers of some samples of a step, each sample's from its own position.
+    """Random numbers of some samples of a step; each sample has those of its own position.
 
     Args:
         seed: the run's seed.
-        positions: [n] position of each sample: how many samples training saw before it, over all ranks.
-        device: where the numbers are wanted.
+        positions: [n] position of each sample: number of samples trained on before it, over all ranks.
+        device: device of the numbers.
 
     Example:
         >>> torch.equal(Draws(0, [5, 6]).normal("noise", 3)[1:], Draws(0, [6]).normal("noise", 3))
@@ -74,12 +76,12 @@ class Draws:
 
     def uniform(self, purpose: str) -> torch.Tensor:
         """[n] float32 in [0, 1)."""
-        numbers = np.minimum(uniform(self.seed, purpose, self.positions), 1 - 2.0**-24)
+        numbers = np.minimum(uniform(self.seed, purpose, self.positions), BELOW_ONE)
         return torch.from_numpy(numbers.astype(np.float32)).to(self.device)
 
-    def chosen(self, purpose: str, share: float) -> torch.Tensor:
-        """[n] bool, true with probability `share`."""
-        return torch.from_numpy(uniform(self.seed, purpose, self.positions) < share).to(self.device)
+    def chosen(self, purpose: str, probability: float) -> torch.Tensor:
+        """[n] bool, each true with a probability."""
+        return torch.from_numpy(uniform(self.seed, purpose, self.positions) < probability).to(self.device)
 
     def integers(self, purpose: str, high: int) -> torch.Tensor:
         """[n] int64 in 0 .. high - 1."""
@@ -88,19 +90,19 @@ class Draws:
     def normal(self, purpose: str, *shape: int) -> torch.Tensor:
         """[n, *shape] float32 standard normal."""
         numbers = torch.empty(len(self), *shape, device=self.device)
-        for row, one in zip(numbers, self.generators(purpose), strict=True):
-            row.normal_(generator=one)
+        for row, generator in zip(numbers, self.generators(purpose), strict=True):
+            row.normal_(generator=generator)
         return numbers
 
     def generators(self, purpose: str) -> Iterator[torch.Generator]:
-        """One generator after another, a sample each; each holds until the next is asked for."""
-        one = torch.Generator(self.device)
+        """The generators of the samples, one after another; each is valid until the next is taken."""
+        generator = torch.Generator(self.device)
         for seed in bits(self.seed, purpose, self.positions):
-            one.manual_seed(int(seed >> np.uint64(1)))
-            yield one
+            yield generator.manual_seed(int(seed >> np.uint64(1)))
 
 
 def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """splitmix64's finalizer; its multipliers and shifts are Stafford's variant 13."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))

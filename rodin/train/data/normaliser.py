@@ -1,4 +1,4 @@
-"""Brings data to the scale that the noise schedule expects, and back."""
+"""Scaling of data to the standard deviation that the noise schedule expects, and back."""
 
 from __future__ import annotations
 
@@ -9,65 +9,69 @@ import torch
 
 from rodin.field.planes import resize
 
+TARGET_STD = 0.5  # standard deviation of ADM's images in [-1, 1]
+LEAST_STD = 1e-6  # a channel that varies less is constant
+
 
 class Normaliser:
-    """Takes the mean away and scales each channel to a standard deviation of `target`.
+    """Subtracts the mean and scales each channel to a standard deviation of `target`.
 
     Args:
-        mean: of the data: [C] of its channels, or of one whole sample, such as the mean person [3, C, R, R].
-        std: [C] of the channels around that mean; a channel that never varies is only shifted.
+        mean: mean of the data: [C] of its channels, or of one whole sample, such as the mean subject [3, C, R, R].
+        std: [C] standard deviations of the channels around that mean; a constant channel is only shifted.
         target: standard deviation in the model's units.
-        axis: which axis of a batch holds the channels: 2 for tri-planes [N, 3, C, R, R], 1 for latents [N, D].
-        low, high: the data's own bounds, which a sampler may clip to; None where it has none.
+        axis: axis of the channels in a batch: 2 for tri-planes [N, 3, C, R, R], 1 for latents [N, D].
+        low: lower bound of the data in its own units, for clipping in a sampler; None: no bound.
+        high: upper bound.
 
-    Ours: ADM's images have a standard deviation near 0.5 in [-1, 1]; people's tri-planes differ by much less, and noise
-    would drown them early. All have a head, shoulders and a face in the same places: what the models learn is how
-    people differ.
+    Ours: ADM's images have a standard deviation near 0.5 in [-1, 1]; tri-planes of people differ by much less, and
+    noise would hide the differences early. All have a head, shoulders and a face in the same places: the models learn
+    how people differ.
     """
 
     def __init__(
         self,
         mean: Sequence[float] | torch.Tensor,
         std: Sequence[float],
-        target: float = 0.5,
+        target: float = TARGET_STD,
         axis: int = 2,
         low: float | None = None,
         high: float | None = None,
     ) -> None:
         self.mean = torch.as_tensor(mean, dtype=torch.float32).clone()
-        self.std = torch.tensor([one if one > 1e-6 else target for one in std], dtype=torch.float32)
+        self.std = torch.tensor([one if one > LEAST_STD else target for one in std], dtype=torch.float32)
         self.target, self.axis, self.low, self.high = target, axis, low, high
         channels = self.mean.shape[0 if self.mean.ndim == 1 else axis - 1]
         if channels != len(std) or min(std, default=-1.0) < 0:
             raise ValueError(f"normaliser: got {channels} means, {len(std)} stds; wanted as many, no std under 0")
 
     def to(self, device: torch.device | str) -> Normaliser:
-        """Moves what it keeps to where the data is; returns itself."""
+        """Move its tensors to a device, in place; returns itself."""
         self.mean, self.std = self.mean.to(device), self.std.to(device)
         return self
 
     def to_model(self, data: torch.Tensor) -> torch.Tensor:
-        """Data in its own units -> the model's."""
+        """Data in the model's units, from its own units."""
         return (data - self._mean(data)) * self._along(self.target / self.std, data)
 
     def from_model(self, data: torch.Tensor) -> torch.Tensor:
-        """Data in the model's units -> its own."""
+        """Data in its own units, from the model's units."""
         return data * self._along(self.std / self.target, data) + self._mean(data)
 
     def clip(self, data: torch.Tensor) -> torch.Tensor:
-        """Clip data in the model's units to where it can be: what a sampler does to x0_hat."""
+        """Clip data in the model's units to its bounds, as a sampler does with x0_hat."""
         if self.low is None or self.high is None:
             return data
         low, high = (self.to_model(torch.full_like(data[:1], bound)) for bound in (self.low, self.high))
         return data.clamp(low, high)
 
     def resized(self, resolution: int) -> Normaliser:
-        """The same for tri-planes [N, 3, C, r, r] of another resolution."""
+        """The same normaliser for tri-planes [N, 3, C, r, r] of another resolution."""
         mean = self.mean if self.mean.ndim == 1 else resize(self.mean[None], resolution)[0]
         return Normaliser(mean, self.std.tolist(), self.target, self.axis, self.low, self.high).to(self.mean.device)
 
     def state(self) -> dict[str, Any]:
-        """Plain values and a tensor that make it again: ``Normaliser(**state)``."""
+        """Arguments that make it again, plain values and a tensor: ``Normaliser(**state)``."""
         return {
             "mean": self.mean.cpu(),
             "std": self.std.tolist(),

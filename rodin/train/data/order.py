@@ -1,4 +1,4 @@
-"""Which item is trained on when: a pure function of (seed, position), so that no loader has a state to save."""
+"""Order of the training items, a pure function of (seed, position): no loader has a state to save."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from rodin.train.data.draws import bits
 
 
 class Order:
-    """Every epoch a new permutation of the items; positions run through one epoch after another without a gap.
+    """The items of all positions: each epoch is a new permutation, and epochs follow each other without a gap.
 
-    Position p is the p-th sample of the training, over all ranks: epoch p // items, place p % items in it. So a batch
-    may span two epochs, none is dropped, and the order does not depend on the number of ranks.
+    Position p is the p-th sample of the training, over all ranks: it is number p % items of epoch p // items. So a
+    batch may span two epochs, no item is left out, and the order does not depend on the number of ranks.
 
     Args:
-        items: how many there are.
+        items: number of items.
         seed: the run's seed.
 
     Example:
@@ -29,7 +29,7 @@ class Order:
         self._epochs: dict[int, np.ndarray] = {}
 
     def __getitem__(self, positions: range | np.ndarray) -> np.ndarray:
-        """The items at some positions.
+        """Items at some positions.
 
         Args:
             positions: [n] positions, each >= 0.
@@ -37,34 +37,35 @@ class Order:
         Returns:
             [n] int64 in 0 .. items - 1.
         """
-        epochs, places = np.divmod(np.asarray(positions, np.int64), self.items)
-        chosen = np.empty_like(places)
+        epochs, numbers = np.divmod(np.asarray(positions, np.int64), self.items)
+        items = np.empty_like(numbers)
         for epoch in np.unique(epochs).tolist():
-            chosen[epochs == epoch] = self._permutation(epoch)[places[epochs == epoch]]
-        return chosen
+            items[epochs == epoch] = self._permutation(epoch)[numbers[epochs == epoch]]
+        return items
 
     def _permutation(self, epoch: int) -> np.ndarray:
         if epoch not in self._epochs:
-            for old in sorted(self._epochs)[:-1]:
+            for old in sorted(self._epochs)[:-1]:  # a batch may span two epochs: two are cached
                 del self._epochs[old]
             key = int(bits(self.seed, "order", [epoch])[0])
             self._epochs[epoch] = np.random.Generator(np.random.Philox(key=key)).permutation(self.items)
         return self._epochs[epoch]
 
 
-def share(start: int, batch: int, rank: int, world: int) -> np.ndarray:
-    """A rank's positions in the step that begins at position `start`: a contiguous part of its batch.
+def rank_positions(start: int, batch: int, rank: int, world: int) -> np.ndarray:
+    """Positions of one rank in the step that begins at position `start`: a contiguous part of its batch.
 
     Args:
-        start: samples seen before this step, over all ranks.
+        start: samples trained on before this step, over all ranks.
         batch: samples of the step over all ranks, a multiple of `world`.
-        rank, world: which part of how many.
+        rank: number of the part.
+        world: number of parts.
 
     Returns:
         [batch / world] int64.
 
     Raises:
-        ValueError: the ranks do not divide the batch.
+        ValueError: `batch` is no multiple of `world`.
     """
     if batch % world:
         fitting = ", ".join(str(count) for count in range(1, batch + 1) if batch % count == 0)

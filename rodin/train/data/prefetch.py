@@ -1,4 +1,4 @@
-"""Work done ahead of when it is asked for, by one thread, in order, and never further ahead than told."""
+"""Prefetching: results are computed in order by one thread, a bounded number ahead of their use."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ T = TypeVar("T")
 
 
 class Prefetcher(Generic[T]):
-    """make(first), make(first + 1), … up to make(end - 1), one a call; the next `depth` are made in the meantime.
+    """Returns make(first), make(first + 1), … make(end - 1), one a call, and computes the next `depth` in a thread.
 
-    The thread belongs to this process and ends with the `with` block; a forked child makes a `Prefetcher` of its own.
-    An error of `make` is raised by the call that its result was for.
+    The thread belongs to this process and ends with the `with` block; a forked child needs a `Prefetcher` of its own.
+    An error of `make` is raised by the call that would return its result.
 
     Args:
-        make: called in one thread, with rising numbers.
-        first, end: the range of numbers.
-        depth: how many results may wait, beside the one handed out.
+        make: (number) -> result; called in one thread, with rising numbers.
+        first: first number.
+        end: number after the last.
+        depth: largest number of results that wait, beside the one returned last.
 
     Example:
         >>> with Prefetcher(load, first=0, end=steps, depth=2) as batches:
@@ -36,18 +37,18 @@ class Prefetcher(Generic[T]):
 
     def __call__(self) -> T:
         """The next result."""
-        self._ask(max(self._depth, 1))
+        self._submit(max(self._depth, 1))
         result = self._waiting.popleft().result()
-        self._ask(self._depth)
+        self._submit(self._depth)
         return result
 
-    def _ask(self, depth: int) -> None:
+    def _submit(self, depth: int) -> None:
         while len(self._waiting) < depth and self._next < self._end:
             self._waiting.append(self._thread.submit(self._make, self._next))
             self._next += 1
 
     def __enter__(self) -> Prefetcher[T]:
-        self._ask(self._depth)
+        self._submit(self._depth)
         return self
 
     def __exit__(

@@ -1,13 +1,14 @@
-"""All parameters of a network end to end in one vector, and all its gradients in another: every rank holds them whole.
+"""All parameters of a network in one vector and all its gradients in another; every rank has them whole.
 
 The gradient's norm, clipping, AdamW and the moving average are then one call each, however many small tensors the
-network has: for the demo's networks those calls otherwise cost as much as the arithmetic. Ranks add their gradients up
-bucket by bucket while the backward pass goes on, as torch's DDP does.
+network has: for the demo's networks those calls otherwise cost as much as the arithmetic. Ranks add up their gradients
+bucket by bucket during the backward pass, as torch's DDP does. DDP lays its buckets out anew after its first step, so
+with more than two ranks a resumed training would add in another order than an unbroken one; here the buckets are fixed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -16,40 +17,42 @@ from torch import nn
 
 from rodin.train.parallel.ranks import Ranks
 
-ALIGNMENT = 64  # floats: 256 bytes, what GPU libraries want of an address
+ALIGNMENT = 64  # floats: 256 bytes, the alignment that GPU libraries need
 ALONE = Ranks()
-BUCKET = 25 * 2**18  # floats that are added up together, at least: DDP's 25 MB
+BUCKET = 25 * 2**18  # fewest floats that are added up together: 25 MB, as in DDP
 
 
-class Flat:
-    """Lays out a network's trainable parameters; from then on they are views of `weights`, their grads of a vector.
+class FlatParameters:
+    """The trainable parameters of a network as views of one vector, and their gradients as views of another.
 
     Args:
-        network: on its device, float32; its parameters' memory formats are kept.
-        ranks: who adds up gradients.
-        notes: floats before the gradients, which travel with them when ranks add up.
+        network: on its device, float32; its parameters' memory formats do not change.
+        ranks: the ranks that add up gradients.
+        scalars: number of floats that are summed over the ranks together with the gradients.
 
     Attributes:
-        weights: the vector as the one parameter an optimiser sees; its `.grad` is the gradients.
-        gradient: the gradients; notes: the floats before them.
-        keeps: whether this rank keeps the moving average and writes checkpoints.
-        share: what of the gradient the ranks' sum is; here all of it.
+        weights: the vector as the only parameter of an optimiser; its `.grad` is `gradient`.
+        gradient: the gradients.
+        scalars: the floats before the gradients.
+        saves: whether this rank has the moving average and writes checkpoints; here rank 0.
+        part: (number, number of parts) of the checkpoint that this rank writes.
+        loss_factor: factor of the loss, so that the exchanged gradient is that of the ranks' summed loss.
     """
 
-    part = (0, 1)  # a checkpoint is one part, rank 0's
-    share = 1.0
+    part = (0, 1)
+    loss_factor = 1.0
 
-    def __init__(self, network: nn.Module, ranks: Ranks = ALONE, notes: int = 0) -> None:
-        self.network, self.ranks, self.keeps = network, ranks, ranks.main
+    def __init__(self, network: nn.Module, ranks: Ranks = ALONE, scalars: int = 0) -> None:
+        self.network, self.ranks, self.saves = network, ranks, ranks.main
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         offsets, total = [], 0
         for parameter in parameters:
             offsets.append(total)
             total += -(-parameter.numel() // ALIGNMENT) * ALIGNMENT
-        device, start = parameters[0].device, -(-notes // ALIGNMENT) * ALIGNMENT
+        device, start = parameters[0].device, -(-scalars // ALIGNMENT) * ALIGNMENT
         vector = nn.Parameter(torch.zeros(total, device=device))
         self._all = torch.zeros(start + total, device=device)
-        self.notes, self.gradient = self._all[:notes], self._all[start:]
+        self.scalars, self.gradient = self._all[:scalars], self._all[start:]
         vector.grad = self.gradient
         self.weights = [vector]
         self._slots: dict[int, tuple[int, torch.Size, tuple[int, ...]]] = {}
@@ -62,25 +65,25 @@ class Flat:
             parameter.grad = self._all.as_strided(parameter.shape, stride, start + offset)
         self._buckets = _Buckets(self._all, parameters, [start + offset for offset in offsets], ranks)
 
-    def begin(self) -> None:
-        """Gradients and notes are zero again."""
+    def zero_(self) -> None:
+        """Set gradients and scalars to zero, before the first backward pass of a step."""
         self._all.zero_()
 
-    def last_part(self) -> None:
-        """The next backward pass is this step's last: what it completes may be added up at once."""
+    def start_exchange(self) -> None:
+        """Exchange gradients during the next backward pass, the last one of the step."""
         self._buckets.open = True
 
     def reduce_(self) -> torch.Tensor:
-        """Add gradients and notes up over the ranks; returns the gradient's norm, the same on all."""
+        """Finish the sums of gradients and scalars over the ranks; returns the gradient's norm, the same on all."""
         self._buckets.finish()
         return torch.linalg.vector_norm(self.gradient)
 
     def scale_(self, factor: torch.Tensor) -> None:
-        """Multiply the gradient."""
+        """Multiply the gradient by a factor."""
         self.gradient.mul_(factor)
 
     def named(self, vectors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Tensors laid out like `weights`, as views by the parameters' names."""
+        """Views of vectors laid out like `weights`, by the parameters' names."""
         views = {}
         for name, parameter in self.network.named_parameters(remove_duplicate=False):
             if id(parameter) in self._slots:
@@ -88,34 +91,47 @@ class Flat:
                 views[name] = vectors[0].as_strided(shape, stride, offset)
         return views
 
-    def state(self, vectors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The network's state dict with its trainable parameters out of `vectors`, on the CPU; empty but on rank 0."""
+    def state_dict(self, vectors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The network's state dict on the CPU, with its trainable parameters from `vectors`; empty except on rank 0."""
         if not self.ranks.main:
             return {}
         state = {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
         return state | self.named([vectors[0].detach().cpu()])
 
     @torch.no_grad()
-    def load_(self, vectors: Sequence[torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
-        """Copy whole values by name into tensors laid out like `weights`."""
-        for name, view in self.named(vectors).items():
-            view.copy_(values[name])
+    def load_(self, vectors: Sequence[torch.Tensor], rows: Callable[..., torch.Tensor]) -> None:
+        """Copy values into vectors laid out like `weights`.
 
-    def spread_(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Give every rank what rank 0 has loaded."""
+        Args:
+            vectors: the vectors.
+            rows: (name) -> value of a parameter.
+        """
+        for name, view in self.named(vectors).items():
+            view.copy_(rows(name))
+
+    def broadcast_loaded_(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Copy what rank 0 has loaded to every rank."""
         self.ranks.broadcast_(tensors)
 
 
 class _Buckets:
-    """Parts of the gradient that are added up as soon as they are complete, in the same order on every rank."""
+    """Parts of the gradient; each is summed as soon as it is complete, in the same order on every rank.
+
+    Attributes:
+        open: whether completed buckets are sent.
+        spans: first and end of each bucket.
+        sizes: parameters in each bucket.
+        missing: parameters of each bucket without a gradient yet.
+        works: exchanges under way.
+    """
 
     def __init__(self, vector: torch.Tensor, parameters: list[nn.Parameter], starts: list[int], ranks: Ranks) -> None:
         self.vector, self.world, self.open = vector, ranks.world, False
-        self.spans: list[tuple[int, int]] = []  # from the end, where the backward pass begins; the last holds the notes
+        self.spans: list[tuple[int, int]] = []  # from the end, where the backward pass begins; the last has the scalars
         self.sizes: list[int] = []
-        end, count, place = len(vector), 0, {}
+        end, count, bucket = len(vector), 0, {}
         for parameter, start in zip(reversed(parameters), reversed(starts), strict=True):
-            place[id(parameter)], count = len(self.spans), count + 1
+            bucket[id(parameter)], count = len(self.spans), count + 1
             if end - start >= BUCKET and parameter is not parameters[0]:
                 self.spans.append((start, end))
                 self.sizes.append(count)
@@ -125,10 +141,10 @@ class _Buckets:
         self.missing, self.works = list(self.sizes), list[dist.Work]()
         if self.world > 1:
             for parameter in parameters:
-                parameter.register_post_accumulate_grad_hook(self._completed(place[id(parameter)]))
+                parameter.register_post_accumulate_grad_hook(self._completed(bucket[id(parameter)]))
 
     def finish(self) -> None:
-        """Send what is left, the notes with it, and wait for all of it."""
+        """Send the other buckets, the one with the scalars too, and wait for all of them."""
         if self.world > 1:
             while len(self.works) < len(self.spans):
                 self._send()
@@ -136,10 +152,10 @@ class _Buckets:
                 work.wait()
         self.missing, self.works, self.open = list(self.sizes), [], False
 
-    def _completed(self, place: int) -> Callable[[torch.Tensor], None]:
+    def _completed(self, bucket: int) -> Callable[[torch.Tensor], None]:
         def hook(parameter: torch.Tensor) -> None:
             if self.open:
-                self.missing[place] -= 1
+                self.missing[bucket] -= 1
                 while len(self.works) < len(self.spans) - 1 and self.missing[len(self.works)] == 0:
                     self._send()
 
@@ -151,6 +167,7 @@ class _Buckets:
 
 
 def _dense(tensor: torch.Tensor) -> bool:
+    """Whether a tensor fills its memory without gaps, in some order of its axes."""
     spans = sorted((stride, size) for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1)
     expected = 1
     for stride, size in spans:

@@ -1,4 +1,4 @@
-"""Who we are among the processes of one training job, and the few things they say to each other."""
+"""The ranks (processes) of one training job, and the messages that they exchange."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ import torch.distributed as dist
 T = TypeVar("T")
 CPU = torch.device("cpu")
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-PARTING = 0.1  # seconds
+PARTING = 0.1  # seconds between the last exchange and the end of the group; Gloo's threads need a few milliseconds
+TIMEOUT = timedelta(minutes=30)  # of one exchange: longer than rank 0 takes to write and verify a large checkpoint
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among `world`; a context manager that opens and closes the process group.
+    """One rank of `world`; a context manager that opens and closes the process group.
 
     Args:
-        rank: which process this is, 0 to world - 1.
-        world: how many there are; with one, every exchange is free and no group is opened.
-        local_rank: which process of this machine, so which of its GPUs.
-        device: where this rank computes.
-        address: where rank 0 listens, "host:port".
+        rank: number of this process, 0 to world - 1.
+        world: number of processes; with one, every exchange is free and no group is opened.
+        local_rank: number of this process on its node, so of its GPU.
+        device: device of this rank's tensors.
+        address: address that rank 0 listens at, "host:port".
 
     Example:
         >>> with Ranks() as ranks:
@@ -44,16 +45,16 @@ class Ranks:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Ranks:
-        """The ranks that a launcher (torchrun, submitit, Slurm's own script) put into the environment.
+        """The rank described by the environment variables of a launcher (torchrun, submitit, Slurm's own script).
 
         Args:
-            environment: variables to read; none: this process's own.
+            environment: variables; None: those of this process.
 
         Returns:
-            One process where none of VARIABLES is set.
+            The only rank of one where none of VARIABLES is set.
 
         Raises:
-            ValueError: only some are set, or one is no number, or out of range.
+            ValueError: only some are set, or one is not a whole number, or out of range.
         """
         environment = os.environ if environment is None else environment
         missing = [name for name in VARIABLES if not environment.get(name)]
@@ -73,7 +74,7 @@ class Ranks:
 
     @property
     def main(self) -> bool:
-        """Whether this is the rank that writes files."""
+        """Whether this is rank 0, which writes files."""
         return self.rank == 0
 
     def __enter__(self) -> Ranks:
@@ -85,7 +86,7 @@ class Ranks:
                 init_method=f"tcp://{self.address}",
                 rank=self.rank,
                 world_size=self.world,
-                timeout=timedelta(minutes=30),
+                timeout=TIMEOUT,
             )
         return self
 
@@ -94,52 +95,67 @@ class Ranks:
     ) -> None:
         if self.world > 1 and dist.is_initialized():
             if error is None:
-                # Rank 0 holds the store they met at: it must not leave while others still use it.
+                # Rank 0 has the store of the group: it must not end while others still use it.
                 dist.barrier()
-            # Gloo's threads drop the last tensors, Python's objects, a moment after their reduction is done: were
-            # Python to end first, that would abort the process.
+            # Gloo's threads free the last tensors, which are Python objects, shortly after their reduction is done:
+            # if Python ended first, that would abort the process.
             time.sleep(PARTING)
             dist.destroy_process_group()
 
     def sum_(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Replace each tensor by its sum over the ranks, in place; all ranks end with the same bits."""
+        """Replace each tensor by its sum over the ranks, in place; all ranks get the same bits."""
         if self.world > 1:
             for tensor in tensors:
                 dist.all_reduce(tensor)
 
     def mean_(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Replace each tensor by its mean over the ranks, in place; all ranks end with the same bits."""
+        """Replace each tensor by its mean over the ranks, in place; all ranks get the same bits."""
         tensors = list(tensors)
         self.sum_(tensors)
         if self.world > 1:
             for tensor in tensors:
                 tensor.div_(self.world)
 
-    def broadcast_(self, tensors: Iterable[torch.Tensor], source: int = 0) -> None:
-        """Replace each tensor by rank `source`'s, in place."""
+    def broadcast_(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Replace each tensor by that of rank 0, in place."""
         if self.world > 1:
             for tensor in tensors:
-                dist.broadcast(tensor, source)
+                dist.broadcast(tensor, 0)
+
+    def broadcast_text(self, text: str) -> str:
+        """The text of rank 0, on every rank."""
+        if self.world == 1:
+            return text
+        content = text.encode()
+        size = torch.tensor(len(content), device=self.device)
+        self.broadcast_([size])
+        numbers = torch.zeros(int(size), dtype=torch.uint8, device=self.device)
+        if self.main:
+            numbers.copy_(torch.tensor(list(content), dtype=torch.uint8))
+        if len(numbers):
+            self.broadcast_([numbers])
+        return bytes(numbers.tolist()).decode()
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is true on some rank; the same answer on all."""
+        """Whether the flag is true on any rank; the same answer on all ranks."""
         if self.world == 1:
             return flag
         answer = torch.tensor(float(flag), device=self.device)
         dist.all_reduce(answer, dist.ReduceOp.MAX)
         return bool(answer.item())
 
-    def gather_parts(self, action: Callable[[], T]) -> T:
-        """Run an action on every rank; where it fails on one, no rank goes on.
+    def on_all(self, action: Callable[[], T]) -> T:
+        """Run an action on every rank; if it fails on one rank, it raises on all of them.
 
         Args:
             action: called without arguments.
 
         Returns:
-            What the action returned on this rank.
+            The action's result on this rank.
 
         Raises:
-            OSError, ValueError: the action's own where it failed, a ValueError elsewhere.
+            OSError, ValueError: the action's own error on the ranks where it failed.
+            ValueError: on the other ranks, if it failed on any.
         """
         result, failure = None, None
         try:
@@ -151,19 +167,15 @@ class Ranks:
         return cast(T, result)
 
     def on_main(self, action: Callable[[], T]) -> T | None:
-        """`together`, with the action on rank 0 alone; None elsewhere."""
-        return self.gather_parts(lambda: action() if self.main else None)
-
-    def barrier(self) -> None:
-        """Wait until every rank is here."""
-        self.any(False)
+        """Run an action on rank 0 alone, as `on_all` does; None on the other ranks."""
+        return self.on_all(lambda: action() if self.main else None)
 
 
 def _device(local_rank: int) -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     count = torch.cuda.device_count()
-    if count == 1:  # the launcher bound one GPU to each task
+    if count == 1:  # the launcher lets each process see its own GPU only
         return torch.device("cuda", 0)
     if local_rank >= count:
         raise ValueError(f"LOCAL_RANK: got {local_rank}, wanted less than the {count} GPUs this process sees")

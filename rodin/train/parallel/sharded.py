@@ -1,11 +1,11 @@
-"""Weights, gradients, moments and average split over the ranks by torch's FSDP2, for networks too large to hold whole.
+"""Weights, gradients, moments and average split over the ranks by torch's FSDP2, for networks too large for one GPU.
 
-Every rank holds some rows of each parameter's first axis; a block's parameters are gathered just before they are used.
+Every rank has some rows of each parameter's first axis; a block's parameters are gathered just before they are used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -18,29 +18,32 @@ from torch.distributed.tensor import DTensor
 from rodin.train.parallel.ranks import Ranks
 
 
-class Sharded:
-    """The same doors as `rodin.train.parallel.flat.Flat`, for a rank's rows.
+class ShardedParameters:
+    """The interface of `rodin.train.parallel.flat.FlatParameters`, for one rank's rows.
 
     Args:
         network: on its device, float32, the same on all ranks; its parameters become distributed tensors.
-        ranks: more than one, their group open.
-        notes: floats that are added up beside the gradients.
+        ranks: more than one, with an open group.
+        scalars: number of floats that are summed over the ranks.
         blocks: modules of the network whose parameters are gathered together, one block at a time.
 
     Attributes:
-        weights: this rank's rows of every parameter, what its optimiser sees.
-        share: FSDP2 averages gradients over ranks, so the loss counts `share` = world times.
+        weights: this rank's rows of every parameter, for its optimiser.
+        scalars: the floats.
+        saves: every rank has its rows of the average, and writes them.
+        part: (rank, world).
+        loss_factor: world, as FSDP2 averages gradients over the ranks.
     """
 
-    keeps = True  # every rank has a part of the average, and writes it
+    saves = True
 
-    def __init__(self, network: nn.Module, ranks: Ranks, notes: int, blocks: Sequence[nn.Module]) -> None:
+    def __init__(self, network: nn.Module, ranks: Ranks, scalars: int, blocks: Sequence[nn.Module]) -> None:
         self.network, self.ranks = network, ranks
-        self.part, self.share = (ranks.rank, ranks.world), float(ranks.world)
-        self.notes = torch.zeros(notes, device=ranks.device)
+        self.part, self.loss_factor = (ranks.rank, ranks.world), float(ranks.world)
+        self.scalars = torch.zeros(scalars, device=ranks.device)
         mesh = init_device_mesh(ranks.device.type, (ranks.world,))
         for parameter in network.parameters():
-            parameter.data = parameter.data.contiguous()  # FSDP2 takes no other memory format
+            parameter.data = parameter.data.contiguous()  # FSDP2 accepts no other memory format
         for block in blocks:
             fully_shard(block, mesh=mesh)
         fully_shard(network, mesh=mesh)
@@ -51,58 +54,63 @@ class Sharded:
     def _root(self) -> FSDPModule:
         return cast(FSDPModule, self.network)
 
-    def begin(self) -> None:
-        """Gradients and notes are zero again; nothing is exchanged before the last part."""
-        self.notes.zero_()
+    def zero_(self) -> None:
+        """Clear gradients and scalars; nothing is exchanged before `start_exchange`."""
+        self.scalars.zero_()
         for parameter, rows in zip(self._parameters.values(), self.weights, strict=True):
             parameter.grad = rows.grad = None
         self._root.set_requires_gradient_sync(False)
 
-    def last_part(self) -> None:
-        """The next backward pass is this step's last."""
+    def start_exchange(self) -> None:
+        """Exchange gradients during the next backward pass, the last one of the step."""
         self._root.set_requires_gradient_sync(True)
 
     def reduce_(self) -> torch.Tensor:
-        """Add the notes up over the ranks, as the gradients are already; returns the gradient's norm, alike on all."""
+        """Sum the scalars over the ranks, as FSDP2 does the gradients; returns the gradient's norm, the same on all."""
         for parameter, rows in zip(self._parameters.values(), self.weights, strict=True):
             rows.grad = torch.zeros_like(rows) if parameter.grad is None else _local(parameter.grad)
         norms = torch.stack(torch._foreach_norm(self._gradients))
-        together = torch.cat([self.notes, norms.square().sum()[None]])
-        dist.all_reduce(together)
-        self.notes.copy_(together[:-1])
-        return together[-1].sqrt()
+        summed = torch.cat([self.scalars, norms.square().sum()[None]])
+        dist.all_reduce(summed)
+        self.scalars.copy_(summed[:-1])
+        return summed[-1].sqrt()
 
     def scale_(self, factor: torch.Tensor) -> None:
-        """Multiply the gradient."""
+        """Multiply the gradient by a factor."""
         torch._foreach_mul_(self._gradients, factor)
 
     def named(self, vectors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """This rank's rows by the parameters' names."""
         return dict(zip(self._parameters, vectors, strict=True))
 
-    def state(self, vectors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The network's whole state dict on the CPU, out of all ranks' rows; empty but on rank 0.
+    def state_dict(self, vectors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The network's whole state dict on the CPU, from the rows of all ranks; empty except on rank 0.
 
         All ranks must call it, with tensors like `weights`.
         """
         state = {name: value for name, value in self.network.state_dict().items() if name not in self._parameters}
         for (name, parameter), rows in zip(self._parameters.items(), vectors, strict=True):
             like = cast(DTensor, parameter)
-            placed = DTensor.from_local(
+            whole = DTensor.from_local(
                 rows.detach(), like.device_mesh, like.placements, shape=like.shape, stride=like.stride()
             )
-            state[name] = placed.full_tensor()
+            state[name] = whole.full_tensor()
         return {name: value.cpu() for name, value in state.items()} if self.ranks.main else {}
 
     @torch.no_grad()
-    def load_(self, vectors: Sequence[torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
-        """Copy this rank's rows of whole values by name into tensors like `weights`."""
-        for (name, parameter), rows in zip(self._parameters.items(), vectors, strict=True):
-            each = -(-parameter.shape[0] // self.ranks.world)
-            rows.copy_(values[name][each * self.ranks.rank :][: len(rows)])
+    def load_(self, vectors: Sequence[torch.Tensor], rows: Callable[..., torch.Tensor]) -> None:
+        """Copy this rank's rows into tensors like `weights`.
 
-    def spread_(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Nothing: every rank has loaded its own rows."""
+        Args:
+            vectors: the tensors.
+            rows: (name, first, count) -> some rows of a parameter's value.
+        """
+        for (name, parameter), vector in zip(self._parameters.items(), vectors, strict=True):
+            each = -(-parameter.shape[0] // self.ranks.world)  # FSDP2's chunks: the last ones may be smaller
+            vector.copy_(rows(name, each * self.ranks.rank, len(vector)))
+
+    def broadcast_loaded_(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Does nothing: every rank has loaded its own rows."""
 
     @property
     def _gradients(self) -> list[torch.Tensor]:

@@ -1,6 +1,7 @@
-"""Checkpoints: published whole or not at all, each part with its checksum in its name, the last few kept.
+"""Checkpoints: files written atomically, with their checksum in their name; the last few are kept.
 
-A checkpoint has one part, or one a rank where each rank holds some rows of every tensor; it is there once all are.
+A checkpoint has one part, or one for each rank where every rank has some rows of each tensor. It is whole once all of
+its parts are written.
 """
 
 from __future__ import annotations
@@ -21,45 +22,70 @@ from xxhash import xxh3_64
 
 from rodin.store.atomic import put_in_place
 
-VERSION = 2
-KEPT = 2
+VERSION = 2  # of the format
+KEPT = 2  # whole checkpoints: if the last one is damaged, the one before is used
+BLOCK = 1 << 22  # bytes hashed at once: 4 MB, where reading is as fast as with larger blocks
 NAME = re.compile(r"step-(\d{9})-(\d+)of(\d+)-([0-9a-f]{16})\.pt")
 
 
 @dataclass(frozen=True)
-class Saved:
-    """A whole checkpoint.
+class Checkpoint:
+    """A whole checkpoint. Its tensors are memory-mapped: only the rows that are used are read.
 
     Args:
-        step: optimiser steps done.
-        parts: what `save` was given for each part, with "step" and "version"; tensors are on the CPU.
+        paths: file of each part.
+        parts: content of each part, as given to `save`, with "step" and "version".
     """
 
-    step: int
+    paths: Sequence[Path]
     parts: Sequence[dict[str, Any]]
 
+    @property
+    def step(self) -> int:
+        """Optimiser steps done."""
+        return self.parts[0]["step"]
+
     def __getitem__(self, name: str) -> Any:
-        """One entry: of a mapping to tensors the parts' rows put together, of all else the first part's."""
-        first = self.parts[0][name]
-        if len(self.parts) == 1 or not isinstance(first, dict) or not all(map(torch.is_tensor, first.values())):
-            return first
-        return {key: torch.cat([part[name][key] for part in self.parts]) for key in first}
+        """A plain entry of the first part."""
+        return self.parts[0][name]
+
+    def rows(self, name: str, key: str, first: int = 0, count: int | None = None) -> torch.Tensor:
+        """Rows of one tensor of an entry that is a dict of tensors.
+
+        Args:
+            name: the entry.
+            key: the tensor in it.
+            first: first row, counted over all parts.
+            count: number of rows; None: all from `first` on.
+
+        Returns:
+            [rows, ...] on the CPU; fewer rows than `count` if the tensor ends before.
+        """
+        parts = [part[name][key] for part in self.parts]
+        if len(parts) == 1 and count is None:
+            return parts[0]
+        found, start = [], 0
+        for part in parts:
+            end = start + len(part) if count is None else first + count
+            found.append(part[max(first - start, 0) : max(end - start, 0)])
+            start += len(part)
+        return torch.cat(found)
 
 
 def save(folder: Path, step: int, content: dict[str, Any], part: tuple[int, int] = (0, 1)) -> Path:
-    """Publish a checkpoint, or one part of it; the first part's writer forgets all but the last few whole ones.
+    """Write a checkpoint, or one part of it, atomically; the writer of the first part removes all but the last few.
 
     Args:
-        folder: where checkpoints of this training lie; made if need be.
+        folder: the training's checkpoints; created if it does not exist.
         step: optimiser steps done.
         content: tensors and plain values.
-        part: which part of how many.
+        part: (number of the part, number of parts).
 
     Returns:
-        Its path; the name holds the step, the part and the file's XXH3.
+        Its path; the name has the step, the part and the XXH3 of the file.
 
     Raises:
-        ValueError: it could not be written (the disk is full, say); the checkpoints before it are untouched.
+        ValueError: it could not be written, for example because the disk is full; earlier checkpoints are untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"step-{step:09d}-{part[0]}of{part[1]}-{{digest}}.pt"
@@ -73,12 +99,14 @@ def save(folder: Path, step: int, content: dict[str, Any], part: tuple[int, int]
     return path
 
 
-def latest(folder: Path, step: int | None = None) -> Saved | None:
-    """The last whole checkpoint; damaged ones are passed over with a warning.
+def latest(folder: Path) -> Checkpoint | None:
+    """The last whole checkpoint whose checksums are right; a damaged one is skipped with a warning.
+
+    Call it on one rank, and `opened` with its paths on the others: it reads every part for the checksum, and removes
+    what a killed attempt left.
 
     Args:
-        folder: where checkpoints of this training lie.
-        step: only the one of this step, which another rank has found.
+        folder: the training's checkpoints.
 
     Returns:
         None where there is no whole one.
@@ -86,28 +114,42 @@ def latest(folder: Path, step: int | None = None) -> Saved | None:
     Raises:
         ValueError: the checkpoint is of another version of this program.
     """
-    if step is None:  # what a killed attempt left over; an orphan still writing one fails, as it should
-        for left_over in folder.glob(".*.partial"):
-            left_over.unlink(missing_ok=True)
+    for partial in folder.glob(".*.partial"):  # a process of a killed attempt that still writes one fails
+        partial.unlink(missing_ok=True)
     if older := [path for path in folder.glob("step-*.pt") if not NAME.fullmatch(path.name)]:
         raise ValueError(
             f"{older[0]}: a checkpoint of an older rodin; go on with the code snapshot in the run's code/ folder, or "
             f"remove {folder} to train from the start"
         )
-    for (found, count), parts in _found(folder).items():
-        if len(parts) < count or step not in (None, found):  # killed before every rank had written its part
+    for (_, count), parts in _found(folder).items():
+        if len(parts) < count:  # killed before every rank had written its part
             continue
-        whole = [next(filter(_undamaged, parts[number]), None) for number in range(count)]
-        if all(whole):
-            return _read(found, [path for path in whole if path])
+        whole = [path for number in range(count) if (path := next(filter(_undamaged, parts[number]), None))]
+        if len(whole) == count:
+            return opened(whole)
     return None
 
 
+def opened(paths: Sequence[Path]) -> Checkpoint:
+    """The checkpoint of some files, in the order of the parts, without verifying their checksums.
+
+    Raises:
+        ValueError: a file cannot be read, or is of another version of this program.
+    """
+    contents = [read(path, mapped=True) for path in paths]
+    if (version := contents[0].get("version")) != VERSION:
+        raise ValueError(
+            f"{paths[0]}: a checkpoint of version {version}, this program reads {VERSION}; "
+            f"remove {paths[0].parent} to train from the start"
+        )
+    return Checkpoint(paths, contents)
+
+
 def publish(path: Path, content: dict[str, Any]) -> None:
-    """Write a file of tensors and plain values, whole or not at all.
+    """Write a file of tensors and plain values atomically.
 
     Args:
-        path: its final name; the folder is made if need be.
+        path: its final name; the folder is created if it does not exist.
         content: tensors and plain values.
 
     Raises:
@@ -117,28 +159,31 @@ def publish(path: Path, content: dict[str, Any]) -> None:
     _publish(path.parent, path.name, content)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """What `publish` wrote, with tensors on the CPU.
+def read(path: Path, mapped: bool = False) -> dict[str, Any]:
+    """The content of a file that `publish` or `save` wrote, with tensors on the CPU.
 
     Args:
         path: the file.
+        mapped: map the tensors into memory; they are read when they are used.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such file.
         ValueError: it cannot be read.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; run the stage that trains it first")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: cannot be read ({str(error).splitlines()[0]}); remove it and train again") from None
-    except Exception as error:  # pickle's own errors are of many types
-        raise ValueError(f"{path}: is no file of tensors ({type(error).__name__}); remove it and train again") from None
+    except Exception as error:  # pickle raises errors of many types
+        raise ValueError(
+            f"{path}: is not a file of tensors ({type(error).__name__}); remove it and train again"
+        ) from None
 
 
 class _Hashing(io.RawIOBase):
-    """Hashes what is written on its way to a file, and remembers the operating system's error, which torch hides."""
+    """A file that hashes its data while it is written, and records the operating system's error, which torch hides."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.digest, self.error = file, xxh3_64(), None
@@ -176,29 +221,19 @@ def _publish(folder: Path, name: str, content: dict[str, Any]) -> Path:
         partial.unlink(missing_ok=True)
 
 
-def _read(step: int, paths: list[Path]) -> Saved:
-    contents = [read(path) for path in paths]
-    if (version := contents[0].get("version")) != VERSION:
-        raise ValueError(
-            f"{paths[0]}: a checkpoint of version {version}, this program reads {VERSION}; "
-            f"remove {paths[0].parent} to train from the start"
-        )
-    return Saved(step, contents)
-
-
 def _undamaged(path: Path) -> bool:
     digest = xxh3_64()
     with path.open("rb") as file:
-        while block := file.read(1 << 22):
+        while block := file.read(BLOCK):
             digest.update(block)
-    if whole := path.stem.endswith(digest.hexdigest()):
-        return whole
-    warnings.warn(f"{path}: damaged, its content does not fit the checksum in its name; passed over", stacklevel=3)
+    if path.stem.endswith(digest.hexdigest()):
+        return True
+    warnings.warn(f"{path}: damaged, its content does not fit the checksum in its name; skipped", stacklevel=3)
     return False
 
 
 def _found(folder: Path) -> dict[tuple[int, int], dict[int, list[Path]]]:
-    """(step, parts) -> part -> files of that part, the latest step first."""
+    """(step, number of parts) -> part -> files of that part; the latest step first."""
     found: dict[tuple[int, int], dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for path in folder.glob("step-*.pt"):
         if match := NAME.fullmatch(path.name):

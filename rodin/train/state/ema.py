@@ -1,10 +1,11 @@
-"""The exponential moving average of the weights, which is what is sampled from."""
+"""Exponential moving average of the weights; the samples are drawn with the average."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 def rate_at(step: int, rate: float) -> float:
@@ -12,24 +13,23 @@ def rate_at(step: int, rate: float) -> float:
 
     Args:
         step: updates before this one.
-        rate: the rate it rises to.
+        rate: the rate of a long training, in [0, 1).
 
     Returns:
         min(rate, (1 + step) / (10 + step)).
 
-    Ours: the rise, so that a short run's average is not one of its random start.
+    Ours: the rise, so that the average of a short run forgets its random start.
     """
     return min(rate, (1 + step) / (10 + step))
 
 
-@torch.no_grad()
 def update_(averages: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], rate: float) -> None:
-    """average <- rate average + (1 - rate) weight, in place, all tensors in one call.
+    """average <- rate average + (1 - rate) weight, in place.
 
     Args:
-        averages, weights: tensors of the same shapes, float32.
-        rate: in [0, 1).
+        averages, weights: tensors of the same shapes, floating point.
+        rate: in [0, 1].
 
     Source: paper B.1 (R15).
     """
-    torch._foreach_lerp_(list(averages), list(weights), 1 - rate)
+    get_ema_multi_avg_fn(rate)(list(averages), list(weights), 0)

@@ -1,4 +1,4 @@
-"""Checkpoints written beside the training: it waits only while its state is copied into the computer's memory."""
+"""Checkpoints written in a thread: training waits only while its state is copied into the host's memory."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 import torch
 
-Copied = Callable[[str, Sequence[torch.Tensor]], list[torch.Tensor]]
+CopyTensors = Callable[[str, Sequence[torch.Tensor]], list[torch.Tensor]]
 
 
 class Saver:
-    """Writes one checkpoint at a time, in a thread of its own.
+    """Writes one checkpoint at a time, in its own thread.
 
-    The copies lie in buffers made once, page-locked where a GPU fills them; the next checkpoint waits until the one
-    before is written, so that there are never two.
+    The copies are in buffers that are allocated once, page-locked where a GPU fills them. The next checkpoint waits
+    until the last one is written, so that there are never two copies.
 
     Args:
-        write: (step, content) -> None; called in the thread.
+        write: (step, content); called in the thread.
 
     Example:
         >>> with Saver(lambda step, content: checkpoint.save(folder, step, content)) as saver:
-        ...     saver.save(step, lambda copied: {"model": copied("model", tensors)})
+        ...     saver.save(step, lambda copy: {"model": copy("model", tensors)})
         ...     saver.wait()
     """
 
@@ -33,38 +33,36 @@ class Saver:
         self._writing: Future[None] | None = None
         self._buffers: dict[str, list[torch.Tensor]] = {}
 
-    def save(
-        self, step: int, content: Callable[[Callable[[str, Sequence[torch.Tensor]], Any]], dict[str, Any]]
-    ) -> None:
-        """Copy now, write later; nothing, if the checkpoint before could not be written: `failed` says so.
+    def save(self, step: int, content: Callable[[CopyTensors], dict[str, Any]]) -> None:
+        """Copy now, write later. Does nothing if the last checkpoint could not be written: see `failed`.
 
         Args:
             step: optimiser steps done.
-            content: (copied) -> the checkpoint, with `copied(name, tensors)` in place of tensors.
+            content: (copy) -> content of the checkpoint, with `copy(name, tensors)` in place of tensors.
         """
         if self._writing is not None and self._writing.exception() is not None:
             return
-        made = content(self._copied)
-        copied = torch.cuda.Event() if any(buffer.is_pinned() for buffer in self._first()) else None
+        copies = content(self._copy)
+        copied = torch.cuda.Event() if any(buffer.is_pinned() for buffer in self._first_buffers()) else None
         if copied is not None:
             copied.record()
 
         def write() -> None:
             if copied is not None:
                 copied.synchronize()
-            self._write(step, made)
+            self._write(step, copies)
 
         self._writing = self._thread.submit(write)
 
     def failed(self) -> bool:
-        """Whether the last checkpoint could not be written, as far as is known by now."""
+        """Whether the last checkpoint could not be written; false while it is being written."""
         return self._writing is not None and self._writing.done() and self._writing.exception() is not None
 
     def wait(self) -> None:
         """Wait until the last checkpoint is written.
 
         Raises:
-            ValueError: it could not be.
+            ValueError: it could not be written.
         """
         if self._writing is not None:
             self._writing.result()
@@ -77,12 +75,14 @@ class Saver:
     ) -> None:
         self._thread.shutdown()
 
-    def _copied(self, name: str, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def _copy(self, name: str, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         if name not in self._buffers:
-            self._buffers[name] = [torch.empty_like(one, device="cpu", pin_memory=one.is_cuda) for one in tensors]
+            self._buffers[name] = [
+                torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda) for tensor in tensors
+            ]
         for buffer, tensor in zip(self._buffers[name], tensors, strict=True):
             buffer.copy_(tensor, non_blocking=True)
         return self._buffers[name]
 
-    def _first(self) -> list[torch.Tensor]:
+    def _first_buffers(self) -> list[torch.Tensor]:
         return [buffers[0] for buffers in self._buffers.values() if buffers]

@@ -1,4 +1,4 @@
-"""Work done ahead: in order, no further than told, and nothing left of it after an error, a stop or a fork."""
+"""Prefetching: in order, no further than its depth, and nothing left after an error, a stop or a fork."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ import pytest
 from rodin.train.data.prefetch import Prefetcher
 
 
-def test_in_order_and_no_further_than_told() -> None:
+def test_in_order_and_no_further_than_its_depth() -> None:
     made: list[int] = []
     with Prefetcher(lambda number: made.append(number) or number**2, 3, 9, depth=2) as squares:
         for number in range(3, 9):

@@ -1,4 +1,4 @@
-"""One sample at a time."""
+"""Denoising one sample at a time, so that a sample does not depend on the size of its batch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from rodin.diffusion.samplers import Denoise
 
 
-def alone(model: Denoise) -> Denoise:
-    """A denoiser that hands its samples to the model one by one, so that none sees the size of its batch.
+def per_sample(model: Denoise) -> Denoise:
+    """A denoiser that calls the model once for each sample.
 
-    On a CPU a matrix product adds up in an order that depends on how many rows it has; so a sample drawn in a batch
-    would differ in its last bits from the same one drawn alone.
+    On a CPU a matrix product adds up in an order that depends on the number of rows; so a sample drawn in a batch
+    would differ in its last bits from the same sample drawn alone.
 
     Args:
         model: (x_t [1, ...], timestep [1], latent) -> prediction.
