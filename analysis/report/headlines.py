@@ -9,6 +9,7 @@ from analysis.results.paper import number
 from analysis.results.provenance import setting
 from analysis.results.rows import Row
 from analysis.tables.quality import OURS
+from rodin.units import duration
 
 Card = tuple[str, str, str]
 
@@ -22,13 +23,6 @@ def headlines(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> li
     """
     makers = (_fit, _reconstruction, _table_1, _prompts, _frechet, _time)
     return [card for make in makers if (card := make(tables, config)) is not None]
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: 42 s, 9.5 min, 3.2 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _fit(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:

@@ -55,6 +55,8 @@ class Judge:
         Returns:
             psnr (dB), ssim and lpips, means over the pictures (lpips null and why, where its weights are missing);
             the avatar's pictures [V, H, W, 4] uint8.
+
+        Ours: Table 1 compares pictures over white, at 8 bit, with the conditioning view among those compared.
         """
         rgba = self.views.read(subject, "rgba", self.chosen)
         poses, lenses = (self.views.read(subject, name)[self.chosen] for name in ("camera_to_world", "intrinsics"))

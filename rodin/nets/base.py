@@ -21,6 +21,7 @@ class BaseUNet(nn.Module):
         roll_out: the three planes side by side as one picture; else each alone, with shared weights.
         aware: 3D-aware convolutions.
 
+    Ours: the first and last convolution are 3D-aware too.
     Source: paper B.1 (R5-R8), ADM. Ours: the latent, a unit vector, is scaled to entries of order one before it is
     projected; the null latent is learned; a learned map tells every texel where it is, since unlike things in
     photographs a nose is at the same place in all people (a third fewer steps to the same loss); a block that doubles

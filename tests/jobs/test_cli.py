@@ -13,7 +13,7 @@ from jobs.cli.app import app, status_of
 
 COMMANDS = [
     *("run", "plan", "sweep", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
-    *("presets", "import transforms", "import eg3d", "import colmap"),
+    *("presets", "departures", "import transforms", "import eg3d", "import colmap"),
     *("store verify", "store info", "store repair", "weights fetch"),
 ]
 
@@ -60,7 +60,7 @@ MISTAKES = {
     "scale": (["sample", "--run", "runs/tiny", "--guidance-scale", "-1"], "wanted a number over 0"),
     "seed": (["sample", "--run", "runs/tiny", "--seed", "-1"], "--seed"),
     "unknown bench": (["bench", "fits"], "unknown bench 'fits'; there are fit, conv, unet, sample, train, store"),
-    "bench without a run": (["bench", "decoder"], "--run is missing: the run whose people `rodin bench decoder` takes"),
+    "bench without a run": (["bench", "decoder"], "--run is missing: `rodin bench decoder` needs a run"),
     "bench with a run": (["bench", "conv", "--run", "runs/tiny"], "--run goes with `rodin bench fit` or `decoder`"),
     "unknown sweep": (["sweep", "cgf", "--run", "runs/tiny"], "unknown sweep 'cgf'"),
     "sweep too early": (["sweep", "views", "--run", "runs/tiny"], "reads 'decoder', which is not done"),

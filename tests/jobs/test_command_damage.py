@@ -94,7 +94,7 @@ def test_mpi_ranks_share_the_work(run: RunFolder):
     assert not run.manifest("fit", 1).exists()
 
 
-def known(data: bytes) -> weights.Weights:
+def known(data: bytes) -> weights.WeightsFile:
     return replace(weights.KNOWN[0], sha256=hashlib.sha256(data).hexdigest())
 
 
