@@ -113,6 +113,48 @@ def test_weights_from_a_file_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not json.loads(capsys.readouterr().out)[0]["fetched"]
 
 
+@pytest.mark.parametrize("damage", ["flipped byte", "half of it"])
+def test_damaged_weights_are_fetched_again(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    data = b"weights" * 1000
+    source, target = tmp_path / "source.bin", tmp_path / weights.CLIP_FILE
+    source.write_bytes(data)
+    target.write_bytes(b"W" + data[1:] if damage == "flipped byte" else data[: len(data) // 2])
+    monkeypatch.setattr(weights, "KNOWN", (known(data),))
+    command = ["weights", "fetch", "clip", "--folder", str(tmp_path), "--url", source.as_uri()]
+    assert status_of([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"name": "clip", "path": str(target), "fetched": True}]
+    assert target.read_bytes() == data
+    source.unlink()
+    assert status_of(command) == 0
+    assert capsys.readouterr().out == f"clip: {target} (already there, checksum right)\n"
+
+
+def test_weights_are_fetched_in_pieces_with_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = bytes(range(256)) * 10
+    source = tmp_path / "source.bin"
+    source.write_bytes(data)
+    monkeypatch.setattr(weights, "CHUNK", 1000)
+    calls: list[tuple[int, int, str]] = []
+    path, fresh = weights.fetch(known(data), tmp_path / "new", lambda *call: calls.append(call), source.as_uri())
+    assert fresh
+    assert path.read_bytes() == data
+    assert calls == [(done, 2560, weights.CLIP_FILE) for done in (1000, 2000, 2560)]
+
+
+def test_weights_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("RODIN_WEIGHTS", str(tmp_path))
+    (tmp_path / weights.LPIPS_FILE).write_bytes(b"")
+    assert status_of(["weights", "list"]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+        ["clip", "missing"],
+        ["lpips", "here"],
+    ]
+    assert status_of(["weights", "fetch", "--url", "file:///x"]) == 2
+    assert "--url needs exactly one name" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("fault", ["other bytes", "not there", "odd address"])
 def test_bad_weights_are_not_kept(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

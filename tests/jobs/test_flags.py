@@ -141,9 +141,7 @@ def test_benches(
     assert printed["device"]
 
 
-def test_tables_figures_and_the_report(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_tables_figures_and_the_report(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def printed(*arguments: str) -> str:
         assert status_of([*arguments, "--run", "run"]) == 0
         return capsys.readouterr().out
