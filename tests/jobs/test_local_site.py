@@ -37,7 +37,8 @@ def test_this_machine(
     assert (site.name, site.mpi, site.cpus_per_node, site.throttle) == ("local", "none", cpus, cpus)
     assert (site.ranks_per_node, site.train_cpus, site.mpi_ranks) == (ranks, train_cpus, mpi_ranks)
     assert site.gpus_per_node == len(gpus.split(",") if gpus else [])
-    assert 0.1 < site.memory_gb_per_node < 1e5
+    total = int(Path("/proc/meminfo").read_text().split()[1])  # "MemTotal: N kB"
+    assert site.memory_gb_per_node == pytest.approx(total * 1024 / 1e9, rel=0.1)
     assert site.train_nodes == 1
 
 
