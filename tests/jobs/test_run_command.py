@@ -1,10 +1,10 @@
-"""`rodin run` and `sweep` up to the launcher: which stages, which launcher, what is written before and printed after."""
+"""`rodin run` and `sweep` up to the launcher: which stages, which launcher, what is written and printed."""
 
 import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -22,8 +22,8 @@ from rodin.store.run_folder import RunFolder
 class Launcher:
     """Records what it is asked to do; `act` stands for the work."""
 
-    made: list[tuple[str, str, Run]] = []
-    act: Any = None
+    made: ClassVar[list[tuple[str, str, Run]]] = []
+    act: ClassVar[Any] = None
 
     def __init__(self, kind: str, run: Run) -> None:
         self.kind, self.run = kind, run
