@@ -18,7 +18,7 @@ from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from rodin.captures.importing import Person
+    from rodin.captures.importing import CapturedSubject
 
 SOURCE = Annotated[Path, typer.Argument(metavar="SRC", help="one person's folder, or a folder of such folders")]
 RUN = Annotated[Path | None, typer.Option("--run", help="run folder; created if absent")]
@@ -91,11 +91,11 @@ def import_command(kind: str, format_name: str, defaults: tuple[str, str, str]) 
         alignment = Alignment(
             config.triplane.box, numbers_or_auto(centre), number_or_auto(scale), None if up == AUTO else up, front
         )
-        people = plan_import(kind, source, config, alignment, Alpha(masks, background), frame, skip_missing)
+        subjects = plan_import(kind, source, config, alignment, Alpha(masks, background), frame, skip_missing)
         if check is not None:
-            draw_check(people, check, as_json)
+            draw_check(subjects, check, as_json)
         elif folder is not None:
-            import_views(people, config, folder, as_json)
+            import_views(subjects, config, folder, as_json)
 
     command.__doc__ = f"Import {format_name} as the views of a run.\n\n\b\nExamples:\n" + "\n".join(
         f"  rodin import {kind} captures/ --{option} --set data.subjects=20 --set data.held_out=2"
@@ -112,14 +112,14 @@ for _kind, _format, _defaults in (
     importing.command(_kind)(import_command(_kind, _format, _defaults))
 
 
-def import_views(people: list[Person], config: Config, folder: RunFolder, as_json: bool) -> None:
+def import_views(subjects: list[CapturedSubject], config: Config, folder: RunFolder, as_json: bool) -> None:
     """Write the views of a run and print the next command."""
     from rodin.captures.importing import write_views
 
     screen = Screen(quiet=as_json)
     with driving(folder):
         write_config(folder, config)
-        made = write_views(people, config.data.shard_subjects, folder, screen.meter("import"))
+        made = write_views(subjects, config.data.shard_subjects, folder, screen.meter("import"))
     screen.clear()
     if as_json:
         print(json.dumps(made))
@@ -131,12 +131,12 @@ def import_views(people: list[Person], config: Config, folder: RunFolder, as_jso
     )
 
 
-def draw_check(people: list[Person], path: Path, as_json: bool) -> None:
+def draw_check(subjects: list[CapturedSubject], path: Path, as_json: bool) -> None:
     """Draw the first person's import and print the guessed alignment."""
     from analysis.figures.capture_check import Checked, save
     from rodin.captures.inspection import inspect
 
-    report, drawn = inspect(people)
+    report, drawn = inspect(subjects)
     save(Checked(**drawn), path)
     if as_json:
         print(json.dumps(report | {"png": str(path)}))

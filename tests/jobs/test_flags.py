@@ -184,7 +184,7 @@ def test_import(
     alignment = fake(monkeypatch, "rodin.captures.placing", Alignment="alignment")
     alpha = fake(monkeypatch, "rodin.captures.alpha", Alpha="alpha")
     made = {"subjects": 1, "views": 6, "shards": 1, "skipped": 0}
-    calls = fake(monkeypatch, "rodin.captures.importing", plan_import=["person"], write=made)
+    calls = fake(monkeypatch, "rodin.captures.importing", plan_import=["person"], write_views=made)
     more = ["--frame", "crop", "--skip-missing", "--preset", "tiny", "--set", "data.shard_subjects=3"]
     assert status_of(["import", kind, "captures", "--run", "new", *arguments, *more]) == 0
     assert (alignment[0][1], alpha[0][1]) == (aligned, cut_out)
