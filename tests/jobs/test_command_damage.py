@@ -15,8 +15,11 @@ from oracles.shards import ids, publish
 
 from jobs import weights
 from jobs.cli.app import status_of
+from jobs.cli.store import lost_subjects
+from jobs.run.lock import driving
 from jobs.run.record import write_config
 from rodin.presets import preset
+from rodin.store.repair import Damage
 from rodin.store.run_folder import RunFolder
 
 
@@ -66,6 +69,36 @@ def test_damage_is_found_and_mended(run: RunFolder, damage: str, capsys: pytest.
     assert status_of(["status", str(run.path), "--json"]) == 0
     fit = next(row for row in json.loads(capsys.readouterr().out) if row["stage"] == "fit")
     assert (fit["done"], fit["shards"], fit["state"]) == (1, 2, "partly")
+
+
+def test_repair_leaves_a_run_alone_that_is_being_driven(run: RunFolder, capsys: pytest.CaptureFixture[str]):
+    with run.shard("fit", 1).open("r+b") as file:
+        file.truncate(5000)
+    with driving(run):
+        assert status_of(["store", "repair", str(run.path)]) == 2
+        assert "is being run by process" in capsys.readouterr().err
+        assert status_of(["store", "verify", str(run.path)]) == 2
+    assert run.manifest("fit", 1).exists()
+
+
+def test_repair_lists_whom_the_config_has_for_a_shard(run: RunFolder):
+    lost = Damage(run.manifest("fit", 1), ["torn"], None)
+    config = preset("tiny")
+    assert lost_subjects(config, lost) == {"store": "planes", "shard": 1, "subjects": config.subjects_of("fit", 1)}
+    views = Damage(run.manifest("render", 2), ["torn"], None)
+    assert lost_subjects(config, views)["subjects"] == config.subjects_of("render", 2) != config.subjects_of("fit", 1)
+    base = Damage(run.manifest("base"), ["torn"], None)
+    assert lost_subjects(config, base) == {"store": "base", "shard": 0, "subjects": None}
+    some = Damage(run.manifest("fit", 0), ["one row"], ["000001"])
+    assert lost_subjects(config, some)["subjects"] == ["000001"]
+
+
+def test_repair_frees_what_killed_attempts_left(run: RunFolder, capsys: pytest.CaptureFixture[str]):
+    left = run.stage("fit") / ".00001.1.h5"
+    left.write_bytes(bytes(2_500_000))
+    assert status_of(["store", "repair", str(run.path)]) == 0
+    assert capsys.readouterr().out == f"2.5 MB freed, left by killed attempts\n{run.path}: 0 problems\n"
+    assert not left.exists()
 
 
 def test_mpi_ranks_share_the_work(run: RunFolder):

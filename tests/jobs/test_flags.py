@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from jobs.cli.app import status_of
+from jobs.run.lock import driving
 from jobs.run.record import write_config
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
@@ -193,3 +194,39 @@ def test_import(
     assert planned == (kind, Path("captures"), config, "alignment", "alpha", "crop", True)
     assert written[:3] == (["person"], 3, RunFolder(Path("new")))
     assert RunFolder(Path("new")).config_file.is_file()
+
+
+def test_a_damaged_picture_is_refused_before_models_load(run: Path, requests: Calls):
+    data = bytearray(Path("me.png").read_bytes())
+    data[data.index(b"IDAT") + 6] ^= 1
+    Path("me.png").write_bytes(data)
+    assert status_of(["sample", "--run", "run", "--image", "me.png"]) == 2
+    assert status_of(["edit", "--run", "run", "--image", "me.png", "--to", "x"]) == 2
+    assert requests == []
+
+
+def test_a_check_draws_and_writes_no_views_even_with_a_run(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    calls = fake(monkeypatch, "rodin.captures.importing", plan_import=["person"], write_views={})
+    drawn = {"title": "ann", "notes": ["a note"]}
+    fake(monkeypatch, "rodin.captures.inspection", inspect=({"name": "ann"}, drawn))
+    saved = fake(monkeypatch, "analysis.figures.capture_check", Checked="sheet", save=None)
+    check = ["import", "colmap", "captures", "--preset", "tiny", "--run", "new", "--check", "look.png"]
+    assert status_of(check) == 0
+    assert capsys.readouterr().out == "look.png: ann; no views were written\na note\n"
+    assert [name for name, _, _ in calls] == ["plan_import"]
+    assert saved == [("Checked", (), drawn), ("save", ("sheet", Path("look.png")), {})]
+    assert not Path("new").exists()
+    assert status_of([*check, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "ann", "png": "look.png"}
+
+
+def test_no_import_into_a_run_that_is_being_driven(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    calls = fake(monkeypatch, "rodin.captures.importing", plan_import=["person"], write_views={})
+    with driving(RunFolder(Path("new"))):
+        assert status_of(["import", "colmap", "captures", "--preset", "tiny", "--run", "new"]) == 2
+    assert "is being run by process" in capsys.readouterr().err
+    assert [name for name, _, _ in calls] == ["plan_import"]
