@@ -12,6 +12,7 @@ from jobs.plan.plan import plan_rows, plan_text
 from jobs.plan.rates import Rate, read_rates, work_share
 from jobs.run.record import write_config
 from jobs.site import Site
+from jobs.weights import check_weights
 from rodin.config import Config
 from rodin.presets import preset
 from rodin.store import results
@@ -132,3 +133,47 @@ def test_the_totals_of_a_plan_are_sums(tmp_path: Path):
         ["index", "fit"],
         ["report", "all"],
     ]
+
+
+def test_gpus_and_arrays_of_a_stage(tmp_path: Path):
+    config = preset("tiny", ["data.subjects=16"])
+    site = Site(name="x", gpus_per_node=4, ranks_per_node=4, max_array_size=3)
+    work = Run(RunFolder(tmp_path), config, site, tuple(chosen(graph(config), ["fit", "base"])))
+    fit, base = plan_rows(work)
+    assert (fit["elements"], fit["arrays"], fit["gpus"]) == (8, 3, 1)
+    assert (base["elements"], base["arrays"], base["ranks"], base["gpus"]) == (1, 1, 4, 4)
+
+
+def test_a_note_names_elements_over_the_sites_longest_time(tmp_path: Path):
+    config = preset("tiny")
+    for minutes, noted in ((59.0, False), (61.0, True)):
+        stages = {"fit": {"minutes": 2 * minutes}}  # two shards
+        site = Site.model_validate({"name": "x", "max_minutes": 60, "stages": stages})
+        text = plan_text(Run(RunFolder(tmp_path), config, site, tuple(chosen(graph(config), ["fit"]))))
+        assert ("more than max_minutes" in text) == noted
+
+
+def test_disk_of_a_run_with_some_shards(tmp_path: Path):
+    path = timed(tmp_path / "run", THREE, [row(1, 8.0, CORES)])
+    folder = RunFolder(path).stage("fit")
+    folder.mkdir()
+    (folder / "00001.h5").write_bytes(bytes(int(1.5 * BY_NAME["fit"].disk(THREE) / 3)))  # one of three subjects
+    assert read_rates([path])["fit"].disk == pytest.approx(1.5, rel=1e-3)
+
+
+def test_only_stages_that_read_weights_need_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RODIN_WEIGHTS", str(tmp_path))
+    config = preset("paper")
+
+    def check(*names: str) -> None:
+        extra = tuple(name for name in names if name.startswith("sweep-"))
+        stages = chosen(graph(config, extra), list(names))
+        check_weights(Run(RunFolder(tmp_path), config, Site(name="x"), tuple(stages)))
+
+    check("render", "decoder", "fit", "base", "sweep-cfg")
+    for name in ("embed", "sample", "evaluate"):
+        with pytest.raises(FileNotFoundError, match="no weights for clip"):
+            check(name)
+    for name in ("upsample", "sweep-convolution"):
+        with pytest.raises(FileNotFoundError, match="no weights of LPIPS"):
+            check(name)

@@ -110,11 +110,11 @@ def log(run: RunFolder, stage: str, text: str, when: float) -> Path:
 
 def test_logs_print_the_last_lines_of_the_latest_log(run: RunFolder, capsys: pytest.CaptureFixture[str]):
     fit = log(run, "fit", "".join(f"line {number}\n" for number in range(60)), when=100.0)
-    base = log(run, "base", "of base\n", when=50.0)
+    base = log(run, "base", "of base\n" * 200, when=50.0)  # older, though longer
     lines = printed(["logs", str(run.path)], capsys).splitlines()
     assert lines == [f"==> {fit}", *(f"line {number}" for number in range(20, 60))]
     assert printed(["logs", str(run.path), "-n", "2"], capsys).splitlines()[1:] == ["line 58", "line 59"]
-    assert printed(["logs", str(run.path), "base"], capsys) == f"==> {base}\nof base\n"
+    assert printed(["logs", str(run.path), "base"], capsys) == f"==> {base}\n" + "of base\n" * 40
 
 
 def test_follow_prints_what_is_added_once(
