@@ -1,4 +1,4 @@
-"""A site: what a cluster is and allows. Site files are TOML under slurm/sites/; the local site is this machine."""
+"""Sites: machines and limits of a cluster, in TOML files such as slurm/sites/*.toml; the local site is this machine."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Real = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-CPU_FLOPS = 2e10  # of one core, eager float32, measured on training steps
-GPU_FLOPS = 6e13  # of one GPU, bfloat16, a fifth of what an A100 to H100 prints on its box
+CPU_FLOPS = 2e10  # operations a second of one core, eager float32, measured on training steps
+GPU_FLOPS = 6e13  # operations a second of one GPU, bfloat16: a fifth of the nominal figure of an A100
+LOCAL_RANKS = 2  # most training ranks on a machine without GPU: enough to test data parallelism, cores stay for threads
+LOCAL_MPI_RANKS = 4  # most MPI ranks on this machine: each loads its own copy of the models
+MPI_TEST_SECONDS = 30  # longest start of two MPI processes on a busy machine
 
 
-class Record(BaseModel):
-    """A frozen table of a site file; unknown keys are errors."""
+class SiteTable(BaseModel):
+    """Frozen table of a site file; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True)
 
 
-class StageOverride(Record):
-    """What one stage asks for here, where the page jobs/<stage>.py guesses wrong."""
+class StageOverride(SiteTable):
+    """Resources of one stage on this site, where the estimate of jobs/graph/stages/ is wrong; absent: the estimate."""
 
     nodes: Positive | None = None
     """machines"""
@@ -46,11 +49,11 @@ class StageOverride(Record):
     """expected time of the whole stage, minutes"""
 
 
-class Site(Record):
-    """What a cluster is and allows."""
+class Site(SiteTable):
+    """Machines and limits of a cluster."""
 
     name: str
-    """how it is called in messages"""
+    """name in messages"""
     partition: str | None = None
     """sbatch --partition"""
     account: str | None = None
@@ -60,61 +63,61 @@ class Site(Record):
     constraint: str | None = None
     """sbatch --constraint"""
     setup: list[str] = []
-    """lines of shell before the command in every job: module load, exports; $RODIN_PYTHON is the interpreter"""
+    """shell lines before the command in every job: module load, exports; $RODIN_PYTHON is the interpreter"""
     python: str = sys.executable
     """interpreter on the compute nodes"""
     mpi: Literal["pmi2", "pmix", "mpiexec", "none"] = "none"
-    """srun --mpi=...; none: MPI stages run one process. mpiexec is for the local machine"""
+    """srun --mpi=...; none: MPI stages run as one process; mpiexec: the local machine only"""
     cpus_per_node: Positive = 8
-    """cores of a machine"""
+    """cores of each machine"""
     memory_gb_per_node: Real = 32.0
-    """memory of a machine, gigabytes"""
+    """memory of each machine, gigabytes"""
     gpus_per_node: Count = 0
-    """GPUs of a machine; 0: train on CPU with gloo"""
+    """GPUs of each machine; 0: train on CPU with gloo"""
     gpu_type: str | None = None
     """type in --gres=gpu:TYPE:N; none: --gpus-per-node=N"""
     train_nodes: Positive = 1
-    """most machines one training stage takes"""
+    """most machines of one training stage"""
     ranks_per_node: Positive = 1
-    """most training ranks on a machine; with GPUs, one each"""
+    """most training ranks on each machine; with GPUs, at most one a GPU"""
     train_cpus: Positive = 4
-    """cores of a training rank without GPU"""
+    """cores of each training rank, on machines without GPU"""
     mpi_ranks: Positive = 4
-    """most ranks of an MPI stage"""
+    """most ranks of one MPI stage"""
     max_array_size: Annotated[int, Field(ge=2)] = 1001
-    """MaxArraySize of the cluster (`scontrol show config`): the highest index is one less"""
+    """MaxArraySize of the cluster (`scontrol show config`): most elements of one job array"""
     throttle: Positive = 64
-    """most elements of one stage running at a time"""
+    """most elements of one stage that run at the same time"""
     max_minutes: Positive = 1440
-    """longest wall time that may be asked for"""
+    """longest wall time of one job, minutes"""
     requeues: Count = 10
-    """how often a job that ran into its time limit, state saved, is requeued"""
+    """how often Slurm requeues a job that reached its time limit after saving its state"""
     retries: Count = 1
-    """how often a stage that died of time, memory, a node or outside Python is sent again"""
+    """how often a stage is submitted again after an end by time limit, memory, node failure or a signal"""
     signal_seconds: Positive = 90
-    """how long before its time limit a job is told to save"""
+    """seconds before its time limit at which a job is signalled to save"""
     poll_seconds: Real = 15.0
-    """how often the queue is asked"""
+    """seconds between two looks at the queue"""
     extra: dict[str, str | int | bool] = {}
     """further sbatch parameters, `{ reservation = "x" }`"""
     stages: dict[str, StageOverride] = {}
-    """per stage, what it asks for here"""
+    """resources of single stages: `[stages.NAME]`"""
 
     def flops(self, cpus: int, gpus: int) -> float:
-        """Operations a second of one rank, roughly: for plans, not for measurements."""
+        """Operations a second of one rank: a rough estimate for plans."""
         return gpus * GPU_FLOPS or cpus * CPU_FLOPS
 
 
 def load_site(path: Path, stages: list[str]) -> Site:
-    """A site out of a TOML file.
+    """Read a site from a TOML file.
 
     Args:
         path: the file.
-        stages: names that its `[stages.NAME]` tables may have.
+        stages: valid names of its `[stages.NAME]` tables.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not TOML, an unknown key, a wrong type; names the key and the nearest right one.
+        ValueError: not TOML, an unknown key or a wrong type; names the key and the nearest valid one.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such site file; slurm/sites/example.toml is one to copy")
@@ -142,7 +145,7 @@ def _sentence(error: Any) -> str:
 
 
 def local_site() -> Site:
-    """This machine as a site: its cores, memory and GPUs, and MPI where an mpiexec is there."""
+    """This machine as a site: its cores, memory, GPUs, and MPI if `mpi_works`."""
     cpus = len(os.sched_getaffinity(0))
     gpus = len(visible_gpus())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
@@ -152,44 +155,46 @@ def local_site() -> Site:
         cpus_per_node=cpus,
         memory_gb_per_node=memory,
         gpus_per_node=gpus,
-        ranks_per_node=gpus or min(2, cpus),
-        train_cpus=max(1, cpus // 2),
-        mpi_ranks=min(4, cpus),
+        ranks_per_node=gpus or min(LOCAL_RANKS, cpus),
+        train_cpus=max(1, cpus // LOCAL_RANKS),
+        mpi_ranks=min(LOCAL_MPI_RANKS, cpus),
         throttle=cpus,
     )
 
 
 def visible_gpus() -> list[int]:
-    """Numbers of the GPUs this process may use, without loading CUDA."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [int(one) for one in given.split(",") if one.strip().isdigit()]
+    """Numbers of the GPUs that this process may use, found without loading CUDA."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [int(one) for one in visible.split(",") if one.strip().isdigit()]
     folder = Path("/proc/driver/nvidia/gpus")
     return list(range(len(list(folder.iterdir())))) if folder.is_dir() else []
 
 
 def mpiexec() -> str | None:
-    """The mpiexec beside our interpreter, else on PATH; None where there is none."""
+    """Path of the mpiexec beside our interpreter, else of that on PATH; None: there is none."""
     beside = Path(sys.executable).with_name("mpiexec")
     return str(beside) if os.access(beside, os.X_OK) else shutil.which("mpiexec")
 
 
 @functools.cache
 def mpi_works() -> bool:
-    """Whether two processes that mpiexec starts meet: it may be another MPI's than mpi4py finds, if it finds any."""
+    """Whether two processes started by mpiexec meet; false if mpiexec and mpi4py belong to different MPIs."""
     launcher = mpiexec()
     if launcher is None or importlib.util.find_spec("mpi4py") is None:
         return False
     command = [launcher, "-n", "2", sys.executable, "-c", "from mpi4py import MPI; print(MPI.COMM_WORLD.Get_size())"]
     try:
-        done = subprocess.run(command, env=as_root(), capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            command, env=mpi_environment(), capture_output=True, text=True, timeout=MPI_TEST_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0 and "".join(done.stdout.split()) == "22"
 
 
-def as_root() -> dict[str, str]:
-    """The environment in which Open MPI's mpiexec starts processes in a container, and more of them than cores."""
+def mpi_environment() -> dict[str, str]:
+    """Environment that lets Open MPI's mpiexec run as root, as in containers, and start more processes than cores."""
     return os.environ | {
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",

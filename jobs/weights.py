@@ -1,4 +1,4 @@
-"""Pretrained weights: fetched on a login node by `rodin weights fetch`, checked, read from disk ever after."""
+"""Pretrained weights: `rodin weights fetch` downloads them on a login node; runs read them from disk."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from jobs.graph.work import Run
 from rodin.store.atomic import make_folder, publishing, sha256_of
 from rodin.store.weights import CLIP_FILE, LPIPS_FILE, weights_folder
 
-CHUNK = 1 << 20
-TIMEOUT = 60.0
+CHUNK = 1 << 20  # bytes read at once: 1 MiB, so that progress is shown often and memory stays small
+TIMEOUT = 60.0  # seconds a server may be silent before the download counts as failed
 
 
 @dataclass(frozen=True)
-class Weights:
-    """A file to fetch.
+class WeightsFile:
+    """One published file of pretrained weights.
 
     Args:
-        name: as users type it.
+        name: its name on the command line.
         file: its name on disk.
-        url: where it is published.
-        sha256: of its bytes.
-        purpose: what is missing without it.
+        url: its published address.
+        sha256: SHA-256 of its bytes, in hex.
+        purpose: what needs it.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Weights:
 
 
 KNOWN = (
-    Weights(
+    WeightsFile(
         "clip",
         CLIP_FILE,
         "https://huggingface.co/timm/vit_base_patch32_clip_224.openai/resolve/"
@@ -47,7 +47,7 @@ KNOWN = (
         "e6d1bd7789aa45192b3bf90570a789b478bae1b74ebcce7eddd908e83a2b7c31",
         "the CLIP ViT-B/32 of the presets that do not train their own",
     ),
-    Weights(
+    WeightsFile(
         "lpips",
         LPIPS_FILE,
         "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
@@ -58,21 +58,21 @@ KNOWN = (
 
 
 def fetch(
-    weights: Weights, folder: Path, progress: Callable[[int, int, str], None], url: str | None = None
+    weights: WeightsFile, folder: Path, progress: Callable[[int, int, str], None], url: str | None = None
 ) -> tuple[Path, bool]:
-    """Fetch one file, unless it is there and right.
+    """Download one file, unless the folder holds it with the right checksum.
 
     Args:
-        weights: which.
-        folder: where it shall lie.
-        progress: told bytes so far, bytes in all and the file's name.
-        url: a mirror, or file:///...; the checksum stays the same.
+        weights: the file.
+        folder: destination folder; created if absent.
+        progress: called with bytes so far, bytes in all (0: the server does not say) and the file's name.
+        url: another address, https://, http:// or file://; the checksum stays the same.
 
     Returns:
-        its path, and whether it was fetched now.
+        its path, and whether it was downloaded now.
 
     Raises:
-        ValueError: not reachable, or not the bytes it should be; nothing is kept.
+        ValueError: the address cannot be reached, or its bytes have another checksum; nothing is stored then.
     """
     target = folder / weights.file
     if target.is_file() and sha256_of(target) == weights.sha256:
@@ -81,34 +81,40 @@ def fetch(
     if urlparse(source).scheme not in ("https", "http", "file"):
         raise ValueError(f"--url got '{source}', wanted https://, http:// or file://")
     make_folder(folder)
-    digest = hashlib.sha256()
     with publishing(target) as temporary:
         try:
-            with urllib.request.urlopen(source, timeout=TIMEOUT) as answer, temporary.open("wb") as file:  # noqa: S310
-                total = int(answer.headers.get("Content-Length") or 0)
-                while chunk := answer.read(CHUNK):
-                    file.write(chunk)
-                    digest.update(chunk)
-                    progress(file.tell(), total, weights.file)
+            found = _download(source, temporary, weights.file, progress)
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
             raise ValueError(
                 f"{source}: not reachable ({reason}); run `rodin weights fetch` where there is a network, "
                 f"or copy {weights.file} to {folder}"
             ) from None
-        if digest.hexdigest() != weights.sha256:
+        if found != weights.sha256:
             raise ValueError(
-                f"{source}: got sha256 {digest.hexdigest()[:16]}..., wanted {weights.sha256[:16]}...; "
-                "nothing was kept, try again or use another --url"
+                f"{source}: got sha256 {found[:16]}..., wanted {weights.sha256[:16]}...; "
+                "nothing was stored, try again or use another --url"
             )
     return target, True
 
 
-def find(name: str) -> Weights:
-    """Weights by name.
+def _download(source: str, target: Path, name: str, progress: Callable[[int, int, str], None]) -> str:
+    """Write the bytes of an address to a file and return their SHA-256 in hex."""
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(source, timeout=TIMEOUT) as answer, target.open("wb") as file:  # noqa: S310
+        total = int(answer.headers.get("Content-Length") or 0)
+        while chunk := answer.read(CHUNK):
+            file.write(chunk)
+            digest.update(chunk)
+            progress(file.tell(), total, name)
+    return digest.hexdigest()
+
+
+def find(name: str) -> WeightsFile:
+    """Known weights by name.
 
     Raises:
-        ValueError: there are none of that name.
+        ValueError: unknown name; lists the known ones.
     """
     for weights in KNOWN:
         if weights.name == name:
@@ -116,8 +122,8 @@ def find(name: str) -> Weights:
     raise ValueError(f"unknown weights '{name}'; there are {', '.join(one.name for one in KNOWN)}")
 
 
-def rows(folder: Path) -> list[dict[str, Any]]:
-    """Every known file and whether it is here."""
+def weights_rows(folder: Path) -> list[dict[str, Any]]:
+    """Rows {"name", "file", "here", "for"} of all known weights; `here`: the folder holds the file."""
     return [
         {"name": one.name, "file": str(folder / one.file), "here": (folder / one.file).is_file(), "for": one.purpose}
         for one in KNOWN
@@ -125,22 +131,22 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def check_weights(run: Run) -> None:
-    """Refuse to begin a run whose pretrained weights are not here: better now than after a week of fitting.
+    """Check, before a run starts, that the pretrained weights its missing stages read are on disk.
 
     Raises:
-        FileNotFoundError: names the file and the command that brings it.
+        FileNotFoundError: names the file and the command that downloads it.
     """
-    wanted = {stage.name for stage in run.stages if run.missing(stage)}
+    missing = {stage.name for stage in run.stages if run.missing(stage)}
     clip, perceptual = run.config.clip.pretrained, run.config.upsample.patch.perceptual
     needs = []
-    if clip is not None and wanted & {"embed", "sample", "evaluate"}:
+    if clip is not None and missing & {"embed", "sample", "evaluate"}:
         needs.append(("clip", f"for clip.pretrained '{clip}'", "train a small CLIP with --set clip.pretrained=none"))
-    if perceptual and wanted & {"upsample", "sweep-convolution"}:
+    if perceptual and missing & {"upsample", "sweep-convolution"}:
         without = "do without it: --set upsample.patch.perceptual=0"
         needs.append(("lpips", f"of LPIPS for upsample.patch.perceptual {perceptual}", without))
-    for name, what, otherwise in needs:
+    for name, purpose, otherwise in needs:
         target = weights_folder() / find(name).file
         if not target.is_file():
             raise FileNotFoundError(
-                f"{target}: no weights {what}; run `rodin weights fetch` on a login node, or {otherwise}"
+                f"{target}: no weights {purpose}; run `rodin weights fetch` on a login node, or {otherwise}"
             )

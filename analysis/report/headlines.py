@@ -9,9 +9,7 @@ from analysis.results.paper import format_number
 from analysis.results.provenance import setting
 from analysis.results.rows import Row
 from analysis.tables.quality import OURS
-
-SECONDS_UP_TO = 90  # s; longer times are shown in minutes
-MINUTES_UP_TO = 5400  # s; longer times are shown in hours
+from rodin.units import duration
 
 
 class Card(NamedTuple):
@@ -31,13 +29,6 @@ def headlines(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> li
     """
     makers = (_fit, _reconstruction, _table_1, _prompts, _frechet, _time)
     return [card for make in makers if (card := make(tables, config)) is not None]
-
-
-def duration(seconds: float) -> str:
-    """A time in the unit that reads best: 42 s, 9.5 min, 3.2 h."""
-    if seconds < SECONDS_UP_TO:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < MINUTES_UP_TO else f"{seconds / 3600:.1f} h"
 
 
 def _fit(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:

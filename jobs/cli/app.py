@@ -1,4 +1,4 @@
-"""The command `rodin`: every command, and the one place where errors become a line and an exit status."""
+"""The command `rodin`: all its commands, and the exit status of errors."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import typer
 
-from jobs.cli import captures, presets, run, store, use, watch
-from jobs.run.failures import Failed, describe
+from jobs.cli import bench, captures, departures, generate, plan, presets, results, run, store, watch
+from jobs.run.failures import Failed, describe, print_error
 
-INTERRUPTED = 130
+FAILED, MISTAKE = 1, 2  # exit statuses: something failed; the user can mend it
+INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it: 128 + SIGINT
 
 app = typer.Typer(
     name="rodin",
@@ -21,44 +22,40 @@ app = typer.Typer(
     help="Train RODIN-style 3-D avatar generators, on this machine or as Slurm jobs.\n\n"
     "Start with: rodin run demo. To resume anything: the same command again.",
 )
-run.add_to(app)
-watch.add_to(app)
-use.add_to(app)
-app.add_typer(captures.importing, name="import")
-presets.add_to(app)
-store.add_to(app)
+for group in (run, plan, watch, generate, results, bench, captures, presets, departures, store):
+    group.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 well, 1 something failed, 2 the user can mend it, 130 interrupted."""
+    """Run the command line and exit: 0 success, 1 a failure, 2 a mistake of the user, 130 interrupted."""
     sys.exit(status_of(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def status_of(arguments: list[str]) -> int:
-    """Run a command; a user's mistake is one line on stderr and 2."""
+    """Run a command and return its exit status; an expected error becomes one line on stderr."""
     try:
         result = app(args=arguments or ["--help"], prog_name="rodin", standalone_mode=False)
         if result == INTERRUPTED:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except typer.TyperException as error:
-        return _say(" ".join(error.format_message().split()), 2)
+        return _failed(" ".join(error.format_message().split()), MISTAKE)
     except (typer.Abort, KeyboardInterrupt):
-        return _say("interrupted; run the same command again to go on", INTERRUPTED)
+        return _failed("interrupted; run the same command again to go on", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return FAILED
     except Failed as error:
-        return _say(str(error), 1)
+        return _failed(str(error), FAILED)
     except Exception as error:
         kind, line = describe(error)
         if kind == "user":
-            return _say(line, 2)
+            return _failed(line, MISTAKE)
         raise
 
 
-def _say(line: str, status: int) -> int:
-    print(f"rodin: error: {line}", file=sys.stderr)
+def _failed(line: str, status: int) -> int:
+    print_error(line)
     return status
 
 

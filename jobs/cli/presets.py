@@ -1,4 +1,4 @@
-"""`rodin weights` and `presets`: what a run rests on."""
+"""`rodin presets` and `weights`: the configs and pretrained weights that runs start from."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Annotated
 
 import typer
 
+from jobs.cli.options import JSON
 from jobs.cli.screen import Screen
-from jobs.weights import KNOWN, fetch, find, rows
+from jobs.weights import KNOWN, fetch, find, weights_rows
 from rodin.presets import PRESETS, describe, preset
 from rodin.presets.toml import to_toml
 from rodin.store.weights import weights_folder
-
-JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 
 weights = typer.Typer(help="Pretrained weights.", rich_markup_mode=None)
 
@@ -22,11 +21,13 @@ weights = typer.Typer(help="Pretrained weights.", rich_markup_mode=None)
 @weights.command("fetch")
 def fetch_weights(
     names: Annotated[list[str] | None, typer.Argument(help="clip, lpips; default all")] = None,
-    folder: Annotated[Path | None, typer.Option("--folder", help="where to; default $RODIN_WEIGHTS")] = None,
-    url: Annotated[str | None, typer.Option("--url", help="another address of the one file named")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="destination; default $RODIN_WEIGHTS, else ~/.cache/rodin/weights")
+    ] = None,
+    url: Annotated[str | None, typer.Option("--url", help="another address of the one named file")] = None,
     as_json: JSON = False,
 ) -> None:
-    """Fetch pretrained weights on a login node; compute nodes only read them.
+    """Download pretrained weights, on a login node; compute nodes only read them.
 
     \b
     Examples:
@@ -43,15 +44,15 @@ def fetch_weights(
         screen.clear()
         made.append({"name": one.name, "path": str(path), "fetched": fresh})
         if not as_json:
-            print(f"{one.name}: {path}" + ("" if fresh else " (was there, and whole)"))
+            print(f"{one.name}: {path}" + ("" if fresh else " (already there, checksum right)"))
     if as_json:
         print(json.dumps(made, indent=1))
 
 
 @weights.command("list")
 def list_weights(as_json: JSON = False) -> None:
-    """Which weights there are, what for, and whether they are here."""
-    found = rows(weights_folder())
+    """List the known weights, their use, and whether they are on this machine."""
+    found = weights_rows(weights_folder())
     if as_json:
         print(json.dumps(found, indent=1))
     else:
@@ -60,11 +61,11 @@ def list_weights(as_json: JSON = False) -> None:
 
 
 def presets(
-    name: Annotated[str | None, typer.Argument(help="print this one whole, as TOML")] = None,
-    keys: Annotated[bool, typer.Option("--keys", help="print every key with its meaning")] = False,
+    name: Annotated[str | None, typer.Argument(help="print this preset as TOML")] = None,
+    keys: Annotated[bool, typer.Option("--keys", help="print every key and its meaning")] = False,
     as_json: JSON = False,
 ) -> None:
-    """The presets; one of them whole; or every key that --set knows.
+    """List the presets, print one as TOML, or print every key for --set.
 
     \b
     Examples:
@@ -87,6 +88,6 @@ def presets(
 
 
 def add_to(app: typer.Typer) -> None:
-    """Put these commands on the command line."""
+    """Add these commands to the command line."""
     app.add_typer(weights, name="weights")
     app.command()(presets)

@@ -1,4 +1,4 @@
-"""`rodin store`: looking after what a run keeps. Under an MPI launcher the ranks share the work and rank 0 tells."""
+"""`rodin store`: check, repair and list a run's stores. Under an MPI launcher ranks share the checks; rank 0 prints."""
 
 from __future__ import annotations
 
@@ -6,50 +6,58 @@ import json
 import tomllib
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from jobs.cli.options import JSON, RUN_ARGUMENT
 from jobs.cli.screen import Screen
-from jobs.late import library
 from jobs.run.lock import driving
 from jobs.run.record import read_config
 from rodin.config import Config
 from rodin.store.run_folder import RunFolder
 
-JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
-RUN = Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]
-STAGES = {"planes": "fit", "views": "render"}
+if TYPE_CHECKING:
+    from rodin.store.repair import Damage
 
-store = typer.Typer(help="Look after a run's stores.", rich_markup_mode=None)
+STAGES = {"planes": "fit", "views": "render"}  # store folder -> the stage that writes it
+MOST_FAILED = 5  # failed subjects listed of each store; --json lists all
+
+store = typer.Typer(help="Check and repair a run's stores.", rich_markup_mode=None)
 
 
-def checked(folder: RunFolder, screen: Screen, before: Callable[[], object] = lambda: None) -> list[Any] | None:
-    """What is damaged in a run, each manifest checked by one of the ranks; None on ranks other than 0.
+def find_damage(folder: RunFolder, screen: Screen, before: Callable[[], object] = lambda: None) -> list[Damage] | None:
+    """Check all manifests of a run, shared out over the MPI ranks.
 
     Args:
         folder: the run.
-        screen: where rank 0 shows how far it is.
-        before: what rank 0 does first; where it fails, no rank waits for it.
+        screen: shows rank 0's progress.
+        before: called on rank 0 first; if it raises, all ranks end.
+
+    Returns:
+        the damage found by all ranks, ordered by path; None on ranks other than 0.
     """
-    here = library("rodin.store.mpi", "mpi_ranks")()
+    from rodin.stages.collective import gather_parts
+    from rodin.store.mpi import mpi_ranks
+    from rodin.store.repair import damaged
+
+    here = mpi_ranks()
     meter = screen.meter("verify") if here.rank == 0 else None
 
-    def part() -> list[Any]:
+    def part() -> list[Damage]:
         if here.rank == 0:
             before()
-        return library("rodin.store.repair", "damaged")(folder, meter, here.rank, here.size)
+        return damaged(folder, meter, here.rank, here.size)
 
-    parts = library("rodin.stages.collective", "gather_parts")(here, part)
+    parts = gather_parts(here, part)
     screen.clear()
     found = [damage for each in parts for damage in each]
     return sorted(found, key=lambda damage: damage.path) if here.rank == 0 else None
 
 
 @store.command("verify")
-def verify(run: RUN, as_json: JSON = False) -> None:
-    """Hold every shard, checkpoint and table of a run against its manifest; exit 2 on damage.
+def verify(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
+    """Check every shard, checkpoint and table of a run against its manifest; exit 2 on damage.
 
     \b
     Examples:
@@ -58,7 +66,7 @@ def verify(run: RUN, as_json: JSON = False) -> None:
     """
     folder = RunFolder(run)
     read_config(folder)
-    found = checked(folder, Screen(quiet=as_json))
+    found = find_damage(folder, Screen(quiet=as_json))
     if found is None:
         return
     problems = [problem for damage in found for problem in damage.problems]
@@ -72,75 +80,86 @@ def verify(run: RUN, as_json: JSON = False) -> None:
 
 
 @store.command("repair")
-def repair(run: RUN, as_json: JSON = False) -> None:
-    """Set damaged shards aside, and say whose rows the next `rodin run` makes again.
+def repair(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
+    """Set damaged shards aside, and print which subjects the next `rodin run` makes again.
 
     \b
     Example:
       rodin store repair runs/demo
     """
+    from rodin.store.repair import remove_leftovers, set_aside
+
     folder = RunFolder(run)
     config = read_config(folder)
-    with ExitStack() as held:
-        found = checked(folder, Screen(quiet=as_json), lambda: held.enter_context(driving(folder)))
+    with ExitStack() as lock:
+        found = find_damage(folder, Screen(quiet=as_json), lambda: lock.enter_context(driving(folder)))
         if found is None:
             return
-        library("rodin.store.repair", "set_aside")(found)
-        freed = library("rodin.store.repair", "remove_leftovers")(folder)
+        set_aside(found)
+        freed = remove_leftovers(folder)
     problems = [problem for damage in found for problem in damage.problems]
-    lost = [people_of(config, damage) for damage in found]
+    lost = [lost_subjects(config, damage) for damage in found]
     if as_json:
         print(json.dumps({"run": str(run), "problems": problems, "again": lost, "freed": freed}, indent=1))
         return
     for problem in problems:
         print(problem)
     for one in lost:
-        people = "all of its people" if one["subjects"] is None else ", ".join(one["subjects"]) or "nobody"
-        print(f"{one['store']}/{one['shard']:05d}: to be made again: {people}")
+        subjects = "all of its subjects" if one["subjects"] is None else ", ".join(one["subjects"]) or "no subjects"
+        print(f"{one['store']}/{one['shard']:05d}: to be made again: {subjects}")
     if freed:
-        print(f"{freed / 1e6:.1f} MB freed that killed attempts had left")
+        print(f"{freed / 1e6:.1f} MB freed, left by killed attempts")
     print(f"{run}: {len(problems)} problems" + ("; run its preset again to mend them" if problems else ""))
 
 
-def people_of(config: Config, damage: Any) -> dict[str, Any]:
-    """Who must be made again of a damaged shard: {store, shard, subjects}; the config knows whom a shard is for."""
-    place, number, subjects = damage.path.parent.name, int(damage.path.stem), damage.subjects
-    if subjects is None and place in STAGES:
-        subjects = config.subjects_of(STAGES[place], number)
-    return {"store": place, "shard": number, "subjects": subjects}
+def lost_subjects(config: Config, damage: Damage) -> dict[str, Any]:
+    """Subjects of a damaged shard that must be made again: {"store", "shard", "subjects"}.
+
+    Where the damage does not list them, they come from the config; None: not a shard of subjects.
+    """
+    name, number, subjects = damage.path.parent.name, int(damage.path.stem), damage.subjects
+    if subjects is None and name in STAGES:
+        subjects = config.subjects_of(STAGES[name], number)
+    return {"store": name, "shard": number, "subjects": subjects}
 
 
 @store.command("info")
-def info(run: RUN, as_json: JSON = False) -> None:
-    """What a run's stores hold, and which code wrote them.
+def info(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
+    """Print the contents of a run's stores, and the version of the code that wrote them.
 
     \b
     Example:
       rodin store info runs/demo
     """
+    from rodin.store.inventory import inventory
+
     folder = RunFolder(run)
     read_config(folder)
-    stores = library("rodin.store.inventory", "inventory")(folder)
+    stores = inventory(folder)
     record = tomllib.loads(folder.config_file.read_text(encoding="utf-8"))
+    code = record.get("code", {})
     if as_json:
-        about = {"code": record.get("code", {}), "versions": record.get("versions", {})}
-        print(json.dumps({"run": str(run), **about, "stores": stores}, indent=1))
+        versions = record.get("versions", {})
+        print(json.dumps({"run": str(run), "code": code, "versions": versions, "stores": stores}, indent=1))
         return
     for one in stores:
-        fields = ", ".join(f"{name} {kind} {tuple(shape)}" for name, (kind, *shape) in one["fields"].items())
-        size = f"{one['bytes'] / 1e6:.1f} MB, schema {one['schema']}"
-        print(f"{one['store']:<8} {one['rows']:>7} rows in {one['shards']} shards, {size}: {fields}")
-        for subject, reason in list(one["failed"].items())[:5]:
-            print(f"{'':<16} {subject} failed: {reason}")
-        if len(one["failed"]) > 5:
-            print(f"{'':<16} and {len(one['failed']) - 5} more failed; --json names them")
-        if one["unfinished"]:
-            print(f"{'':<16} {one['unfinished'] / 1e6:.1f} MB in attempts not yet published")
-    code = record.get("code", {})
-    told = f"rodin {code.get('version', '?')}, commit {code.get('commit', 'unknown')}"
-    print(told if stores else f"{run}: no shards yet")
+        _print_store(one)
+    version = f"rodin {code.get('version', '?')}, commit {code.get('commit', 'unknown')}"
+    print(version if stores else f"{run}: no shards yet")
+
+
+def _print_store(one: dict[str, Any]) -> None:
+    fields = ", ".join(f"{name} {kind} {tuple(shape)}" for name, (kind, *shape) in one["fields"].items())
+    size = f"{one['bytes'] / 1e6:.1f} MB, schema {one['schema']}"
+    print(f"{one['store']:<8} {one['rows']:>7} rows in {one['shards']} shards, {size}: {fields}")
+    for subject, reason in list(one["failed"].items())[:MOST_FAILED]:
+        print(f"{'':<16} {subject} failed: {reason}")
+    if len(one["failed"]) > MOST_FAILED:
+        print(f"{'':<16} and {len(one['failed']) - MOST_FAILED} more failed; --json lists them")
+    if one["unfinished"]:
+        print(f"{'':<16} {one['unfinished'] / 1e6:.1f} MB in attempts not yet published")
 
 
 def add_to(app: typer.Typer) -> None:
-    """Put these commands on the command line."""
+    """Add these commands to the command line."""
     app.add_typer(store, name="store")

@@ -1,29 +1,35 @@
-"""What is said at the end of a run."""
+"""Summary at the end of `rodin run`."""
 
 from __future__ import annotations
 
 import time
 
 from jobs.graph.work import Run
-from jobs.run.progress import duration
 from rodin.store import results
+from rodin.units import duration
+
+MOST_STAGES = 4  # slowest stages named in the summary
 
 
 def summary(run: Run, begin: float) -> dict:
-    """The end of a command in plain data.
+    """Summary of a run as plain data.
 
     Args:
-        run: what was run.
-        begin: when the command started, seconds since 1970.
+        run: the run and its selected stages.
+        begin: start of the command, seconds since 1970.
+
+    Returns:
+        {"run", "done", "missing": shards by stage, "seconds": of the command, "stage_seconds": of all shards by stage,
+        "report": path or None}.
     """
     seconds: dict[str, float] = {}
     for stage in run.stages:
         seconds[stage.name] = sum(row["seconds"] for row in results.read_rows(run.folder, f"timing-{stage.name}"))
-    left = {stage.name: len(run.missing(stage)) for stage in run.stages}
+    missing = {stage.name: len(run.missing(stage)) for stage in run.stages}
     return {
         "run": str(run.folder.path),
-        "done": not any(left.values()),
-        "missing": {name: count for name, count in left.items() if count},
+        "done": not any(missing.values()),
+        "missing": {name: count for name, count in missing.items() if count},
         "seconds": time.time() - begin,
         "stage_seconds": seconds,
         "report": str(run.folder.report) if run.folder.report.is_file() else None,
@@ -31,11 +37,11 @@ def summary(run: Run, begin: float) -> dict:
 
 
 def summary_text(found: dict) -> str:
-    """The end of a command in a few lines."""
+    """The summary as a few lines of text."""
     if not found["done"]:
-        left = ", ".join(f"{name} ({count})" for name, count in found["missing"].items())
-        return f"still to come: {left}\nwatch it: rodin status {found['run']}"
-    slowest = sorted(found["stage_seconds"].items(), key=lambda item: -item[1])[:4]
+        missing = ", ".join(f"{name} ({count})" for name, count in found["missing"].items())
+        return f"still to come: {missing}\nwatch it: rodin status {found['run']}"
+    slowest = sorted(found["stage_seconds"].items(), key=lambda item: -item[1])[:MOST_STAGES]
     spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in slowest if seconds > 0)
     lines = [f"done in {duration(found['seconds'])}" + (f" (work: {spent})" if spent else "")]
     lines.append(f"report: {found['report']}" if found["report"] else f"run: {found['run']}")

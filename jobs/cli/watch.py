@@ -1,4 +1,4 @@
-"""`rodin status`, `logs` and `cancel`: looking at a run and stopping it."""
+"""`rodin status`, `logs` and `cancel`: look at a run and stop it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 import signal
 import socket
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from jobs.cli.options import JSON, RUN_ARGUMENT
 from jobs.graph.graph import NAMES
 from jobs.launch import slurm_client
 from jobs.launch.status import as_rows, status
@@ -20,12 +20,14 @@ from jobs.run.lock import born, driver
 from jobs.run.record import read_config
 from rodin.store.run_folder import RunFolder
 
-RUN = Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]
-JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
+STOP_SECONDS = 20.0  # longest wait for a driver to end: its workers get 5 s to save, and it reports them
+STOP_POLL_SECONDS = 0.1  # a driver without work ends in less than one second
+FOLLOW_SECONDS = 0.5  # between two looks at a growing log: a reader sees new lines at once
+MOST_JOBS = 3  # job numbers shown of each stage; --json lists all
 
 
-def show_status(run: RUN, as_json: JSON = False) -> None:
-    """Where a run stands, stage by stage.
+def show_status(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
+    """Print the state of each stage of a run.
 
     \b
     Examples:
@@ -39,17 +41,18 @@ def show_status(run: RUN, as_json: JSON = False) -> None:
     width = max(len(one.stage) for one in found)
     for one in found:
         note = f"  {one.note}" if one.note else ""
-        jobs = f"  job {', '.join(one.jobs[:3])}{' ...' if len(one.jobs) > 3 else ''}" if one.jobs else ""
+        more = " ..." if len(one.jobs) > MOST_JOBS else ""
+        jobs = f"  job {', '.join(one.jobs[:MOST_JOBS])}{more}" if one.jobs else ""
         print(f"{one.stage:<{width}}  {one.state:<8} {one.done}/{one.shards}{jobs}{note}")
 
 
 def show_logs(
-    run: RUN,
-    stage: Annotated[str | None, typer.Argument(help="a stage; default: the latest log of all")] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="how many of the last lines")] = 40,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on as the log grows")] = False,
+    run: RUN_ARGUMENT,
+    stage: Annotated[str | None, typer.Argument(help="a stage; default: the latest log of all stages")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="number of last lines to print")] = 40,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="print new lines as the log grows")] = False,
 ) -> None:
-    """The end of a stage's latest log.
+    """Print the end of a stage's latest log.
 
     \b
     Examples:
@@ -65,21 +68,16 @@ def show_logs(
     if not found:
         raise FileNotFoundError(f"{folder.jobs / 'logs' / (stage or '')}: no log yet; `rodin status {run}` says why")
     latest = max(found, key=lambda path: path.stat().st_mtime)
-    text = latest.read_text(encoding="utf-8", errors="replace")
     print(f"==> {latest}")
-    print("\n".join(text.splitlines()[-lines:]))
-    position = latest.stat().st_size
-    while follow:
-        time.sleep(0.5)
-        with latest.open(encoding="utf-8", errors="replace") as file:
-            file.seek(position)
-            fresh = file.read()
-            position = file.tell()
-        print(fresh, end="", flush=True)
+    with latest.open(encoding="utf-8", errors="replace") as file:
+        print("\n".join(file.read().splitlines()[-lines:]), flush=True)
+        while follow:
+            time.sleep(FOLLOW_SECONDS)
+            print(file.read(), end="", flush=True)
 
 
-def cancel(run: RUN, as_json: JSON = False) -> None:
-    """Stop a run: its Slurm jobs, or the `rodin run` that drives it on this machine. What is done is kept.
+def cancel(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
+    """Stop a run: its Slurm jobs, or the `rodin run` that drives it on this machine. Finished work stays.
 
     \b
     Example:
@@ -87,35 +85,38 @@ def cancel(run: RUN, as_json: JSON = False) -> None:
     """
     folder = RunFolder(run)
     read_config(folder)
-    told = {"driver": _stop_driver(folder), "jobs": _stop_jobs(folder)}
+    stopped = {"driver": _stop_driver(folder), "jobs": _stop_jobs(folder)}
     if as_json:
-        print(json.dumps(told))
-    elif not told["driver"] and not told["jobs"]:
+        print(json.dumps(stopped))
+    elif not stopped["driver"] and not stopped["jobs"]:
         print(f"{run}: nothing is running")
     else:
-        jobs = f"{len(told['jobs'])} jobs" if told["jobs"] else "no jobs"
-        print(f"{run}: stopped {'the driver and ' if told['driver'] else ''}{jobs}; `rodin run` goes on from here")
+        jobs = f"{len(stopped['jobs'])} jobs" if stopped["jobs"] else "no jobs"
+        driver_too = "the driver and " if stopped["driver"] else ""
+        print(f"{run}: stopped {driver_too}{jobs}; `rodin run` continues from here")
 
 
 def _stop_driver(folder: RunFolder) -> bool:
+    """Send SIGTERM to the driver and wait for its end; false: no driver is alive."""
     holder = driver(folder)
     if holder is None or (holder["host"] == socket.gethostname() and born(holder["pid"]) != holder["born"]):
         return False
     if holder["host"] != socket.gethostname():
         raise ValueError(f"{folder.path} is driven by process {holder['pid']} on {holder['host']}; cancel it there")
     os.kill(holder["pid"], signal.SIGTERM)
-    end = time.monotonic() + 20
+    end = time.monotonic() + STOP_SECONDS
     while time.monotonic() < end and born(holder["pid"]) == holder["born"]:
-        time.sleep(0.1)
+        time.sleep(STOP_POLL_SECONDS)
     return True
 
 
 def _stop_jobs(folder: RunFolder) -> list[str]:
-    sent = [one.job_id for one in submissions(folder)]
-    if not sent:
+    """Cancel the run's jobs in Slurm's queue; their numbers."""
+    submitted = [one.job_id for one in submissions(folder)]
+    if not submitted:
         return []
     try:
-        live = sorted({job.split("_")[0] for job in slurm_client.queue(sent)})
+        live = sorted({job.split("_")[0] for job in slurm_client.queue(submitted)})
         slurm_client.cancel(live)
     except slurm_client.Unreachable as error:
         raise ValueError(f"Slurm does not answer ({error}); try again") from None
@@ -123,7 +124,7 @@ def _stop_jobs(folder: RunFolder) -> list[str]:
 
 
 def add_to(app: typer.Typer) -> None:
-    """Put these commands on the command line."""
+    """Add these commands to the command line."""
     app.command(name="status")(show_status)
     app.command(name="logs")(show_logs)
     app.command()(cancel)

@@ -21,9 +21,10 @@ from jobs.launch.warm import Inbox, Task
 from jobs.launch.worker import DRIVER
 from jobs.run.failures import Failed, Failure, failures, forget, last_words, record
 from jobs.run.lock import born
-from jobs.run.progress import duration, progress_file
+from jobs.run.progress import progress_file
 from jobs.site import visible_gpus
 from rodin.store.run_folder import RunFolder
+from rodin.units import duration
 
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 5.0  # for a stage to save, once it is told to stop

@@ -18,12 +18,12 @@ from importlib import import_module
 from pathlib import Path
 
 from jobs.graph.graph import STAGES
-from jobs.run.failures import Failed, Failure, describe, forget, record
+from jobs.run.failures import Failed, Failure, describe, forget, print_error, record
 from jobs.run.hardware import hardware
 from jobs.run.lock import born
 from jobs.run.progress import Meter
 from jobs.run.record import read_config
-from jobs.site import as_root, mpiexec
+from jobs.site import mpi_environment, mpiexec
 from rodin.config import Config
 from rodin.hooks import Hooks, Stopped
 from rodin.memory import forget_peak, peak_rss_mb
@@ -185,7 +185,7 @@ def under_mpiexec(run_dir: Path, stage: str, shards: Sequence[int], ranks: int, 
         str(run_dir),
         stage,
     ]
-    process = subprocess.Popen(command + [str(shard) for shard in missing], env=as_root())
+    process = subprocess.Popen(command + [str(shard) for shard in missing], env=mpi_environment())
     told = False
     while process.poll() is None:
         if stop() and not told:
@@ -213,10 +213,10 @@ def main(arguments: Sequence[str]) -> int:
         check_stage(config, stage, shards)
         run_stage(run_dir, stage, shards, process_of_environment(), stop)
     except (ValueError, FileNotFoundError) as error:
-        print(f"rodin: error: {error}", file=sys.stderr)
+        print_error(str(error))
         return 2
     except (Failed, Stopped) as error:
-        print(f"rodin: error: {error}", file=sys.stderr)
+        print_error(str(error))
         return 1
     return 0
 

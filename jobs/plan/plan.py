@@ -1,7 +1,7 @@
-"""The plan of a run: each stage's work, ranks, hours and disk, before anything is sent, and where each figure is from.
+"""The plan of a run: work, ranks, hours and disk of each stage before anything is submitted, and each figure's source.
 
-A figure is `measured` where this very amount of work was timed, `scaled` where another amount was, `given` where the
-site file says it, and else `estimated`, a guess of our own.
+Sources: `measured`, the same amount of work was timed; `scaled`, another amount was timed; `given`, by the site file;
+`estimated`, by the formulas of jobs/graph/costs.py.
 """
 
 from __future__ import annotations
@@ -13,28 +13,30 @@ from typing import Any
 from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run, element_count
 from jobs.plan.rates import Rate
-from jobs.run.progress import duration
+from rodin.units import byte_size, duration
 
 COLUMNS = (
     *("stage", "after", "done", "work", "elements", "ranks", "cpus", "gpus", "memory", "time", "hours", "from"),
     *("disk", "from"),
 )
 MEASURED, SCALED, GIVEN, ESTIMATED = "measured", "scaled", "given", "estimated"
-SAME = 1e-6
+SAME = 1e-6  # largest relative difference of two amounts that count as the same work: rounding only
+MOST_NAMES = 4  # of stages in the column `after`; more would widen the table beyond a terminal
 
 
 def plan_rows(run: Run, rates: Mapping[str, Rate] | None = None) -> list[dict[str, Any]]:
-    """One row a stage.
+    """Plan of each stage.
 
     Args:
-        run: what is planned.
-        rates: stage -> how fast it was seen to go; a stage without one is estimated.
+        run: the run to plan.
+        rates: measured speeds by stage name; stages without one are estimated.
 
     Returns:
         rows {"stage", "after", "kind", "work", "amount", "unit", "shards", "done", "elements", "arrays",
         "element_seconds", "nodes", "ranks", "cpus", "gpus", "memory_gb", "wall_seconds", "hours", "source", "basis",
-        "disk_bytes", "disk_source", "disk_basis"}: `ranks` and `cpus` of one element, `hours` of cores (of GPUs where
-        it has some), `wall_seconds` with as many elements at once as the site runs, `source` and `basis` of the times.
+        "disk_bytes", "disk_source", "disk_basis"}: `ranks` and `cpus` of one element; `hours` of cores, or of GPUs
+        if it uses some; `wall_seconds` with as many elements at once as the site runs; both of the shards still
+        missing. `source` and `basis` tell where times come from.
     """
     return [_row(run, stage, (rates or {}).get(stage.name)) for stage in run.stages]
 
@@ -81,15 +83,15 @@ def _amount(run: Run, stage: Stage, resources: Resources) -> float:
 
 
 def _minutes(run: Run, stage: Stage, resources: Resources, rate: Rate | None) -> tuple[float, str, str]:
-    """Minutes of the whole stage, all its shards one after another; where that is from, and in words."""
+    """Minutes of the whole stage, all shards one after another; their source; its explanation."""
     given = run.site.stages.get(stage.name)
     if given is not None and given.minutes is not None:
         return resources.minutes, GIVEN, f"[stages.{stage.name}] of the site file"
     if rate is None:
-        return resources.minutes, ESTIMATED, "our guess; --rates takes a run or a bench of this hardware"
+        return resources.minutes, ESTIMATED, "our formula; --rates takes a run or a bench of this hardware"
     there, here = ("GPUs" if gpu else "cores" for gpu in (rate.gpu, resources.gpus > 0))
     if there != here:
-        return resources.minutes, ESTIMATED, f"our guess: {rate.source} was timed on {there}, here it runs on {here}"
+        return resources.minutes, ESTIMATED, f"our formula: {rate.source} was timed on {there}, here it runs on {here}"
     amount = _amount(run, stage, resources)
     minutes = amount / rate.speed / _units(resources) / 60
     on = f"one {there.removesuffix('s')} of {rate.device} ({rate.source})"
@@ -113,31 +115,31 @@ def _disk(run: Run, stage: Stage, rate: Rate | None) -> dict[str, Any]:
 
 
 def plan_text(run: Run, rates: Mapping[str, Rate] | None = None) -> str:
-    """The plan as a table, a total line, and what its figures rest on."""
+    """The plan as a table, a line of totals, and the sources of its figures."""
     rows = plan_rows(run, rates)
     cells = [COLUMNS, *(_cells(row) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     cores = _hours([row for row in rows if not row["gpus"]], "core")
     gpus = _hours([row for row in rows if row["gpus"]], "GPU")
-    disk = size(sum(row["disk_bytes"] for row in rows))
+    disk = byte_size(sum(row["disk_bytes"] for row in rows))
     lines.append(f"{run.folder.path} on {run.site.name}: {', '.join(filter(None, [cores, gpus]))}, {disk} on disk")
-    told = [f"{row['stage']}: {row['source']}: {row['basis']}" for row in rows if rates and row["source"] != ESTIMATED]
+    notes = [f"{row['stage']}: {row['source']}: {row['basis']}" for row in rows if rates and row["source"] != ESTIMATED]
     if any(row["source"] == ESTIMATED for row in rows):
-        told.append(
-            "estimated: a guess of ours; `--rates` takes what a run or a bench has measured on the same hardware"
+        notes.append(
+            "estimated: by our formulas; `--rates` takes measurements of a run or a bench on the same hardware"
         )
     slow = [row for row in rows if row["kind"] == "array" and row["element_seconds"] > 60 * run.site.max_minutes]
-    told += [
+    notes += [
         f"{row['stage']}: an element takes {duration(row['element_seconds'])}, more than max_minutes of the site: "
-        "it is requeued and goes on; fewer people a shard (data.shard_subjects) make it shorter"
+        "it is requeued and continues; fewer people a shard (data.shard_subjects) make it shorter"
         for row in slow
     ]
-    return "\n".join([*lines, *told])
+    return "\n".join([*lines, *notes])
 
 
 def _hours(rows: list[dict[str, Any]], unit: str) -> str:
-    """`12.5 core hours (10.0 scaled, 2.5 estimated)`."""
+    """Total hours with their sources: `12.5 core hours (10.0 scaled, 2.5 estimated)`."""
     by_source = {
         source: sum(row["hours"] for row in rows if row["source"] == source)
         for source in (MEASURED, SCALED, GIVEN, ESTIMATED)
@@ -147,7 +149,7 @@ def _hours(rows: list[dict[str, Any]], unit: str) -> str:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    after = ",".join(row["after"]) if len(row["after"]) <= 4 else "all"
+    after = ",".join(row["after"]) if len(row["after"]) <= MOST_NAMES else "all"
     ranks = f"{row['nodes']}x{row['ranks'] // row['nodes']}"
     arrays = f" in {row['arrays']}" if row["arrays"] > 1 else ""
     return (
@@ -163,14 +165,6 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         duration(row["wall_seconds"]),
         f"{row['hours']:.2f}" if row["hours"] < 100 else f"{row['hours']:,.0f}",
         row["source"],
-        size(row["disk_bytes"]),
+        byte_size(row["disk_bytes"]),
         row["disk_source"],
     )
-
-
-def size(bytes_: float) -> str:
-    """Bytes as a person reads them."""
-    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if bytes_ >= scale:
-            return f"{bytes_ / scale:.2f} {unit}"
-    return f"{bytes_ / 1e3:.0f} kB"

@@ -1,4 +1,4 @@
-"""How fast stages were seen to go, out of a run's timing rows or of what `rodin bench --json` printed."""
+"""Measured speeds of stages, from a run's timing rows or from the output of `rodin bench --json`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ WANTED = "wanted a run folder with finished stages, or a file that `rodin bench 
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast a stage was seen to go.
+    """Measured speed of one stage.
 
     Args:
-        speed: amount of work a second on one GPU, or on one core where it had no GPU.
-        gpu: whether it had one.
+        speed: amount of work a second on one GPU, or on one core if no GPU was used.
+        gpu: whether a GPU was used.
         device: name of the GPU or processor.
-        source: where that was measured.
-        amount: work that was measured; none where only the speed is known.
-        seconds: times GPUs or cores, that it took.
-        disk: bytes of the stage's shards over the bytes its page expects of them; none where it leaves no shards.
+        source: the run folder or bench file with the measurement.
+        amount: measured amount of work; None: only the speed is known.
+        seconds: measured time, times the number of GPUs or cores.
+        disk: bytes of the stage's shards over the bytes that the graph expects; None: the stage writes no shards.
     """
 
     speed: float
@@ -43,11 +43,11 @@ class Rate:
 
 
 def read_rates(paths: Iterable[Path]) -> dict[str, Rate]:
-    """What is known of stages: name -> rate; a later path's word counts over an earlier one's.
+    """Rates by stage name; a later path overrides an earlier one.
 
     Raises:
         FileNotFoundError: no such path.
-        ValueError: it holds no rates.
+        ValueError: a path without rates.
     """
     found: dict[str, Rate] = {}
     for path in paths:
@@ -61,40 +61,45 @@ def read_rates(paths: Iterable[Path]) -> dict[str, Rate]:
 
 
 def run_rates(path: Path) -> dict[str, Rate]:
-    """The rates of a run's finished shards."""
+    """Rates of a run's finished shards, by stage name."""
     folder = RunFolder(path)
     config = read_config(folder)
-    known = ((stage.name, stage_rate(folder, config, stage)) for stage in STAGES)
-    return {name: rate for name, rate in known if rate is not None}
+    rates = ((stage.name, stage_rate(folder, config, stage)) for stage in STAGES)
+    return {name: rate for name, rate in rates if rate is not None}
 
 
 def stage_rate(folder: RunFolder, config: Config, stage: Stage) -> Rate | None:
-    """The rate of one stage; none where no shard of it was timed with the hardware it ran on."""
+    """Rate of one stage; None: no timing row of it names its hardware.
+
+    Rows of another kind of hardware (GPU or cores) than the newest are left out.
+    """
     rows = [row for row in results.read_rows(folder, f"timing-{stage.name}") if "device" in row]
     rows = [row for row in rows if bool(row["gpus"]) == bool(rows[-1]["gpus"])]
     seconds = sum(_device_seconds(row) for row in rows)
     if seconds <= 0:
         return None
     shards = [int(row["shard"]) for row in rows]
-    amount = stage.amount.of(config) * share(config, stage, shards)
+    amount = stage.amount.of(config) * work_share(config, stage, shards)
     if stage.amount.each_rank:
         amount *= rows[0]["ranks"]
     devices = ", ".join(sorted({str(row["device"]) for row in rows}))
     bytes_ = sum(path.stat().st_size for path in folder.stage(stage.name).glob("[0-9]*.h5"))
-    disk = bytes_ / (stage.disk(config) * share(config, stage, shards)) if stage.name in FOLDERS and bytes_ else None
+    disk = (
+        bytes_ / (stage.disk(config) * work_share(config, stage, shards)) if stage.name in FOLDERS and bytes_ else None
+    )
     return Rate(amount / seconds, bool(rows[-1]["gpus"]), devices, str(folder.path), amount, seconds, disk)
 
 
-def share(config: Config, stage: Stage, shards: list[int]) -> float:
-    """How much of a stage's work some of its shards are."""
+def work_share(config: Config, stage: Stage, shards: list[int]) -> float:
+    """Share of a stage's work, 0 to 1, that some of its shards do."""
     if stage.name not in ("render", "fit"):
         return len(shards) / config.shards(stage.name)
-    people = sum(len(config.subjects_of(stage.name, shard)) for shard in range(config.shards(stage.name)))
-    return sum(len(config.subjects_of(stage.name, shard)) for shard in shards) / people
+    total = sum(len(config.subjects_of(stage.name, shard)) for shard in range(config.shards(stage.name)))
+    return sum(len(config.subjects_of(stage.name, shard)) for shard in shards) / total
 
 
 def bench_rates(path: Path) -> dict[str, Rate]:
-    """The rates of the rows of a bench that say what they mean for a stage: {"rates": {stage: amount a second}}.
+    """Rates of a bench's rows that have "rates": {stage: amount of work a second}.
 
     Raises:
         ValueError: not JSON, or not a list of rows.
@@ -105,12 +110,12 @@ def bench_rates(path: Path) -> dict[str, Rate]:
         raise ValueError(f"--rates {path}: not JSON ({error}); {WANTED}") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"--rates {path}: got {type(rows).__name__}, {WANTED}")
-    known = [stage.name for stage in STAGES]
+    names = [stage.name for stage in STAGES]
     found = {}
     for row in rows:
         for name, speed in (row.get("rates") or {}).items():
             units = row.get("gpus") or row.get("cpus")
-            if name not in known or not units or not isinstance(speed, int | float) or not 0 < speed < math.inf:
+            if name not in names or not units or not isinstance(speed, int | float) or not 0 < speed < math.inf:
                 raise ValueError(f"--rates {path}: row '{row.get('name')}' has rates={row['rates']!r}; {WANTED}")
             found[name] = Rate(speed / units, bool(row["gpus"]), str(row["device"]), str(path))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 import traceback
 from dataclasses import asdict, dataclass
@@ -17,6 +18,11 @@ TAIL = 64 << 10  # bytes of a log, more than any line of ours
 
 class Failed(Exception):
     """A run that could not go on, in one line; the command line exits 1."""
+
+
+def print_error(line: str) -> None:
+    """Print the one error line of the command line or of a worker, to stderr."""
+    print(f"rodin: error: {line}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from rodin.store.run_folder import RunFolder
+from rodin.units import duration
 
 FILE_SECONDS = 0.5
 LINE_SECONDS = 10.0
@@ -116,17 +117,3 @@ def line(state: dict) -> str:
     if state["note"]:
         parts.append(state["note"])
     return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person reads them: `42 s`, `3 min 05 s`, `2 h 10 min`, `5 d 3 h`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400:,} d {whole % 86400 // 3600} h"

@@ -46,6 +46,7 @@ def posterior(
         mean [N, ...] and variance [N, 1, ...]; at entry 0 the mean is x0 and the variance 0.
 
     Source: paper A, equation 3 (R4).
+    Ours: no learned variance, unlike ADM: the networks predict one tensor, and the variance is the posterior's.
     """
     alpha_bar, alpha_bar_prev = (at(table, timestep, x_t) for table in (schedule.alpha_bar, schedule.alpha_bar_prev))
     beta = 1 - alpha_bar / alpha_bar_prev

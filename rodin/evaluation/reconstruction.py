@@ -55,6 +55,8 @@ class ViewComparison:
         Returns:
             psnr (dB), ssim and lpips, means over the views (lpips None and lpips_reason if its weights are missing);
             the rendered views [V, H, W, 4] uint8.
+
+        Ours: Table 1 compares images over white, at 8 bit, with the conditioning view among those compared.
         """
         rgba = self.views.read(subject, "rgba", self.chosen)
         poses, intrinsics = (self.views.read(subject, name)[self.chosen] for name in ("camera_to_world", "intrinsics"))

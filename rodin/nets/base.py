@@ -21,6 +21,7 @@ class BaseUNet(nn.Module):
         roll_out: whether the three planes lie side by side in one image; else each is an image, with shared weights.
         aware: whether convolutions are 3D-aware.
 
+    Ours: the first and last convolution are 3D-aware too.
     Source: paper B.1 (R5-R8), ADM. Ours: the latent, a unit vector, is scaled to entries of order one before it is
     projected; the null latent is learned; a learned map of positions is added to the features, as faces are aligned
     (a third fewer steps to the same loss); an upsampling block outputs the next level's channel count, which saves a

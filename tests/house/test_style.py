@@ -82,6 +82,20 @@ def test_the_library_prints_nothing():
     ] == []
 
 
+def test_in_jobs_only_the_command_line_and_log_lines_print():
+    """Workers print to their job's log; `print_error` writes the one error line of commands and workers."""
+    log_lines = {"jobs/run/progress.py", "jobs/launch/worker.py", "jobs/launch/element.py"}
+    errors = "jobs/run/failures.py"
+    printing: dict[str, list[str]] = {}
+    for path in python("jobs"):
+        for name, node in calls(path):
+            if name in ("print", "sys.stdout.write", "sys.stderr.write", "typer.echo", "rich.print"):
+                printing.setdefault(where(path), []).append(ast.unparse(node))
+    elsewhere = {name for name in printing if not name.startswith("jobs/cli/")}
+    assert elsewhere <= log_lines | {errors}
+    assert [text for texts in printing.values() for text in texts if "error:" in text] == printing[errors]
+
+
 def test_no_vague_names():
     assert [
         where(path) for path in python(*SOURCES, "tests") if VAGUE & {path.stem, *path.relative_to(ROOT).parts}
@@ -121,21 +135,6 @@ def test_nothing_names_a_registry_or_this_machine():
             if pattern.search(line):
                 found.append(f"{where(path)}:{number}: {line.strip()[:100]}")
     assert found == []
-
-
-def test_departures_can_be_listed():
-    """`grep -rn "Ours:" rodin` lists every departure from the paper, each with its words on the same line."""
-    lines = [
-        (where(path), line.partition("Ours:")[2].strip())
-        for path in python("rodin")
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if "Ours:" in line
-    ]
-    assert len(lines) >= 10
-    assert [name for name, words in lines if len(words.split()) < 3] == []
-    documented = sum((ast.get_docstring(node) or "").count("Ours:") for path in python("rodin") for node in nodes(path)
-                     if isinstance(node, ast.Module | ast.ClassDef | Function))  # fmt: skip
-    assert documented == len(lines)
 
 
 @pytest.mark.parametrize("top", ["rodin/field", "rodin/diffusion", "rodin/nets"])

@@ -1,9 +1,11 @@
 """What users type wrongly: one clear line, exit 2, nothing written. And what `--help` promises."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -13,7 +15,7 @@ from jobs.cli.app import app, status_of
 
 COMMANDS = [
     *("run", "plan", "sweep", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
-    *("presets", "import transforms", "import eg3d", "import colmap"),
+    *("presets", "departures", "import transforms", "import eg3d", "import colmap"),
     *("store verify", "store info", "store repair", "weights fetch"),
 ]
 
@@ -60,7 +62,7 @@ MISTAKES = {
     "scale": (["sample", "--run", "runs/tiny", "--guidance-scale", "-1"], "wanted a number over 0"),
     "seed": (["sample", "--run", "runs/tiny", "--seed", "-1"], "--seed"),
     "unknown bench": (["bench", "fits"], "unknown bench 'fits'; there are fit, conv, unet, sample, train, store"),
-    "bench without a run": (["bench", "decoder"], "--run is missing: the run whose people `rodin bench decoder` takes"),
+    "bench without a run": (["bench", "decoder"], "--run is missing: `rodin bench decoder` needs a run"),
     "bench with a run": (["bench", "conv", "--run", "runs/tiny"], "--run goes with `rodin bench fit` or `decoder`"),
     "unknown sweep": (["sweep", "cgf", "--run", "runs/tiny"], "unknown sweep 'cgf'"),
     "sweep too early": (["sweep", "views", "--run", "runs/tiny"], "reads 'decoder', which is not done"),
@@ -123,20 +125,37 @@ def test_disk_full(started: Rodin):
     assert left == []
 
 
+def found(words: list[str]) -> Any:
+    """The command that words name."""
+    command: Any = typer.main.get_command(app)
+    for word in words:
+        command = command.commands[word]
+    return command
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(command: str):
-    found = typer.main.get_command(app)
-    for word in command.split():
-        found = found.commands[word]  # pyright: ignore[reportAttributeAccessIssue]
-    assert f"  rodin {command}" in (found.help or "")
+    assert f"  rodin {command}" in (found(command.split()).help or "")
+
+
+def test_examples_of_the_help_parse():
+    """An option that was renamed must not live on in an example."""
+    helps = [found(words.split()).help or "" for words in COMMANDS]
+    lines = [line for text in helps for line in text.splitlines() if line.startswith("  ") and "rodin " in line]
+    examples = [part.partition("rodin ")[2].partition(">")[0] for line in lines for part in line.split(";")]
+    assert len(examples) > 30
+    for example in examples:
+        words = shlex.split(example)
+        depth = 2 if words[0] in ("store", "weights", "import") else 1
+        found(words[:depth]).make_context("rodin", words[depth:])
 
 
 def test_every_command_is_listed_above():
-    found = set()
+    names = set()
     for name, command in typer.main.get_command(app).commands.items():  # pyright: ignore[reportAttributeAccessIssue]
         inner = getattr(command, "commands", None)
-        found |= {f"{name} {word}" for word in inner} if inner else {name}
-    assert found - set(COMMANDS) == {"weights list"}
+        names |= {f"{name} {word}" for word in inner} if inner else {name}
+    assert names - set(COMMANDS) == {"weights list"}
 
 
 def test_the_command_line_loads_no_torch_and_starts_at_once():

@@ -15,8 +15,11 @@ from oracles.shards import ids, publish
 
 from jobs import weights
 from jobs.cli.app import status_of
+from jobs.cli.store import lost_subjects
+from jobs.run.lock import driving
 from jobs.run.record import write_config
 from rodin.presets import preset
+from rodin.store.repair import Damage
 from rodin.store.run_folder import RunFolder
 
 
@@ -68,6 +71,36 @@ def test_damage_is_found_and_mended(run: RunFolder, damage: str, capsys: pytest.
     assert (fit["done"], fit["shards"], fit["state"]) == (1, 2, "partly")
 
 
+def test_repair_leaves_a_run_alone_that_is_being_driven(run: RunFolder, capsys: pytest.CaptureFixture[str]):
+    with run.shard("fit", 1).open("r+b") as file:
+        file.truncate(5000)
+    with driving(run):
+        assert status_of(["store", "repair", str(run.path)]) == 2
+        assert "is being run by process" in capsys.readouterr().err
+        assert status_of(["store", "verify", str(run.path)]) == 2
+    assert run.manifest("fit", 1).exists()
+
+
+def test_repair_lists_whom_the_config_has_for_a_shard(run: RunFolder):
+    lost = Damage(run.manifest("fit", 1), ["torn"], None)
+    config = preset("tiny")
+    assert lost_subjects(config, lost) == {"store": "planes", "shard": 1, "subjects": config.subjects_of("fit", 1)}
+    views = Damage(run.manifest("render", 2), ["torn"], None)
+    assert lost_subjects(config, views)["subjects"] == config.subjects_of("render", 2) != config.subjects_of("fit", 1)
+    base = Damage(run.manifest("base"), ["torn"], None)
+    assert lost_subjects(config, base) == {"store": "base", "shard": 0, "subjects": None}
+    some = Damage(run.manifest("fit", 0), ["one row"], ["000001"])
+    assert lost_subjects(config, some)["subjects"] == ["000001"]
+
+
+def test_repair_frees_what_killed_attempts_left(run: RunFolder, capsys: pytest.CaptureFixture[str]):
+    left = run.stage("fit") / ".00001.1.h5"
+    left.write_bytes(bytes(2_500_000))
+    assert status_of(["store", "repair", str(run.path)]) == 0
+    assert capsys.readouterr().out == f"2.5 MB freed, left by killed attempts\n{run.path}: 0 problems\n"
+    assert not left.exists()
+
+
 def test_mpi_ranks_share_the_work(run: RunFolder):
     launcher = shutil.which("mpiexec") or shutil.which("mpiexec", path=str(Path(sys.executable).parent))
     if launcher is None or importlib.util.find_spec("mpi4py") is None:
@@ -94,7 +127,7 @@ def test_mpi_ranks_share_the_work(run: RunFolder):
     assert not run.manifest("fit", 1).exists()
 
 
-def known(data: bytes) -> weights.Weights:
+def known(data: bytes) -> weights.WeightsFile:
     return replace(weights.KNOWN[0], sha256=hashlib.sha256(data).hexdigest())
 
 
@@ -111,6 +144,48 @@ def test_weights_from_a_file_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert Path(first["path"]).read_bytes() == data
     assert status_of(command) == 0
     assert not json.loads(capsys.readouterr().out)[0]["fetched"]
+
+
+@pytest.mark.parametrize("damage", ["flipped byte", "half of it"])
+def test_damaged_weights_are_fetched_again(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    data = b"weights" * 1000
+    source, target = tmp_path / "source.bin", tmp_path / weights.CLIP_FILE
+    source.write_bytes(data)
+    target.write_bytes(b"W" + data[1:] if damage == "flipped byte" else data[: len(data) // 2])
+    monkeypatch.setattr(weights, "KNOWN", (known(data),))
+    command = ["weights", "fetch", "clip", "--folder", str(tmp_path), "--url", source.as_uri()]
+    assert status_of([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"name": "clip", "path": str(target), "fetched": True}]
+    assert target.read_bytes() == data
+    source.unlink()
+    assert status_of(command) == 0
+    assert capsys.readouterr().out == f"clip: {target} (already there, checksum right)\n"
+
+
+def test_weights_are_fetched_in_pieces_with_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data = bytes(range(256)) * 10
+    source = tmp_path / "source.bin"
+    source.write_bytes(data)
+    monkeypatch.setattr(weights, "CHUNK", 1000)
+    calls: list[tuple[int, int, str]] = []
+    path, fresh = weights.fetch(known(data), tmp_path / "new", lambda *call: calls.append(call), source.as_uri())
+    assert fresh
+    assert path.read_bytes() == data
+    assert calls == [(done, 2560, weights.CLIP_FILE) for done in (1000, 2000, 2560)]
+
+
+def test_weights_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("RODIN_WEIGHTS", str(tmp_path))
+    (tmp_path / weights.LPIPS_FILE).write_bytes(b"")
+    assert status_of(["weights", "list"]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+        ["clip", "missing"],
+        ["lpips", "here"],
+    ]
+    assert status_of(["weights", "fetch", "--url", "file:///x"]) == 2
+    assert "--url needs exactly one name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("fault", ["other bytes", "not there", "odd address"])

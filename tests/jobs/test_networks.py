@@ -48,3 +48,9 @@ def test_guidance_and_the_refiner_are_counted():
     assert rows["base"]["calls"] == 4
     assert rows["refine"]["calls"] == 2
     assert len(networks_text(plain).splitlines()) == 6
+
+
+def test_a_network_is_called_at_most_once_a_timestep():
+    changes = ["base.diffusion.sampling_steps=20", "base.diffusion.timesteps=5", "sample.guidance_scale=2"]
+    rows = {row["stage"]: row for row in network_rows(preset("tiny", changes))}
+    assert rows["base"]["calls"] == 2 * 5

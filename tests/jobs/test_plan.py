@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.cli.run import plan
+from jobs.cli.plan import show_plan
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
 from jobs.plan.plan import plan_rows, plan_text
@@ -151,7 +151,7 @@ def test_bad_rates_are_one_clear_line(content: str | None, words: str, tmp_path:
     if content is not None:
         path.write_text(content)
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(words)) as caught:
-        plan("tiny", folder=tmp_path / "run", rates=[path])
+        show_plan("tiny", folder=tmp_path / "run", rates=[path])
     assert "\n" not in str(caught.value)
     assert "wanted a run folder" in str(caught.value)
 

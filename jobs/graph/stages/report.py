@@ -1,7 +1,6 @@
 """`report`: tables, figures and one page out of the results; needs no torch."""
 
 from jobs.graph.stage import ONCE, Resources, Stage
-from jobs.late import library
 from jobs.site import Site
 from rodin.config import Config
 from rodin.hooks import Hooks
@@ -13,7 +12,9 @@ from rodin.store.run_folder import RunFolder
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """Write the report and publish that it is there."""
     del config, hooks
-    page = library("analysis.report.report", "write_report")(folder.path)
+    from analysis.report.report import write_report  # loads matplotlib, which no other stage needs
+
+    page = write_report(folder.path)
     size = {"bytes": page.stat().st_size, "sha256": sha256_of(page)}
     manifest.publish(folder.manifest("report", shard), {"kind": "report", "files": {f"../{page.name}": size}})
 

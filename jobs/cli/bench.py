@@ -1,0 +1,149 @@
+"""`rodin bench`: how fast this machine does a part of the work."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs.cli.options import JSON
+from jobs.cli.screen import Screen
+from jobs.run.hardware import hardware
+from jobs.run.record import read_config
+from rodin.config import Config
+from rodin.store.run_folder import RunFolder
+
+BenchRows = list[dict[str, Any]]
+Progress = Callable[[int, int, str], None]
+
+
+def _fit() -> BenchRows:
+    from rodin.bench.fit import bench_fit
+
+    return bench_fit()
+
+
+def _conv() -> BenchRows:
+    from rodin.bench.conv import bench_conv
+
+    return bench_conv()
+
+
+def _unet() -> BenchRows:
+    from rodin.bench.unet import bench_unet
+
+    return bench_unet()
+
+
+def _guidance() -> BenchRows:
+    from rodin.bench.guidance import bench_guidance
+
+    return bench_guidance()
+
+
+def _train() -> BenchRows:
+    from rodin.bench.train import bench_train
+
+    return bench_train()
+
+
+def _reading() -> BenchRows:
+    from rodin.bench.reading import bench_store
+
+    return bench_store()
+
+
+def _metrics() -> BenchRows:
+    from rodin.bench.metrics import bench_metrics
+
+    return bench_metrics()
+
+
+def _run_fit(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
+    from rodin.bench.fit_run import bench_run
+
+    return bench_run(config, folder, count, progress)
+
+
+def _run_decoder(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
+    from rodin.bench.decoder import bench_decoder
+
+    return bench_decoder(config, folder, count, progress)
+
+
+def _run_cascade(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
+    from rodin.bench.cascade import bench_run
+
+    return bench_run(config, folder, count, progress)
+
+
+BENCHES: dict[str, Callable[[], BenchRows]] = {
+    "fit": _fit,
+    "conv": _conv,
+    "unet": _unet,
+    "sample": _guidance,
+    "train": _train,
+    "store": _reading,
+    "metrics": _metrics,
+}
+RUN_BENCHES: dict[str, Callable[[Config, RunFolder, int, Progress], BenchRows]] = {
+    "fit": _run_fit,
+    "decoder": _run_decoder,
+    "sample": _run_cascade,
+}
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help="fit, decoder, conv, unet, sample, train, metrics or store")],
+    run: Annotated[Path | None, typer.Option("--run", help="measure with this run's subjects and models")] = None,
+    count: Annotated[int, typer.Option("--subjects", min=1, help="with --run: number of its subjects, or avatars")] = 8,
+    as_json: JSON = False,
+) -> None:
+    """Measure how fast this machine does a part of the work, against a named baseline.
+
+    `fit --run` stores each fit as it is measured, so that the same command continues after a stop. `unet` is as wide as
+    the paper's base model: minutes on a CPU, and 10 GB.
+
+    \b
+    Examples:
+      rodin bench fit
+      rodin bench fit --run runs/demo --subjects 4
+      rodin bench decoder --run runs/demo --subjects 2
+      rodin bench conv --json
+      rodin bench sample --run runs/demo --subjects 4
+    """
+    if name not in BENCHES | RUN_BENCHES:
+        raise ValueError(f"unknown bench '{name}'; there are {', '.join(BENCHES | RUN_BENCHES)}")
+    if run is None and name not in BENCHES:
+        raise ValueError(f"--run is missing: `rodin bench {name}` needs a run with subjects")
+    if run is None:
+        rows = BENCHES[name]()
+    elif name in RUN_BENCHES:
+        screen, folder = Screen(quiet=as_json), RunFolder(run)
+        rows = RUN_BENCHES[name](read_config(folder), folder, count, screen.meter(name))
+        screen.clear()
+    else:
+        raise ValueError(f"--run goes with `rodin bench {'` or `'.join(RUN_BENCHES)}`, not with `{name}`")
+    if as_json:
+        machine = hardware(len(os.sched_getaffinity(0)))
+        print(json.dumps([row | machine for row in rows], indent=1))
+    else:
+        print("\n".join(bench_line(row) for row in rows))
+
+
+def bench_line(row: dict[str, Any]) -> str:
+    """One row of a bench as a line: name, value, ratio to the baseline, the baseline, further ratios."""
+    against = f"  ({row['baseline']}: {row['baseline_value']:.4g} {row['unit']})" if row.get("baseline") else ""
+    ratio = f"  x{row['ratio']:.2f}" if row.get("ratio") else ""
+    over = {key.replace("_", " "): value for key, value in row.items() if key.startswith("over_")}
+    cost = "".join(f"  {key} {value:.2f}" for key, value in over.items())
+    return f"{row['name']:<32} {row['value']:>10.4g} {row['unit']}{ratio}{against}{cost}"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command to the command line."""
+    app.command()(bench)

@@ -1,0 +1,56 @@
+"""`rodin plan`: the cost of a run before it starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.options import CLUSTER, JSON, NEW_RUN, PRESET, SET, SITE, STAGES
+from jobs.cli.prepare import prepare
+from jobs.plan.networks import network_rows, networks_text
+from jobs.plan.plan import plan_rows, plan_text
+from jobs.plan.rates import read_rates
+
+RATES = Annotated[
+    list[Path] | None,
+    typer.Option("--rates", metavar="PATH", help="measured speeds: a run, or a bench's --json; may be repeated"),
+]
+
+
+def show_plan(
+    name: PRESET,
+    folder: NEW_RUN = None,
+    changes: SET = None,
+    stages: STAGES = "",
+    cluster: CLUSTER = "local",
+    site: SITE = None,
+    rates: RATES = None,
+    as_json: JSON = False,
+) -> None:
+    """Print the stages with work, ranks, hours and disk, and the networks' sizes; submit and write nothing.
+
+    Each figure has its source: measured (the same work was timed), scaled (other work was timed, on the same hardware),
+    given (by the site file) or estimated (by our formulas). For the best plan, run a little on that machine first:
+
+    \b
+    Examples:
+      rodin plan demo
+      rodin plan paper --cluster slurm --site slurm/sites/example.toml
+      rodin plan paper --cluster slurm --site mine.toml --rates runs/small
+      rodin bench fit --run runs/small --json > speeds.json; rodin plan paper --site mine.toml --rates speeds.json
+    """
+    work = prepare(name, folder, changes or [], stages, cluster, site)
+    measured, networks = read_rates(rates or []), network_rows(work.config)
+    if as_json:
+        sizes = {row["stage"]: row for row in networks}
+        print(json.dumps([row | sizes.get(row["stage"], {}) for row in plan_rows(work, measured)], indent=1))
+    else:
+        print(f"{plan_text(work, measured)}\n\n{networks_text(networks)}")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command to the command line."""
+    app.command(name="plan")(show_plan)

@@ -1,0 +1,115 @@
+"""Every key of a site file reaches the batch scripts, the graph's resources or the launcher."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.graph.graph import chosen, graph
+from jobs.graph.work import Run
+from jobs.launch import slurm_client
+from jobs.launch.scripts import batches, executor_for, scripts
+from jobs.launch.slurm import SlurmLauncher
+from jobs.run.ledger import Submission
+from jobs.site import Site
+from rodin.presets import preset
+from rodin.store.run_folder import RunFolder
+
+PLAIN: dict[str, Any] = {"name": "x", "cpus_per_node": 16}
+GPUS = {"gpus_per_node": 4, "ranks_per_node": 4}
+CONFIG = preset("tiny", ["data.subjects=16"])  # fit: 8 shards
+
+# key -> (its value, further keys, a stage, lines of that stage's first script)
+KEYS: dict[str, tuple[Any, dict[str, Any], str, list[str]]] = {
+    "partition": ("gpu", {}, "fit", ["#SBATCH --partition=gpu"]),
+    "account": ("mine", {}, "fit", ["#SBATCH --account=mine"]),
+    "qos": ("high", {}, "fit", ["#SBATCH --qos=high"]),
+    "constraint": ("a100", {}, "fit", ["#SBATCH --constraint=a100"]),
+    "setup": (["module load x"], {}, "fit", ["module load x"]),
+    "python": ("/my envs/python", {}, "fit", ["export RODIN_PYTHON='/my envs/python'"]),
+    "mpi": ("pmix", {"mpi_ranks": 2}, "evaluate", ["#SBATCH --ntasks-per-node=2"]),
+    "mpi_ranks": (1, {"mpi": "pmix"}, "evaluate", ["#SBATCH --ntasks-per-node=1"]),
+    "cpus_per_node": (4, GPUS, "base", ["#SBATCH --cpus-per-task=1", "export OMP_NUM_THREADS=1"]),
+    "memory_gb_per_node": (0.5, {}, "base", ["#SBATCH --mem=512M"]),
+    "gpus_per_node": (2, {"ranks_per_node": 2}, "base", ["#SBATCH --gpus-per-node=2"]),
+    "gpu_type": ("h100", GPUS, "base", ["#SBATCH --gres=gpu:h100:4"]),
+    "train_nodes": (2, {}, "base", ["#SBATCH --nodes=2"]),
+    "ranks_per_node": (2, {}, "base", ["#SBATCH --ntasks-per-node=2"]),
+    "train_cpus": (7, {}, "base", ["#SBATCH --cpus-per-task=7"]),
+    "throttle": (3, {"stages": {"fit": {"minutes": 480.0}}}, "fit", ["#SBATCH --array=0-7%3"]),
+    "max_array_size": (4, {}, "fit", ["#SBATCH --array=0-3%4"]),
+    "max_minutes": (20, {"stages": {"fit": {"minutes": 4800.0}}}, "fit", ["#SBATCH --time=20"]),
+    "signal_seconds": (33, {}, "fit", ["#SBATCH --signal=USR2@33"]),
+    "extra": ({"reservation": "r"}, {}, "fit", ["#SBATCH --reservation=r"]),
+    "stages": ({"fit": {"cpus": 5}}, {}, "fit", ["#SBATCH --cpus-per-task=5"]),
+}
+ELSEWHERE = {"name", "requeues", "retries", "poll_seconds"}  # in messages, and in tests below
+
+
+def run_on(site: dict[str, Any], folder: Path, *stages: str) -> Run:
+    return Run(RunFolder(folder), CONFIG, Site.model_validate(site), tuple(chosen(graph(CONFIG), list(stages))))
+
+
+def first_script(site: dict[str, Any], folder: Path, stage: str) -> str:
+    return scripts(run_on(site, folder, stage))[0][1]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_reaches_the_batch_script(key: str, tmp_path: Path):
+    value, others, stage, lines = KEYS[key]
+    with_key = first_script(PLAIN | others | {key: value}, tmp_path, stage).splitlines()
+    default = {name: setting for name, setting in (PLAIN | others).items() if name != key}
+    without = first_script(default, tmp_path, stage).splitlines()
+    assert [line for line in lines if line not in with_key] == []
+    assert [line for line in lines if line in without] == []
+
+
+def test_no_key_is_left_out():
+    assert set(KEYS) | ELSEWHERE == set(Site.model_fields)
+    assert set(KEYS) & ELSEWHERE == set()
+
+
+def test_overrides_of_a_stage(tmp_path: Path):
+    given = {"nodes": 2, "ranks": 2, "cpus": 3, "gpus": 2, "memory_gb": 7.5, "minutes": 30.0}
+    script = first_script(PLAIN | {"gpus_per_node": 8, "stages": {"base": given}}, tmp_path, "base")
+    for line in ("nodes=2", "ntasks-per-node=2", "cpus-per-task=3", "gpus-per-node=4", "mem=7680M", "time=100"):
+        assert f"#SBATCH --{line}" in script.splitlines()
+
+
+def test_mpi_reaches_srun_for_mpi_stages_of_several_ranks_only(tmp_path: Path):
+    site = PLAIN | {"mpi": "pmi2", "mpi_ranks": 3}
+    plugin = {
+        stage: re.findall(r"--mpi=(\w+)", first_script(site, tmp_path, stage)) for stage in ("evaluate", "fit", "base")
+    }
+    assert plugin == {"evaluate": ["pmi2"], "fit": ["none"], "base": ["none"]}
+    assert "--mpi=none" in first_script(site | {"mpi_ranks": 1}, tmp_path, "evaluate")
+
+
+def test_the_throttle_is_shared_by_the_arrays_of_a_stage(tmp_path: Path):
+    hour_each = {"stages": {"fit": {"minutes": 480.0}}}  # so that shards are not packed
+    found = scripts(run_on(PLAIN | hour_each | {"throttle": 6, "max_array_size": 3}, tmp_path, "fit"))
+    arrays = [re.findall(r"--array=(\S+)", text)[0] for _, text in found]
+    assert arrays == ["0-2%2", "0-2%2", "0-1%2"]
+
+
+def test_a_short_job_is_signalled_halfway_at_the_latest(tmp_path: Path):
+    minutes = int(re.findall(r"--time=(\d+)", first_script(PLAIN, tmp_path, "fit"))[0])
+    script = first_script(PLAIN | {"signal_seconds": 86400}, tmp_path, "fit")
+    assert f"#SBATCH --signal=USR2@{minutes * 30}" in script.splitlines()
+
+
+def test_requeues_are_submitits_timeouts(tmp_path: Path):
+    run = run_on(PLAIN | {"requeues": 7}, tmp_path, "fit")
+    (stage,) = run.stages
+    (batch,) = batches(stage, run.resources(stage), run.missing(stage), 8, run.site)
+    assert executor_for(run, batch, "UID", []).max_num_timeout == 7
+
+
+def test_a_stage_is_submitted_again_as_often_as_retries_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(slurm_client, "ends", lambda ids: dict.fromkeys(ids, slurm_client.TIME))
+    for retries in (0, 1, 3):
+        run = run_on(PLAIN | {"retries": retries}, tmp_path / str(retries), "base")
+        launcher = SlurmLauncher(run, lambda text: None, lambda: None)
+        lost = [Submission("uid", "base", "12", ((0,),), 0.0)]
+        assert [launcher._again(lost) for _ in range(retries + 1)] == [True] * retries + [False]

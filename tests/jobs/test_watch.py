@@ -1,0 +1,168 @@
+"""`rodin status`, `logs` and `cancel` in one process: what is printed, and which process is signalled."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.cli.app import status_of
+from jobs.cli.watch import show_logs
+from jobs.launch import slurm_client
+from jobs.run.ledger import Submission, enter
+from jobs.run.lock import born
+from jobs.run.record import write_config
+from rodin.presets import preset
+from rodin.store.run_folder import RunFolder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    write_config(folder, preset("tiny"))
+    folder.jobs.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends on SIGTERM."""
+    with subprocess.Popen([sys.executable, "-IS", "-c", "import time; time.sleep(60)"]) as child:
+        yield child
+        child.kill()
+
+
+def printed(arguments: list[str], capsys: pytest.CaptureFixture[str], status: int = 0) -> str:
+    assert status_of(arguments) == status
+    return capsys.readouterr().out
+
+
+def hold(run: RunFolder, pid: int, **other: str) -> None:
+    """Write the lock file of a driver."""
+    holder = {"pid": pid, "host": socket.gethostname(), "born": born(pid)} | other
+    (run.jobs / "lock").write_text(json.dumps(holder))
+
+
+def test_cancel_ends_the_driver_and_waits_for_its_end(run: RunFolder, process, capsys: pytest.CaptureFixture[str]):
+    hold(run, process.pid)
+    begin = time.monotonic()
+    assert "stopped the driver and no jobs" in printed(["cancel", str(run.path)], capsys)
+    assert time.monotonic() - begin < 10
+    assert born(process.pid) == ""
+    assert process.wait() == -signal.SIGTERM
+
+
+def test_cancel_spares_a_process_that_has_the_number_of_a_dead_driver(
+    run: RunFolder, process, capsys: pytest.CaptureFixture[str]
+):
+    hold(run, process.pid, born="1")
+    assert json.loads(printed(["cancel", str(run.path), "--json"], capsys)) == {"driver": False, "jobs": []}
+    assert process.poll() is None
+    assert "nothing is running" in printed(["cancel", str(run.path)], capsys)
+
+
+def test_a_driver_on_another_machine_is_not_signalled(run: RunFolder, process, capsys: pytest.CaptureFixture[str]):
+    hold(run, process.pid, host="far")
+    assert status_of(["cancel", str(run.path)]) == 2
+    assert f"is driven by process {process.pid} on far; cancel it there" in capsys.readouterr().err
+    assert process.poll() is None
+
+
+def test_cancel_names_each_queued_job_of_this_run_once(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for number, job in enumerate(("7", "9", "11")):
+        enter(run, Submission(f"u{number}", "fit", job, ((0,), (1,)), float(number)))
+    cancelled: list[list[str]] = []
+    queued = {job: slurm_client.Queued(job, "RUNNING", "") for job in ("7_0", "7_1", "11")}
+    monkeypatch.setattr(slurm_client, "queue", lambda ids: queued if sorted(ids) == ["11", "7", "9"] else {})
+    monkeypatch.setattr(slurm_client, "cancel", cancelled.append)
+    assert "stopped 2 jobs" in printed(["cancel", str(run.path)], capsys)
+    assert cancelled == [["11", "7"]]
+
+
+def test_cancel_without_an_answer_of_slurm_is_one_line(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def unreachable(ids: list[str]) -> dict:
+        raise slurm_client.Unreachable("squeue: down")
+
+    enter(run, Submission("u", "fit", "7", ((0,),), 0.0))
+    monkeypatch.setattr(slurm_client, "queue", unreachable)
+    assert status_of(["cancel", str(run.path)]) == 2
+    assert "Slurm does not answer (squeue: down); try again" in capsys.readouterr().err
+
+
+def log(run: RunFolder, stage: str, text: str, when: float) -> Path:
+    path = run.jobs / "logs" / stage / "1_0_log.out"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    os.utime(path, (when, when))
+    return path
+
+
+def test_logs_print_the_last_lines_of_the_latest_log(run: RunFolder, capsys: pytest.CaptureFixture[str]):
+    fit = log(run, "fit", "".join(f"line {number}\n" for number in range(60)), when=100.0)
+    base = log(run, "base", "of base\n" * 200, when=50.0)  # older, though longer
+    lines = printed(["logs", str(run.path)], capsys).splitlines()
+    assert lines == [f"==> {fit}", *(f"line {number}" for number in range(20, 60))]
+    assert printed(["logs", str(run.path), "-n", "2"], capsys).splitlines()[1:] == ["line 58", "line 59"]
+    assert printed(["logs", str(run.path), "base"], capsys) == f"==> {base}\n" + "of base\n" * 40
+
+
+def test_follow_prints_what_is_added_once(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    path = log(run, "fit", "old\n", when=100.0)
+    monkeypatch.setattr("jobs.cli.watch.FOLLOW_SECONDS", 0.02)
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) > 3:
+            raise KeyboardInterrupt
+        with path.open("a") as file:
+            file.write(f"new {len(naps)}\n")
+
+    monkeypatch.setattr("jobs.cli.watch.time.sleep", nap)
+    with pytest.raises(KeyboardInterrupt):
+        show_logs(run.path, follow=True)
+    assert capsys.readouterr().out == f"==> {path}\nold\nnew 1\nnew 2\nnew 3\n"
+
+
+def test_status_shows_shards_jobs_and_failures(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    enter(run, Submission("u", "fit", "7", tuple((number,) for number in range(2)), 0.0))
+    waiting = {f"7_{number}": slurm_client.Queued(f"7_{number}", "PENDING", "Priority") for number in range(2)}
+    monkeypatch.setattr(slurm_client, "queue", lambda ids: waiting)
+    monkeypatch.setattr(slurm_client, "ends", lambda ids: {})
+    run.manifest("render", 0).parent.mkdir()
+    run.manifest("render", 0).write_text("{}")
+    lines = {line.split()[0]: line.split() for line in printed(["status", str(run.path)], capsys).splitlines()}
+    assert lines["render"][1:3] == ["partly", "1/3"]
+    assert lines["fit"][1:5] == ["queued", "0/2", "job", "7_0,"]
+    rows = json.loads(printed(["status", str(run.path), "--json"], capsys))
+    assert [(row["done"], row["shards"]) for row in rows if row["stage"] == "render"] == [(1, 3)]
+
+
+def test_a_slow_driver_is_waited_for(run: RunFolder, capsys: pytest.CaptureFixture[str]):
+    """A driver that saves first: `cancel` returns after its end, not before."""
+    code = "import signal, sys, time; signal.signal(15, lambda *_: (time.sleep(0.4), sys.exit())); "
+    code += "print(1, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-IS", "-c", code], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        hold(run, child.pid)
+        reaper = threading.Thread(target=child.wait)
+        reaper.start()
+        assert "stopped the driver" in printed(["cancel", str(run.path)], capsys)
+        assert born(child.pid) == ""
+        reaper.join()
