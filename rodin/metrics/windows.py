@@ -79,7 +79,8 @@ class WindowSums:
         self.missing = self.w[1, -width:] if height % 2 else None  # the odd row after the last even one
         spare = torch.zeros(2, 2 * length + GAP, dtype=dtype)
         even, odd = self.values.view(2, -1).numpy()
-        self.additions = _additions(even, odd, *spare[:, :-GAP].numpy(), width)
+        first, second = spare[:, :-GAP].numpy()
+        self.additions = _additions(even, odd, first, second, width)
         skipped = 3 * width + SIDE - 1  # a sum replaces its window's last even row or first odd row
         places, between = length - skipped, 2 * length - 3 * width
         self.sum, self.spread = self.values.as_strided((2, 2, places), (between, length, 1), skipped).unbind(1)

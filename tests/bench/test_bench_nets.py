@@ -4,6 +4,9 @@ import pytest
 import torch
 from oracles.aware_conv import naive
 
+from rodin.bench import conv as conv_bench
+from rodin.bench import guidance as guidance_bench
+from rodin.bench import unet as unet_bench
 from rodin.bench.conv import bench_conv, concatenated
 from rodin.bench.guidance import bench_guidance
 from rodin.bench.unet import bench_unet, theirs
@@ -30,6 +33,53 @@ def test_rows_add_up():
         assert row["ratio"] == pytest.approx(ours / theirs if row["unit"] == "samples/s" else theirs / ours)
     assert [row["unit"] for row in conv[:2]] == ["s", "s"]
     assert conv[0]["over_naive"] == pytest.approx(1 / conv[0]["ratio"])
+
+
+def test_cost_ratios_are_ours_over_the_others(monkeypatch):
+    cost = {"factored": 2.0, "plain": 1.0, "naive": 8.0}
+    peaks = iter([int(2e6), int(9e6)] * 20)
+    monkeypatch.setattr(conv_bench, "medians", lambda runs, repeats, device: cost)
+    monkeypatch.setattr(conv_bench, "peak_bytes", lambda run, device: next(peaks))
+    *seconds, memory = bench_conv(4, 8, 1, device=CPU)
+    for row in seconds:
+        assert (row["value"], row["baseline_value"], row["ratio"]) == (2, 8, 4)
+        assert (row["over_plain"], row["over_naive"]) == (2, 0.25)
+    assert (memory["value"], memory["unit"]) == (2, "MB")  # the least of several measurements
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_guidance_in_one_batch_is_guidance_apart(batch, monkeypatch):
+    made = {}
+
+    def once(runs, repeats, device):
+        made.update({name: run() for name, run in runs.items()})
+        return dict.fromkeys(runs, 2.0)
+
+    real = guidance_bench.BaseUNet
+    monkeypatch.setattr(guidance_bench, "BaseUNet", lambda **settings: awake(real(**settings)))
+    monkeypatch.setattr(guidance_bench, "medians", once)
+    (row,) = bench_guidance(8, 8, 1, batch=batch, device=CPU)
+    torch.testing.assert_close(made["together"], made["apart"], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(made["apart"][:batch], made["apart"][batch:], atol=1e-2)
+    assert row["value"] == batch / 2
+
+
+def awake(model):
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return model
+
+
+def test_unet_ratio_is_theirs_over_ours(monkeypatch):
+    monkeypatch.setattr(unet_bench, "medians", lambda runs, *rest: {"off": 2.0, "on": 4.0, "theirs": 6.0})
+    monkeypatch.setattr(unet_bench, "BaseUNet", lambda **settings: torch.nn.Linear(1, 1))  # never run
+    monkeypatch.setattr(unet_bench, "theirs", lambda *sizes: torch.nn.Linear(1, 1))
+    off, on = bench_unet(64, 16, 1, 1, device=CPU)
+    assert (off["value"], off["ratio"], on["value"], on["ratio"]) == (2, 3, 4, 1.5)
+    assert off["baseline_value"] == on["baseline_value"] == 6
+    assert "off" in off["name"]
+    assert "on" in on["name"].split(",")[1]
 
 
 def test_each_is_run_in_turn_and_the_first_round_does_not_count():

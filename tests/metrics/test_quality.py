@@ -56,6 +56,13 @@ def test_ssim_of_float32_is_scikit_images_in_float64(kind: str) -> None:
     np.testing.assert_allclose(found, of_scikit_image(images, truth), rtol=0, atol=1e-6)
 
 
+def test_many_pictures_of_odd_height_leave_nothing_behind() -> None:
+    """The arrays are used again for each picture; what one leaves in a row that is not read must not grow."""
+    images, truth = (some.float() for some in pictures(20, 9, 13))
+    alone = [ssim(a[None], b[None]).item() for a, b in zip(images, truth, strict=True)]
+    assert ssim(images, truth).tolist() == alone
+
+
 def test_psnr_is_scikit_images() -> None:
     images, truth = pictures(4, 30, 20)
     wanted = [peak_signal_noise_ratio(b.numpy(), a.numpy(), data_range=1.0) for a, b in zip(images, truth, strict=True)]

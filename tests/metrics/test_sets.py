@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from rodin.metrics import neighbours as module
 from rodin.metrics.frechet import frechet
 from rodin.metrics.neighbours import neighbours
 
@@ -90,6 +91,21 @@ def test_neighbours_do_not_depend_on_blocks_or_company() -> None:
     for rank in range(3):
         assert parts[rank][0].tolist() == whole[0][rank::3].tolist()
         assert parts[rank][1].tobytes() == np.ascontiguousarray(whole[1][rank::3]).tobytes()
+
+
+@pytest.mark.parametrize("block", [5, 1000])
+def test_only_few_candidates_are_compared_in_float64(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random directions are seldom within float32 rounding of each other: a block adds little more than its best."""
+    chance, counts = np.random.default_rng(3), []
+    real = module.ordered
+
+    def counting(queries, subjects, rows, columns, count):
+        counts.append(len(rows))
+        return real(queries, subjects, rows, columns, count)
+
+    monkeypatch.setattr(module, "ordered", counting)
+    neighbours(chance.standard_normal((4, 16)), chance.standard_normal((3000, 16)), 6, block)
+    assert counts[0] < 4 * 6 * 12  # of 12,000 pairs
 
 
 def test_neighbours_refuse_what_has_no_direction() -> None:
