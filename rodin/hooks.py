@@ -27,3 +27,7 @@ class Hooks:
 
 class Stopped(Exception):
     """The stage saved its state because it was asked to stop; running it again goes on from there."""
+
+
+class OtherRankFailed(ValueError):
+    """This rank stops because another rank of its job failed: a consequence, the other rank's error is the cause."""

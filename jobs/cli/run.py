@@ -17,7 +17,7 @@ from jobs.cli.summary import summary, summary_text
 from jobs.graph.graph import NAMES, chosen, graph
 from jobs.graph.work import Run
 from jobs.late import library
-from jobs.launch.slurm_client import check_there
+from jobs.launch.slurm_client import check_clients
 from jobs.plan.networks import network_rows, networks_text
 from jobs.plan.plan import plan_rows, plan_text
 from jobs.plan.rates import read_rates
@@ -71,7 +71,7 @@ def run(
         print_scripts(work, cluster, as_json)
         return
     if cluster == "slurm":
-        check_there()
+        check_clients()
     elif no_wait:
         raise ValueError("--no-wait needs --cluster slurm; local stages live in this very command")
     check_weights(work)
@@ -240,7 +240,7 @@ def sweep(
     if blocked:
         raise ValueError(blocked)
     if cluster == "slurm":
-        check_there()
+        check_clients()
     if work.missing(wanted[0]):
         place.manifest("report").unlink(missing_ok=True)
     execute(work, cluster, no_wait=False, refresh_code=False, as_json=as_json)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.config.shards import shard_count, shard_of
 from rodin.data.normalisers import mean_subject
 from rodin.data.pictures import over_white
 from rodin.evaluation import prompts
@@ -84,12 +85,12 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     scale, baselines = config.sample.guidance_scale, simple_guesses(folder, stores, people)
 
     def measure(number: int, more: Sequence[Row] | None) -> None:
-        some = held_out[number * size : (number + 1) * size]
+        some = shard_of(held_out, number, size)
         given = {"avatars": avatars, "scale": scale, "hooks": hooks, "baselines": baselines}
         measure_shard(folder, "evaluate", number, some, more=more, **given)
 
     def own() -> None:
-        for number in range(here.rank, -(-len(held_out) // size), here.size):
+        for number in range(here.rank, shard_count(len(held_out), size), here.size):
             measure(number, () if number else None)
 
     gather_parts(here, own)

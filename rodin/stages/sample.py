@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.config.shards import shard_of
 from rodin.evaluation.prompts import Prompt, prompts_of
 from rodin.field.mesh import shade, write_glb
 from rodin.generate.cascade import Avatars
@@ -57,10 +58,8 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """
     if manifest.complete(folder.manifest("sample", shard)):
         return
-    size = config.sample.shard_samples
-    wanted = items(config, prompts_of(config, Shards(folder.stage("render"), "views")))[
-        shard * size : (shard + 1) * size
-    ]
+    everything = items(config, prompts_of(config, Shards(folder.stage("render"), "views")))
+    wanted = shard_of(everything, shard, config.sample.shard_samples)
     rows = [row for item in wanted for row in item]
     avatars, plane, picture = Avatars(config, folder), config.triplane, config.sample.resolution
     shapes = {

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rodin.hooks import OtherRankFailed
 from rodin.train import utilisation
 from rodin.train.data.draws import Draws
 from rodin.train.data.order import Order, share
@@ -240,7 +241,7 @@ def _agreed(state: State, part: torch.Tensor, stop_wished: bool, saver: Saver) -
     loss, stop, unsaved, *faults, size = torch.cat([layout.notes, norm[None]]).tolist()  # the one wait for the device
     if unsaved:
         saver.wait()
-        raise ValueError("another rank could not write its part of the last checkpoint; its message says why")
+        raise OtherRankFailed("another rank could not write its part of the last checkpoint; its message says why")
     if any(faults):
         guilty = ", ".join(str(rank) for rank, fault in enumerate(faults) if fault)
         raise ValueError(

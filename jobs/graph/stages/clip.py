@@ -1,6 +1,6 @@
 """`clip`: a small CLIP trained on our own pictures and captions, where no pretrained weights are configured."""
 
-from jobs.graph.costs import FLOPS, caption_flops, picture_flops
+from jobs.graph.costs import BACKWARD, FLOPS, caption_flops, picture_flops
 from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
 from rodin.config import Config
@@ -15,7 +15,7 @@ def _resources(config: Config, site: Site) -> Resources:
 
 
 def _flops(config: Config) -> float:
-    return 3 * (picture_flops(config.clip) + caption_flops(config.clip))
+    return BACKWARD * (picture_flops(config.clip) + caption_flops(config.clip))
 
 
 def _work(config: Config) -> str:

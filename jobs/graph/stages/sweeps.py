@@ -1,6 +1,7 @@
 """`sweep-*`: Table 1's guidance scales, Figure 3's resolutions, Figure 4's view counts, Figure 6's convolutions."""
 
 from jobs.graph.costs import (
+    BACKWARD,
     FLOPS,
     POINTS,
     fit_points,
@@ -49,7 +50,7 @@ def _views(config: Config, site: Site) -> Resources:
 def _convolution(config: Config, site: Site) -> Resources:
     training = config.upsample.training
     one = training_resources(
-        config, site, batch=training.batch, flops=3 * upsample_flops(config), steps=training.steps, memory_gb=6.0
+        config, site, batch=training.batch, flops=BACKWARD * upsample_flops(config), steps=training.steps, memory_gb=6.0
     )
     return Resources(1, 1, one.cpus, one.gpus, 6.0, 4 * one.minutes * one.world)
 
