@@ -15,6 +15,7 @@ from jobs.graph.sizes import (
     refine_size,
     upsample_size,
 )
+from jobs.graph.stage import BACKWARD
 from rodin.config import Config, SmallClip, Training
 from rodin.config.networks import PRETRAINED_TOKENS, SMALL_TOKENS
 
@@ -26,11 +27,16 @@ SAMPLE_CPU = 2.5e-6  # seconds a point of a ray rendered from planes without a h
 SAMPLE_GPU = 4 * POINT_GPU  # seconds of such a point on one GPU: a sampled avatar has no hull to skip
 SCENE_SECONDS = 1.9  # of Blender for one subject's scene, one core
 PIXEL_SECONDS = 2e-6  # of Blender for one sample of one pixel, one core; measured at 64², 128² and 256²
-BACKWARD = 3  # operations of forward and backward pass over those of the forward pass
 FLOAT16, FLOAT32 = 2, 4  # bytes of a value
 RGBA = 4  # bytes of a pixel
 VIT_B_32 = (32, 12, 768, 224)  # patch, layers, width, side of images of the pretrained CLIP's image tower
 VIT_B_32_TEXT = (12, 512)  # layers, width of its text tower
+OPEN_SECONDS = 1  # to read the views of a subject before its fit
+CPUS_WITH_GPU = 4  # cores beside one GPU: enough to prepare its data
+TRAINING_GB = 6.0  # memory of one rank that trains a U-Net: torch, its data, copies for a checkpoint
+SMALL_TRAINING_GB = 4.0  # of one rank that trains on embeddings
+AVATAR_GB = 4.0  # of one process that samples: torch, both denoisers, a batch of tri-planes
+ROWS_BYTES = 1e6  # on disk of result rows, an upper bound
 
 
 def render_samples(config: Config) -> float:

@@ -12,6 +12,7 @@ from rodin.config import Config
 
 Kind = Literal["array", "train", "mpi", "one"]
 
+BACKWARD = 3  # operations of forward and backward pass over those of the forward pass
 STEP_OVERHEAD_SECONDS = 0.01  # of an optimiser step besides its arithmetic: data, logging, launching kernels
 WALL_FACTOR = 3  # wall time over the expected time, which is an estimate; too short costs a requeue
 START_UP_MINUTES = 10  # wall time added for imports, compilation and opening of stores
@@ -107,23 +108,20 @@ def training_ranks(site: Site, batch: int) -> tuple[int, int]:
     return max(shapes, key=lambda shape: (shape[0] * shape[1], shape[1]))
 
 
-def training_resources(
-    config: Config, site: Site, *, batch: int, flops: float, steps: int, memory_gb: float
-) -> Resources:
+def training_resources(site: Site, *, batch: int, forward: float, steps: int, memory_gb: float) -> Resources:
     """Resources of a training stage.
 
     Args:
-        config: of the run.
         site: the cluster.
         batch: samples in a step over all ranks.
-        flops: operations of one sample, forward and backward.
+        forward: operations of one sample, forward pass.
         steps: optimiser steps.
         memory_gb: memory of one rank, gigabytes.
     """
     nodes, ranks = training_ranks(site, batch)
     gpus = 1 if site.gpus_per_node else 0
     cpus = max(1, site.cpus_per_node // ranks if gpus else site.train_cpus)
-    seconds = steps * (batch * flops / (nodes * ranks * site.flops(cpus, gpus)) + STEP_OVERHEAD_SECONDS)
+    seconds = steps * (BACKWARD * batch * forward / (nodes * ranks * site.flops(cpus, gpus)) + STEP_OVERHEAD_SECONDS)
     return Resources(nodes, ranks, cpus, gpus, ranks * memory_gb, seconds / 60)
 
 

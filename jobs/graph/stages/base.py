@@ -1,6 +1,6 @@
-"""`base`: the base diffusion model of low-resolution tri-planes; ranks share the batch."""
+"""`base`: trains the diffusion model of low-resolution tri-planes; ranks share the batch."""
 
-from jobs.graph.costs import BACKWARD, FLOPS, base_flops, model_bytes, samples_seen, training_flops
+from jobs.graph.costs import FLOPS, TRAINING_GB, base_flops, model_bytes, samples_seen, training_flops
 from jobs.graph.sizes import base_size
 from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
@@ -10,7 +10,11 @@ from rodin.config import Config
 def _resources(config: Config, site: Site) -> Resources:
     training = config.base.training
     return training_resources(
-        config, site, batch=training.batch, flops=BACKWARD * base_flops(config), steps=training.steps, memory_gb=6.0
+        site,
+        batch=training.batch,
+        forward=base_flops(config),
+        steps=training.steps,
+        memory_gb=TRAINING_GB,
     )
 
 

@@ -1,6 +1,6 @@
-"""`prior`: text embedding to image embedding; ranks share the batch."""
+"""`prior`: trains the diffusion model from text to image embeddings; ranks share the batch."""
 
-from jobs.graph.costs import BACKWARD, FLOPS, model_bytes, prior_flops, samples_seen, training_flops
+from jobs.graph.costs import FLOPS, SMALL_TRAINING_GB, model_bytes, prior_flops, samples_seen, training_flops
 from jobs.graph.sizes import prior_size
 from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
@@ -10,7 +10,11 @@ from rodin.config import Config
 def _resources(config: Config, site: Site) -> Resources:
     training = config.prior.training
     return training_resources(
-        config, site, batch=training.batch, flops=BACKWARD * prior_flops(config), steps=training.steps, memory_gb=4.0
+        site,
+        batch=training.batch,
+        forward=prior_flops(config),
+        steps=training.steps,
+        memory_gb=SMALL_TRAINING_GB,
     )
 
 

@@ -1,4 +1,4 @@
-"""`report`: tables, figures and one page out of the results; needs no torch."""
+"""`report`: tables, figures and report.html from the results. Imports no torch."""
 
 from jobs.graph.stage import ONCE, Resources, Stage
 from jobs.late import library
@@ -8,13 +8,15 @@ from rodin.hooks import Hooks
 from rodin.store import manifest
 from rodin.store.run_folder import RunFolder
 
+REPORT_BYTES = 1e7  # on disk, mostly images
+
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Write the report and publish that it is there."""
+    """Write the report and publish its manifest."""
     del config, hooks
-    page = library("analysis.report.report", "write_report")(folder.path)
-    size = {"bytes": page.stat().st_size, "sha256": manifest.sha256_of(page)}
-    manifest.publish(folder.manifest("report", shard), {"kind": "report", "files": {f"../{page.name}": size}})
+    written = library("analysis.report.report", "write_report")(folder.path)
+    size = {"bytes": written.stat().st_size, "sha256": manifest.sha256_of(written)}
+    manifest.publish(folder.manifest("report", shard), {"kind": "report", "files": {f"../{written.name}": size}})
 
 
 def _resources(config: Config, site: Site) -> Resources:
@@ -28,6 +30,6 @@ STAGE = Stage(
     "one",
     _resources,
     lambda config: "tables, figures, report.html",
-    lambda config: 1e7,
+    lambda config: REPORT_BYTES,
     ONCE,
 )

@@ -1,6 +1,6 @@
-"""`upsample`: the upsampling diffusion model, base planes to fitted ones; ranks share the batch."""
+"""`upsample`: trains the diffusion model from low-resolution to fitted tri-planes; ranks share the batch."""
 
-from jobs.graph.costs import BACKWARD, FLOPS, model_bytes, samples_seen, training_flops, upsample_flops
+from jobs.graph.costs import FLOPS, TRAINING_GB, model_bytes, samples_seen, training_flops, upsample_flops
 from jobs.graph.sizes import upsample_size
 from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
@@ -10,7 +10,11 @@ from rodin.config import Config
 def _resources(config: Config, site: Site) -> Resources:
     training = config.upsample.training
     return training_resources(
-        config, site, batch=training.batch, flops=BACKWARD * upsample_flops(config), steps=training.steps, memory_gb=6.0
+        site,
+        batch=training.batch,
+        forward=upsample_flops(config),
+        steps=training.steps,
+        memory_gb=TRAINING_GB,
     )
 
 
