@@ -45,8 +45,8 @@ def enter(folder: RunFolder, submission: Submission) -> None:
 def submissions(folder: RunFolder) -> list[Submission]:
     """All submissions, oldest first."""
     found = []
-    for path in sorted((folder.jobs / "submissions").glob("*.json")):
+    for path in (folder.jobs / "submissions").glob("*.json"):
         data = json.loads(path.read_text(encoding="utf-8"))
         data["elements"] = tuple(tuple(shards) for shards in data["elements"])
         found.append(Submission(**data))
-    return found
+    return sorted(found, key=lambda one: one.submitted)

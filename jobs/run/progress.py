@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -84,7 +85,8 @@ class Meter:
             temporary.write_text(json.dumps(self._state(done, total, note)), encoding="utf-8")
             temporary.replace(self.path)
         except OSError:  # the stage itself reports a full disk
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def progress_file(folder: RunFolder, stage: str, shard: int) -> Path:

@@ -7,7 +7,6 @@ import pytest
 
 from jobs.graph import sizes
 from jobs.plan.networks import network_rows
-from rodin.config import Config
 from rodin.nets.base import BaseUNet
 from rodin.nets.sizes import sizes_on_meta
 from rodin.nets.upsample import Upsampler
@@ -45,7 +44,3 @@ def test_formulas_equal_the_counted_sizes_of_the_ablated_networks(roll_out: bool
 
 def size_of(size: sizes.Size) -> tuple[int, int]:
     return size.parameters, size.flops
-
-
-def clip_config(name: str) -> Config:
-    return preset(name, [])
