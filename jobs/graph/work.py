@@ -76,7 +76,5 @@ def deal(shards: Sequence[int], elements: int) -> list[tuple[int, ...]]:
 
 def element_count(shards: int, minutes_each: float, site: Site) -> int:
     """Number of elements: a shard each up to the throttle, beyond it as many shards as last ELEMENT_MINUTES."""
-    if shards <= site.throttle:
-        return shards
     pack = max(1, min(math.ceil(shards / site.throttle), int(ELEMENT_MINUTES / max(minutes_each, 1e-6))))
     return math.ceil(shards / pack)

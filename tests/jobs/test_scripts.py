@@ -149,10 +149,11 @@ def test_a_job_runs_the_sites_setup_then_this_runs_code(tmp_path: Path):
 
 def test_arrays_stay_below_the_highest_index_and_share_the_throttle(tmp_path: Path):
     config = ["data.subjects=12", "data.shard_subjects=1"]
-    arrays = [one.flags["array"] for one in scripts_of(tmp_path, "fit", config, max_array_size=5, throttle=12)]
-    assert arrays == ["0-3%4", "0-3%4", "0-3%4"]
-    arrays = [one.flags["array"] for one in scripts_of(tmp_path, "fit", config, max_array_size=4, throttle=14)]
-    assert arrays == ["0-3%4"] * 3
+    long = {"fit": {"minutes": 12 * 90.0}}  # a shard an element, though there are more than run at a time
+    site = {"max_array_size": 5, "throttle": 7, "stages": long}
+    assert [one.flags["array"] for one in scripts_of(tmp_path, "fit", config, **site)] == ["0-3%2"] * 3
+    site = {"max_array_size": 4, "throttle": 9, "stages": long}
+    assert [one.flags["array"] for one in scripts_of(tmp_path, "fit", config, **site)] == ["0-3%3"] * 3
     (whole,) = scripts_of(tmp_path, "fit", config, max_array_size=12, throttle=12)
     assert whole.flags["array"] == "0-11%12"
 

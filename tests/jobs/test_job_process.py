@@ -1,13 +1,16 @@
-"""Which process of which job a worker is: by torchrun, by MPI, by srun, or alone."""
+"""The process of a job, from the variables of torchrun, MPI or srun, or alone."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from oracles.made_up_run import make_latents
 from oracles.obedient import ROOT
 
+from jobs.launch import element
 from jobs.launch.process import process_of_environment
 from jobs.run.record import write_config
 from rodin.presets import preset
@@ -17,12 +20,13 @@ from rodin.train.parallel.environment import VARIABLES
 
 TORCHRUN = dict(zip(VARIABLES, ("3", "4", "1", "node7", "29501"), strict=True))
 LAUNCHERS = ("PMI_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS")
+OTHERS = ("SLURM_LOCALID", "SLURM_JOB_NODELIST", "SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS")
 
 
 @pytest.fixture
 def process(monkeypatch):
     def of(**environment):
-        for name in (*VARIABLES, *LAUNCHERS, "SLURM_LOCALID", "SLURM_JOB_NODELIST"):
+        for name in (*VARIABLES, *LAUNCHERS, *OTHERS):
             monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -53,6 +57,43 @@ def test_half_a_job_names_what_is_missing(name, process):
     if name != "MASTER_ADDR":
         with pytest.raises(ValueError, match=f"{name}: got 'two', wanted a whole number"):
             process(**{**TORCHRUN, name: "two"})
+
+
+def test_cores_are_those_of_the_launcher(process):
+    assert process(SLURM_PROCID="0", SLURM_NTASKS="2", SLURM_CPUS_PER_TASK="6", OMP_NUM_THREADS="3").cpus == 6
+    assert process(**TORCHRUN, SLURM_CPUS_PER_TASK="6", OMP_NUM_THREADS="3").cpus == 3
+    assert process(OMP_NUM_THREADS="3").cpus == 3
+    assert process().cpus == 1
+
+
+def test_all_ranks_of_srun_meet_at_the_first_machine_and_a_port_of_their_job(process, monkeypatch, tmp_path):
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text('#!/bin/sh\n[ "$3" = "n[7-8]" ] && printf "n7\\nn8\\n"\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    ranks = [
+        process(SLURM_PROCID=rank, SLURM_NTASKS="2", SLURM_JOB_NODELIST="n[7-8]", SLURM_JOB_ID="41") for rank in "01"
+    ]
+    assert [(one.rank, one.host, one.port) for one in ranks] == [(0, "n7", 20041), (1, "n7", 20041)]
+    assert process(SLURM_PROCID="0", SLURM_JOB_ID="42").port == 20042
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_all_processes_of_an_element_meet_and_after_a_requeue_elsewhere(nodes, monkeypatch):
+    def at(rank: int, restart: str = "0", job: str = "9_1"):
+        monkeypatch.setenv("SLURM_RESTART_COUNT", restart)
+        job_environment = SimpleNamespace(
+            **{"job_id": job, "num_nodes": nodes, "hostnames": ["n7", "n8"], "num_tasks": 4},
+            **{"global_rank": rank, "local_rank": rank % 2, "paths": SimpleNamespace(stdout=Path("a.log"))},
+        )
+        monkeypatch.setattr(element.submitit, "JobEnvironment", lambda: job_environment)
+        return element.Element("run", (), cpus=5)._process()
+
+    ranks = [at(rank) for rank in range(4)]
+    assert [(one.rank, one.world, one.local_rank) for one in ranks] == [(0, 4, 0), (1, 4, 1), (2, 4, 0), (3, 4, 1)]
+    assert {(one.host, one.port) for one in ranks} == {("n7" if nodes > 1 else "127.0.0.1", ranks[0].port)}
+    assert {(one.cpus, one.log) for one in ranks} == {(5, "a.log")}
+    assert len({at(0).port, at(0, restart="1").port, at(0, job="9_2").port}) == 3
 
 
 @pytest.mark.slow
