@@ -4,11 +4,16 @@ import itertools
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from jobs.graph import sizes
+from jobs.graph.costs import caption_flops, picture_flops
 from jobs.plan.networks import network_rows
+from rodin.config.networks import SMALL_TOKENS
 from rodin.nets.base import BaseUNet
-from rodin.nets.sizes import sizes_on_meta
+from rodin.nets.clip import Clip
+from rodin.nets.sizes import flops, sizes_on_meta
 from rodin.nets.upsample import Upsampler
 from rodin.presets import PRESETS, preset
 
@@ -44,3 +49,23 @@ def test_formulas_equal_the_counted_sizes_of_the_ablated_networks(roll_out: bool
 
 def size_of(size: sizes.Size) -> tuple[int, int]:
     return size.parameters, size.flops
+
+
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_formulas_equal_the_counted_operations_of_clip(name: str):
+    settings = preset(name).clip
+    with torch.device("meta"):
+        model = Clip.small(
+            width=settings.width,
+            image_size=settings.image_size,
+            patch=settings.patch,
+            tower_width=settings.tower_width,
+            image_layers=settings.image_layers,
+            text_layers=settings.text_layers,
+        ).model.eval()
+        text = nn.Module()
+        text.forward = model.encode_text
+        image = torch.zeros(1, 3, settings.image_size, settings.image_size)
+        caption = torch.zeros(1, SMALL_TOKENS, dtype=torch.int64)
+        assert flops(model.visual, image) == picture_flops(settings)
+        assert flops(text, caption) == caption_flops(settings)

@@ -73,6 +73,13 @@ def test_with_several_ranks_the_stage_itself_checks_for_its_manifest(run: RunFol
     assert work(nothing, process=Process(rank=1, world=2)) == [0, 1, 2, 3]
 
 
+def test_rank_0_alone_shows_progress(run: RunFolder, work):
+    seen: list[int] = []
+    for rank in (0, 1):
+        work(lambda shard, stop: seen.append(len(read_progress(run))), process=Process(rank=rank, world=2))
+    assert seen == [1] * 4 + [0] * 4
+
+
 def test_a_failed_shard_is_on_record_and_the_others_still_run(run: RunFolder, work):
     def fail(shard: int, stop: StopFlag) -> None:
         if shard == 1:
