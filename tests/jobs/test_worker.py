@@ -12,7 +12,7 @@ import pytest
 from jobs.launch import worker
 from jobs.launch.process import Process
 from jobs.launch.worker import StopFlag, run_stage
-from jobs.run.failures import Failed, failures
+from jobs.run.failures import Failed, Failure, failures, record
 from jobs.run.progress import read_progress
 from jobs.run.record import write_config
 from rodin.hooks import OtherRankFailed, Stopped
@@ -96,6 +96,16 @@ def test_a_failed_shard_is_on_record_and_the_others_still_run(run: RunFolder, wo
     assert [shard for shard in range(4) if run.manifest("fit", shard).is_file()] == [0, 3]
     assert work(nothing) == [1, 2]
     assert failures(run) == []
+
+
+def test_a_late_rank_leaves_the_failure_of_an_earlier_one_on_record(run: RunFolder, work):
+    def fail(shard: int, stop: StopFlag) -> None:
+        raise OtherRankFailed("rank 0 failed")
+
+    record(run, Failure("fit", 0, "crash", "boom"))
+    with pytest.raises(Failed):
+        work(fail, process=Process(rank=1, world=2))
+    assert failures(run)[0].line == "boom"
 
 
 def test_after_a_stop_request_no_further_shard_starts(run: RunFolder, work):
