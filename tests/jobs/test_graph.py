@@ -12,6 +12,7 @@ from jobs.site import CPU_FLOPS, Site, load_site
 from jobs.weights import check_weights
 from rodin.config import Config
 from rodin.presets import PRESETS, preset
+from rodin.store import manifest
 from rodin.store.run_folder import FOLDERS, RunFolder
 
 SITES = Path(__file__).resolve().parents[2] / "slurm" / "sites"
@@ -242,3 +243,29 @@ def test_bad_site_is_one_clear_line(text: str, words: str, tmp_path: Path):
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_ranks_on_few_machines_are_preferred():
+    assert training_ranks(Site(name="x", train_nodes=4, ranks_per_node=4, gpus_per_node=4), 4) == (1, 4)
+
+
+def test_overrides_stay_within_the_limits_of_a_site():
+    by_name = {stage.name: stage for stage in graph(preset("demo"))}
+    site = {"name": "x", "cpus_per_node": 16, "gpus_per_node": 4}
+    wide = Site.model_validate({**site, "stages": {"base": {"ranks": 4, "gpus": 2}, "evaluate": {"ranks": 3}}})
+    base = resources_of(by_name["base"], preset("demo"), wide)
+    assert (base.ranks, base.gpus) == (4, 1)
+    assert resources_of(by_name["evaluate"], preset("demo"), wide).ranks == 1  # no MPI there
+
+
+def test_a_stage_is_blocked_by_what_is_neither_complete_nor_requested(tmp_path: Path):
+    config, folder = preset("tiny"), RunFolder(tmp_path)
+
+    def blocked(*names: str) -> str | None:
+        return Run(folder, config, Site(name="x"), tuple(chosen(graph(config), list(names)))).blocked()
+
+    assert blocked("render", "decoder", "fit") is None
+    assert blocked("report") is None  # of whatever is there
+    assert blocked("fit") == "stage 'fit' reads 'decoder', which is not done; add it to --stages"
+    manifest.publish(folder.manifest("decoder"), {"kind": "fake"})
+    assert blocked("fit") is None

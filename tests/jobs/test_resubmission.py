@@ -73,13 +73,13 @@ def launcher(folder: Path, **site) -> launch.SlurmLauncher:
     return launch.SlurmLauncher(run, print, lambda: None)
 
 
-def test_the_queue_is_polled_as_often_as_the_site_says_until_it_is_empty_twice(tmp_path: Path, monkeypatch):
-    answers = [{"7": launch.slurm_client.Queued("7", "RUNNING", "None")}, {}, {}]
+def test_the_queue_is_polled_as_often_as_the_site_says_until_it_is_empty_twice_in_turn(tmp_path: Path, monkeypatch):
+    answers = [{}, {"7": launch.slurm_client.Queued("7", "RUNNING", "None")}, {}, {}]
     waits: list[float] = []
     monkeypatch.setattr(launch.slurm_client, "queue", lambda known: answers.pop(0))
     monkeypatch.setattr(launch.time, "sleep", waits.append)
     launcher(tmp_path, poll_seconds=3.5)._follow()
-    assert waits == [3.5, 3.5, 3.5]
+    assert waits == [3.5] * 4
     assert not answers
 
 

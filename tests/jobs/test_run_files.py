@@ -47,7 +47,13 @@ def test_a_process_is_born_once_and_gone_when_it_ended():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert born(child.pid) == born(child.pid) != ""
     assert born(child.pid) != born(os.getpid())
-    child.communicate(b"\n")
+    assert child.stdin is not None
+    child.stdin.close()
+    end = time.monotonic() + 20
+    while born(child.pid):  # ended, but a zombie until it is waited for
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    child.wait()
     assert born(child.pid) == ""
 
 
