@@ -27,3 +27,7 @@ class Hooks:
 
 class Stopped(Exception):
     """The stage saved its state after a stop request; running it again continues from there."""
+
+
+class OtherRankFailed(ValueError):
+    """This rank stops because another rank of its job failed: a consequence, the other rank's error is the cause."""

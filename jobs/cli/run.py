@@ -17,7 +17,7 @@ from jobs.cli.screen import Screen
 from jobs.cli.summary import summary, summary_text
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
-from jobs.launch.slurm_client import check_there
+from jobs.launch.slurm_client import check_clients
 from jobs.plan.plan import plan_rows, plan_text
 from jobs.run.failures import Failed, failures
 from jobs.run.lock import driving
@@ -55,7 +55,7 @@ def run(
         print_scripts(work, cluster, as_json)
         return
     if cluster == "slurm":
-        check_there()
+        check_clients()
     elif no_wait:
         raise ValueError("--no-wait needs --cluster slurm; local stages run inside this command")
     check_weights(work)
@@ -83,7 +83,7 @@ def sweep(
     stages = chosen(graph(config, (f"sweep-{kind}",)), [f"sweep-{kind}", "report"])
     work = runnable(run_folder, config, stages, cluster, site)
     if cluster == "slurm":
-        check_there()
+        check_clients()
     if work.missing(stages[0]):
         run_folder.manifest("report").unlink(missing_ok=True)
     execute(work, cluster, no_wait=False, refresh_code=False, as_json=as_json)

@@ -1,1 +1,1 @@
-"""The graph of stages: what each stage reads, what it asks of a cluster, what it costs, what of it is left to do."""
+"""The graph of stages: predecessors, resources and expected work of each stage, and the work that is left."""

@@ -1,24 +1,52 @@
-"""Rough costs of the stages, for plans and time limits; `rodin bench` and the timing rows of a run are what is true."""
+"""Expected work of the stages, for plans and time limits. Networks are counted exactly, speeds are estimates.
+
+`rodin bench` and the timing rows of a run measure the speeds; `rodin plan --rates` takes them instead.
+"""
 
 from __future__ import annotations
 
+from jobs.graph.sizes import (
+    Size,
+    base_size,
+    caption_size,
+    image_size,
+    latent_size,
+    prior_size,
+    refine_size,
+    upsample_size,
+)
+from jobs.graph.stage import BACKWARD
 from rodin.config import Config, SmallClip, Training
+from rodin.config.networks import PRETRAINED_TOKENS, SMALL_TOKENS
 
 FLOPS = "floating-point operations, by our count"
 POINTS = "points along rays"
 POINT_CPU = 3.2e-7  # seconds a nominal point of a fitting ray, one core; empty space is skipped
-POINT_GPU = 1.5e-9
+POINT_GPU = 1.5e-9  # seconds of such a point on one GPU, a guess from an H100
 SAMPLE_CPU = 2.5e-6  # seconds a point of a ray rendered from planes without a hull, one core
+SAMPLE_GPU = 4 * POINT_GPU  # seconds of such a point on one GPU: a sampled avatar has no hull to skip
+SCENE_SECONDS = 1.9  # of Blender for one subject's scene, one core
+PIXEL_SECONDS = 2e-6  # of Blender for one sample of one pixel, one core; measured at 64², 128² and 256²
+FLOAT16, FLOAT32 = 2, 4  # bytes of a value
+RGBA = 4  # bytes of a pixel
+VIT_B_32 = (32, 12, 768, 224)  # patch, layers, width, side of images of the pretrained CLIP's image tower
+VIT_B_32_TEXT = (12, 512)  # layers, width of its text tower
+OPEN_SECONDS = 1  # to read the views of a subject before its fit
+CPUS_WITH_GPU = 4  # cores beside one GPU: enough to prepare its data
+TRAINING_GB = 6.0  # memory of one rank that trains a U-Net: torch, its data, copies for a checkpoint
+SMALL_TRAINING_GB = 4.0  # of one rank that trains on embeddings
+AVATAR_GB = 4.0  # of one process that samples: torch, both denoisers, a batch of tri-planes
+ROWS_BYTES = 1e6  # on disk of result rows, an upper bound
 
 
 def render_samples(config: Config) -> float:
-    """Samples of pixels of one person's pictures."""
+    """Samples of pixels of the views of one subject."""
     return float(config.data.views) * config.data.resolution**2 * config.data.samples
 
 
 def render_seconds(config: Config, cpus: int) -> float:
-    """Seconds of rendering one person: the scene, then samples of pixels; measured at 64², 128² and 256²."""
-    return (1.9 + 2e-6 * render_samples(config)) / cpus
+    """Seconds that Blender takes for one subject."""
+    return (SCENE_SECONDS + PIXEL_SECONDS * render_samples(config)) / cpus
 
 
 def points_seconds(points: float, cpus: int, gpus: int) -> float:
@@ -27,108 +55,106 @@ def points_seconds(points: float, cpus: int, gpus: int) -> float:
 
 
 def fit_points(config: Config) -> float:
-    """Points along rays of one person's fit."""
+    """Points along rays of the fit of one subject."""
     return float(config.fit.steps) * config.fit.rays * config.fit.samples
 
 
 def decoder_points(config: Config) -> float:
-    """Points along rays of one rank while it learns the decoder."""
+    """Points along rays of one rank of the decoder stage."""
     return float(config.decoder.steps) * config.decoder.subjects_per_step * config.decoder.rays * config.fit.samples
 
 
 def picture_seconds(config: Config, cpus: int, gpus: int) -> float:
-    """Seconds of rendering one picture of a sample."""
+    """Seconds to render one view of a sampled avatar."""
     points = config.sample.resolution**2 * config.sample.render_samples
-    return points * (POINT_GPU * 4 if gpus else SAMPLE_CPU / cpus)
+    return points * (SAMPLE_GPU if gpus else SAMPLE_CPU / cpus)
 
 
 def plane_bytes(config: Config, resolution: int) -> float:
-    """Bytes of one person's float16 planes."""
-    return 2.0 * 3 * config.triplane.channels * resolution**2
+    """Bytes of the float16 tri-plane of one subject."""
+    return float(FLOAT16) * 3 * config.triplane.channels * resolution**2
+
+
+def views_bytes(config: Config) -> float:
+    """Bytes of the RGBA views of all subjects."""
+    data = config.data
+    return float(RGBA) * (data.subjects + data.held_out) * data.views * data.resolution**2
 
 
 def base_flops(config: Config) -> float:
-    """Operations of the base model on one sample, forward: two passes over the levels, 3 x 3 kernels, two a block."""
-    side = config.triplane.base_resolution
-    total = 0.0
-    for level, multiplier in enumerate(config.base.multipliers):
-        pixels = 3 * (side / 2**level) ** 2
-        width = config.base.channels * multiplier
-        total += 2 * pixels * 9 * width**2 * 2 * 2.5 * config.base.blocks
-    return total
+    """Operations of the base model on one sample, forward."""
+    return float(base_size(config).flops)
 
 
 def upsample_flops(config: Config) -> float:
-    """Operations of the upsampler on one sample, forward: blocks at low resolution, two at the high one."""
-    width, side, high = config.upsample.channels, config.triplane.base_resolution, config.triplane.resolution
-    low = 2 * 3 * side**2 * 9 * width**2 * 2 * 2 * config.upsample.blocks
-    return low + 2 * 3 * high**2 * 9 * (width / 4) ** 2 * 4
+    """Operations of the upsampler on one sample, forward."""
+    return float(upsample_size(config).flops)
 
 
 def latent_flops(config: Config) -> float:
-    """Operations of the latent MLP on one sample, forward."""
-    return 2.0 * config.latent.layers * config.latent.hidden * (config.latent.hidden + config.clip.width)
+    """Operations of the latent model on one sample, forward."""
+    return float(latent_size(config).flops)
 
 
 def prior_flops(config: Config) -> float:
-    """Operations of the text prior on one sample, forward: 80 tokens."""
-    return 2.0 * 80 * config.prior.layers * 12 * config.prior.width**2
+    """Operations of the text prior on one sample, forward."""
+    return float(prior_size(config).flops)
 
 
 def refine_flops(config: Config) -> float:
-    """Operations of the refiner on one picture, forward."""
-    return 2.0 * config.data.resolution**2 * 9 * config.refine.channels**2 * 2 * config.refine.blocks
+    """Operations of the refiner on one rendered view, forward."""
+    return float(refine_size(config, config.data.resolution).flops)
 
 
 def picture_flops(clip: SmallClip) -> float:
-    """Operations of CLIP on one picture, forward."""
-    patch, layers, width = (
-        (clip.patch, clip.image_layers, clip.tower_width) if clip.pretrained is None else (32, 12, 768)
-    )
-    return 2.0 * (clip.image_size // patch) ** 2 * layers * 12 * width**2
+    """Operations of CLIP on one image, forward."""
+    if clip.pretrained is None:
+        return float(image_size(clip.patch, clip.image_layers, clip.tower_width, clip.image_size, clip.width).flops)
+    return float(image_size(*VIT_B_32, clip.width).flops)
 
 
 def caption_flops(clip: SmallClip) -> float:
-    """Operations of CLIP on one caption of 77 tokens, forward."""
-    layers, width = (clip.text_layers, clip.tower_width) if clip.pretrained is None else (12, 512)
-    return 2.0 * 77 * layers * 12 * width**2
+    """Operations of CLIP on one caption, forward."""
+    if clip.pretrained is None:
+        return float(caption_size(clip.text_layers, clip.tower_width, SMALL_TOKENS, clip.width).flops)
+    return float(caption_size(*VIT_B_32_TEXT, PRETRAINED_TOKENS, clip.width).flops)
 
 
 def embed_flops(config: Config) -> float:
-    """Operations of CLIP on one person's pictures and captions."""
+    """Operations of CLIP on the views and captions of one subject."""
     data = config.data
     return data.views * picture_flops(config.clip) + data.captions * caption_flops(config.clip)
 
 
 def drawing_flops(config: Config) -> float:
-    """Operations of both denoisers for one avatar; the base runs with and without condition."""
+    """Operations of both denoisers for one avatar; the base model runs with and without condition."""
     base = 2 * base_flops(config) * config.base.diffusion.sampling_steps
     return base + upsample_flops(config) * config.upsample.diffusion.sampling_steps
 
 
 def avatar_flops(config: Config, pictures: int, side: int) -> float:
-    """Operations of drawing one avatar and rendering so many pictures of it."""
+    """Operations to draw one avatar and to render so many views of it, of so many pixels a side."""
     plane = config.triplane
     width = plane.decoder_width
-    point = 2.0 * width * (plane.channels + width * (plane.decoder_layers - 2) + 4)
+    point = 2.0 * width * (plane.channels + width * (plane.decoder_layers - 2) + RGBA)
     return drawing_flops(config) + pictures * side**2 * config.sample.render_samples * point
 
 
 def judged_flops(config: Config) -> float:
-    """Operations of making one held-out person again and comparing."""
+    """Operations to reconstruct one held-out subject and to compare its views."""
     return avatar_flops(config, config.evaluate.views, config.data.resolution)
 
 
 def training_flops(training: Training, forward: float) -> float:
-    """Operations of a whole training of a network of so many forward operations a sample."""
-    return 3 * forward * training.batch * training.steps
+    """Operations of a training whose network takes so many on one sample, forward."""
+    return BACKWARD * forward * training.batch * training.steps
 
 
-def model_bytes(parameters: float) -> float:
-    """Disk of a training: the model, and two checkpoints of weights, average and both moments, all float32."""
-    return 4.0 * (1 + 2 * 4) * parameters
+def model_bytes(size: Size) -> float:
+    """Bytes of a training's output, float32: the model, and two checkpoints of weights, average and both moments."""
+    return float(FLOAT32) * (1 + 2 * 4) * size.parameters
 
 
 def samples_seen(training: Training) -> str:
-    """How much training that is, in words."""
+    """Length of a training in words."""
     return f"{training.steps:,} steps of {training.batch}"

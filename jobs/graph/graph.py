@@ -1,4 +1,4 @@
-"""The graph of stages for a config, in an order that may be run."""
+"""The graph of stages for a config, in an order in which it may run."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from jobs.graph.stages import (
     prior,
     refine,
     render,
+    report,
     sample,
     sweeps,
     upsample,
 )
-from jobs.graph.stages import report as report_page
 from jobs.site import Site
 from rodin.config import Config
 
 SWEEPS = (sweeps.GUIDANCE, sweeps.RESOLUTION, sweeps.VIEWS, sweeps.CONVOLUTION)
+
+# The one list of stages: the order of plans, of reports and of submission. Each comes after the stages it reads.
 STAGES = (
     render.STAGE,
     imported.STAGE,
@@ -43,17 +45,22 @@ STAGES = (
     sample.STAGE,
     evaluate.STAGE,
     *SWEEPS,
-    report_page.STAGE,
+    report.STAGE,
 )
 NAMES = [stage.name for stage in STAGES]
+
+
+def stage_of(name: str) -> Stage:
+    """The stage of a name in NAMES, as it is in a graph with every stage."""
+    return STAGES[NAMES.index(name)]
 
 
 def graph(config: Config, extra: tuple[str, ...] = ()) -> list[Stage]:
     """The stages of a config in an order where each comes after what it reads.
 
     Args:
-        config: the run's.
-        extra: sweeps asked for by name beyond `sweep-cfg`, which every run has.
+        config: of the run.
+        extra: names of sweeps to add to `sweep-cfg`, which every run has.
     """
     views = "render" if config.data.source == "avatars" else "import"
     absent = {"import" if views == "render" else "render"}
@@ -67,6 +74,7 @@ def graph(config: Config, extra: tuple[str, ...] = ()) -> list[Stage]:
 
 
 def _connected(stage: Stage, stages: list[Stage], views: str) -> Stage:
+    """A stage with `after` as it is among the stages of a config."""
     names = [other.name for other in stages]
     if stage.name == "report":
         return dataclasses.replace(stage, after=tuple(name for name in names if name != "report"))
@@ -77,7 +85,7 @@ def _connected(stage: Stage, stages: list[Stage], views: str) -> Stage:
 
 
 def chosen(stages: list[Stage], names: list[str]) -> list[Stage]:
-    """The stages a user names, in graph order.
+    """The named stages, in graph order.
 
     Raises:
         ValueError: a name that is no stage of this config.
@@ -91,11 +99,11 @@ def chosen(stages: list[Stage], names: list[str]) -> list[Stage]:
 
 
 def resources_of(stage: Stage, config: Config, site: Site) -> Resources:
-    """What a stage asks of a site: its page's wish, the site file's word over it, the site's limits over both."""
+    """Resources of a stage on a site: the stage's own, overridden by the site file, within the limits of the site."""
     resources = stage.resources(config, site)
     if stage.name in site.stages:
-        given = site.stages[stage.name].model_dump(exclude_none=True)
-        resources = dataclasses.replace(resources, **given)
+        overrides = site.stages[stage.name].model_dump(exclude_none=True)
+        resources = dataclasses.replace(resources, **overrides)
     ranks = 1 if stage.kind == "mpi" and site.mpi == "none" else resources.ranks
     if site.mpi == "mpiexec":  # one machine
         resources = dataclasses.replace(resources, nodes=1)

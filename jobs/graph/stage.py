@@ -1,4 +1,4 @@
-"""A stage as the launcher sees it: what it comes after, how its work is split, what it asks of a cluster."""
+"""Stage of the graph: its predecessors, how its work is split, the resources it needs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from rodin.config import Config
 
 Kind = Literal["array", "train", "mpi", "one"]
 
+BACKWARD = 3  # operations of forward and backward pass over those of the forward pass
+STEP_OVERHEAD_SECONDS = 0.01  # of an optimiser step besides its arithmetic: data, logging, launching kernels
+WALL_FACTOR = 3  # wall time over the expected time, which is an estimate; too short costs a requeue
+START_UP_MINUTES = 10  # wall time added for imports, compilation and opening of stores
+
 
 @dataclass(frozen=True)
 class Resources:
-    """What one element of a stage asks for.
+    """Resources of one element of a stage.
 
     Args:
         nodes: machines.
@@ -41,12 +46,12 @@ class Resources:
 
 @dataclass(frozen=True)
 class Amount:
-    """How much work a stage does, counted so that twice as much takes about twice as long.
+    """Amount of work of a stage, in a unit to which its time is proportional.
 
     Args:
         unit: what is counted.
         of: config -> how many.
-        each_rank: counted for one rank; more ranks do more.
+        each_rank: counted for one rank; the amount grows with the ranks.
     """
 
     unit: str
@@ -60,14 +65,14 @@ class Stage:
 
     Args:
         name: as users type it.
-        module: what holds its `run(config, folder, shard, hooks)`.
+        module: the module with its `run(config, folder, shard, hooks)`.
         after: names of the stages whose output it reads.
         kind: "array": independent shards; "train": ranks of torch.distributed; "mpi": ranks of MPI; "one": a process.
-        resources: what it wants of a site for a config.
-        work: what it does, in words with numbers.
-        disk: bytes it leaves behind.
-        amount: what its time is in proportion to.
-        alone: it loads what must not share a process with other stages (Blender).
+        resources: (config, site) -> resources of one element.
+        work: config -> its work in words, with numbers.
+        disk: config -> bytes of its output.
+        amount: the amount of its work.
+        alone: it needs a process of its own, because of what it loads (Blender).
     """
 
     name: str
@@ -85,7 +90,7 @@ ONCE = Amount("runs", lambda config: 1.0)
 
 
 def training_ranks(site: Site, batch: int) -> tuple[int, int]:
-    """Nodes and ranks a node for data-parallel training: as many as the site lends and the batch divides into.
+    """Ranks of a data-parallel training: as many as the site allows and the batch divides into.
 
     Args:
         site: the cluster.
@@ -103,23 +108,20 @@ def training_ranks(site: Site, batch: int) -> tuple[int, int]:
     return max(shapes, key=lambda shape: (shape[0] * shape[1], shape[1]))
 
 
-def training_resources(
-    config: Config, site: Site, *, batch: int, flops: float, steps: int, memory_gb: float
-) -> Resources:
-    """What a training stage asks for.
+def training_resources(site: Site, *, batch: int, forward: float, steps: int, memory_gb: float) -> Resources:
+    """Resources of a training stage.
 
     Args:
-        config: the run's.
         site: the cluster.
         batch: samples in a step over all ranks.
-        flops: operations of one sample, forward and backward.
+        forward: operations of one sample, forward pass.
         steps: optimiser steps.
         memory_gb: memory of one rank, gigabytes.
     """
     nodes, ranks = training_ranks(site, batch)
     gpus = 1 if site.gpus_per_node else 0
     cpus = max(1, site.cpus_per_node // ranks if gpus else site.train_cpus)
-    seconds = steps * (batch * flops / (nodes * ranks * site.flops(cpus, gpus)) + 0.01)
+    seconds = steps * (BACKWARD * batch * forward / (nodes * ranks * site.flops(cpus, gpus)) + STEP_OVERHEAD_SECONDS)
     return Resources(nodes, ranks, cpus, gpus, ranks * memory_gb, seconds / 60)
 
 
@@ -129,5 +131,5 @@ def mpi_ranks(site: Site, most: int) -> int:
 
 
 def whole_minutes(minutes: float) -> int:
-    """Wall time to ask a scheduler for: three times the expectation and ten minutes of start-up."""
-    return math.ceil(3 * minutes + 10)
+    """Wall time to request from a scheduler for an expected time, both in minutes."""
+    return math.ceil(WALL_FACTOR * minutes + START_UP_MINUTES)

@@ -1,4 +1,4 @@
-"""What of a run is still to do, and how it is dealt out."""
+"""Remaining work of a run, and how it is divided into elements of job arrays."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from jobs.site import Site
 from rodin.config import Config
 from rodin.store.run_folder import RunFolder
 
-ELEMENT_MINUTES = 60.0  # an element shorter than this may take several shards
+ELEMENT_MINUTES = 60.0  # an element takes several shards up to about this long: long against the start of a job
 
 
 @dataclass(frozen=True)
 class Run:
-    """All a launcher needs to know.
+    """A run folder, its config, and the stages to run on a site.
 
     Args:
         folder: of the run.
         config: of the run.
         site: where it runs.
-        stages: wanted, in graph order.
+        stages: the requested ones, in graph order.
     """
 
     folder: RunFolder
@@ -32,7 +32,7 @@ class Run:
     stages: tuple[Stage, ...]
 
     def resources(self, stage: Stage) -> Resources:
-        """What a stage asks of this site."""
+        """Resources of a stage on this site."""
         return resources_of(stage, self.config, self.site)
 
     def missing(self, stage: Stage) -> list[int]:
@@ -40,17 +40,17 @@ class Run:
         return missing(self.folder, self.config, stage.name)
 
     def done(self) -> bool:
-        """Whether every wanted stage is whole."""
+        """Whether every requested stage is complete."""
         return not any(self.missing(stage) for stage in self.stages)
 
     def blocked(self) -> str | None:
-        """One line when a wanted stage reads what is neither there nor wanted."""
-        wanted = {stage.name for stage in self.stages}
+        """One line where a requested stage reads a stage that is neither complete nor requested; else None."""
+        requested = {stage.name for stage in self.stages}
         for stage in self.stages:
             if not self.missing(stage):
                 continue
             for name in stage.after:
-                if name not in wanted and missing(self.folder, self.config, name) and stage.name != "report":
+                if name not in requested and missing(self.folder, self.config, name) and stage.name != "report":
                     return f"stage '{stage.name}' reads '{name}', which is not done; add it to --stages"
         return None
 
@@ -62,7 +62,7 @@ def missing(folder: RunFolder, config: Config, name: str) -> list[int]:
 
 
 def deal(shards: Sequence[int], elements: int) -> list[tuple[int, ...]]:
-    """Shards dealt into so many elements, neighbours together, sizes alike.
+    """Divide shards into elements: neighbours together, sizes as equal as possible.
 
     Example:
         >>> deal([0, 1, 2, 3, 4], 2)
@@ -75,8 +75,6 @@ def deal(shards: Sequence[int], elements: int) -> list[tuple[int, ...]]:
 
 
 def element_count(shards: int, minutes_each: float, site: Site) -> int:
-    """Elements for so many shards: one each up to the throttle, then packed until an element lasts about an hour."""
-    if shards <= site.throttle:
-        return shards
+    """Number of elements: a shard each up to the throttle, beyond it as many shards as last ELEMENT_MINUTES."""
     pack = max(1, min(math.ceil(shards / site.throttle), int(ELEMENT_MINUTES / max(minutes_each, 1e-6))))
     return math.ceil(shards / pack)

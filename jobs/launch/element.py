@@ -1,4 +1,4 @@
-"""What submitit pickles: names and paths, never tensors or closures; and how a stopped job is sent again."""
+"""Element of a job array: the object that submitit pickles. It holds names and paths, no tensors or closures."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from pathlib import Path
 
 import submitit
 
+from jobs.launch.process import Process, meeting_port
 from jobs.launch.warm import Task, finished, next_task
-from jobs.launch.worker import Process, StopFlag, die_with_driver, run_stage, under_mpiexec
+from jobs.launch.worker import StopFlag, die_with_driver, run_stage, under_mpiexec
 from rodin.hooks import Stopped
+
+REQUEUE_SECONDS = 60  # for Slurm to end the other ranks after rank 0 has requeued the job
 
 
 class Element:
-    """One element of a submission, run by each of its processes.
+    """One element of a submission; each of its processes runs it.
 
     Args:
-        run_dir: the run.
-        tasks: what to run, one after another.
+        run_dir: the run folder.
+        tasks: run one after another.
         cpus: cores of each process.
-        inbox: folder where a local driver leaves more; None under Slurm.
+        inbox: folder where a local driver leaves further tasks; None under Slurm.
     """
 
     def __init__(self, run_dir: str, tasks: tuple[Task, ...], cpus: int, inbox: str | None = None) -> None:
@@ -31,7 +34,7 @@ class Element:
         self.log: Path | None = None
 
     def __call__(self) -> None:
-        requeue = signal.getsignal(signal.SIGUSR2)  # submitit's own: checkpoint, scontrol requeue, exit
+        requeue = signal.getsignal(signal.SIGUSR2)  # submitit's handler: checkpoint, scontrol requeue, exit
         stop = StopFlag()
         stop.listen()
         die_with_driver()
@@ -41,13 +44,13 @@ class Element:
             self._listen(stop)
         except Stopped as stopped:
             print(f"stopped: {stopped}", flush=True)
-            if stop.again and os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and callable(requeue):
+            if stop.requeue and os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and callable(requeue):
                 requeue(signal.SIGUSR2, None)
-                time.sleep(60)  # rank 0 requeues; the others are ended with it
+                time.sleep(REQUEUE_SECONDS)
             raise
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
-        """The same again: state is on disk."""
+        """What submitit runs after a requeue: the same element, since its state is on disk."""
         return submitit.helpers.DelayedSubmission(self)
 
     def _run(self, task: Task, stop: StopFlag) -> None:
@@ -56,7 +59,7 @@ class Element:
         if task.ranks > 1:
             under_mpiexec(Path(self.run_dir), task.stage, task.shards, task.ranks, stop)
         else:
-            run_stage(Path(self.run_dir), task.stage, task.shards, self._place(), stop)
+            run_stage(Path(self.run_dir), task.stage, task.shards, self._process(), stop)
 
     def _listen(self, stop: StopFlag) -> None:
         if self.inbox is None:
@@ -71,20 +74,19 @@ class Element:
             number += 1
 
     def _print_to(self, folder: Path) -> None:
-        """A warm worker's words go to the log of the stage it is at."""
+        """Direct the output of a warm worker to the log of its present stage."""
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / submitit.JobEnvironment().paths.stdout.name).open("ab") as log:
+        self.log = folder / submitit.JobEnvironment().paths.stdout.name
+        with self.log.open("ab") as log:
             sys.stdout.flush()
             sys.stderr.flush()
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        self.log = folder / submitit.JobEnvironment().paths.stdout.name
 
-    def _place(self) -> Process:
+    def _process(self) -> Process:
         job = submitit.JobEnvironment()
-        restart = os.environ.get("SLURM_RESTART_COUNT", "0")
-        port = 20000 + zlib.crc32(f"{job.job_id}.{restart}".encode()) % 20000
-        master = job.hostnames[0] if job.num_nodes > 1 else "127.0.0.1"
-        return Process(
-            job.global_rank, job.num_tasks, job.local_rank, master, port, self.cpus, str(self.log or job.paths.stdout)
-        )
+        restart = os.environ.get("SLURM_RESTART_COUNT", "0")  # a requeued job meets elsewhere: its old port may linger
+        port = meeting_port(zlib.crc32(f"{job.job_id}.{restart}".encode()))
+        host = job.hostnames[0] if job.num_nodes > 1 else "127.0.0.1"
+        log = str(self.log or job.paths.stdout)
+        return Process(job.global_rank, job.num_tasks, job.local_rank, host, port, self.cpus, log)

@@ -1,4 +1,4 @@
-"""Running a graph on this machine through submitit's local executor: stages side by side where their cores fit."""
+"""Running a graph on this machine with submitit's local executor: stages side by side where their cores suffice."""
 
 from __future__ import annotations
 
@@ -17,23 +17,29 @@ import submitit
 from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run, deal
 from jobs.launch.element import Element
+from jobs.launch.process import job_environment
 from jobs.launch.warm import Inbox, Task
 from jobs.launch.worker import DRIVER
-from jobs.run.failures import Failed, Failure, failures, forget, last_words, record
+from jobs.run.failures import Failed, Failure, failures, forget, last_line, record
 from jobs.run.lock import born
-from jobs.run.progress import progress_file
+from jobs.run.progress import log_of, progress_file
 from jobs.site import visible_gpus
-from rodin.store.run_folder import RunFolder
 from rodin.units import duration
 
-POLL_SECONDS = 0.05
-GRACE_SECONDS = 5.0  # for a stage to save, once it is told to stop
-FOREVER_MINUTES = 60 * 24 * 365
+POLL_SECONDS = 0.05  # between two looks at the workers, short against the shortest stage
+GRACE_SECONDS = 5.0  # for a stage to save after a stop request; then its process is killed
+FOREVER_MINUTES = 60 * 24 * 365  # submitit requires a wall time; on this machine there is none
 
 
 @dataclass
 class Unit:
-    """Work that one worker takes in one go."""
+    """Shards of a stage that one worker runs at a time.
+
+    Args:
+        stage: to run.
+        shards: of it.
+        resources: of the stage.
+    """
 
     stage: Stage
     shards: tuple[int, ...]
@@ -41,17 +47,28 @@ class Unit:
 
     @property
     def solo(self) -> bool:
-        """Needs a process of its own: several ranks of torch, or Blender."""
+        """Whether it needs a process of its own: several ranks of torch, or Blender."""
         return self.stage.alone or (self.stage.kind == "train" and self.resources.world > 1)
 
     def task(self) -> Task:
+        """The task to send to a worker."""
         ranks = self.resources.ranks if self.stage.kind == "mpi" else 1
         return Task(self.stage.name, self.shards, ranks)
 
 
 @dataclass
 class Worker:
-    """A submitit job at work on a unit."""
+    """A submitit job that runs units.
+
+    Args:
+        job: of submitit.
+        unit: the present one, or the last.
+        inbox: through which it gets more; None: it ends after its unit.
+        cpus: cores of the present unit.
+        gpus: numbers of the GPUs it has.
+        log: its output while at the unit.
+        busy: whether it is at work on the unit.
+    """
 
     job: submitit.Job
     unit: Unit
@@ -63,29 +80,29 @@ class Worker:
 
 
 class LocalLauncher:
-    """Drives a run on this machine until it is done or something failed.
+    """Runs the missing stages on this machine until all are complete or one failed.
 
     Args:
-        run: what to do.
-        tell: called with one line for each event.
-        watch: called at every turn, to show progress.
+        run: the run and its requested stages.
+        report: called with one line for each event.
+        watch: called at every poll, to show progress.
     """
 
-    def __init__(self, run: Run, tell: Callable[[str], None], watch: Callable[[], None]) -> None:
-        self.run, self.tell, self.watch = run, tell, watch
+    def __init__(self, run: Run, report: Callable[[str], None], watch: Callable[[], None]) -> None:
+        self.run, self.report, self.watch = run, report, watch
         self.workers: list[Worker] = []
-        self.asks = {stage.name: run.resources(stage) for stage in run.stages}
-        self.whole: set[str] = set()
-        self.tried: set[tuple[str, int]] = set()
-        self.given: set[tuple[str, int]] = set()
-        self.started: dict[str, float] = {}
+        self.resources = {stage.name: run.resources(stage) for stage in run.stages}
+        self.complete: set[str] = set()  # stages
+        self.tried: set[tuple[str, int]] = set()  # stage, shard: started in this drive
+        self.assigned: set[tuple[str, int]] = set()  # stage, shard: with a worker, or failed
+        self.started: dict[str, float] = {}  # incomplete stage -> when it started
         self.free_gpus = visible_gpus()[: run.site.gpus_per_node]
 
     def drive(self) -> None:
         """Run everything that is missing.
 
         Raises:
-            Failed: a stage failed; why is on record.
+            Failed: a stage failed; the cause is on record.
         """
         try:
             while True:
@@ -94,7 +111,7 @@ class LocalLauncher:
                     self._start(unit)
                 self.watch()
                 if not any(worker.busy for worker in self.workers):
-                    if self.whole >= {stage.name for stage in self.run.stages}:
+                    if self.complete >= {stage.name for stage in self.run.stages}:
                         return
                     raise Failed("stages failed")
                 time.sleep(POLL_SECONDS)
@@ -102,25 +119,26 @@ class LocalLauncher:
             self._end_all()
 
     def _broken(self) -> bool:
-        """Something failed in this drive: begun stages are finished, no other is begun."""
+        """Whether something failed in this drive: started stages are finished, no other starts."""
         return any((one.stage, one.shard) in self.tried for one in failures(self.run.folder))
 
     def _ready(self, broken: bool) -> list[Unit]:
-        """Units that may start now, most urgent first, within the free cores."""
+        """Units that may start now on the free cores and GPUs, in graph order."""
         ready: list[Unit] = []
         free = self.run.site.cpus_per_node - sum(worker.cpus for worker in self.workers if worker.busy)
         free_gpus = len(self.free_gpus)
-        wanted = {stage.name for stage in self.run.stages}
-        missing = {stage.name: self.run.missing(stage) for stage in self.run.stages if stage.name not in self.whole}
-        self._tell_whole({name for name, shards in missing.items() if not shards})
+        requested = {stage.name for stage in self.run.stages}
+        missing = {stage.name: self.run.missing(stage) for stage in self.run.stages if stage.name not in self.complete}
+        self._report_complete({name for name, shards in missing.items() if not shards})
         for stage in self.run.stages:
-            if stage.name in self.whole or any(name in wanted and name not in self.whole for name in stage.after):
+            waits = any(name in requested and name not in self.complete for name in stage.after)
+            if stage.name in self.complete or waits:
                 continue
             if broken and stage.name not in self.started:
                 continue
-            resources = self.asks[stage.name]
+            resources = self.resources[stage.name]
             cpus, gpus = resources.cpus * resources.ranks, resources.gpus * resources.ranks
-            shards = [one for one in missing[stage.name] if (stage.name, one) not in self.given]
+            shards = [one for one in missing[stage.name] if (stage.name, one) not in self.assigned]
             slots = min(free // cpus, free_gpus // gpus if gpus else len(shards))
             widest = max(1, self.run.site.cpus_per_node // cpus)
             for part in deal(shards, min(widest, len(shards)))[:slots] if shards else []:
@@ -128,16 +146,16 @@ class LocalLauncher:
                 free, free_gpus = free - cpus, free_gpus - gpus
         return ready
 
-    def _tell_whole(self, names: set[str]) -> None:
-        self.whole |= names
+    def _report_complete(self, names: set[str]) -> None:
+        self.complete |= names
         for name in [name for name in self.started if name in names]:
             begin = self.started.pop(name)
-            self.tell(f"{name}: done in {duration(time.monotonic() - begin)}")
+            self.report(f"{name}: done in {duration(time.monotonic() - begin)}")
 
     def _start(self, unit: Unit) -> None:
         self.started.setdefault(unit.stage.name, time.monotonic())
         keys = [(unit.stage.name, shard) for shard in unit.shards]
-        self.given.update(keys)
+        self.assigned.update(keys)
         self.tried.update(keys)
         for shard in unit.shards:
             forget(self.run.folder, unit.stage.name, shard)
@@ -175,12 +193,12 @@ class LocalLauncher:
             inbox.send(unit.task())
         tasks = (unit.task(),) if inbox is None else ()
         element = Element(str(folder.path.resolve()), tasks, unit.resources.cpus, str(inbox.path) if inbox else None)
-        with environment(job_environment(self.run, unit.resources.cpus)), deaf_to_interrupts():
+        with environment(driver_environment(self.run, unit.resources.cpus)), ignored_interrupts():
             job = executor.submit(element)
         return Worker(job, unit, inbox, cpus, gpus, log_of(folder, unit.stage.name, job.job_id))
 
     def _collect(self) -> None:
-        """See which workers finished their unit, and which are gone."""
+        """Notice workers that finished their unit, and those that ended."""
         for worker in list(self.workers):
             gone = worker.job.done()
             if worker.busy and (gone or (worker.inbox is not None and worker.inbox.idle())):
@@ -193,24 +211,24 @@ class LocalLauncher:
                     worker.inbox.remove()
 
     def _settle(self, worker: Worker) -> None:
-        """Account for a unit's shards: done, failed with a record, died at work, or never begun (these go again)."""
+        """Sort the shards of an ended unit: done, failed with a record, died at work, or never started (run again)."""
         name = worker.unit.stage.name
         on_record = {(one.stage, one.shard) for one in failures(self.run.folder)}
         left = [shard for shard in worker.unit.shards if not self.run.folder.manifest(name, shard).is_file()]
-        begun = [shard for shard in left if progress_file(self.run.folder, name, shard).exists()]
+        at_work = [shard for shard in left if progress_file(self.run.folder, name, shard).exists()]
         for shard in left:
             if (name, shard) in on_record:
                 continue
-            if shard in begun or (not begun and not any(key[0] == name for key in on_record)):
+            if shard in at_work or (not at_work and not any(key[0] == name for key in on_record)):
                 progress_file(self.run.folder, name, shard).unlink(missing_ok=True)
-                words = last_words(worker.log)
-                line = f"its process died{f': {words}' if words else ' without a word: killed, or out of memory'}"
+                last = last_line(worker.log)
+                line = f"its process died{f': {last}' if last else ' without output: killed, or out of memory'}"
                 record(self.run.folder, Failure(name, shard, "crash", line, str(worker.log)))
             else:
-                self.given.discard((name, shard))
+                self.assigned.discard((name, shard))
 
     def _end_all(self) -> None:
-        """Idle workers leave, busy ones are told to save; those that do not end die with us (see `die_with_driver`)."""
+        """End idle workers, let busy ones save; what is left dies with this process, see `die_with_driver`."""
         for worker in self.workers:
             if worker.busy:
                 terminate(worker.job)
@@ -225,19 +243,15 @@ class LocalLauncher:
 
 
 def terminate(job: submitit.Job) -> None:
-    """TERM to a local job's processes; submitit itself offers only INT, which ends them in a second."""
+    """Send TERM to the processes of a local job; submitit offers only INT, which ends them within a second."""
     process = getattr(job, "_process", None)
     if process is not None:
         process.terminate()
 
 
-def job_environment(run: Run, cpus: int) -> dict[str, str]:
-    """What every job finds in its environment, besides ranks."""
-    threads = {name: str(cpus) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    return threads | {
-        "PYTHONPATH": str(run.folder.code.resolve()),
-        "PYTHONSAFEPATH": "1",
-        "HF_HUB_OFFLINE": "1",
+def driver_environment(run: Run, cpus: int) -> dict[str, str]:
+    """Variables of every local job: those of all jobs, the programs beside this interpreter, and the driver."""
+    return job_environment(run.folder.code, cpus) | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         DRIVER: f"{os.getpid()}:{born(os.getpid())}",
     }
@@ -245,7 +259,7 @@ def job_environment(run: Run, cpus: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def environment(values: dict[str, str]) -> Iterator[None]:
-    """Environment variables for what is started inside."""
+    """Set environment variables for the processes that start inside."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -259,15 +273,10 @@ def environment(values: dict[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
-    """What is started inside does not hear Ctrl-C: the driver does, and tells its workers in its own way."""
+def ignored_interrupts() -> Iterator[None]:
+    """Processes that start inside ignore Ctrl-C: the driver receives it and stops its workers by TERM."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def log_of(folder: RunFolder, stage: str, job_id: str, rank: int = 0) -> Path:
-    """Where a job's rank writes what it prints while at a stage."""
-    return folder.jobs / "logs" / stage / f"{job_id}_{rank}_log.out"

@@ -1,4 +1,4 @@
-"""The batch scripts of a run: what is asked of Slurm for each stage, through submitit's executor."""
+"""Batch scripts of a run: the resources each stage requests from Slurm, through submitit's executor."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ import submitit
 
 from jobs.graph.stage import Resources, Stage, whole_minutes
 from jobs.graph.work import Run, deal, element_count
+from jobs.launch.process import job_environment
 from jobs.site import Site
+
+LARGEST_SIGNAL_SHARE = 0.5  # of the wall time: a short job would else be signalled at its start
 
 
 class ScriptExecutor(submitit.SlurmExecutor):
-    """submitit's executor, also where there is no Slurm: a dry run only writes scripts."""
+    """submitit's executor, usable without Slurm: a dry run only writes scripts."""
 
     @classmethod
     def affinity(cls) -> int:
+        """Usable everywhere: submitit's own answer is -1 where srun is not on PATH."""
         return 2
 
     def script(self, elements: int) -> str:
-        """The very batch script `map_array` would send for so many elements."""
+        """The batch script that `map_array` would submit for so many elements."""
         if elements > 1:
             self.parameters["map_count"] = elements
         text = self._make_submission_file_text(self._submitit_command_str, "")
@@ -31,7 +35,15 @@ class ScriptExecutor(submitit.SlurmExecutor):
 
 @dataclass(frozen=True)
 class Batch:
-    """One sbatch to be."""
+    """One sbatch call.
+
+    Args:
+        stage: to run.
+        resources: of each element.
+        elements: shards of each array element; one element is a plain job.
+        minutes: wall time.
+        throttle: most elements that run at a time.
+    """
 
     stage: Stage
     resources: Resources
@@ -43,15 +55,15 @@ class Batch:
 def batches(
     stage: Stage, resources: Resources, shards: list[int], total: int, site: Site, more_time: float = 1.0
 ) -> list[Batch]:
-    """A stage's missing shards as few arrays, each under MaxArraySize, the throttle divided over them.
+    """Divide the missing shards of a stage into as few arrays as MaxArraySize allows; they share the throttle.
 
     Args:
         stage: to run.
         resources: of the whole stage.
-        shards: missing.
-        total: shards of the whole stage.
+        shards: the missing ones.
+        total: number of shards of the whole stage.
         site: the cluster.
-        more_time: factor on the wall time, after a try that ran out of it.
+        more_time: factor on the wall time, larger than 1 after a timeout.
     """
     each = resources.minutes / max(total, 1)
     elements = deal(shards, element_count(len(shards), each, site))
@@ -63,7 +75,7 @@ def batches(
 
 
 def executor_for(run: Run, batch: Batch, uid: str, dependencies: list[str]) -> ScriptExecutor:
-    """submitit's executor with everything one batch asks for."""
+    """submitit's executor with all parameters of one batch."""
     site, resources = run.site, batch.resources
     executor = ScriptExecutor(
         run.folder.jobs.resolve() / "logs" / batch.stage.name, site.requeues, python=shlex.quote(site.python)
@@ -75,7 +87,7 @@ def executor_for(run: Run, batch: Batch, uid: str, dependencies: list[str]) -> S
         "ntasks_per_node": resources.ranks,
         "cpus_per_task": resources.cpus,
         "mem": f"{math.ceil(resources.memory_gb * 1024)}M",
-        "signal_delay_s": min(site.signal_seconds, batch.minutes * 30),
+        "signal_delay_s": min(site.signal_seconds, int(batch.minutes * 60 * LARGEST_SIGNAL_SHARE)),
         "array_parallelism": batch.throttle,
         "stderr_to_stdout": True,
         "setup": [f"export RODIN_PYTHON={shlex.quote(site.python)}", *site.setup, *exports(run, resources)],
@@ -96,27 +108,28 @@ def executor_for(run: Run, batch: Batch, uid: str, dependencies: list[str]) -> S
 
 
 def srun_arguments(stage: Stage, resources: Resources, site: Site) -> list[str]:
-    """srun does not inherit --cpus-per-task since 22.05; a lost rank ends its step; MPI ranks need their wire-up."""
+    """Arguments of srun inside the script.
+
+    srun does not inherit --cpus-per-task since Slurm 22.05; a lost rank ends its step, so that no rank waits for it;
+    MPI ranks need the site's wire-up.
+    """
     mpi = site.mpi if stage.kind == "mpi" and resources.world > 1 and site.mpi in ("pmi2", "pmix") else "none"
     return [f"--cpus-per-task={resources.cpus}", "--kill-on-bad-exit=1", f"--mpi={mpi}"]
 
 
 def exports(run: Run, resources: Resources) -> list[str]:
-    """Lines that make a job use the run's own copy of the code and the cores it was given."""
-    threads = [
-        f"export {name}={resources.cpus}" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    ]
-    code = shlex.quote(str(run.folder.code.resolve()))
-    return [f"export PYTHONPATH={code}", "export PYTHONSAFEPATH=1", "export HF_HUB_OFFLINE=1", *threads]
+    """Lines of shell that set the environment of a job."""
+    variables = job_environment(run.folder.code, resources.cpus)
+    return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
 
 
 def job_name(stage: str, uid: str) -> str:
-    """Unique, so that an sbatch of unknown outcome can be found again."""
+    """Name of a job, unique, so that an sbatch of unknown outcome can be found again."""
     return f"rodin-{stage}-{uid}"
 
 
 def scripts(run: Run) -> list[tuple[str, str]]:
-    """(name, batch script) of everything `rodin run` would send now; dependencies name jobs as JOBID_OF_<stage>_<n>."""
+    """(name, batch script) of each job `rodin run` would submit; dependencies name jobs as JOBID_OF_<stage>_<n>."""
     found: list[tuple[str, str]] = []
     pending: dict[str, list[str]] = {}
     for stage in run.stages:

@@ -1,4 +1,4 @@
-"""Running a graph on a Slurm cluster through submitit: arrays, ranks, dependencies; polling, and sending again."""
+"""Running a graph on a Slurm cluster with submitit: arrays, ranks, dependencies; polling, and resubmission."""
 
 from __future__ import annotations
 
@@ -15,32 +15,37 @@ from jobs.launch import slurm_client
 from jobs.launch.element import Element
 from jobs.launch.scripts import Batch, batches, executor_for, job_name
 from jobs.launch.warm import Task
-from jobs.run.failures import Failed, Failure, failures, forget, last_words, record
+from jobs.run.failures import Failed, Failure, failures, forget, last_line, record
 from jobs.run.ledger import Submission, enter, submissions
+from jobs.run.progress import log_of
 from rodin.store.run_folder import RunFolder
 
-# FAILED is here for what dies outside Python, in MPI's or the node's hands: what our code finds wrong is on record.
+# States after which a stage is submitted again. FAILED is one: a job that died outside Python, in MPI or by its node;
+# errors raised in Python are on record, and a shard with a record is never submitted again by itself.
 CURABLE = (slurm_client.TIME, slurm_client.MEMORY, slurm_client.NODE, "PREEMPTED", "BOOT_FAIL", "FAILED")
-MORE = 2.0  # how much more time or memory a stage is given that ran out of it
+MORE = 2.0  # factor on the time or memory of a stage that ran out of it: few retries reach any need
+UNREACHABLE_POLLS = 10  # polls without an answer after which the driver gives up; the jobs go on
+QUIET_POLLS = 2  # polls with an empty queue that end a wait: a job that is being requeued is absent for a moment
+LOG_CHARACTERS = 200  # of the last line of a log that a message quotes
 
 
 class SlurmLauncher:
-    """Submits what is missing, then follows it.
+    """Submits missing shards, then follows their jobs.
 
     Args:
-        run: what to do.
-        tell: called with one line for each event.
-        watch: called at every turn, with what is in the queue, to show progress.
+        run: the run and its requested stages.
+        report: called with one line for each event.
+        watch: called at every poll, to show progress.
     """
 
-    def __init__(self, run: Run, tell: Callable[[str], None], watch: Callable[[], None]) -> None:
-        self.run, self.tell, self.watch = run, tell, watch
+    def __init__(self, run: Run, report: Callable[[str], None], watch: Callable[[], None]) -> None:
+        self.run, self.report, self.watch = run, report, watch
         self.factor: dict[str, tuple[float, float]] = {}  # stage -> more time, more memory
-        self.tries: dict[str, int] = {}
-        self.held: set[str] = set()
+        self.tries: dict[str, int] = {}  # stage -> submissions after the first
+        self.held: set[str] = set()  # ids of held jobs that were reported
 
     def submit(self) -> list[Submission]:
-        """Send every missing shard that is not in the queue already.
+        """Submit every missing shard that is not in the queue already.
 
         Raises:
             Failed: sbatch refused.
@@ -49,8 +54,8 @@ class SlurmLauncher:
         jobs = {stage: list(ids) for stage, (ids, _) in live.items()}
         sent = []
         for stage in self.run.stages:
-            in_flight = live.get(stage.name, (set(), set()))[1]
-            shards = [shard for shard in self.run.missing(stage) if shard not in in_flight]
+            queued = live.get(stage.name, (set(), set()))[1]
+            shards = [shard for shard in self.run.missing(stage) if shard not in queued]
             if not shards:
                 continue
             total = self.run.config.shards(stage.name)
@@ -69,16 +74,16 @@ class SlurmLauncher:
         return dataclasses.replace(resources, memory_gb=memory)
 
     def _live(self) -> dict[str, tuple[set[str], set[int]]]:
-        """Stage -> (job ids, shards) still in the queue."""
+        """Stage -> (job ids, shards) in the queue."""
         known = submissions(self.run.folder)
         queued = self._queue([one.job_id for one in known])
         live: dict[str, tuple[set[str], set[int]]] = {}
         for one in known:
             for job_id, shards in one.job_ids().items():
                 if job_id in queued:
-                    ids, flying = live.setdefault(one.stage, (set(), set()))
+                    ids, in_queue = live.setdefault(one.stage, (set(), set()))
                     ids.add(one.job_id)
-                    flying.update(shards)
+                    in_queue.update(shards)
         return live
 
     def _queue(self, job_ids: list[str]) -> dict[str, slurm_client.Queued]:
@@ -98,29 +103,29 @@ class SlurmLauncher:
         root = str(folder.path.resolve())
         elements = [Element(root, (Task(batch.stage.name, shards),), batch.resources.cpus) for shards in batch.elements]
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # submitit tells there what the exception tells again
+            with contextlib.redirect_stderr(io.StringIO()):  # submitit prints there what the exception repeats
                 jobs = executor.submit_array(elements)
         except Exception as error:
-            name, said = job_name(batch.stage.name, uid), " ".join(str(error).split())
+            name, reason = job_name(batch.stage.name, uid), " ".join(str(error).split())
             try:
                 slurm_client.cancel_named(name)
             except slurm_client.Unreachable as silent:
-                said = f"{said}; and {silent}: should it be in the queue after all, `scancel --name={name}`"
+                reason = f"{reason}; and {silent}: should it be in the queue after all, `scancel --name={name}`"
             remove_orphans(folder, batch.stage.name)
-            raise Failed(f"{batch.stage.name}: sbatch refused: {said}") from None
+            raise Failed(f"{batch.stage.name}: sbatch refused: {reason}") from None
         job_id = jobs[0].job_id.split("_")[0]
         script = jobs[0].paths.submission_file.relative_to(folder.path.resolve())
         submission = Submission(uid, batch.stage.name, job_id, batch.elements, time.time(), str(script))
         enter(folder, submission)
         shards = sum(len(element) for element in batch.elements)
-        self.tell(f"{batch.stage.name}: job {job_id}, {len(batch.elements)} elements, {shards} shards")
+        self.report(f"{batch.stage.name}: job {job_id}, {len(batch.elements)} elements, {shards} shards")
         return submission
 
     def drive(self) -> None:
-        """Submit, follow, and send again what died of its surroundings, until the run is done.
+        """Submit, follow, and submit again what time, memory or a node ended, until the run is done.
 
         Raises:
-            Failed: something failed; why is on record.
+            Failed: something failed; the cause is on record.
         """
         while not self.run.done():
             sent = self.submit()
@@ -131,47 +136,47 @@ class SlurmLauncher:
                 raise Failed("stages failed")
 
     def _follow(self) -> None:
-        """Wait until none of our jobs is in the queue. Whole stages are told as they become whole."""
-        told = {stage.name for stage in self.run.stages if not self.run.missing(stage)}
+        """Wait until no job of this run is in the queue; report stages as they become complete."""
+        complete = {stage.name for stage in self.run.stages if not self.run.missing(stage)}
         quiet = 0
-        while quiet < 2:  # a job that is being requeued may be absent for a moment
+        while quiet < QUIET_POLLS:
             live = self._patiently()
             for stage in self.run.stages:
-                if stage.name not in told and not self.run.missing(stage):
-                    told.add(stage.name)
-                    self.tell(f"{stage.name}: done")
+                if stage.name not in complete and not self.run.missing(stage):
+                    complete.add(stage.name)
+                    self.report(f"{stage.name}: done")
             if self.run.done():
                 return
             quiet = quiet + 1 if not live else 0
-            self._tell_held(live)
+            self._report_held(live)
             self.watch()
             time.sleep(self.run.site.poll_seconds)
 
-    def _tell_held(self, live: dict[str, slurm_client.Queued]) -> None:
-        """A held job waits for a person: say so, once."""
+    def _report_held(self, live: dict[str, slurm_client.Queued]) -> None:
+        """Report each held job once: it waits for a person."""
         for job_id, job in live.items():
             if "held" in job.reason.lower() and job_id not in self.held:
                 self.held.add(job_id)
-                self.tell(f"job {job_id} is held ({job.reason}); `scontrol release {job_id}` lets it go on")
+                self.report(f"job {job_id} is held ({job.reason}); `scontrol release {job_id}` lets it go on")
 
     def _patiently(self) -> dict[str, slurm_client.Queued]:
-        """What of ours is in the queue; an unreachable Slurm is waited for."""
+        """Jobs of this run in the queue; waits for an unreachable Slurm."""
         known = [one.job_id for one in submissions(self.run.folder)]
-        for _ in range(10):
+        for _ in range(UNREACHABLE_POLLS):
             try:
                 return slurm_client.queue(known)
             except slurm_client.Unreachable as error:
-                self.tell(f"waiting for Slurm: {error}")
+                self.report(f"waiting for Slurm: {error}")
                 time.sleep(self.run.site.poll_seconds)
-        raise Failed("Slurm does not answer; the jobs go on without us, run the same command again later")
+        raise Failed("Slurm does not answer; the jobs go on by themselves, run the same command again later")
 
     def _failures(self) -> list[Failure]:
         wanted = {stage.name for stage in self.run.stages}
         return [failure for failure in failures(self.run.folder) if failure.stage in wanted]
 
     def _again(self, sent: list[Submission]) -> bool:
-        """Whether a further try may help: by the cause of each job's end; what cannot is put on record."""
-        states = slurm_client.ends([one.job_id for one in sent])
+        """Whether another submission may help, by the final state of each job; other ends are put on record."""
+        states = slurm_client.final_states([one.job_id for one in sent])
         on_record = {(failure.stage, failure.shard) for failure in self._failures()}
         causes: dict[str, set[str]] = {}
         for one in sent:
@@ -179,7 +184,7 @@ class SlurmLauncher:
                 state = states.get(job_id) or states.get(one.job_id, "UNKNOWN")
                 left = [shard for shard in shards if not self.run.folder.manifest(one.stage, shard).is_file()]
                 if any((one.stage, shard) in on_record for shard in left):
-                    continue  # it said itself what was wrong
+                    continue  # its own record has the cause
                 if state in CURABLE and (not left or self.tries.get(one.stage, 0) < self.run.site.retries):
                     causes.setdefault(one.stage, set()).add(state)
                 elif left and state != "CANCELLED":
@@ -189,16 +194,16 @@ class SlurmLauncher:
         return bool(causes) and not any(failure.kind == "user" for failure in self._failures())
 
     def _record(self, stage: str, shards: list[int], job_id: str, state: str) -> None:
-        log = self.run.folder.jobs / "logs" / stage / f"{job_id}_0_log.out"
-        words = last_words(log)
-        said = f"job {job_id} ended as {state}" + (f', its log ending in "{words[:200]}"' if words else "")
+        log = log_of(self.run.folder, stage, job_id)
+        last = last_line(log)[:LOG_CHARACTERS]
+        line = f"job {job_id} ended as {state}" + (f', its log ending in "{last}"' if last else "")
         for shard in shards:
-            record(self.run.folder, Failure(stage, shard, "crash", said, str(log)))
+            record(self.run.folder, Failure(stage, shard, "crash", line, str(log)))
 
     def _strengthen(self, stage: str, ends: set[str]) -> None:
         causes = ", ".join(sorted(ends))
         if any(one.name == stage and not self.run.missing(one) for one in self.run.stages):
-            self.tell(f"{stage}: {causes} after its work was done; what waited for it is sent again")
+            self.report(f"{stage}: {causes} after its work was done; the stages that waited for it are submitted again")
             return
         time_factor, memory_factor = self.factor.get(stage, (1.0, 1.0))
         if slurm_client.TIME in ends:
@@ -207,11 +212,13 @@ class SlurmLauncher:
             memory_factor *= MORE
         self.factor[stage] = (time_factor, memory_factor)
         self.tries[stage] = self.tries.get(stage, 0) + 1
-        self.tell(f"{stage}: ended by {causes}; sent again with {time_factor:g}x time, {memory_factor:g}x memory")
+        self.report(
+            f"{stage}: ended by {causes}; submitted again with {time_factor:g}x time, {memory_factor:g}x memory"
+        )
 
 
 def remove_orphans(folder: RunFolder, stage: str) -> None:
-    """Remove the pickles a refused submission leaves: nothing will ever read them."""
+    """Remove the pickles and scripts of a refused submission, which nothing reads."""
     for path in (folder.jobs / "logs" / stage).glob("*.pkl"):
         if "_" not in path.stem:
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Asking Slurm: few calls, each with a timeout, none needing accounting."""
+"""Calls of the Slurm clients: few, each with a timeout, none that needs accounting."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-TIMEOUT = 30.0  # clients hang while slurmctld is down
-TIME, MEMORY, NODE = "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"
+TIMEOUT = 30.0  # seconds; clients hang while slurmctld is down
+TIME, MEMORY, NODE = "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"  # final states with a cause that a retry may mend
 
 
 class Unreachable(Exception):
-    """Slurm did not answer; nothing is known."""
+    """A Slurm client failed or did not answer; the state of the jobs is unknown."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Queued:
     Args:
         job_id: `123` or `123_4`.
         state: PENDING, RUNNING, ...
-        reason: why it waits.
+        reason: why it waits, in Slurm's words.
     """
 
     job_id: str
@@ -29,8 +29,8 @@ class Queued:
     reason: str
 
 
-def check_there() -> None:
-    """Refuse to submit where there is no Slurm.
+def check_clients() -> None:
+    """Check that the Slurm clients are there.
 
     Raises:
         ValueError: a client is not on PATH.
@@ -59,32 +59,32 @@ def call(*command: str) -> str:
 
 
 def queue(job_ids: list[str]) -> dict[str, Queued]:
-    """What of some jobs still is in the queue, by one squeue call.
+    """Jobs that are in the queue, by one squeue call for the jobs of this user.
 
     Args:
         job_ids: plain or array ids, without elements.
 
     Returns:
-        id of each job or array element -> its state. Jobs that Slurm has forgotten are simply absent.
+        id of each job or array element -> its entry; ended and forgotten jobs are absent.
     """
     if not job_ids:
         return {}
     command = ("squeue", "--noheader", "--array", "--me", "--format=%i|%T|%r")
-    wanted = set(job_ids)
+    asked = set(job_ids)
     found = {}
     for entry in call(*command).splitlines():
         job_id, state, reason = (part.strip() for part in entry.split("|", 2))
-        if job_id.split("_")[0] in wanted and state != "COMPLETED":
+        if job_id.split("_")[0] in asked and state != "COMPLETED":
             found[job_id] = Queued(job_id, state, reason)
     return found
 
 
-def ends(job_ids: list[str]) -> dict[str, str]:
-    """How jobs ended, as far as anyone remembers: by sacct, else by scontrol; empty where neither does.
+def final_states(job_ids: list[str]) -> dict[str, str]:
+    """Final states of jobs, from sacct, else from scontrol; empty where both have forgotten them.
 
     Returns:
         id of each job or element -> COMPLETED, FAILED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL, CANCELLED, ...; elements that
-        never began are told together, under the id of their array.
+        never started share one entry, under the id of their array.
     """
     if not job_ids:
         return {}
@@ -113,14 +113,16 @@ def _remembered(job_id: str) -> dict[str, str]:
     for entry in listed.splitlines():
         words = dict(word.split("=", 1) for word in entry.split() if "=" in word)
         element = words.get("ArrayTaskId")
-        began = element is not None and element.isdigit()
-        name = f"{words.get('ArrayJobId')}_{element}" if began else words.get("ArrayJobId", words.get("JobId", job_id))
+        started = element is not None and element.isdigit()
+        name = (
+            f"{words.get('ArrayJobId')}_{element}" if started else words.get("ArrayJobId", words.get("JobId", job_id))
+        )
         found[name] = words.get("JobState", "UNKNOWN")
     return found
 
 
 def cancel(job_ids: list[str]) -> None:
-    """Cancel jobs; one that is gone already is no error.
+    """Cancel jobs; one that has ended already is no error.
 
     Raises:
         Unreachable: Slurm did not answer.
@@ -130,5 +132,9 @@ def cancel(job_ids: list[str]) -> None:
 
 
 def cancel_named(name: str) -> None:
-    """Cancel what an sbatch of unknown outcome may have left, by the job's unique name."""
+    """Cancel the job that an sbatch of unknown outcome may have submitted, by its unique name.
+
+    Raises:
+        Unreachable: Slurm did not answer.
+    """
     call("scancel", "--quiet", "--me", f"--name={name}")

@@ -1,4 +1,4 @@
-"""Where a run stands: manifests first, then at most one squeue and one sacct call."""
+"""State of a run: from its manifests, then from at most one squeue and one sacct call."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from jobs.run.progress import line, read_progress
 from jobs.run.record import read_config
 from rodin.store.run_folder import RunFolder
 
-FRESH_SECONDS = 60.0
+FRESH_SECONDS = 60.0  # age of a progress file up to which a stage started by hand counts as running
+NOTES = 2  # shards whose progress the note of a stage shows
 
 
 @dataclass(frozen=True)
 class StageStatus:
-    """Where a stage stands.
+    """State of a stage.
 
     Args:
         stage: its name.
-        done: whole shards.
+        done: complete shards.
         shards: all shards.
         state: done, running, queued, failed, partly or waiting.
         note: progress, reason or error.
-        jobs: Slurm's ids of what is in the queue.
+        jobs: Slurm's ids of its jobs in the queue.
     """
 
     stage: str
@@ -47,10 +48,10 @@ def status(folder: RunFolder) -> list[StageStatus]:
     """
     config = read_config(folder)
     extra = tuple(stage.name for stage in SWEEPS if folder.stage(stage.name).is_dir())
-    sent = [one for one in submissions(folder) if not _whole(folder, one)]
+    sent = [one for one in submissions(folder) if not _complete(folder, one)]
     queued = _queue([one.job_id for one in sent])
     in_queue = {job.split("_")[0] for job in queued}
-    ended = slurm_client.ends([one.job_id for one in sent if one.job_id not in in_queue])
+    ended = slurm_client.final_states([one.job_id for one in sent if one.job_id not in in_queue])
     facts = _Facts(folder, sent, queued, ended)
     found = []
     for stage in graph(config, extra):
@@ -61,7 +62,7 @@ def status(folder: RunFolder) -> list[StageStatus]:
 
 
 class _Facts:
-    """What is known besides manifests."""
+    """Facts besides manifests: submissions, the queue, final states, failures, progress."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class _Facts:
         ended: dict[str, str],
     ) -> None:
         self.sent, self.queued, self.ended = sent, queued, ended
-        self.wrong = {failure.stage: failure for failure in reversed(failures(folder))}
+        self.failed = {failure.stage: failure for failure in reversed(failures(folder))}
         self.fresh = [state for state in read_progress(folder) if self._alive(folder, state)]
 
     def jobs(self, stage: str) -> list[str]:
@@ -79,7 +80,7 @@ class _Facts:
         return [job for one in self.sent if one.stage == stage for job in one.job_ids() if job in self.queued]
 
     def _alive(self, folder: RunFolder, state: dict) -> bool:
-        """A progress file is news while its writer lives; one that died leaves it behind."""
+        """Whether the writer of a progress file lives; a writer that dies leaves its file behind."""
         if any(one.stage == state["stage"] for one in self.sent):
             return bool(self.jobs(state["stage"]))
         holder = driver(folder)
@@ -88,20 +89,20 @@ class _Facts:
         return time.time() - state["time"] < FRESH_SECONDS  # started by hand
 
     def of(self, stage: str, shards: int, left: int) -> tuple[str, str]:
-        """A stage's state and a note."""
+        """State of a stage, and a note."""
         jobs = self.jobs(stage)
         running = [state for state in self.fresh if state["stage"] == stage]
-        over = self._bad_ends(stage)
+        ends = self._bad_ends(stage)
         if not left:
             return "done", ""
         if running or any(self.queued[job].state == "RUNNING" for job in jobs):
-            return "running", "; ".join(line(one) for one in running[:2])
+            return "running", "; ".join(line(one) for one in running[:NOTES])
         if jobs:
             return "queued", ", ".join(sorted({self.queued[job].reason for job in jobs}))
-        if stage in self.wrong:
-            return "failed", self.wrong[stage].line
-        if over:
-            return "failed", f"job ended as {', '.join(over)}"
+        if stage in self.failed:
+            return "failed", self.failed[stage].line
+        if ends:
+            return "failed", f"job ended as {', '.join(ends)}"
         return ("partly" if left < shards else "waiting"), ""
 
     def _bad_ends(self, stage: str) -> list[str]:
@@ -115,7 +116,7 @@ class _Facts:
         )
 
 
-def _whole(folder: RunFolder, submission: Submission) -> bool:
+def _complete(folder: RunFolder, submission: Submission) -> bool:
     shards = [shard for element in submission.elements for shard in element]
     return all(folder.manifest(submission.stage, shard).is_file() for shard in shards)
 
@@ -128,5 +129,5 @@ def _queue(job_ids: list[str]) -> dict[str, slurm_client.Queued]:
 
 
 def as_rows(found: list[StageStatus]) -> list[dict]:
-    """For --json."""
+    """Rows for --json."""
     return [asdict(one) for one in found]

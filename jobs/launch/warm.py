@@ -1,7 +1,7 @@
-"""Local workers that stay warm: a finished one waits a moment for more, so that torch is not loaded for every stage.
+"""Inbox of a warm local worker: after a task it waits a moment for another, so that torch is loaded only once.
 
-A worker's inbox is a folder. The driver publishes tasks into it; the worker closes it by renaming, so that a task is
-either taken or refused, never lost.
+The inbox is a folder. The driver publishes tasks into it; the worker closes it by renaming it, so that a task is either
+taken or refused, never lost.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from pathlib import Path
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import StoreError
 
-IDLE_SECONDS = 1.5
+IDLE_SECONDS = 1.5  # wait for another task: long against the driver's poll, short for memory held in vain
+POLL_SECONDS = 0.02  # between two looks into the inbox
 
 
 @dataclass(frozen=True)
 class Task:
-    """A piece of work for one worker.
+    """Shards for one worker.
 
     Args:
-        stage: to run.
+        stage: to run; empty: the worker ends.
         shards: of it.
         ranks: MPI ranks to start for it; 1: run it in the worker itself.
     """
@@ -34,7 +35,7 @@ class Task:
 
 
 class Inbox:
-    """The driver's end: hands tasks to one worker.
+    """The driver's side of an inbox.
 
     Args:
         path: the folder, made here.
@@ -45,7 +46,7 @@ class Inbox:
         path.mkdir(parents=True)
 
     def send(self, task: Task) -> bool:
-        """Hand over a task; false when the worker has closed its inbox."""
+        """Send a task; false where the worker has closed the inbox."""
         if not self.path.is_dir():
             return False
         temporary = self.path.parent / f"{self.path.name}.{self.sent}.tmp"
@@ -59,26 +60,26 @@ class Inbox:
         return True
 
     def end(self) -> None:
-        """Send the worker home."""
+        """Tell the worker to end."""
         self.send(Task("", ()))
 
     def idle(self) -> bool:
-        """Whether the worker has finished all it was sent and still listens."""
+        """Whether the worker has finished all its tasks and waits for more."""
         return self.path.is_dir() and all((self.path / f"{number:05d}.done").exists() for number in range(self.sent))
 
     def remove(self) -> None:
-        """The worker is gone."""
+        """Remove the folder after the worker has ended."""
         shutil.rmtree(self.path, ignore_errors=True)
         shutil.rmtree(closed(self.path), ignore_errors=True)
 
 
 def closed(inbox: Path) -> Path:
-    """What a closed inbox is called."""
+    """Path of a closed inbox."""
     return inbox.with_name(inbox.name + "-closed")
 
 
 def next_task(inbox: Path, number: int, patience: float = IDLE_SECONDS) -> Task | None:
-    """The worker's end: its task of that number, or None once nothing came for `patience` seconds."""
+    """The worker's side: the task of that number; None after an end, or once none came for `patience` seconds."""
     end = time.monotonic() + patience
     path = inbox / f"{number:05d}.json"
     while not path.exists():
@@ -88,17 +89,17 @@ def next_task(inbox: Path, number: int, patience: float = IDLE_SECONDS) -> Task 
             if not path.exists():
                 return None
             break
-        time.sleep(0.02)
+        time.sleep(POLL_SECONDS)
     task = _read(path)
     return task if task.stage else None
 
 
 def finished(inbox: Path, number: int) -> None:
-    """The worker's end: a task is over."""
+    """The worker's side: mark a task as finished."""
     folder = inbox if inbox.is_dir() else closed(inbox)
     try:
         publish_bytes(folder / f"{number:05d}.done", b"")
-    except StoreError:  # the driver learns from our end instead
+    except StoreError:  # the driver sees the worker end instead
         return
 
 

@@ -1,1 +1,1 @@
-"""What a run folder keeps about its jobs: config record, lock, ledger, code snapshot, progress, failures."""
+"""Files of a run folder about its jobs: config record, lock, ledger, code snapshot, progress, failures."""

@@ -1,4 +1,4 @@
-"""How a shard failed, kept under run/jobs/errors/: written by workers, told by the driver in one line."""
+"""Failures of shards, kept under run/jobs/errors/: workers write them, the driver reports them in one line."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from rodin.hooks import OtherRankFailed
 from rodin.store.atomic import publish_bytes
 from rodin.store.run_folder import RunFolder
 
-TAIL = 64 << 10  # bytes of a log, more than any line of ours
+TAIL = 64 << 10  # bytes read from the end of a log, longer than any line in it
 
 
 class Failed(Exception):
-    """A run that could not go on, in one line; the command line exits 1."""
+    """A run could not go on; the message is one line, and the command line exits with status 1."""
 
 
 def print_error(line: str) -> None:
@@ -30,13 +31,15 @@ class Failure:
     """Why a shard is not done.
 
     Args:
-        stage: its stage.
-        shard: its number.
-        kind: "user": the same again tomorrow, the user must change something; "crash": ours or the machine's.
-        line: what happened, one line.
-        log: the log that tells more.
+        stage: name of the stage.
+        shard: number of the shard.
+        kind: "user": the user must change something, the same command would fail again; "crash": a defect of this
+            program or of the machine.
+        line: the error, one line.
+        log: the log with the details.
         when: seconds since 1970.
         rank: of the process.
+        consequence: whether the rank failed only because another rank had failed.
     """
 
     stage: str
@@ -46,6 +49,7 @@ class Failure:
     log: str = ""
     when: float = 0.0
     rank: int = 0
+    consequence: bool = False
 
     def sentence(self) -> str:
         """One line for the user."""
@@ -54,18 +58,24 @@ class Failure:
         return f"{self.stage} shard {self.shard} failed: {self.line}" + (f"; log: {self.log}" if self.log else "")
 
 
+def failure_of(error: BaseException, stage: str, shard: int, log: str = "", rank: int = 0) -> Failure:
+    """Describe an exception that ended a shard on one rank."""
+    kind, line = describe(error)
+    return Failure(stage, shard, kind, line, log, rank=rank, consequence=isinstance(error, OtherRankFailed))
+
+
 def describe(error: BaseException) -> tuple[Literal["user", "crash"], str]:
-    """What kind of failure an exception is, and its one line."""
+    """Kind of an exception, and its one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, ValueError | FileNotFoundError | PermissionError):
-        return ("user", text) if not _ours(error) else ("crash", f"{type(error).__name__}: {text}")
+        return ("user", text) if not _defect(error) else ("crash", f"{type(error).__name__}: {text}")
     if isinstance(error, ModuleNotFoundError):
         return "user", f"{text}; install it (README.md, the extras of pip install)"
     return "crash", f"{type(error).__name__}: {text}"
 
 
-def _ours(error: BaseException) -> bool:
-    """A ValueError out of a foreign library is a bug of ours, not a mistake of the user."""
+def _defect(error: BaseException) -> bool:
+    """Whether an error is a defect of this program: a ValueError raised inside a foreign library."""
     if not isinstance(error, ValueError) or type(error).__module__.startswith("rodin."):
         return False
     frames = traceback.extract_tb(error.__traceback__)
@@ -73,31 +83,31 @@ def _ours(error: BaseException) -> bool:
 
 
 def record(folder: RunFolder, failure: Failure) -> None:
-    """Keep a failure; the first of several ranks is what is told."""
+    """Write a failure down, with the present time; each rank has its own file."""
     name = f"{failure.stage}-{failure.shard:05d}-{failure.rank}.json"
     publish_bytes(folder.jobs / "errors" / name, json.dumps(asdict(failure) | {"when": time.time()}).encode())
 
 
 def forget(folder: RunFolder, stage: str, shard: int) -> None:
-    """A shard starts again: what was wrong before is past."""
+    """Remove the failures of a shard that starts again."""
     for path in (folder.jobs / "errors").glob(f"{stage}-{shard:05d}-*.json"):
         path.unlink(missing_ok=True)
 
 
 def failures(folder: RunFolder) -> list[Failure]:
-    """All failures on record, a user's mistakes first, else oldest first; those of finished shards are left out."""
+    """Failures of unfinished shards: causes before consequences, then the user's mistakes, then the oldest."""
     found = []
     for path in (folder.jobs / "errors").glob("*.json"):
         try:
             found.append(Failure(**json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError):
             continue
-    alive = [one for one in found if not folder.manifest(one.stage, one.shard).is_file()]
-    return sorted(alive, key=lambda one: (one.kind != "user", one.when))
+    unfinished = [one for one in found if not folder.manifest(one.stage, one.shard).is_file()]
+    return sorted(unfinished, key=lambda one: (one.consequence, one.kind != "user", one.when))
 
 
-def last_words(log: Path) -> str:
-    """The last line of a log that says something; empty where none does."""
+def last_line(log: Path) -> str:
+    """The last line of a log that is not blank; empty where there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - TAIL))

@@ -1,4 +1,4 @@
-"""What a measured time was measured on."""
+"""Hardware on which a time was measured."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 def hardware(cpus: int, gpus: int | None = None) -> dict[str, str | int]:
-    """What this process works on: {"cpus", "gpus", "device": name of the GPU, else of the processor}.
+    """Hardware of this process: {"cpus", "gpus", "device": name of the GPU, else of the processor}.
 
     Args:
-        cpus: cores it was given.
-        gpus: GPUs it used; none: one, if torch has used it in this process.
+        cpus: cores assigned to it.
+        gpus: GPUs it used; None: one, if torch has used it in this process.
     """
     torch = sys.modules.get("torch")
     if gpus is None:
@@ -23,7 +23,7 @@ def hardware(cpus: int, gpus: int | None = None) -> dict[str, str | int]:
 
 
 def processor() -> str:
-    """The processor's name, as Linux knows it."""
+    """Name of the processor, from Linux; else its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The submission ledger: one immutable file a submission under run/jobs/submissions/, so that nothing is sent twice."""
+"""Ledger: one immutable file for each submission under run/jobs/submissions/, so that no shard is submitted twice."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rodin.store.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Submission:
-    """What one sbatch sent.
+    """Record of one sbatch call.
 
     Args:
-        uid: of ours, in the job's name.
+        uid: unique part of the job's name.
         stage: of the run.
-        job_id: Slurm's.
+        job_id: Slurm's id.
         elements: shards of each array element; one element is a plain job.
         submitted: seconds since 1970.
         script: the batch script, relative to the run.
@@ -37,7 +37,7 @@ class Submission:
 
 
 def enter(folder: RunFolder, submission: Submission) -> None:
-    """Write a submission down, once and for all."""
+    """Add a submission to the ledger."""
     path = folder.jobs / "submissions" / f"{submission.submitted:.3f}-{submission.stage}-{submission.uid}.json"
     publish_bytes(path, (json.dumps(asdict(submission), indent=1) + "\n").encode())
 
@@ -45,8 +45,8 @@ def enter(folder: RunFolder, submission: Submission) -> None:
 def submissions(folder: RunFolder) -> list[Submission]:
     """All submissions, oldest first."""
     found = []
-    for path in sorted((folder.jobs / "submissions").glob("*.json")):
+    for path in (folder.jobs / "submissions").glob("*.json"):
         data = json.loads(path.read_text(encoding="utf-8"))
         data["elements"] = tuple(tuple(shards) for shards in data["elements"])
         found.append(Submission(**data))
-    return found
+    return sorted(found, key=lambda one: one.submitted)

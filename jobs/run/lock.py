@@ -1,4 +1,4 @@
-"""One driver a run: a lock on run/jobs/lock that the system lets go of when the driver dies."""
+"""Lock of a run: one driver at a time. The kernel releases it when the driver dies."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from rodin.store.run_folder import RunFolder
 
 @contextmanager
 def driving(folder: RunFolder) -> Iterator[None]:
-    """Hold a run's lock.
+    """Hold the lock of a run.
 
     Raises:
-        ValueError: another `rodin run` drives this run; names its process and machine.
+        ValueError: another `rodin run` holds it; names its process and machine.
     """
     make_folder(folder.jobs)
     with (folder.jobs / "lock").open("a+", encoding="utf-8") as file:
@@ -27,9 +27,9 @@ def driving(folder: RunFolder) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = driver(folder)
-            who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
+            other = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
             raise ValueError(
-                f"{folder.path} is being run by {who}; wait for it, or stop it with `rodin cancel {folder.path}`"
+                f"{folder.path} is being run by {other}; wait for it, or stop it with `rodin cancel {folder.path}`"
             ) from None
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "born": born(os.getpid())}))
@@ -41,7 +41,7 @@ def driving(folder: RunFolder) -> Iterator[None]:
 
 
 def driver(folder: RunFolder) -> dict | None:
-    """Who drives a run: {"pid", "host", "born"}, or None."""
+    """The process that holds the lock: {"pid", "host", "born"}; None where there is none."""
     try:
         return json.loads((folder.jobs / "lock").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -49,7 +49,7 @@ def driver(folder: RunFolder) -> dict | None:
 
 
 def born(pid: int) -> str:
-    """When a process started, in the kernel's ticks: tells it from a later owner of its number. Empty: it is gone."""
+    """Start time of a process in kernel ticks, to tell it from a later process of the same pid; empty once it ended."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:

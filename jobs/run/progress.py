@@ -1,7 +1,8 @@
-"""How far a shard is: a small file under run/jobs/progress/ for the driver, a plain line now and then for the log."""
+"""Progress of a shard: a small file under run/jobs/progress/ for the driver, and plain lines for the log."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -10,24 +11,24 @@ from pathlib import Path
 from rodin.store.run_folder import RunFolder
 from rodin.units import duration
 
-FILE_SECONDS = 0.5
-LINE_SECONDS = 10.0
+FILE_SECONDS = 0.5  # between two writes of the file: as often as a screen needs, cheap on a shared file system
+LINE_SECONDS = 10.0  # between two lines of the log
 
 
 class Meter:
-    """Turns calls of `Hooks.progress` into a file and log lines.
+    """Progress callback that writes the file and the log lines.
 
     Args:
         folder: the run.
         stage: being run.
         shard: being run.
-        quiet: a rank that tells nothing.
+        quiet: write nothing, on ranks other than 0.
     """
 
     def __init__(self, folder: RunFolder, stage: str, shard: int, quiet: bool = False) -> None:
         self.path = progress_file(folder, stage, shard)
         self.stage, self.shard, self.quiet = stage, shard, quiet
-        self.start = self.written = self.told = time.monotonic()
+        self.start = self.written = self.printed = time.monotonic()
         self.first: int | None = None
         self.last, self.total, self.seen, self.steady = 0, 0, self.start, True
         if not quiet:
@@ -45,21 +46,21 @@ class Meter:
         if now - self.written >= FILE_SECONDS:
             self.written = now
             self._write(done, total, note)
-        if now - self.told >= LINE_SECONDS:
-            self.told = now
+        if now - self.printed >= LINE_SECONDS:
+            self.printed = now
             print(f"{self.stage} {self.shard}: {line(self._state(done, total, note))}", flush=True)
 
     def paced_seconds(self) -> float | None:
-        """Seconds of the whole shard at the pace between the first and the last call; none where that says nothing.
+        """Seconds of the whole shard at the pace between the first and the last call; None where there is no such pace.
 
-        A shard that goes on after a stop took less than its work is worth; its pace tells what it is worth.
+        A shard resumed after a stop takes less time than its whole work; its pace gives the time of the whole.
         """
         if self.first is None or not self.steady or self.last == self.first:
             return None
         return (self.seen - self.start) * self.total / (self.last - self.first)
 
     def finish(self) -> None:
-        """The shard ended, well or not."""
+        """Remove the file: the shard ended, done or failed."""
         if not self.quiet:
             self.path.unlink(missing_ok=True)
 
@@ -84,17 +85,23 @@ class Meter:
         try:
             temporary.write_text(json.dumps(self._state(done, total, note)), encoding="utf-8")
             temporary.replace(self.path)
-        except OSError:  # a full disk shall be told by the stage, not by its progress
-            temporary.unlink(missing_ok=True)
+        except OSError:  # the stage itself reports a full disk
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def progress_file(folder: RunFolder, stage: str, shard: int) -> Path:
-    """Where a shard's progress lies; there while the shard is at work, or died at it."""
+    """Path of a shard's progress file, present while the shard runs and after its process died."""
     return folder.jobs / "progress" / f"{stage}-{shard:05d}.json"
 
 
+def log_of(folder: RunFolder, stage: str, job_id: str, rank: int = 0) -> Path:
+    """Log of one rank of a job while at a stage."""
+    return folder.jobs / "logs" / stage / f"{job_id}_{rank}_log.out"
+
+
 def read_progress(folder: RunFolder) -> list[dict]:
-    """The state of every shard at work."""
+    """Progress of every running shard."""
     states = []
     for path in sorted((folder.jobs / "progress").glob("*.json")):
         try:
@@ -105,7 +112,7 @@ def read_progress(folder: RunFolder) -> list[dict]:
 
 
 def line(state: dict) -> str:
-    """One state as a person reads it: `12/40, 3.1/s, 9 s left, loss 0.12`."""
+    """One state for reading: `12/40, 3.1/s, 9 s left, loss 0.12`."""
     if not state["total"]:
         return "starting"
     parts = [f"{state['done']:,}/{state['total']:,}"]

@@ -1,4 +1,4 @@
-"""run.toml: what a run is. Written once; a later command with another config is refused."""
+"""run.toml: config, code version and package versions of a run. Written once; another config is refused."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from rodin.store.atomic import publish_bytes
 from rodin.store.run_folder import RunFolder
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "lpips", "numpy", "h5py", "bpy", "anny", "submitit")
+NAMED_KEYS = 5  # different keys that one message lists
+GIT_SECONDS = 10  # longest wait for git, which may hang on a network file system
 
 
 def read_config(folder: RunFolder) -> Config:
-    """The config of a run.
+    """Read the config of a run.
 
     Raises:
         FileNotFoundError: no run lies there.
@@ -30,24 +32,25 @@ def read_config(folder: RunFolder) -> Config:
 
 
 def check_config(folder: RunFolder, config: Config) -> None:
-    """Refuse to go on with another config than the run's own.
+    """Check that a config is the run's own.
 
     Raises:
-        ValueError: names each key that differs, its value in the run and the one asked for.
+        ValueError: names each key that differs, its value in the run and the requested one.
     """
     if not folder.config_file.is_file():
         return
     different = differences(read_config(folder), config)
     if different:
-        told = [f"{key} is {ours!r} there, asked for {theirs!r}" for key, (ours, theirs) in different.items()]
-        more = f"; and {len(told) - 5} more" if len(told) > 5 else ""
+        listed = [f"{key} is {ours!r} there, asked for {theirs!r}" for key, (ours, theirs) in different.items()]
+        more = f"; and {len(listed) - NAMED_KEYS} more" if len(listed) > NAMED_KEYS else ""
         raise ValueError(
-            f"{folder.path} is a run of another config: {'; '.join(told[:5])}{more}; choose another folder with --run"
+            f"{folder.path} is a run of another config: {'; '.join(listed[:NAMED_KEYS])}{more}; "
+            "choose another folder with --run"
         )
 
 
 def write_config(folder: RunFolder, config: Config) -> None:
-    """Write run.toml, unless it is there."""
+    """Write run.toml unless it exists."""
     if folder.config_file.is_file():
         return
     content = {"code": code_version(), "versions": versions(), "config": tomllib.loads(to_toml(config))}
@@ -55,7 +58,7 @@ def write_config(folder: RunFolder, config: Config) -> None:
 
 
 def versions() -> dict[str, str]:
-    """What is installed of the packages a result may depend on."""
+    """Versions of the installed packages on which a result may depend."""
     found = {}
     for package in PACKAGES:
         try:
@@ -66,7 +69,7 @@ def versions() -> dict[str, str]:
 
 
 def code_version() -> dict[str, str]:
-    """Our version, and the git commit where the code lies in a repository."""
+    """Version of this program, and the git commit where the code lies in a repository."""
     from rodin import __version__
 
     root = Path(__file__).resolve().parents[2]
@@ -80,5 +83,7 @@ def code_version() -> dict[str, str]:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True)
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=GIT_SECONDS, check=True
+    )
     return done.stdout.strip()

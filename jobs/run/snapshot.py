@@ -1,4 +1,4 @@
-"""The code a run was started with, copied into run/code; its jobs import from there, come what may."""
+"""Snapshot of the code with which a run started, in run/code. All jobs of the run import from it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rodin.store.atomic import make_folder
 from rodin.store.run_folder import RunFolder
 
 PACKAGES = ("jobs", "rodin", "analysis")
-LARGEST = 2_000_000  # bytes; nothing of ours is larger
+LARGEST = 2_000_000  # bytes of a file; larger ones are no source code
 
 
 def take(folder: RunFolder, refresh: bool = False) -> bool:
-    """Copy our packages into run/code, once.
+    """Copy the packages of this program into run/code, once.
 
     Args:
         folder: the run.
-        refresh: replace a copy that is there.
+        refresh: replace an existing copy.
 
     Returns:
-        whether the copy that is kept differs from the code of this command.
+        whether the run keeps a copy that differs from the code of this command.
     """
     original = Path(__file__).resolve().parents[2]
     if original == folder.code.resolve():
@@ -44,7 +44,7 @@ def take(folder: RunFolder, refresh: bool = False) -> bool:
 
 
 def files(root: Path) -> list[Path]:
-    """Our files under a folder that holds the packages, as sorted relative paths."""
+    """Files of the packages under a folder, as sorted relative paths."""
     found = []
     for package in PACKAGES:
         for path in (root / package).rglob("*"):
@@ -55,7 +55,7 @@ def files(root: Path) -> list[Path]:
 
 
 def digest(root: Path) -> str:
-    """One number for all our code under a folder."""
+    """SHA-256 of all files of the packages under a folder."""
     whole = hashlib.sha256()
     for relative in files(root):
         whole.update(str(relative).encode() + b"\0" + (root / relative).read_bytes() + b"\0")

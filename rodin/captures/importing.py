@@ -21,6 +21,7 @@ from rodin.captures.lens import Lens, distort, pinhole_of, undistort
 from rodin.captures.placing import Alignment, Placing, check_outside, placing_of
 from rodin.captures.squares import FRAMINGS, Window, meets_box, square, square_intrinsics, window
 from rodin.config import Config
+from rodin.config.shards import shard_count, shard_of
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.writer import ShardWriter
 
@@ -242,9 +243,9 @@ def write_views(
         "camera_to_world": (count, 4, 4),
         "intrinsics": (count, 4),
     }
-    starts = range(0, len(subjects), shard_subjects)
-    for shard, start in enumerate(starts):
-        members = {subject.id: subject for subject in subjects[start : start + shard_subjects]}
+    shards = shard_count(len(subjects), shard_subjects)
+    for shard in range(shards):
+        members = {subject.id: subject for subject in shard_of(subjects, shard, shard_subjects)}
         with ShardWriter(
             folder.stage("import"), shard, "views", list(members), shapes, {"resolution": resolution}
         ) as writer:
@@ -254,9 +255,9 @@ def write_views(
                 add_subject(writer, members[missing])
                 done += 1
             writer.publish()
-        done = min(start + shard_subjects, len(subjects))
+        done = min((shard + 1) * shard_subjects, len(subjects))
     skipped = sum(len(subject.capture.skipped) for subject in subjects)
-    return {"subjects": len(subjects), "views": count, "shards": len(starts), "skipped": skipped}
+    return {"subjects": len(subjects), "views": count, "shards": shards, "skipped": skipped}
 
 
 def add_subject(writer: ShardWriter, subject: CapturedSubject) -> None:

@@ -6,14 +6,13 @@ decision where the paper is silent. Values live in `rodin/presets/`; resources l
 
 from __future__ import annotations
 
-import math
-
 from pydantic import model_validator
 
 from rodin.config.data import Data
 from rodin.config.fitting import Fit, FitLosses, SharedDecoder, TriPlane
 from rodin.config.models import Base, Degrade, Diffusion, Latent, Patch, Prior, Refine, SmallClip, Training, Upsample
 from rodin.config.section import Count, Section
+from rodin.config.shards import shard_count, shard_of
 from rodin.config.uses import Evaluate, Sample, Sweeps
 
 __all__ = [
@@ -86,6 +85,34 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _networks_can_be_built(self) -> Config:
+        base, plane = self.base, self.triplane
+        halvings = len(base.multipliers) - 1
+        if plane.base_resolution % 2**halvings:
+            raise ValueError(
+                f"triplane.base_resolution {plane.base_resolution} cannot be halved {halvings} times, once for each of "
+                "base.multipliers but the last"
+            )
+        sides = [plane.base_resolution // 2**level for level in range(halvings + 1)]
+        attended = [sides[-1], *base.attention]  # the middle always has attention
+        for multiplier, side in zip(base.multipliers, sides, strict=True):
+            channels = base.channels * multiplier
+            if side in attended and channels % base.head_channels:
+                raise ValueError(
+                    f"base.head_channels {base.head_channels} does not divide the {channels} channels of the level "
+                    f"with attention at side {side} (base.channels times its multiplier)"
+                )
+        factor = plane.resolution // plane.base_resolution
+        if self.upsample.channels % factor:
+            raise ValueError(
+                f"upsample.channels {self.upsample.channels} is not a multiple of {factor}, triplane.resolution over "
+                "base_resolution"
+            )
+        if self.prior.width % self.prior.heads:
+            raise ValueError(f"prior.width {self.prior.width} is not a multiple of prior.heads {self.prior.heads}")
+        return self
+
     def train_subjects(self) -> list[str]:
         """Ids of the training people."""
         return _ids(range(self.data.subjects))
@@ -99,33 +126,32 @@ class Config(Section):
         return _ids(range(self.data.subjects + self.data.held_out))
 
     def shards(self, stage: str) -> int:
-        """How many independent pieces of work a stage has; 1 for a stage that is no array."""
-        views = _parts(self.data.subjects + self.data.held_out, self.data.shard_subjects)
+        """Number of shards of a stage: independent parts of its work; 1 for a stage that is no array."""
+        views = shard_count(len(self.all_subjects()), self.data.shard_subjects)
+        measured = shard_count(max(self.measured_count(), 1), self.sweeps.shard_subjects)
         return {
             "render": views,
             "import": views,
-            "fit": _parts(self.data.subjects, self.data.shard_subjects),
-            "sample": _parts(self.sample_count(), self.sample.shard_samples),
-            "sweep-cfg": len(self.sweeps.guidance_scales)
-            * _parts(min(self.evaluate.subjects, max(self.data.held_out, 1)), self.sweeps.shard_subjects),
+            "fit": shard_count(self.data.subjects, self.data.shard_subjects),
+            "sample": shard_count(self.sample_count(), self.sample.shard_samples),
+            "sweep-cfg": len(self.sweeps.guidance_scales) * measured,
             "sweep-resolution": len(self.sweeps.plane_resolutions) * self.sweeps.fit_subjects,
             "sweep-views": len(self.sweeps.view_counts) * self.sweeps.fit_subjects,
             "sweep-convolution": 4,
         }.get(stage, 1)
 
     def subjects_of(self, stage: str, shard: int) -> list[str]:
-        """The people in one shard of `render`, `import` or `fit`."""
-        people = self.data.subjects + (self.data.held_out if stage in ("render", "import") else 0)
-        size = self.data.shard_subjects
-        return _ids(range(people)[shard * size : (shard + 1) * size])
+        """Ids of the subjects in one shard of a store: of `render`, `import`, `embed` (all subjects) or `fit`."""
+        subjects = self.train_subjects() if stage == "fit" else self.all_subjects()
+        return shard_of(subjects, shard, self.data.shard_subjects)
+
+    def measured_count(self) -> int:
+        """Held-out subjects that `evaluate` and `sweep-cfg` measure."""
+        return min(self.evaluate.subjects, self.data.held_out)
 
     def sample_count(self) -> int:
         """Work items of the `sample` stage: an interpolation is one item, so is the one trajectory."""
         return self.sample.unconditional + self.sample.interpolations + self.sample.prompts + 1
-
-
-def _parts(whole: int, size: int) -> int:
-    return math.ceil(whole / size)
 
 
 def _ids(numbers: range) -> list[str]:

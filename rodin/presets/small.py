@@ -31,6 +31,7 @@ SMALL = Config(
         multipliers=(1, 2, 3),
         blocks=2,
         attention=(16, 8),
+        head_channels=32,
         training=Training(batch=48, steps=40_000, lr=1e-4, ema=0.999),
     ),
     upsample=Upsample(

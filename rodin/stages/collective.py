@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from rodin.hooks import Stopped
-from rodin.store.errors import StoreError
+from rodin.hooks import OtherRankFailed, Stopped
 from rodin.store.mpi import MpiRanks
 
 T = TypeVar("T")
@@ -25,7 +24,7 @@ def gather_parts(ranks: MpiRanks, part: Callable[[], T]) -> list[T]:
     Raises:
         Exception: this rank's own failure, after all ranks have received it.
         Stopped: another rank stopped on request.
-        StoreError: another rank failed; names the rank and its error.
+        OtherRankFailed: another rank failed; names the rank and its error.
     """
     value, problem = None, None
     try:
@@ -39,5 +38,5 @@ def gather_parts(ranks: MpiRanks, part: Callable[[], T]) -> list[T]:
     if problem is not None:
         raise problem
     for rank, (stopped, message) in failures:
-        raise Stopped() if stopped else StoreError(f"rank {rank} of {ranks.size} failed: {message}; see its log")
+        raise Stopped() if stopped else OtherRankFailed(f"rank {rank} of {ranks.size} failed: {message}; see its log")
     return [value for value, _ in parts or []]

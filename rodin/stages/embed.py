@@ -6,8 +6,6 @@ ranks. Shard 0 is published last: its manifest marks the whole stage as done.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 
@@ -40,7 +38,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     here = mpi_ranks()
     views = Shards(folder.stage("render"), "views")
     clip = load_clip(config, folder)
-    count = math.ceil(len(config.all_subjects()) / config.data.shard_subjects)
+    count = config.shards("render")  # a shard of latents for each shard of views
 
     def part() -> None:
         for number in range(here.rank, count, here.size):
@@ -83,8 +81,6 @@ def captions_of(views: Shards, subject: str, count: int) -> list[str]:
 
 
 def _writer(config: Config, folder: RunFolder, number: int, views: Shards, clip: Clip) -> ShardWriter:
-    size = config.data.shard_subjects
-    subjects = config.all_subjects()[number * size : (number + 1) * size]
     captions = config.data.captions
     shapes = {
         "image": (views.shape("rgba")[0], clip.width),
@@ -92,7 +88,7 @@ def _writer(config: Config, folder: RunFolder, number: int, views: Shards, clip:
         "tokens": (captions, clip.token_count, clip.token_width),
         "token_mask": (captions, clip.token_count),
     }
-    return ShardWriter(folder.stage("embed"), number, "latents", subjects, shapes)
+    return ShardWriter(folder.stage("embed"), number, "latents", config.subjects_of("embed", number), shapes)
 
 
 def _fill(writer: ShardWriter, views: Shards, clip: Clip, count: int, hooks: Hooks) -> None:

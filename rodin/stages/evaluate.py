@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.config.shards import shard_count, shard_of
 from rodin.data.normalisers import mean_subject
 from rodin.data.pictures import images_over_white
 from rodin.evaluation import prompts
@@ -86,12 +87,12 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     scale, baselines = config.sample.guidance_scale, baselines_of(folder, stores, training)
 
     def measure(number: int, extra_rows: Sequence[ResultRow] | None) -> None:
-        part = held_out[number * size : (number + 1) * size]
+        part = shard_of(held_out, number, size)
         given = {"avatars": avatars, "scale": scale, "hooks": hooks, "baselines": baselines}
         measure_shard(folder, "evaluate", number, part, extra_rows=extra_rows, **given)
 
     def measure_own() -> None:
-        for number in range(ranks.rank, -(-len(held_out) // size), ranks.size):
+        for number in range(ranks.rank, shard_count(len(held_out), size), ranks.size):
             measure(number, () if number else None)
 
     gather_parts(ranks, measure_own)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.config.shards import shard_of
 from rodin.evaluation.prompts import Prompt, prompts_of
 from rodin.field.mesh import shade, write_glb
 from rodin.generate.cascade import Avatars
@@ -62,9 +63,8 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """
     if manifest.complete(folder.manifest("sample", shard)):
         return
-    size = config.sample.shard_samples
     items = planned_items(config, prompts_of(config, Shards(folder.stage("render"), "views")))
-    samples = [sample for item in items[shard * size : (shard + 1) * size] for sample in item]
+    samples = [sample for item in shard_of(items, shard, config.sample.shard_samples) for sample in item]
     avatars, plane, side = Avatars(config, folder), config.triplane, config.sample.resolution
     shapes = {
         "planes": (3, plane.channels, plane.resolution, plane.resolution),

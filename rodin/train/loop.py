@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rodin.hooks import OtherRankFailed
 from rodin.train import utilisation
 from rodin.train.data.draws import Draws
 from rodin.train.data.order import Order, rank_positions
@@ -246,7 +247,7 @@ def _exchanged(state: TrainingState, part: torch.Tensor, should_stop: bool, save
     loss, stop, unsaved, *faults, size = torch.cat([scalars, norm[None]]).tolist()  # the only wait for the device
     if unsaved:
         saver.wait()
-        raise ValueError("another rank could not write its part of the last checkpoint; its message says why")
+        raise OtherRankFailed("another rank could not write its part of the last checkpoint; its message says why")
     if any(faults):
         faulty = ", ".join(str(rank) for rank, fault in enumerate(faults) if fault)
         raise ValueError(

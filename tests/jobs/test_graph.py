@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from jobs.graph.graph import NAMES, chosen, graph, resources_of
-from jobs.graph.stage import training_ranks, whole_minutes
+from jobs.graph.graph import NAMES, SWEEPS, chosen, graph, resources_of
+from jobs.graph.stage import training_ranks, training_resources, whole_minutes
 from jobs.graph.work import Run, deal, element_count
 from jobs.plan.plan import plan_rows
-from jobs.site import Site, load_site
+from jobs.site import CPU_FLOPS, Site, load_site
 from jobs.weights import check_weights
 from rodin.config import Config
 from rodin.presets import PRESETS, preset
-from rodin.store.run_folder import RunFolder
+from rodin.store import manifest
+from rodin.store.run_folder import FOLDERS, RunFolder
 
 SITES = Path(__file__).resolve().parents[2] / "slurm" / "sites"
 
@@ -126,6 +127,19 @@ def test_mpi_needs_mpi():
     assert resources_of(by_name["evaluate"], preset("demo"), pmi).world == 3
 
 
+@pytest.mark.parametrize("source", ["avatars", "import"])
+@pytest.mark.parametrize("refined", [False, True])
+def test_the_one_list_of_stages_is_an_order_for_every_config(source: str, refined: bool):
+    config = preset("tiny", [f"data.source={source}", f"refine.enabled={str(refined).lower()}"])
+    found = graph(config, tuple(stage.name for stage in SWEEPS))
+    seen: set[str] = set()
+    for stage in found:
+        assert set(stage.after) <= seen, stage.name
+        seen.add(stage.name)
+    assert [stage.name for stage in found] == [name for name in NAMES if name in seen]
+    assert set(FOLDERS) <= set(NAMES)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_plan_is_finite_and_positive(name: str, tmp_path: Path):
     config = preset(name)
@@ -161,9 +175,46 @@ def test_a_run_without_its_weights_is_refused_before_it_begins(tmp_path: Path, m
     check_weights(Run(RunFolder(tmp_path), config, Site(name="x"), tuple(graph(config))))
 
 
-def test_wall_time_has_room():
-    assert whole_minutes(0) >= 10
-    assert whole_minutes(60) >= 120
+def test_wall_time_is_thrice_the_expected_one_and_ten_minutes_to_start():
+    assert whole_minutes(0) == 10
+    assert whole_minutes(0.1) == 11
+    assert whole_minutes(60) == 190
+
+
+def test_a_longer_training_of_a_larger_batch_on_fewer_ranks_takes_longer():
+    def minutes(batch: int = 8, steps: int = 100, nodes: int = 1, **gpus: int) -> float:
+        site = Site(name="x", train_nodes=nodes, ranks_per_node=2, train_cpus=3, **gpus)
+        return training_resources(site, batch=batch, forward=1e9, steps=steps, memory_gb=5.0).minutes
+
+    arithmetic = 3 * 8 * 1e9 / (2 * 3 * CPU_FLOPS)  # two ranks of three cores
+    assert minutes() == pytest.approx(100 * (arithmetic + 0.01) / 60)
+    assert minutes(steps=200) == pytest.approx(2 * minutes())
+    assert minutes(batch=16) > 1.5 * minutes()
+    assert minutes(nodes=2) < minutes()
+    assert minutes(gpus_per_node=2) < minutes()
+    one = training_resources(Site(name="x", ranks_per_node=2), batch=8, forward=1e9, steps=1, memory_gb=5.0)
+    assert (one.ranks, one.memory_gb) == (2, 10.0)  # memory is that of the machine
+
+
+@pytest.mark.parametrize("name", ["render", "fit", "sample"])
+def test_twice_the_subjects_or_avatars_take_about_twice_the_time_and_disk(name: str):
+    """Expected times are linear in the amount of work, of which plans make use."""
+    changes = {"render": "data.subjects=2000", "fit": "data.subjects=2000", "sample": "sample.unconditional=4000"}
+    one, two = preset("paper"), preset("paper", [changes[name]])
+    stage, site = next(stage for stage in graph(one) if stage.name == name), Site(name="x")
+    times = [stage.resources(config, site).minutes for config in (one, two)]
+    amounts = [stage.amount.of(config) for config in (one, two)]
+    assert times[1] / times[0] == pytest.approx(amounts[1] / amounts[0], rel=0.1)
+    assert stage.disk(two) / stage.disk(one) == pytest.approx(amounts[1] / amounts[0], rel=1e-6)
+
+
+def test_a_site_without_room_for_the_cores_of_all_ranks_gives_each_fewer():
+    stage = next(stage for stage in graph(preset("demo")) if stage.name == "base")
+    site = Site(name="x", cpus_per_node=8, ranks_per_node=4, train_cpus=4)
+    found = resources_of(stage, preset("demo"), site)
+    assert (found.ranks, found.cpus) == (4, 2)
+    local = resources_of(stage, preset("demo"), site.model_copy(update={"mpi": "mpiexec", "train_nodes": 2}))
+    assert local.nodes == 1
 
 
 @pytest.mark.parametrize("path", sorted(SITES.glob("*.toml")), ids=lambda path: path.name)
@@ -192,3 +243,29 @@ def test_bad_site_is_one_clear_line(text: str, words: str, tmp_path: Path):
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_ranks_on_few_machines_are_preferred():
+    assert training_ranks(Site(name="x", train_nodes=4, ranks_per_node=4, gpus_per_node=4), 4) == (1, 4)
+
+
+def test_overrides_stay_within_the_limits_of_a_site():
+    by_name = {stage.name: stage for stage in graph(preset("demo"))}
+    site = {"name": "x", "cpus_per_node": 16, "gpus_per_node": 4}
+    wide = Site.model_validate({**site, "stages": {"base": {"ranks": 4, "gpus": 2}, "evaluate": {"ranks": 3}}})
+    base = resources_of(by_name["base"], preset("demo"), wide)
+    assert (base.ranks, base.gpus) == (4, 1)
+    assert resources_of(by_name["evaluate"], preset("demo"), wide).ranks == 1  # no MPI there
+
+
+def test_a_stage_is_blocked_by_what_is_neither_complete_nor_requested(tmp_path: Path):
+    config, folder = preset("tiny"), RunFolder(tmp_path)
+
+    def blocked(*names: str) -> str | None:
+        return Run(folder, config, Site(name="x"), tuple(chosen(graph(config), list(names)))).blocked()
+
+    assert blocked("render", "decoder", "fit") is None
+    assert blocked("report") is None  # of whatever is there
+    assert blocked("fit") == "stage 'fit' reads 'decoder', which is not done; add it to --stages"
+    manifest.publish(folder.manifest("decoder"), {"kind": "fake"})
+    assert blocked("fit") is None

@@ -12,24 +12,12 @@ from pathlib import Path
 import pytest
 from oracles.obedient import ROOT, Rodin
 
+from jobs.graph.graph import graph
 from jobs.site import mpi_works
+from rodin.presets import preset
+from rodin.store.run_folder import RunFolder
 
-STAGES = [
-    "views",
-    "clip",
-    "decoder",
-    "latents",
-    "planes",
-    "index",
-    "base",
-    "upsample",
-    "latent",
-    "prior",
-    "samples",
-    "evaluate",
-    "sweep-cfg",
-    "report",
-]
+FOLDERS = [RunFolder(Path()).stage(stage.name).name for stage in graph(preset("tiny"))]
 
 
 def wait_for(path: Path, seconds: float = 30) -> None:
@@ -56,9 +44,9 @@ def test_whole_run_then_nothing_to_do(rodin: Rodin):
     assert found["done"]
     assert found["report"] == "runs/tiny/report.html"
     run = rodin.cwd / "runs" / "tiny"
-    assert all((run / stage / "00000.json").is_file() for stage in STAGES)
+    assert all((run / stage / "00000.json").is_file() for stage in FOLDERS)
     assert sorted(shard for shard, *_ in rodin.starts("sweep-cfg")) == list("01234")
-    times = {stage: (run / stage / "00000.json").stat().st_mtime_ns for stage in STAGES}
+    times = {stage: (run / stage / "00000.json").stat().st_mtime_ns for stage in FOLDERS}
     assert times["views"] < times["decoder"] < times["planes"] < times["index"] < times["base"] < times["samples"]
     assert times["clip"] < times["latents"] < times["latent"] < times["samples"] < times["evaluate"] < times["report"]
     rows = [json.loads(line) for line in (run / "results" / "timing-fit-00001.jsonl").read_text().splitlines()]

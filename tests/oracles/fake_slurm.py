@@ -3,15 +3,18 @@
 Jobs run inside `squeue`, one after another, so that a test is the same every time. Faults are lines of
 $FAKE_SLURM/faults, each used once: `refuse` (next sbatch says no), `lost` (next sbatch takes the job and then fails),
 `down N` (the next N squeue calls fail), `end STAGE STATE` (the next element of a stage ends so, its work not done),
-`sacct off` (stays). What was called is kept in $FAKE_SLURM/calls.
+`signal STAGE NAME FILE` (its next element gets the signal once FILE exists), `abort STAGE` (it ends as FAILED, its work
+done), `deaf` (the next scancel fails), `sacct off` (stays). The calls are recorded in $FAKE_SLURM/calls.
 """
 
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 TOOLS = ("sbatch", "srun", "squeue", "sacct", "scancel", "scontrol")
@@ -112,8 +115,14 @@ class Cluster:
             "SLURM_NODEID": "0",
         }
         env |= {"SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": element} if element else {}
+        env |= {"SLURM_JOB_NAME": job["flags"]["job-name"], "SLURM_RESTART_COUNT": str(job.get("restarts", 0))}
         done = subprocess.run(["bash", job["script"]], env=env, capture_output=True, text=True, check=False)
         (self.folder / f"{name}.err").write_text(done.stderr)
+        requeued = self.folder / f"{name}.requeued"
+        if requeued.exists():
+            requeued.unlink()
+            job["restarts"] = job.get("restarts", 0) + 1
+            return "PENDING"
         if self.fault(f"abort {stage}"):
             return "FAILED"
         return "COMPLETED" if done.returncode == 0 else "FAILED"
@@ -141,6 +150,9 @@ class Cluster:
         return 0
 
     def scontrol(self, arguments: list[str]) -> int:
+        if arguments[0] == "requeue":
+            (self.folder / f"{arguments[1]}.requeued").touch()
+            return 0
         for name, job in self.jobs.items():
             number, _, element = name.partition("_")
             if number == arguments[-1]:
@@ -149,8 +161,8 @@ class Cluster:
         return 0
 
 
-def srun(arguments: list[str]) -> int:
-    """Run the command, once: what follows the options."""
+def srun(cluster: Cluster, arguments: list[str]) -> int:
+    """Run the command that follows the options, once; signal it where a fault says so."""
     output, command = "", list(arguments)
     while command[0].startswith("--"):
         option = command.pop(0)
@@ -159,8 +171,16 @@ def srun(arguments: list[str]) -> int:
     env = os.environ | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
     for mark, name in (("%A", "SLURM_ARRAY_JOB_ID"), ("%a", "SLURM_ARRAY_TASK_ID"), ("%j", "SLURM_JOB_ID")):
         output = output.replace(mark, os.environ.get(name, mark))
+    stage = os.environ["SLURM_JOB_NAME"].split("-", 1)[1].rpartition("-")[0]
+    fault = cluster.fault(f"signal {stage} ")
     with Path(output.replace("%t", "0")).open("a") as file:
-        return subprocess.run(command, env=env, stdout=file, stderr=file, check=False).returncode
+        step = subprocess.Popen(command, env=env, stdout=file, stderr=file)
+        if fault:
+            _, _, name, path = fault.split()
+            while not Path(path).exists() and step.poll() is None:
+                time.sleep(0.02)
+            step.send_signal(signal.Signals[f"SIG{name}"])
+        return step.wait()
 
 
 def call(tool: str, arguments: list[str]) -> int:
@@ -168,7 +188,7 @@ def call(tool: str, arguments: list[str]) -> int:
     with (cluster.folder / "calls").open("a") as file:
         file.write(shlex.join([tool, *arguments]) + "\n")
     if tool == "srun":
-        return srun(arguments)
+        return srun(cluster, arguments)
     if tool == "sbatch":
         return cluster.sbatch(arguments[-1])
     if tool == "squeue":

@@ -1,7 +1,7 @@
-"""A copy of our code whose stages do nothing but obey, and its command line: for tests of the launcher alone.
+"""A copy of the code whose stages only follow orders, and its command line: for tests of the launcher alone.
 
-What a stage shall do is told by RODIN_FAKE_<STAGE> (`-` as `_`), read anew for every shard:
-`sleep:S`, `user:MESSAGE`, `crash:MESSAGE`, `kill`, `wait` (until told to stop), `memory:MB`, several joined by `;`;
+RODIN_FAKE_<STAGE> (`-` as `_`) holds the orders of a stage, read again for every shard:
+`sleep:S`, `user:MESSAGE`, `crash:MESSAGE`, `kill`, `wait` (until a stop request), `memory:MB`, several joined by `;`;
 `@N:` before one limits it to shard N, `once:` to its first start.
 `mpi` alone: gather all ranks into ranks.json.
 """
@@ -15,29 +15,10 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobs.graph.graph import STAGES
+
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = [
-    "render",
-    "clip",
-    "embed",
-    "decoder",
-    "fit",
-    "index",
-    "base",
-    "upsample",
-    "latent",
-    "prior",
-    "refine",
-    "sample",
-    "evaluate",
-    "sweep-cfg",
-    "sweep-resolution",
-    "sweep-views",
-    "sweep-convolution",
-]
-SWEEPS = {"sweep-cfg": "sweeps/guidance"} | {
-    f"sweep-{name}": f"sweeps/{name}" for name in ("resolution", "views", "convolution")
-}
+MODULES = {stage.name: stage.module for stage in STAGES if stage.module.startswith("rodin.stages.")}
 
 FAKE = """
 import json, os, signal, socket, time
@@ -55,9 +36,9 @@ def make(stage):
         orders = os.environ.get("RODIN_FAKE_" + stage.upper().replace("-", "_"), "")
         if orders == "mpi":
             here = mpi_ranks()
-            told = here.gather((here.rank, socket.gethostname()))
-            if told is not None:
-                (out / "ranks.json").write_text(json.dumps(told))
+            found = here.gather((here.rank, socket.gethostname()))
+            if found is not None:
+                (out / "ranks.json").write_text(json.dumps(found))
         if os.environ.get("RANK", "0") != "0" or os.environ.get("PMI_RANK", "0") != "0":
             return
         for order in filter(None, orders.split(";")):
@@ -105,7 +86,7 @@ class Rodin:
     Args:
         tree: the copy.
         cwd: where commands run; runs/ appears there.
-        environment: added to ours.
+        environment: added to that of this process.
     """
 
     tree: Path
@@ -137,7 +118,7 @@ class Rodin:
 
 
 def obedient_tree(tree: Path) -> Path:
-    """Our packages under `tree`, every stage replaced."""
+    """Copy the packages to `tree` and replace every stage."""
     for package in ("jobs", "rodin"):
         shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
     stages = tree / "rodin" / "stages"
@@ -145,9 +126,9 @@ def obedient_tree(tree: Path) -> Path:
         if path.name != "__init__.py":
             path.unlink()
     (stages / "fake.py").write_text(FAKE)
-    for name in NAMES:
-        module = SWEEPS.get(name, name)
-        (stages / f"{module}.py").write_text(f"from rodin.stages.fake import make\nrun = make({name!r})\n")
+    for name, module in MODULES.items():
+        path = tree.joinpath(*module.split(".")).with_suffix(".py")
+        path.write_text(f"from rodin.stages.fake import make\nrun = make({name!r})\n")
     (tree / "analysis" / "report").mkdir(parents=True)
     (tree / "analysis" / "report" / "report.py").write_text(
         "from pathlib import Path\n"

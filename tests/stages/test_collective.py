@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rodin.hooks import Stopped
+from rodin.hooks import OtherRankFailed, Stopped
 from rodin.stages.collective import gather_parts
-from rodin.store.errors import StoreError
 from rodin.store.mpi import MpiRanks
 
 
@@ -40,7 +39,7 @@ def test_rank_0_gets_all_parts_in_order():
 
 def test_the_failure_of_another_rank_stops_this_one():
     communicator = Communicator(0, [None, (None, (False, "ValueError: disk on fire"))])
-    with pytest.raises(StoreError, match=r"rank 1 of 2 failed: ValueError: disk on fire"):
+    with pytest.raises(OtherRankFailed, match=r"rank 1 of 2 failed: ValueError: disk on fire"):
         gather_parts(MpiRanks(0, 2, communicator), lambda: 1)
     assert communicator.shared == [(1, (False, "ValueError: disk on fire"))]
 
@@ -86,5 +85,5 @@ def test_real_ranks_agree(failing, tmp_path):
     if failing < 0:
         assert told == ["[0, 1, 4]", "[]", "[]"]
     else:
-        other = "StoreError: rank 1 of 3 failed: ValueError: burnt; see its log"
+        other = "OtherRankFailed: rank 1 of 3 failed: ValueError: burnt; see its log"
         assert told == [other, "ValueError: burnt", other]

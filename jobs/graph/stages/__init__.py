@@ -1,1 +1,1 @@
-"""One file a stage: its place in the graph, its resources and its amount of work."""
+"""One module for each stage: its predecessors, its resources and its amount of work."""

@@ -1,6 +1,7 @@
-"""`base`: the base diffusion model of low-resolution tri-planes; ranks share the batch."""
+"""`base`: trains the diffusion model of low-resolution tri-planes; ranks share the batch."""
 
-from jobs.graph.costs import FLOPS, base_flops, model_bytes, samples_seen, training_flops
+from jobs.graph.costs import FLOPS, TRAINING_GB, base_flops, model_bytes, samples_seen, training_flops
+from jobs.graph.sizes import base_size
 from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
 from rodin.config import Config
@@ -9,7 +10,11 @@ from rodin.config import Config
 def _resources(config: Config, site: Site) -> Resources:
     training = config.base.training
     return training_resources(
-        config, site, batch=training.batch, flops=3 * base_flops(config), steps=training.steps, memory_gb=6.0
+        site,
+        batch=training.batch,
+        forward=base_flops(config),
+        steps=training.steps,
+        memory_gb=TRAINING_GB,
     )
 
 
@@ -25,6 +30,6 @@ STAGE = Stage(
     "train",
     _resources,
     _work,
-    lambda config: model_bytes(2e4 * config.base.channels**2),
+    lambda config: model_bytes(base_size(config)),
     Amount(FLOPS, lambda config: training_flops(config.base.training, base_flops(config))),
 )

@@ -1,25 +1,28 @@
-"""`clip`: a small CLIP trained on our own pictures and captions, where no pretrained weights are configured."""
+"""`clip`: trains a small CLIP on the run's views and captions, where no pretrained weights are configured."""
 
 from jobs.graph.costs import FLOPS, caption_flops, picture_flops
-from jobs.graph.stage import Amount, Resources, Stage, training_resources
+from jobs.graph.stage import BACKWARD, Amount, Resources, Stage, training_resources
 from jobs.site import Site
 from rodin.config import Config
+
+MEMORY_GB = 3.0  # torch, the model and a batch of images
+CLIP_BYTES = 1e8  # on disk; most of it is the vocabulary of the text tower
 
 
 def _resources(config: Config, site: Site) -> Resources:
     clip = config.clip
     resources = training_resources(
-        config, site, batch=clip.batch, flops=_flops(config), steps=clip.steps, memory_gb=3.0
+        site, batch=clip.batch, forward=_forward(config), steps=clip.steps, memory_gb=MEMORY_GB
     )
-    return Resources(1, 1, resources.cpus, resources.gpus, 3.0, resources.minutes * resources.world)
+    return Resources(1, 1, resources.cpus, resources.gpus, MEMORY_GB, resources.minutes * resources.world)
 
 
-def _flops(config: Config) -> float:
-    return 3 * (picture_flops(config.clip) + caption_flops(config.clip))
+def _forward(config: Config) -> float:
+    return picture_flops(config.clip) + caption_flops(config.clip)
 
 
 def _work(config: Config) -> str:
-    return f"{config.clip.steps:,} steps of {config.clip.batch} picture-caption pairs"
+    return f"{config.clip.steps:,} steps of {config.clip.batch} image-caption pairs"
 
 
 STAGE = Stage(
@@ -29,6 +32,6 @@ STAGE = Stage(
     "train",
     _resources,
     _work,
-    lambda config: 1e8,
-    Amount(FLOPS, lambda config: config.clip.steps * config.clip.batch * _flops(config)),
+    lambda config: CLIP_BYTES,
+    Amount(FLOPS, lambda config: BACKWARD * config.clip.steps * config.clip.batch * _forward(config)),
 )

@@ -1,9 +1,12 @@
-"""`decoder`: the shared MLP decoder, learned with the first people; ranks share the people."""
+"""`decoder`: trains the shared MLP decoder on the first subjects; ranks share the subjects."""
 
 from jobs.graph.costs import POINTS, decoder_points, points_seconds
 from jobs.graph.stage import Amount, Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
+
+RANK_GB = 4.0  # memory of one rank: torch, and the views and planes of its subjects
+DECODER_BYTES = 1e6  # on disk, an upper bound
 
 
 def _resources(config: Config, site: Site) -> Resources:
@@ -12,11 +15,11 @@ def _resources(config: Config, site: Site) -> Resources:
     while nodes * ranks > config.decoder.subjects:
         nodes, ranks = (nodes - 1, ranks) if nodes > 1 else (1, ranks - 1)
     cpus = max(1, site.cpus_per_node // ranks if gpus else site.train_cpus)
-    return Resources(nodes, ranks, cpus, gpus, 4.0 * ranks, points_seconds(decoder_points(config), cpus, gpus) / 60)
+    return Resources(nodes, ranks, cpus, gpus, RANK_GB * ranks, points_seconds(decoder_points(config), cpus, gpus) / 60)
 
 
 def _work(config: Config) -> str:
-    return f"{config.decoder.subjects:,} people, {config.decoder.steps:,} steps"
+    return f"{config.decoder.subjects:,} subjects, {config.decoder.steps:,} steps"
 
 
 STAGE = Stage(
@@ -26,6 +29,6 @@ STAGE = Stage(
     "train",
     _resources,
     _work,
-    lambda config: 1e6,
+    lambda config: DECODER_BYTES,
     Amount(POINTS, decoder_points, each_rank=True),
 )

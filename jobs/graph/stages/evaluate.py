@@ -1,6 +1,6 @@
-"""`evaluate`: held-out people rebuilt and compared, nearest training people; MPI ranks share the people."""
+"""`evaluate`: reconstruction of held-out subjects, nearest training subjects; MPI ranks share the subjects."""
 
-from jobs.graph.costs import FLOPS, judged_flops, picture_seconds
+from jobs.graph.costs import AVATAR_GB, CPUS_WITH_GPU, FLOPS, ROWS_BYTES, judged_flops, picture_seconds
 from jobs.graph.stage import Amount, Resources, Stage, mpi_ranks
 from jobs.graph.stages.sample import seconds_each
 from jobs.site import Site
@@ -8,17 +8,15 @@ from rodin.config import Config
 
 
 def _resources(config: Config, site: Site) -> Resources:
-    people = min(config.evaluate.subjects, config.data.held_out)
-    ranks = mpi_ranks(site, people)
+    ranks = mpi_ranks(site, config.measured_count())
     gpus = 1 if site.gpus_per_node >= ranks else 0
-    cpus = max(1, min(site.cpus_per_node // ranks, 4)) if gpus else 1
+    cpus = max(1, min(site.cpus_per_node // ranks, CPUS_WITH_GPU)) if gpus else 1
     each = seconds_each(config, site, cpus, gpus) + config.evaluate.views * picture_seconds(config, cpus, gpus)
-    return Resources(1, ranks, cpus, gpus, 4.0 * ranks, people * each / ranks / 60)
+    return Resources(1, ranks, cpus, gpus, AVATAR_GB * ranks, config.measured_count() * each / ranks / 60)
 
 
 def _work(config: Config) -> str:
-    people = min(config.evaluate.subjects, config.data.held_out)
-    return f"{people:,} held-out people x {config.evaluate.views} views; neighbours"
+    return f"{config.measured_count():,} held-out subjects x {config.evaluate.views} views; neighbours"
 
 
 STAGE = Stage(
@@ -28,6 +26,6 @@ STAGE = Stage(
     "mpi",
     _resources,
     _work,
-    lambda config: 1e6,
-    Amount(FLOPS, lambda config: min(config.evaluate.subjects, config.data.held_out) * judged_flops(config)),
+    lambda config: ROWS_BYTES,
+    Amount(FLOPS, lambda config: config.measured_count() * judged_flops(config)),
 )

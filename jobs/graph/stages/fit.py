@@ -1,25 +1,30 @@
-"""`fit`: one tri-plane a person, the decoder frozen; an array over people."""
+"""`fit`: fits one tri-plane to each subject, with the decoder frozen; an array over subjects."""
 
-from jobs.graph.costs import POINTS, fit_points, plane_bytes, points_seconds
+from jobs.graph.costs import CPUS_WITH_GPU, OPEN_SECONDS, POINTS, fit_points, plane_bytes, points_seconds
 from jobs.graph.stage import Amount, Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
 
+BASE_GB = 3.0  # of a process with torch
+VIEW_GB = 16e-9  # of a pixel of a view: RGBA in float32
+PLANE_GB = 48e-9  # of a value of a plane: itself, gradient, moments and working copies in float32, an estimate
+POINT_GB = 600e-9  # of a point along a ray: features and activations of one step, forward and backward, an estimate
+
 
 def _resources(config: Config, site: Site) -> Resources:
     gpus = min(1, site.gpus_per_node)
-    cpus = min(site.cpus_per_node, 4) if gpus else 1
-    seconds = config.data.subjects * (1 + points_seconds(fit_points(config), cpus, gpus))
+    cpus = min(site.cpus_per_node, CPUS_WITH_GPU) if gpus else 1
+    seconds = config.data.subjects * (OPEN_SECONDS + points_seconds(fit_points(config), cpus, gpus))
     return Resources(1, 1, cpus, gpus, _memory_gb(config, gpus), seconds / 60)
 
 
 def _memory_gb(config: Config, gpus: int) -> float:
-    """Pictures of one group of people; without a GPU also what every further person of it needs: planes and steps."""
+    """Memory for the views of a group of subjects; without a GPU also for planes and steps of each further subject."""
     together, plane = config.fit.together, config.triplane
-    pictures = together * 16e-9 * config.data.views * config.data.resolution**2
-    planes = 48e-9 * 3 * plane.channels * plane.resolution**2
-    step = 600e-9 * config.fit.rays * config.fit.samples
-    return 3.0 + pictures + (0.0 if gpus else (together - 1) * (planes + step))
+    pictures = together * VIEW_GB * config.data.views * config.data.resolution**2
+    planes = PLANE_GB * 3 * plane.channels * plane.resolution**2
+    step = POINT_GB * config.fit.rays * config.fit.samples
+    return BASE_GB + pictures + (0.0 if gpus else (together - 1) * (planes + step))
 
 
 def _work(config: Config) -> str:

@@ -1,5 +1,6 @@
-"""`import`: views brought in by `rodin import`; nothing to launch, the launcher only checks that they are there."""
+"""`import`: views brought in by `rodin import`. Nothing runs; the stage only checks that they are there."""
 
+from jobs.graph.costs import views_bytes
 from jobs.graph.stage import ONCE, Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
@@ -8,7 +9,11 @@ from rodin.store.run_folder import RunFolder
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Say what is missing: views come from the user's own pictures, by a command."""
+    """Fail where views are missing: the user imports them with a command.
+
+    Raises:
+        FileNotFoundError: always; names the missing manifest and the command.
+    """
     del config, hooks
     raise FileNotFoundError(
         f"{folder.manifest('import', shard)}: no imported views; "
@@ -20,11 +25,6 @@ def _resources(config: Config, site: Site) -> Resources:
     return Resources(minutes=1)
 
 
-def _disk(config: Config) -> float:
-    data = config.data
-    return 4.0 * (data.subjects + data.held_out) * data.views * data.resolution**2
-
-
 STAGE = Stage(
     "import",
     "jobs.graph.stages.imported",
@@ -32,6 +32,6 @@ STAGE = Stage(
     "one",
     _resources,
     lambda config: "views brought in by `rodin import`",
-    _disk,
+    views_bytes,
     ONCE,
 )

@@ -1,6 +1,7 @@
-"""`latent`: diffusion of image embeddings, for avatars drawn from nothing; ranks share the batch."""
+"""`latent`: trains the diffusion model of image embeddings, for unconditional avatars; ranks share the batch."""
 
-from jobs.graph.costs import FLOPS, latent_flops, model_bytes, samples_seen, training_flops
+from jobs.graph.costs import FLOPS, SMALL_TRAINING_GB, latent_flops, model_bytes, samples_seen, training_flops
+from jobs.graph.sizes import latent_size
 from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
 from rodin.config import Config
@@ -9,7 +10,11 @@ from rodin.config import Config
 def _resources(config: Config, site: Site) -> Resources:
     training = config.latent.training
     return training_resources(
-        config, site, batch=training.batch, flops=3 * latent_flops(config), steps=training.steps, memory_gb=4.0
+        site,
+        batch=training.batch,
+        forward=latent_flops(config),
+        steps=training.steps,
+        memory_gb=SMALL_TRAINING_GB,
     )
 
 
@@ -24,6 +29,6 @@ STAGE = Stage(
     "train",
     _resources,
     _work,
-    lambda config: model_bytes(1.4 * config.latent.layers * config.latent.hidden**2),
+    lambda config: model_bytes(latent_size(config)),
     Amount(FLOPS, lambda config: training_flops(config.latent.training, latent_flops(config))),
 )

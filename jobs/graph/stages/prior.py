@@ -1,6 +1,7 @@
-"""`prior`: text embedding to image embedding; ranks share the batch."""
+"""`prior`: trains the diffusion model from text to image embeddings; ranks share the batch."""
 
-from jobs.graph.costs import FLOPS, model_bytes, prior_flops, samples_seen, training_flops
+from jobs.graph.costs import FLOPS, SMALL_TRAINING_GB, model_bytes, prior_flops, samples_seen, training_flops
+from jobs.graph.sizes import prior_size
 from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
 from rodin.config import Config
@@ -9,7 +10,11 @@ from rodin.config import Config
 def _resources(config: Config, site: Site) -> Resources:
     training = config.prior.training
     return training_resources(
-        config, site, batch=training.batch, flops=3 * prior_flops(config), steps=training.steps, memory_gb=4.0
+        site,
+        batch=training.batch,
+        forward=prior_flops(config),
+        steps=training.steps,
+        memory_gb=SMALL_TRAINING_GB,
     )
 
 
@@ -24,6 +29,6 @@ STAGE = Stage(
     "train",
     _resources,
     _work,
-    lambda config: model_bytes(12.6 * config.prior.layers * config.prior.width**2),
+    lambda config: model_bytes(prior_size(config)),
     Amount(FLOPS, lambda config: training_flops(config.prior.training, prior_flops(config))),
 )

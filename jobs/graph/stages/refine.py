@@ -1,6 +1,7 @@
-"""`refine`: convolution refinement of rendered pictures; off unless the config asks for it."""
+"""`refine`: trains the convolutional refinement of rendered views; only where the config enables it."""
 
-from jobs.graph.costs import FLOPS, refine_flops, samples_seen, training_flops
+from jobs.graph.costs import FLOPS, TRAINING_GB, model_bytes, refine_flops, samples_seen, training_flops
+from jobs.graph.sizes import refine_size
 from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
 from rodin.config import Config
@@ -9,7 +10,11 @@ from rodin.config import Config
 def _resources(config: Config, site: Site) -> Resources:
     training = config.refine.training
     return training_resources(
-        config, site, batch=training.batch, flops=3 * refine_flops(config), steps=training.steps, memory_gb=6.0
+        site,
+        batch=training.batch,
+        forward=refine_flops(config),
+        steps=training.steps,
+        memory_gb=TRAINING_GB,
     )
 
 
@@ -24,6 +29,6 @@ STAGE = Stage(
     "train",
     _resources,
     _work,
-    lambda config: 1e8,
+    lambda config: model_bytes(refine_size(config, config.data.resolution)),
     Amount(FLOPS, lambda config: training_flops(config.refine.training, refine_flops(config))),
 )

@@ -1,26 +1,24 @@
-"""`render`: pictures of every person from all around, by Blender; an array over people."""
+"""`render`: views of every subject from all around, by Blender; an array over subjects."""
 
-from jobs.graph.costs import render_samples, render_seconds
+from jobs.graph.costs import CPUS_WITH_GPU, render_samples, render_seconds, views_bytes
 from jobs.graph.stage import Amount, Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
 
+CPUS = 2  # of one Blender without a GPU: it does not get faster in proportion, more elements do
+BLENDER_GB = 3.0  # memory of Blender with one scene
+
 
 def _resources(config: Config, site: Site) -> Resources:
-    cpus = min(site.cpus_per_node, 2 if config.data.device == "CPU" else 4)
-    people = config.data.subjects + config.data.held_out
+    cpus = min(site.cpus_per_node, CPUS if config.data.device == "CPU" else CPUS_WITH_GPU)
+    subjects = config.data.subjects + config.data.held_out
     gpus = 0 if config.data.device == "CPU" else min(1, site.gpus_per_node)
-    return Resources(cpus=cpus, gpus=gpus, memory_gb=3.0, minutes=people * render_seconds(config, cpus) / 60)
+    return Resources(cpus=cpus, gpus=gpus, memory_gb=BLENDER_GB, minutes=subjects * render_seconds(config, cpus) / 60)
 
 
 def _work(config: Config) -> str:
-    people, data = config.data.subjects + config.data.held_out, config.data
-    return f"{people:,} people x {data.views} views of {data.resolution}²"
-
-
-def _disk(config: Config) -> float:
     data = config.data
-    return 4.0 * (data.subjects + data.held_out) * data.views * data.resolution**2
+    return f"{data.subjects + data.held_out:,} subjects x {data.views} views of {data.resolution}²"
 
 
 STAGE = Stage(
@@ -30,7 +28,7 @@ STAGE = Stage(
     "array",
     _resources,
     _work,
-    _disk,
+    views_bytes,
     Amount("samples of pixels", lambda config: (config.data.subjects + config.data.held_out) * render_samples(config)),
     alone=True,
 )

@@ -1,21 +1,30 @@
-"""`sample`: avatars from nothing, from text, interpolated; an array over avatars."""
+"""`sample`: unconditional, text-conditioned and interpolated avatars; an array over avatars."""
 
-from jobs.graph.costs import FLOPS, avatar_flops, drawing_flops, picture_seconds, plane_bytes
+from jobs.graph.costs import (
+    AVATAR_GB,
+    CPUS_WITH_GPU,
+    FLOPS,
+    RGBA,
+    avatar_flops,
+    drawing_flops,
+    picture_seconds,
+    plane_bytes,
+)
 from jobs.graph.stage import Amount, Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
 
 
 def seconds_each(config: Config, site: Site, cpus: int, gpus: int) -> float:
-    """Seconds of one avatar: both denoisers, then its pictures."""
+    """Seconds of one avatar: both denoisers, then its views."""
     return drawing_flops(config) / site.flops(cpus, gpus) + config.sample.views * picture_seconds(config, cpus, gpus)
 
 
 def _resources(config: Config, site: Site) -> Resources:
     gpus = min(1, site.gpus_per_node)
-    cpus = min(site.cpus_per_node, 4) if gpus else 1
+    cpus = min(site.cpus_per_node, CPUS_WITH_GPU) if gpus else 1
     seconds = _avatars(config) * seconds_each(config, site, cpus, gpus)
-    return Resources(1, 1, cpus, gpus, 4.0, seconds / 60)
+    return Resources(1, 1, cpus, gpus, AVATAR_GB, seconds / 60)
 
 
 def _avatars(config: Config) -> int:
@@ -27,7 +36,7 @@ def _work(config: Config) -> str:
 
 
 def _disk(config: Config) -> float:
-    pictures = 4.0 * (config.sample.views + 1) * config.sample.resolution**2
+    pictures = float(RGBA) * (config.sample.views + 1) * config.sample.resolution**2  # one more of the mesh
     return _avatars(config) * (plane_bytes(config, config.triplane.resolution) + pictures)
 
 

@@ -1,8 +1,13 @@
-"""`sweep-*`: Table 1's guidance scales, Figure 3's resolutions, Figure 4's view counts, Figure 6's convolutions."""
+"""`sweep-*`: guidance scales (Table 1), plane resolutions, view counts (Figures 3, 4), convolutions (Figure 6)."""
 
 from jobs.graph.costs import (
+    AVATAR_GB,
+    CPUS_WITH_GPU,
     FLOPS,
+    OPEN_SECONDS,
     POINTS,
+    ROWS_BYTES,
+    TRAINING_GB,
     fit_points,
     judged_flops,
     picture_seconds,
@@ -16,26 +21,29 @@ from jobs.graph.stages.sample import seconds_each
 from jobs.site import Site
 from rodin.config import Config
 
+FITS_GB = 6.0  # memory for the largest planes of a sweep
+UPSAMPLERS = 4  # with and without roll-out, with and without 3D-aware convolution
 
-def _people(config: Config) -> int:
-    return min(config.evaluate.subjects, max(config.data.held_out, 1))
+
+def _measured(config: Config) -> int:
+    return max(config.measured_count(), 1)
 
 
 def _shape(site: Site) -> tuple[int, int]:
     gpus = min(1, site.gpus_per_node)
-    return (min(site.cpus_per_node, 4) if gpus else 1), gpus
+    return (min(site.cpus_per_node, CPUS_WITH_GPU) if gpus else 1), gpus
 
 
 def _guidance(config: Config, site: Site) -> Resources:
     cpus, gpus = _shape(site)
     each = seconds_each(config, site, cpus, gpus) + config.evaluate.views * picture_seconds(config, cpus, gpus)
-    return Resources(1, 1, cpus, gpus, 4.0, len(config.sweeps.guidance_scales) * _people(config) * each / 60)
+    return Resources(1, 1, cpus, gpus, AVATAR_GB, len(config.sweeps.guidance_scales) * _measured(config) * each / 60)
 
 
 def _fits(config: Config, site: Site, points: int) -> Resources:
     cpus, gpus = _shape(site)
     each = points_seconds(fit_points(config), cpus, gpus)
-    return Resources(1, 1, cpus, gpus, 6.0, points * config.sweeps.fit_subjects * (1 + each) / 60)
+    return Resources(1, 1, cpus, gpus, FITS_GB, points * config.sweeps.fit_subjects * (OPEN_SECONDS + each) / 60)
 
 
 def _resolution(config: Config, site: Site) -> Resources:
@@ -49,13 +57,17 @@ def _views(config: Config, site: Site) -> Resources:
 def _convolution(config: Config, site: Site) -> Resources:
     training = config.upsample.training
     one = training_resources(
-        config, site, batch=training.batch, flops=3 * upsample_flops(config), steps=training.steps, memory_gb=6.0
+        site,
+        batch=training.batch,
+        forward=upsample_flops(config),
+        steps=training.steps,
+        memory_gb=TRAINING_GB,
     )
-    return Resources(1, 1, one.cpus, one.gpus, 6.0, 4 * one.minutes * one.world)
+    return Resources(1, 1, one.cpus, one.gpus, TRAINING_GB, UPSAMPLERS * one.minutes * one.world)
 
 
-def _little(config: Config) -> float:
-    return 1e6
+def _rows_bytes(config: Config) -> float:
+    return ROWS_BYTES
 
 
 GUIDANCE = Stage(
@@ -64,9 +76,9 @@ GUIDANCE = Stage(
     ("base", "upsample"),
     "array",
     _guidance,
-    lambda config: f"{len(config.sweeps.guidance_scales)} guidance scales x {_people(config):,} people",
-    _little,
-    Amount(FLOPS, lambda config: len(config.sweeps.guidance_scales) * _people(config) * judged_flops(config)),
+    lambda config: f"{len(config.sweeps.guidance_scales)} guidance scales x {_measured(config):,} subjects",
+    _rows_bytes,
+    Amount(FLOPS, lambda config: len(config.sweeps.guidance_scales) * _measured(config) * judged_flops(config)),
 )
 RESOLUTION = Stage(
     "sweep-resolution",
@@ -74,8 +86,8 @@ RESOLUTION = Stage(
     ("decoder",),
     "array",
     _resolution,
-    lambda config: f"{len(config.sweeps.plane_resolutions)} resolutions x {config.sweeps.fit_subjects} people",
-    _little,
+    lambda config: f"{len(config.sweeps.plane_resolutions)} resolutions x {config.sweeps.fit_subjects} subjects",
+    _rows_bytes,
     Amount(
         POINTS, lambda config: len(config.sweeps.plane_resolutions) * config.sweeps.fit_subjects * fit_points(config)
     ),
@@ -86,8 +98,8 @@ VIEWS = Stage(
     ("decoder",),
     "array",
     _views,
-    lambda config: f"{len(config.sweeps.view_counts)} view counts x {config.sweeps.fit_subjects} people",
-    _little,
+    lambda config: f"{len(config.sweeps.view_counts)} view counts x {config.sweeps.fit_subjects} subjects",
+    _rows_bytes,
     Amount(POINTS, lambda config: len(config.sweeps.view_counts) * config.sweeps.fit_subjects * fit_points(config)),
 )
 CONVOLUTION = Stage(
@@ -96,7 +108,7 @@ CONVOLUTION = Stage(
     ("base", "upsample"),
     "array",
     _convolution,
-    lambda config: f"4 upsamplers, {samples_seen(config.upsample.training)} each",
-    _little,
-    Amount(FLOPS, lambda config: 4 * training_flops(config.upsample.training, upsample_flops(config))),
+    lambda config: f"{UPSAMPLERS} upsamplers, {samples_seen(config.upsample.training)} each",
+    _rows_bytes,
+    Amount(FLOPS, lambda config: UPSAMPLERS * training_flops(config.upsample.training, upsample_flops(config))),
 )

@@ -1,6 +1,7 @@
-"""`upsample`: the upsampling diffusion model, base planes to fitted ones; ranks share the batch."""
+"""`upsample`: trains the diffusion model from low-resolution to fitted tri-planes; ranks share the batch."""
 
-from jobs.graph.costs import FLOPS, model_bytes, samples_seen, training_flops, upsample_flops
+from jobs.graph.costs import FLOPS, TRAINING_GB, model_bytes, samples_seen, training_flops, upsample_flops
+from jobs.graph.sizes import upsample_size
 from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.site import Site
 from rodin.config import Config
@@ -9,7 +10,11 @@ from rodin.config import Config
 def _resources(config: Config, site: Site) -> Resources:
     training = config.upsample.training
     return training_resources(
-        config, site, batch=training.batch, flops=3 * upsample_flops(config), steps=training.steps, memory_gb=6.0
+        site,
+        batch=training.batch,
+        forward=upsample_flops(config),
+        steps=training.steps,
+        memory_gb=TRAINING_GB,
     )
 
 
@@ -25,6 +30,6 @@ STAGE = Stage(
     "train",
     _resources,
     _work,
-    lambda config: model_bytes(890 * config.upsample.channels**2),
+    lambda config: model_bytes(upsample_size(config)),
     Amount(FLOPS, lambda config: training_flops(config.upsample.training, upsample_flops(config))),
 )

@@ -6,6 +6,7 @@ An array over scales x parts of the subjects; a subject's noise is the same at a
 from __future__ import annotations
 
 from rodin.config import Config
+from rodin.config.shards import shard_of
 from rodin.evaluation.reconstruction import measure_shard, measured_subjects
 from rodin.generate.cascade import Avatars
 from rodin.hooks import Hooks
@@ -29,8 +30,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     parts = config.shards("sweep-cfg") // len(config.sweeps.guidance_scales)
     scale, part = config.sweeps.guidance_scales[shard // parts], shard % parts
     stores = Shards(folder.stage("render"), "views"), Shards(folder.stage("embed"), "latents")
-    size = config.sweeps.shard_subjects
-    subjects = measured_subjects(config, *stores)[part * size : (part + 1) * size]
+    subjects = shard_of(measured_subjects(config, *stores), part, config.sweeps.shard_subjects)
     if not subjects:
         manifest.publish(done, {"files": {}})
         return

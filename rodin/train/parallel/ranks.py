@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,9 +12,11 @@ from typing import TypeVar, cast
 import torch
 import torch.distributed as dist
 
+from rodin.hooks import OtherRankFailed
+from rodin.train.parallel.environment import RankVariables
+
 T = TypeVar("T")
 CPU = torch.device("cpu")
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 PARTING = 0.1  # seconds between the last exchange and the end of the group; Gloo's threads need a few milliseconds
 TIMEOUT = timedelta(minutes=30)  # of one exchange: longer than rank 0 takes to write and verify a large checkpoint
 
@@ -51,26 +52,15 @@ class Ranks:
             environment: variables; None: those of this process.
 
         Returns:
-            The only rank of one where none of VARIABLES is set.
+            The only rank of one where none of the variables is set.
 
         Raises:
             ValueError: only some are set, or one is not a whole number, or out of range.
         """
-        environment = os.environ if environment is None else environment
-        missing = [name for name in VARIABLES if not environment.get(name)]
-        if len(missing) == len(VARIABLES):
+        found = RankVariables.read(environment)
+        if found is None:
             return cls(device=_device(0))
-        if missing:
-            raise ValueError(
-                f"half a training job in the environment: {', '.join(missing)} missing; "
-                f"set all of {', '.join(VARIABLES)}, or none for one process"
-            )
-        rank, world, local_rank, port = (
-            _number(environment, name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
-        )
-        if rank >= world:
-            raise ValueError(f"RANK: got {rank}, wanted less than WORLD_SIZE {world}")
-        return cls(rank, world, local_rank, _device(local_rank), f"{environment['MASTER_ADDR']}:{port}")
+        return cls(found.rank, found.world, found.local_rank, _device(found.local_rank), f"{found.host}:{found.port}")
 
     @property
     def main(self) -> bool:
@@ -155,7 +145,7 @@ class Ranks:
 
         Raises:
             OSError, ValueError: the action's own error on the ranks where it failed.
-            ValueError: on the other ranks, if it failed on any.
+            OtherRankFailed: on the other ranks, if it failed on any.
         """
         result, failure = None, None
         try:
@@ -163,7 +153,9 @@ class Ranks:
         except (OSError, ValueError) as error:
             failure = error
         if self.any(failure is not None):
-            raise failure or ValueError(f"rank {self.rank} stops because another rank failed; its message says why")
+            raise failure or OtherRankFailed(
+                f"rank {self.rank} stops because another rank failed; its message says why"
+            )
         return cast(T, result)
 
     def on_main(self, action: Callable[[], T]) -> T | None:
@@ -180,10 +172,3 @@ def _device(local_rank: int) -> torch.device:
     if local_rank >= count:
         raise ValueError(f"LOCAL_RANK: got {local_rank}, wanted less than the {count} GPUs this process sees")
     return torch.device("cuda", local_rank)
-
-
-def _number(environment: Mapping[str, str], name: str) -> int:
-    text = environment[name]
-    if not text.isdigit():
-        raise ValueError(f"{name}: got '{text}', wanted a whole number")
-    return int(text)

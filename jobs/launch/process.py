@@ -1,0 +1,98 @@
+"""The place of a process in its job, read from its environment, and the variables that every job gets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from rodin.train.parallel.environment import RankVariables
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+FIRST_PORT = 20_000  # above the ports of common services
+PORTS = 20_000  # jobs of one machine spread over as many ports, so that two of them rarely meet
+SCONTROL_SECONDS = 30  # longest wait for the host names of a job
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of a job.
+
+    Args:
+        rank: number among all processes of the job, from 0.
+        world: processes of the job.
+        local_rank: number among the processes on this machine, from 0.
+        host: machine of rank 0.
+        port: on that machine, where the ranks of torch.distributed meet.
+        cpus: cores this process may use.
+        log: file that receives its output.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    host: str = "127.0.0.1"
+    port: int = 0
+    cpus: int = 1
+    log: str = ""
+
+    def rank_variables(self) -> dict[str, str]:
+        """The environment variables from which a training stage reads its rank."""
+        return RankVariables(self.rank, self.world, self.local_rank, self.host, self.port).variables()
+
+
+def process_of_environment() -> Process:
+    """Read the process from the variables of MPI launchers, torchrun or srun; without any, one process alone.
+
+    MPI's variables win over torchrun's, which a training that starts MPI leaves behind; torchrun's win over srun's,
+    which starts torchrun.
+
+    Raises:
+        ValueError: only some of torchrun's variables are set.
+    """
+    cpus = _number("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS") or 1
+    if _number("PMI_RANK", "OMPI_COMM_WORLD_RANK") is None:
+        given = RankVariables.read()
+        if given is not None:
+            cpus = _number("OMP_NUM_THREADS") or 1  # torchrun divides the task's cores
+            return Process(given.rank, given.world, given.local_rank, given.host, given.port, cpus)
+    rank = _number("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID") or 0
+    world = _number("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS") or 1
+    local = _number("SLURM_LOCALID")
+    port = meeting_port(_number("SLURM_JOB_ID") or 0)
+    return Process(rank, world, rank if local is None else local, _first_host(), port, cpus)
+
+
+def meeting_port(number: int) -> int:
+    """Port where the ranks of a job meet: the same for all of them, another for another job."""
+    return FIRST_PORT + number % PORTS
+
+
+def thread_variables(cpus: int) -> dict[str, str]:
+    """Variables that limit the threads of numeric libraries to the cores of a process."""
+    return {name: str(cpus) for name in THREADS}
+
+
+def job_environment(code: Path, cpus: int) -> dict[str, str]:
+    """Variables of every job, besides ranks: the run's own code, no downloads, threads.
+
+    Args:
+        code: the run's copy of the code.
+        cpus: cores of each process.
+    """
+    fixed = {"PYTHONPATH": str(code.resolve()), "PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1"}
+    return fixed | thread_variables(cpus)
+
+
+def _number(*names: str) -> int | None:
+    return next((int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()), None)
+
+
+def _first_host() -> str:
+    nodes = os.environ.get("SLURM_JOB_NODELIST", "")
+    if not nodes:
+        return "127.0.0.1"
+    command = ["scontrol", "show", "hostnames", nodes]
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=SCONTROL_SECONDS)
+    return (listed.stdout.split() or ["127.0.0.1"])[0]

@@ -1,0 +1,104 @@
+"""Failures on record: which of them the user reads first, and whose fault an exception is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs.run import failures as records
+from jobs.run.failures import Failure, describe, failure_of, failures, forget, last_line, record
+from rodin.hooks import OtherRankFailed
+from rodin.store import manifest
+from rodin.store.errors import StoreError
+from rodin.store.run_folder import RunFolder
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    clock = iter(range(1, 100))
+    monkeypatch.setattr(records.time, "time", lambda: float(next(clock)))
+    return RunFolder(tmp_path)
+
+
+def lines(run: RunFolder) -> list[str]:
+    return [failure.line for failure in failures(run)]
+
+
+def test_the_cause_comes_before_the_ranks_that_stopped_because_of_it(run: RunFolder):
+    record(run, failure_of(OtherRankFailed("another rank failed"), "base", 0, rank=0))
+    record(run, failure_of(RuntimeError("boom"), "base", 0, rank=1))
+    record(run, failure_of(OtherRankFailed("another rank failed"), "base", 0, rank=2))
+    assert lines(run) == ["RuntimeError: boom", "another rank failed", "another rank failed"]
+    assert failures(run)[0].rank == 1
+
+
+def test_a_mistake_of_the_user_comes_before_older_crashes_and_the_oldest_first(run: RunFolder):
+    record(run, Failure("fit", 2, "crash", "first"))
+    record(run, Failure("fit", 1, "crash", "second"))
+    record(run, Failure("fit", 0, "user", "third"))
+    assert lines(run) == ["third", "first", "second"]
+
+
+def test_failures_of_finished_shards_and_of_restarted_ones_are_gone(run: RunFolder):
+    for shard in range(3):
+        record(run, Failure("fit", shard, "crash", str(shard)))
+    record(run, Failure("fit", 1, "crash", "rank 1", rank=1))
+    record(run, Failure("embed", 1, "crash", "other stage"))
+    manifest.publish(run.manifest("fit", 0), {"kind": "fake"})
+    forget(run, "fit", 1)
+    assert lines(run) == ["2", "other stage"]
+
+
+def test_a_damaged_record_hides_no_other(run: RunFolder):
+    record(run, Failure("fit", 0, "crash", "boom"))
+    (run.jobs / "errors" / "fit-00001-0.json").write_text('{"stage": "fit"')
+    (run.jobs / "errors" / "fit-00002-0.json").write_text(json.dumps({"stage": "fit", "later": 1}))
+    assert lines(run) == ["boom"]
+
+
+def raised(action) -> BaseException:
+    try:
+        action()
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "line"),
+    [
+        (ValueError("two\n  lines"), "user", "two lines"),
+        (StoreError("no space"), "user", "no space"),
+        (FileNotFoundError("a.txt: gone"), "user", "a.txt: gone"),
+        (PermissionError("a.txt: not yours"), "user", "a.txt: not yours"),
+        (ModuleNotFoundError("No module named 'bpy'"), "user", "No module named 'bpy'; install it"),
+        (RuntimeError("boom"), "crash", "RuntimeError: boom"),
+        (KeyError("a"), "crash", "KeyError: 'a'"),
+        (OSError("disk on fire"), "crash", "OSError: disk on fire"),
+        (ValueError(), "user", "ValueError"),
+    ],
+)
+def test_whose_fault_an_exception_is(error: Exception, kind: str, line: str):
+    found = describe(error)
+    assert found[0] == kind
+    assert found[1].startswith(line)
+
+
+def test_a_value_error_of_a_library_is_a_defect_of_ours():
+    assert describe(raised(lambda: json.loads("{")))[0] == "crash"
+    assert describe(raised(lambda: int("two")))[0] == "user"  # raised in this file
+
+
+def test_a_sentence_names_shard_and_log_of_a_crash_alone():
+    assert Failure("fit", 3, "user", "planes are bad", "a.log").sentence() == "fit: planes are bad"
+    assert Failure("fit", 3, "crash", "boom", "a.log").sentence() == "fit shard 3 failed: boom; log: a.log"
+    assert Failure("fit", 3, "crash", "boom").sentence() == "fit shard 3 failed: boom"
+
+
+def test_the_last_line_of_a_log(tmp_path: Path):
+    log = tmp_path / "log"
+    assert last_line(log) == ""
+    log.write_bytes(b"x" * 100_000 + b"\nfirst\n  last \xff words  \n\n \n")
+    assert last_line(log) == "last \ufffd words"
+    log.write_text("\n\n")
+    assert last_line(log) == ""

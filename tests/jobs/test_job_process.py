@@ -1,0 +1,114 @@
+"""The process of a job, from the variables of torchrun, MPI or srun, or alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from oracles.made_up_run import make_latents
+from oracles.obedient import ROOT
+
+from jobs.launch import element
+from jobs.launch.process import process_of_environment
+from jobs.run.record import write_config
+from rodin.presets import preset
+from rodin.store import manifest
+from rodin.store.run_folder import RunFolder
+from rodin.train.parallel.environment import VARIABLES
+
+TORCHRUN = dict(zip(VARIABLES, ("3", "4", "1", "node7", "29501"), strict=True))
+LAUNCHERS = ("PMI_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS")
+OTHERS = ("SLURM_LOCALID", "SLURM_JOB_NODELIST", "SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS")
+
+
+@pytest.fixture
+def process(monkeypatch):
+    def of(**environment):
+        for name in (*VARIABLES, *LAUNCHERS, *OTHERS):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return process_of_environment()
+
+    return of
+
+
+def test_each_launcher_is_understood(process):
+    alone, torchrun, mpi = process(), process(**TORCHRUN), process(PMI_RANK="2", PMI_SIZE="5")
+    assert (alone.rank, alone.world) == (0, 1)
+    found = (torchrun.rank, torchrun.world, torchrun.local_rank, torchrun.host, torchrun.port)
+    assert found == (3, 4, 1, "node7", 29501)
+    assert (mpi.rank, mpi.world) == (2, 5)
+    slurm = process(SLURM_PROCID="1", SLURM_NTASKS="2", SLURM_LOCALID="0")
+    assert (slurm.rank, slurm.world, slurm.local_rank) == (1, 2, 0)
+
+
+def test_torchrun_inside_a_job_goes_before_srun_and_mpi_before_a_training_s_leftovers(process):
+    assert process(**TORCHRUN, SLURM_PROCID="0", SLURM_NTASKS="1").rank == 3
+    assert process(**TORCHRUN, PMI_RANK="0", PMI_SIZE="1").rank == 0
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_half_a_job_names_what_is_missing(name, process):
+    with pytest.raises(ValueError, match=rf"environment: {name} missing; set all of RANK"):
+        process(**{key: value for key, value in TORCHRUN.items() if key != name})
+    if name != "MASTER_ADDR":
+        with pytest.raises(ValueError, match=f"{name}: got 'two', wanted a whole number"):
+            process(**{**TORCHRUN, name: "two"})
+
+
+def test_cores_are_those_of_the_launcher(process):
+    assert process(SLURM_PROCID="0", SLURM_NTASKS="2", SLURM_CPUS_PER_TASK="6", OMP_NUM_THREADS="3").cpus == 6
+    assert process(**TORCHRUN, SLURM_CPUS_PER_TASK="6", OMP_NUM_THREADS="3").cpus == 3
+    assert process(OMP_NUM_THREADS="3").cpus == 3
+    assert process().cpus == 1
+
+
+def test_all_ranks_of_srun_meet_at_the_first_machine_and_a_port_of_their_job(process, monkeypatch, tmp_path):
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text('#!/bin/sh\n[ "$3" = "n[7-8]" ] && printf "n7\\nn8\\n"\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    ranks = [
+        process(SLURM_PROCID=rank, SLURM_NTASKS="2", SLURM_JOB_NODELIST="n[7-8]", SLURM_JOB_ID="41") for rank in "01"
+    ]
+    assert [(one.rank, one.host, one.port) for one in ranks] == [(0, "n7", 20041), (1, "n7", 20041)]
+    assert process(SLURM_PROCID="0", SLURM_JOB_ID="42").port == 20042
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_all_processes_of_an_element_meet_and_after_a_requeue_elsewhere(nodes, monkeypatch):
+    def at(rank: int, restart: str = "0", job: str = "9_1"):
+        monkeypatch.setenv("SLURM_RESTART_COUNT", restart)
+        job_environment = SimpleNamespace(
+            **{"job_id": job, "num_nodes": nodes, "hostnames": ["n7", "n8"], "num_tasks": 4},
+            **{"global_rank": rank, "local_rank": rank % 2, "paths": SimpleNamespace(stdout=Path("a.log"))},
+        )
+        monkeypatch.setattr(element.submitit, "JobEnvironment", lambda: job_environment)
+        return element.Element("run", (), cpus=5)._process()
+
+    ranks = [at(rank) for rank in range(4)]
+    assert [(one.rank, one.world, one.local_rank) for one in ranks] == [(0, 4, 0), (1, 4, 1), (2, 4, 0), (3, 4, 1)]
+    assert {(one.host, one.port) for one in ranks} == {("n7" if nodes > 1 else "127.0.0.1", ranks[0].port)}
+    assert {(one.cpus, one.log) for one in ranks} == {(5, "a.log")}
+    assert len({at(0).port, at(0, restart="1").port, at(0, job="9_2").port}) == 3
+
+
+@pytest.mark.slow
+def test_torchrun_trains_on_two_ranks(tmp_path):
+    config, run = preset("tiny", ["data.subjects=6"]), RunFolder(tmp_path / "run")
+    make_latents(config, run)
+    write_config(run, config)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, "-m", "jobs.launch.worker", str(run.path), "latent"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert manifest.read(run.manifest("latent"))["samples"] == 80
+    assert done.stdout.count("latent 0: done") == 1

@@ -1,0 +1,166 @@
+"""Files of a run about its jobs: ledger, lock, code snapshot, progress; and the inbox of a warm worker."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.launch.process import meeting_port, thread_variables
+from jobs.launch.warm import Inbox, Task, closed, finished, next_task
+from jobs.run import progress, snapshot
+from jobs.run.ledger import Submission, enter, submissions
+from jobs.run.lock import born, driver, driving
+from jobs.run.progress import Meter, duration, line, progress_file, read_progress
+from rodin.store.run_folder import RunFolder
+
+
+def test_the_ledger_returns_submissions_as_they_were_oldest_first(tmp_path: Path):
+    run = RunFolder(tmp_path)
+    newer = Submission("b", "fit", "12", ((0, 1), (2,)), 1000.5, "s.sh")
+    older = Submission("a", "render", "11", ((3,),), 999.25)
+    for one in (newer, older):
+        enter(run, one)
+    assert submissions(run) == [older, newer]
+    assert newer.job_ids() == {"12_0": (0, 1), "12_1": (2,)}
+    assert older.job_ids() == {"11": (3,)}
+
+
+def test_a_lock_is_held_once_and_released_at_the_end(tmp_path: Path):
+    run = RunFolder(tmp_path)
+    with driving(run):
+        holder = driver(run)
+        assert holder is not None
+        assert (holder["pid"], holder["born"]) == (os.getpid(), born(os.getpid()))
+        with pytest.raises(ValueError, match=f"run by process {os.getpid()} on "), driving(run):
+            pass
+        assert driver(run) == holder
+    assert driver(run) is None
+    with driving(run):
+        assert driver(run) is not None
+
+
+def test_a_process_is_born_once_and_gone_when_it_ended():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert born(child.pid) == born(child.pid) != ""
+    assert born(child.pid) != born(os.getpid())
+    assert child.stdin is not None
+    child.stdin.close()
+    end = time.monotonic() + 20
+    while born(child.pid):  # ended, but a zombie until it is waited for
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    child.wait()
+    assert born(child.pid) == ""
+
+
+def code(root: Path, text: str) -> Path:
+    for package in snapshot.PACKAGES:
+        (root / package / "__pycache__").mkdir(parents=True, exist_ok=True)
+        (root / package / "a.py").write_text(text)
+        (root / package / "__pycache__" / "a.pyc").write_text(str(time.monotonic_ns()))
+        (root / package / ".hidden").write_text(str(time.monotonic_ns()))
+    return root
+
+
+def test_a_digest_changes_with_text_and_names_alone(tmp_path: Path):
+    one, same, other, moved = (code(tmp_path / name, text) for name, text in zip("abcd", "xxyx", strict=True))
+    (moved / "jobs" / "a.py").rename(moved / "jobs" / "b.py")
+    digests = [snapshot.digest(root) for root in (one, same, other, moved)]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+    assert [str(path) for path in snapshot.files(one)] == ["analysis/a.py", "jobs/a.py", "rodin/a.py"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (4.26, "4.3 s"),
+        (42.4, "42 s"),
+        (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (7800, "2 h 10 min"),
+        (86400 * 5 + 3 * 3600, "5 d 3 h"),
+    ],
+)
+def test_seconds_read_as_a_duration(seconds: float, text: str):
+    assert duration(seconds) == text
+
+
+def test_a_state_reads_as_a_line():
+    state = {"done": 1200, "total": 40000, "rate": 3.14159, "eta": 9.0, "note": "loss 0.12"}
+    assert line(state) == "1,200/40,000, 3.14/s, 9.0 s left, loss 0.12"
+    assert line(state | {"rate": 0.05, "eta": None, "note": ""}) == "1,200/40,000, 20 s each"
+    assert line(state | {"total": 0}) == "starting"
+
+
+def test_progress_lies_in_a_file_while_a_shard_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run, now = RunFolder(tmp_path), [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    meter = Meter(run, "fit", 3)
+    Meter(run, "fit", 4, quiet=True)(1, 2, "")
+    assert [state["shard"] for state in read_progress(run)] == [3]
+    meter(10, 50, "")
+    now[0] += 10.0
+    meter(30, 50, "loss 1")
+    (state,) = read_progress(run)
+    assert (state["done"], state["total"], state["note"]) == (30, 50, "loss 1")
+    assert state["rate"] == pytest.approx(2.0)  # since the first call: what was done before does not count
+    assert state["eta"] == pytest.approx(10.0)
+    meter.finish()
+    assert not progress_file(run, "fit", 3).exists()
+
+
+def test_a_full_disk_does_not_fail_a_stage_by_its_progress(tmp_path: Path):
+    meter = Meter(RunFolder(tmp_path), "fit", 0)
+    meter.path.unlink()
+    meter.path.parent.rmdir()
+    meter.path.parent.write_text("no folder")
+    meter.written = -1e9
+    meter(1, 2, "")
+
+
+def test_an_inbox_gives_tasks_in_order_and_is_idle_when_they_are_finished(tmp_path: Path):
+    inbox = Inbox(tmp_path / "in")
+    tasks = [Task("fit", (1, 2)), Task("index", (0,), 2)]
+    assert inbox.idle()
+    for task in tasks:
+        assert inbox.send(task)
+    for number, task in enumerate(tasks):
+        assert not inbox.idle()
+        assert next_task(inbox.path, number) == task
+        finished(inbox.path, number)
+    assert inbox.idle()
+    inbox.end()
+    assert next_task(inbox.path, 2) is None
+
+
+def test_a_closed_inbox_refuses_tasks_and_loses_none(tmp_path: Path):
+    inbox = Inbox(tmp_path / "in")
+    assert next_task(inbox.path, 0, patience=0.0) is None
+    assert closed(inbox.path).is_dir()
+    assert not inbox.send(Task("fit", (0,)))
+    assert not inbox.idle()
+    assert not list(tmp_path.glob("*.tmp"))
+    inbox.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_task_sent_at_the_last_moment_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    inbox, rename = Inbox(tmp_path / "in"), Path.rename
+
+    def late(path: Path, target: Path) -> Path:
+        (path / "00000.json").write_text(json.dumps({"stage": "fit", "shards": [7], "ranks": 1}))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    assert next_task(inbox.path, 0, patience=0.0) == Task("fit", (7,))
+
+
+def test_jobs_meet_at_ports_of_their_own():
+    assert meeting_port(12) != meeting_port(13)
+    assert all(1024 < meeting_port(number) < 65536 for number in (0, 19_999, 123_456_789))
+    assert thread_variables(3) == dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "3")
