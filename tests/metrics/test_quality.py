@@ -156,6 +156,10 @@ def test_lpips_equals_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     found = metric(images, truth)
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-7)
     assert (found > 1e-4).all()
+    pulled = images.float().requires_grad_()
+    with_gradients = metric.distance(pulled, truth.float())
+    torch.testing.assert_close(with_gradients.double(), wanted, rtol=1e-5, atol=1e-7)
+    assert torch.autograd.grad(with_gradients.sum(), pulled)[0].abs().sum() > 0
     assert metric(images, images).tolist() == [0.0] * 3
     with pytest.raises(ValueError, match="16 x 16 pixels, wanted at least 32"):
         metric(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))

@@ -114,6 +114,19 @@ def test_stopped_at_any_step_and_run_again_it_is_the_unbroken_stage(stage, store
         assert torch.equal(value, states[1][name]), name
 
 
+def test_the_published_weights_are_the_moving_average(stores, tmp_path):
+    weights, losses = [], []
+    for ema in (0, 0.9):
+        run = RunFolder(tmp_path / str(ema))
+        run.path.mkdir()
+        (run.path / stores.stage("embed").name).symlink_to(stores.stage("embed"))
+        latent.run(config_of("latent.training.steps=6", f"latent.training.ema={ema}"), run, 0, Hooks())
+        losses.append([row["loss"] for row in read_rows(run, "latent")])
+        weights.append(models.load_latent(run, torch.device("cpu")).network.state_dict())
+    assert losses[0] == losses[1]
+    assert any((value - weights[1][name]).abs().max() > 1e-4 for name, value in weights[0].items())
+
+
 def test_held_out_people_enter_no_training(stores):
     config = config_of()
     fits, embeddings = Shards(stores.stage("fit"), "planes"), Shards(stores.stage("embed"), "latents")
