@@ -1,0 +1,65 @@
+"""Expected work of the stages, against numbers worked out by hand."""
+
+import pytest
+
+from jobs.graph import costs
+from jobs.graph.graph import stage_of
+from jobs.graph.sizes import Size
+from jobs.site import Site
+from rodin.config import Training
+from rodin.presets import preset
+
+
+def test_an_avatar_takes_two_passes_of_the_base_model_a_step_and_one_of_the_upsampler():
+    config = preset("tiny", ["base.diffusion.sampling_steps=5", "upsample.diffusion.sampling_steps=3"])
+    wanted = 2 * 5 * costs.base_flops(config) + 3 * costs.upsample_flops(config)
+    assert costs.drawing_flops(config) == wanted
+
+
+def test_a_training_takes_three_forward_passes_a_sample():
+    assert costs.training_flops(Training(batch=4, steps=10), 7.0) == 3 * 7 * 4 * 10
+
+
+def test_a_training_leaves_a_model_and_two_checkpoints_of_four_values_a_parameter():
+    assert costs.model_bytes(Size(parameters=100)) == 4 * (100 + 2 * 4 * 100)
+
+
+def test_points_are_shared_by_cores_or_gpus():
+    for kind in ("cpus", "gpus"):
+        one, four = (costs.points_seconds(1e9, **{"cpus": 1, "gpus": 0} | {kind: count}) for count in (1, 4))
+        assert one / four == pytest.approx(4)
+    assert costs.points_seconds(1e9, 8, 1) < costs.points_seconds(1e9, 8, 0) / 10
+
+
+def test_points_and_samples_are_counted():
+    config = preset("tiny")
+    fit, decoder, data = config.fit, config.decoder, config.data
+    assert costs.fit_points(config) == fit.steps * fit.rays * fit.samples
+    assert costs.decoder_points(config) == decoder.steps * decoder.subjects_per_step * decoder.rays * fit.samples
+    assert costs.render_samples(config) == data.views * data.resolution**2 * data.samples
+
+
+def test_larger_images_take_clip_longer_on_cores():
+    site = Site(name="x", train_cpus=4)
+    times = [
+        stage_of("embed").resources(preset("paper", [f"clip.image_size={side}"]), site).minutes for side in (112, 224)
+    ]
+    assert times[1] == pytest.approx(4 * times[0])
+
+
+def test_no_rank_of_the_decoder_is_without_a_subject():
+    site = Site(name="x", train_nodes=4, ranks_per_node=4, gpus_per_node=4)
+    for subjects in (1, 3, 6, 100):
+        found = stage_of("decoder").resources(preset("tiny", [f"decoder.subjects={subjects}"]), site)
+        assert 1 <= found.world <= min(subjects, 16)
+
+
+def test_a_fit_of_several_subjects_on_cores_needs_memory_for_each():
+    def memory(together: int, **site: int) -> float:
+        config = preset("paper", [f"fit.together={together}"])
+        return stage_of("fit").resources(config, Site(name="x", **site)).memory_gb
+
+    pixels = 16e-9 * 300 * 256**2  # RGBA in float32
+    assert memory(1) == memory(1, gpus_per_node=1) == pytest.approx(3 + pixels)
+    assert memory(4, gpus_per_node=1) == pytest.approx(3 + 4 * pixels)  # planes and steps are in the GPU's memory
+    assert memory(4) > memory(4, gpus_per_node=1) + 1
