@@ -1,5 +1,9 @@
 """Structural similarity on a CPU: sums over all 7 × 7 windows by additions of long arrays."""
 
+from __future__ import annotations
+
+from functools import cached_property
+
 import numpy as np
 import torch
 
@@ -8,6 +12,8 @@ PIXELS = SIDE * SIDE
 C1, C2 = 0.01**2, 0.03**2  # of Wang et al. 2004, for values in [0, 1]
 LUMINANCE = 2 * PIXELS**2 * C1  # C1 and C2 in a formula of sums instead of means
 CONTRAST = 2 * (PIXELS - 1) * C2
+ROUNDINGS = 4 * 2.0**-24  # largest relative error of a sum of squares in float32: a rounding at each of its levels
+MOST_ERROR = 3e-7  # estimated error of a mean similarity from which on v is summed in float64; the promise is 1e-6
 GAP = 16  # values between arrays: numpy treats adjacent arrays as overlapping ones, five times slower
 
 
@@ -19,22 +25,27 @@ class Windows:
 
         ((U + N)² - V² + 2 N² C1) / ((U + N)² + V² + 2 N² C1) · (D_u - D_v + 2 (N - 1) C2) / (D_u + D_v + 2 (N - 1) C2),
 
-    exactly 1 for equal planes. Rounding errors of D_u matter less the more alike the planes are, so u has the precision
-    of the images; v is always float64.
+    exactly 1 for equal planes. Rounding errors of D_u matter less the more alike the planes are, those of D_v where a
+    window is flat in both planes but not alike. So a plane whose estimated error is too large has its D_v computed
+    again in float64.
 
     Args:
-        height: H. width: W, both at least 7. dtype: of u, float32 or float64.
+        height: H. width: W, both at least 7. dtype: of u and v, float32 or float64.
     """
 
     def __init__(self, height: int, width: int, dtype: torch.dtype) -> None:
-        self.u, self.v = WindowSums(height, width, dtype), WindowSums(height, width, torch.float64)
+        self.u, self.v = (WindowSums(height, width, dtype) for _ in range(2))
         self.luminance = torch.tensor(LUMINANCE, dtype=dtype)
         half = (height + 1) // 2
-        places = torch.zeros(2, 3, (half - 3) * width, dtype=dtype)
-        self.terms = [one[:, : self.u.sum.shape[1]] for one in places.unbind(1)]
-        shape = (half - 3, width - SIDE + 1)
-        even, odd = places[:, 0].as_strided((2, *shape), (3 * places.shape[2], width, 1))
-        self.found = even, odd[: (height - SIDE + 1) // 2]
+        places = torch.zeros(2, (half - 3) * width, dtype=dtype)
+        self.work = places[:, : self.u.sum.shape[1]]
+        even, odd = places.as_strided((2, half - 3, width - SIDE + 1), (places.shape[1], width, 1))
+        self.whole = even, odd[: (height - SIDE + 1) // 2]  # the places of `work` where a whole window starts
+
+    @cached_property
+    def precise(self) -> WindowSums:
+        """Sums of v in float64."""
+        return WindowSums(2 * len(self.v.rows[0]), self.v.rows[0].shape[1], torch.float64)
 
     def total(self, x: torch.Tensor, y: torch.Tensor) -> float:
         """Sum of the similarities of all whole windows of two planes [H, W] of values in [0, 1]."""
@@ -42,19 +53,31 @@ class Windows:
             one, other = x[parity::2], y[parity::2]
             torch.add(one, other, out=self.u.rows[parity]).sub_(1.0)
             torch.sub(one, other, out=self.v.rows[parity])
-        top, square, spread = self.terms
-        square.copy_(self.v.add_up())
-        spread.copy_(self.v.spread)
         self.u.add_up()
+        square, spread = self.v.add_up(), self.v.spread
         lit, both = self.u.sum.add_(PIXELS), self.u.spread.add_(CONTRAST)
+        if square.dtype == torch.float32 and self._error(square, spread, both) > MOST_ERROR:
+            for rows, one, other in zip(self.precise.rows, (x[0::2], x[1::2]), (y[0::2], y[1::2]), strict=True):
+                torch.sub(one, other, out=rows[: len(one)])
+            square.copy_(self.precise.add_up())
+            spread.copy_(self.precise.spread)
         torch.addcmul(self.luminance, lit, lit, out=lit)
-        torch.sub(lit, square, out=top)
+        torch.sub(lit, square, out=self.work)
         lit.add_(square)
         torch.sub(both, spread, out=square)
         both.add_(spread)
-        top.mul_(square)
-        top.div_(lit.mul_(both))
-        return sum(rows.sum(dtype=torch.float64).item() for rows in self.found)
+        self.work.mul_(square).div_(lit.mul_(both))
+        return self._sum()
+
+    def _error(self, square: torch.Tensor, spread: torch.Tensor, both: torch.Tensor) -> float:
+        """Estimated error of the mean similarity by D_v: its rounding error over the denominator, times two."""
+        torch.add(both, spread, out=self.work)
+        squares = spread.add(square, alpha=1 / PIXELS)
+        torch.div(squares, self.work, out=self.work)
+        return 2 * ROUNDINGS * self._sum() / sum(rows.numel() for rows in self.whole)
+
+    def _sum(self) -> float:
+        return sum(rows.sum(dim=1).sum(dtype=torch.float64).item() for rows in self.whole)
 
 
 class WindowSums:
