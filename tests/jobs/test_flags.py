@@ -48,14 +48,18 @@ def fake(monkeypatch: pytest.MonkeyPatch, module: str, **answers: Any) -> Calls:
 def requests(monkeypatch: pytest.MonkeyPatch) -> Calls:
     one = {"output": Path("out"), "views": [Path("a.png"), Path("b.png")], "mesh": None}
     many = [one | {"output": Path(f"out/{number}")} for number in range(2)]
-    answers = {"sample_avatar": one, "sample_avatars": many, "edit_avatar": one, "SamplingOptions": "options"}
-    return fake(monkeypatch, "rodin.generate.requests", **answers)
+    return fake(monkeypatch, "rodin.generate.requests", sample_avatar=one, sample_avatars=many, edit_avatar=one)
 
 
-def test_one_avatar(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
+@pytest.fixture
+def sampling(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    return fake(monkeypatch, "rodin.generate.options", SamplingOptions="options")
+
+
+def test_one_avatar(run: Path, requests: Calls, sampling: Calls, capsys: pytest.CaptureFixture[str]):
     options = ["--guidance-scale", "1.5", "--steps", "7", "--precision", "bfloat16"]
     assert status_of(["sample", "--run", "run", "--text", "a man", "--seed", "3", *options, "--json"]) == 0
-    (_, drawn, _), (name, (folder,), named) = requests
+    (name, (folder,), named), (_, drawn, _) = requests[0], sampling[0]
     assert drawn == (1.5, 7, "bfloat16")
     del named["progress"]
     assert (name, folder) == ("sample_avatar", run)
@@ -79,9 +83,9 @@ def test_results_have_a_folder_of_their_own(arguments: list[str], output: str, r
     assert requests[-1][2]["output"] == Path(output)
 
 
-def test_several_avatars(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
+def test_several_avatars(run: Path, requests: Calls, sampling: Calls, capsys: pytest.CaptureFixture[str]):
     assert status_of(["sample", "--run", "run", "--text", "a", "--text", "b", "--count", "4", "--seed", "2"]) == 0
-    (_, drawn, _), (name, _, named) = requests
+    (name, _, named), (_, drawn, _) = requests[0], sampling[0]
     assert (name, drawn) == ("sample_avatars", (None, None, None))
     assert (named["texts"], named["images"], named["count"], named["seed"]) == (["a", "b"], [], 4, 2)
     assert capsys.readouterr().out == "out/0\nout/1\n"
@@ -89,10 +93,10 @@ def test_several_avatars(run: Path, requests: Calls, capsys: pytest.CaptureFixtu
     assert (requests[-1][2]["texts"], requests[-1][2]["images"]) == ([], [Path("me.png")] * 2)
 
 
-def test_edit(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
+def test_edit(run: Path, requests: Calls, sampling: Calls, capsys: pytest.CaptureFixture[str]):
     words = ["--image", "me.png", "--from", "a man", "--to", "a man with a hat", "--seed", "4", "--steps", "9"]
     assert status_of(["edit", "--run", "run", *words]) == 0
-    (_, drawn, _), (name, _, named) = requests
+    (name, _, named), (_, drawn, _) = requests[0], sampling[0]
     assert (name, drawn) == ("edit_avatar", (None, 9, None))
     assert (named["source"], named["target"]) == ("a man", "a man with a hat")
     assert (named["image"], named["text"], named["seed"]) == (Path("me.png"), None, 4)
@@ -211,12 +215,12 @@ def test_a_check_draws_and_writes_no_views_even_with_a_run(
     calls = fake(monkeypatch, "rodin.captures.importing", plan_import=["person"], write_views={})
     drawn = {"title": "ann", "notes": ["a note"]}
     fake(monkeypatch, "rodin.captures.inspection", inspect=({"name": "ann"}, drawn))
-    saved = fake(monkeypatch, "analysis.figures.capture_check", Checked="sheet", save=None)
+    saved = fake(monkeypatch, "analysis.figures.capture_check", CaptureCheck="sheet", save=None)
     check = ["import", "colmap", "captures", "--preset", "tiny", "--run", "new", "--check", "look.png"]
     assert status_of(check) == 0
     assert capsys.readouterr().out == "look.png: ann; no views were written\na note\n"
     assert [name for name, _, _ in calls] == ["plan_import"]
-    assert saved == [("Checked", (), drawn), ("save", ("sheet", Path("look.png")), {})]
+    assert saved == [("CaptureCheck", (), drawn), ("save", ("sheet", Path("look.png")), {})]
     assert not Path("new").exists()
     assert status_of([*check, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"name": "ann", "png": "look.png"}

@@ -10,7 +10,7 @@ from oracles.small_run import CONFIG, PEOPLE
 from rodin.bench import decoder as bench_decoder_module
 from rodin.bench import fit_run as bench_fit_module
 from rodin.bench.decoder import bench_decoder
-from rodin.data.pictures import evenly, over_white
+from rodin.data.pictures import evenly, images_over_white
 from rodin.evaluation.held_out import HeldOutQuality
 from rodin.fitting.fit import Diverged
 from rodin.hooks import Hooks
@@ -36,9 +36,9 @@ def test_fitting_sweeps_write_a_row_a_point(trained, stage, values):
     assert size == ([pytest.approx(3 * 4 * side**2 * 2 / 1e6) for side in values] if values[0] == 8 else [size[0]] * 2)
     assert all(row["peak_megabytes"] > 50 for row in rows)
     shown, views = Shards(trained.stage(stage), "samples"), Shards(trained.stage("render"), "views")
-    truth = over_white(views.read(PEOPLE[0], "rgba", slice(-CONFIG.fit.held_out_views, None)))
+    truth = images_over_white(views.read(PEOPLE[0], "rgba", slice(-CONFIG.fit.held_out_views, None)))
     for name in shown:
-        error = (over_white(shown.read(name, "rgba")) - truth).square().mean((1, 2, 3))
+        error = (images_over_white(shown.read(name, "rgba")) - truth).square().mean((1, 2, 3))
         assert float(-10 * error.log10().mean()) == pytest.approx(shown.meta(name)["row"]["psnr"], abs=0.05)
 
 

@@ -70,7 +70,7 @@ def test_ranks_and_parts_change_only_the_order_of_additions_dropout_included(out
 def test_a_failure_on_one_rank_stops_all_and_ranks_exchange_values(outcome):
     assert outcome("statuses")["exchange"] == [0, 0]
     first, second = (outcome(f"exchange{rank}") for rank in range(2))
-    other = "ValueError: rank {} stops because another rank failed; its message says why"
+    other = "OtherRankFailed: rank {} stops because another rank failed; its message says why"
     assert first["results"] == [other.format(0), "OSError: disk of rank 0 is full", 10, 7]
     assert second["results"] == ["OSError: disk of rank 1 is full", other.format(1), 11, None]
     for record in (first, second):
