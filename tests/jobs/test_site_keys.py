@@ -107,7 +107,7 @@ def test_requeues_are_submitits_timeouts(tmp_path: Path):
 
 
 def test_a_stage_is_submitted_again_as_often_as_retries_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(slurm_client, "ends", lambda ids: dict.fromkeys(ids, slurm_client.TIME))
+    monkeypatch.setattr(slurm_client, "final_states", lambda ids: dict.fromkeys(ids, slurm_client.TIME))
     for retries in (0, 1, 3):
         run = run_on(PLAIN | {"retries": retries}, tmp_path / str(retries), "base")
         launcher = SlurmLauncher(run, lambda text: None, lambda: None)

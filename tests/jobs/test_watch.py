@@ -143,7 +143,7 @@ def test_status_shows_shards_jobs_and_failures(
     enter(run, Submission("u", "fit", "7", tuple((number,) for number in range(2)), 0.0))
     waiting = {f"7_{number}": slurm_client.Queued(f"7_{number}", "PENDING", "Priority") for number in range(2)}
     monkeypatch.setattr(slurm_client, "queue", lambda ids: waiting)
-    monkeypatch.setattr(slurm_client, "ends", lambda ids: {})
+    monkeypatch.setattr(slurm_client, "final_states", lambda ids: {})
     run.manifest("render", 0).parent.mkdir()
     run.manifest("render", 0).write_text("{}")
     lines = {line.split()[0]: line.split() for line in printed(["status", str(run.path)], capsys).splitlines()}
