@@ -22,27 +22,27 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    from oracles import trained_run
+    from fixtures import trained_run
 
     return trained_run.train(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="session")
 def sampled(trained):
-    from oracles import trained_run
+    from fixtures import trained_run
 
     return trained_run.draw_samples(trained)
 
 
 @pytest.fixture
 def copy(trained, tmp_path):
-    from oracles import trained_run
+    from fixtures import trained_run
 
     return trained_run.copy_models(trained, tmp_path)
 
 
 @pytest.fixture(scope="session")
 def avatars(trained):
-    from oracles import trained_run
+    from fixtures import trained_run
 
     return trained_run.load_avatars(trained)

@@ -22,7 +22,7 @@ from rodin.store.atomic import publish_bytes
 OURS, THEIRS, THIRD = "#1f5fa8", "#c0621f", "#4b8b3b"
 WIDTH, HEIGHT = 4.4, 3.3  # inches, of one panel: three fit the report's width
 DPI = 160  # sharp on a phone's screen
-MOST_COLUMNS = 3
+MOST_COLUMNS = 3  # plots side by side; more would be too small to read on a page
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": SOFT,
     "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.spines.top": False,

@@ -24,7 +24,7 @@ MODEL_NAMES = (
     "RADIAL_FISHEYE",
     "THIN_PRISM_FISHEYE",
 )
-MODEL_NUMBERS = (3, 4, 4, 5, 8, 8, 12, 5, 4, 5, 12)
+MODEL_NUMBERS = (3, 4, 4, 5, 8, 8, 12, 5, 4, 5, 12)  # parameters of each model
 POINT_BYTES = 24
 """of one observed point of an image: x, y as f8, the id of its 3-D point as u8"""
 TRACK_BYTES = 8

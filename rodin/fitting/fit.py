@@ -21,7 +21,7 @@ from rodin.fitting.step import FitSettings, StepLoss, step_loss
 BETAS = (0.9, 0.99)  # Adam's; the second moment follows the loss faster than with the usual 0.999
 EARLY_REFRESHES = (0, 10, 25)  # steps whose occupancy fills the whole hull, as the field is not yet to be trusted
 EMPTYING_FROM = 50  # first step whose occupancy may empty cells of the hull
-REFRESH_EVERY = 25  # steps between two later occupancy grids; one costs about as much as a step
+REFRESH_EVERY = 25  # steps between two later occupancy grids; each evaluates the field once in every cell
 EMPTY = 0.05  # per world unit; largest density counted as empty while fitting
 FILL_ALL = -1.0  # below every density: no cell is empty
 COARSE_UNTIL = 0.5  # share of the steps that are coarse

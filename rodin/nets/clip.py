@@ -17,7 +17,7 @@ from rodin.nets import torchvision_shim
 
 # of the colour channels of OpenAI's training set; models of open_clip expect inputs normalised with them
 MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
+STD = (0.26862954, 0.26130258, 0.27577711)  # of the same
 SETTINGS, WEIGHTS = "clip.json", "clip.pt"
 HEAD_WIDTH = 32  # of attention in a small CLIP, or the greatest divisor of it that divides the tower width
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from oracles import finished_rows, finished_stores
+from fixtures import finished_rows, finished_stores
 
 from analysis.report.report import write_report
 from rodin.store.run_folder import RunFolder

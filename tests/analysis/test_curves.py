@@ -8,10 +8,10 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from fixtures.finished_rows import CFG_PSNR
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from oracles.finished_rows import CFG_PSNR
 
 from analysis.figures import curves, plots
 from analysis.figures.plots import OURS, THEIRS, with_intervals

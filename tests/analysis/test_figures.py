@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import finished_stores
+from fixtures import finished_stores
 from PIL import Image
 
 from analysis.figures.contact_sheet import TAG, Line, Tile, bytes_over_white, contact_sheet, wrapped

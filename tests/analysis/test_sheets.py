@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles.finished_stores import SUBJECTS, VIEWS, WANTED, around, face
+from fixtures.finished_stores import SUBJECTS, VIEWS, WANTED, around, face
 
 from analysis.figures import sheets
 from analysis.figures.contact_sheet import NO, YES, Line, Tile, contact_sheet

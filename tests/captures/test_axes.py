@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import captured
+from fixtures import captured
 
 from rodin.captures.importing import READERS, ImportSettings, check_captures
 from rodin.captures.placing import Alignment

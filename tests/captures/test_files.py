@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import captured
+from fixtures import captured
 
 from rodin.captures import colmap, eg3d, transforms
 from rodin.captures.capture import Capture

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from oracles.captured import bent
+from fixtures.captured import bent
 from scipy import ndimage
 
 from rodin.captures.lens import Lens, distort, lens_of, pinhole_of, undistort

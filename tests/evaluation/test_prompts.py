@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from oracles.coloured_people import SHIRT, names, picture
+from fixtures.coloured_people import SHIRT, names, picture
 
 from rodin.avatars.person import HAIR_COLOURS, SHIRT_COLOURS
 from rodin.evaluation import prompts

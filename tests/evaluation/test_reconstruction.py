@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from oracles.small_run import CONFIG
+from fixtures.small_run import CONFIG
 
 from rodin.evaluation.held_out import HeldOutViews, measure, read_held_out
 from rodin.evaluation.reconstruction import ViewComparison, measure_shard, reconstruct

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from oracles import ellipsoids
+from fixtures import ellipsoids
 
 from rodin.field import cameras
 from rodin.field.generators import generators_for

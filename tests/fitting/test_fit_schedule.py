@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from oracles import ellipsoids
+from fixtures import ellipsoids
 
 from rodin.field.decoder import Decoder
 from rodin.fitting.fit import fit_planes, next_occupancy

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from oracles import ellipsoids
+from fixtures import ellipsoids
 
 from rodin.field.decoder import Decoder
 from rodin.field.generators import generators_for

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles import ellipsoids
+from fixtures import ellipsoids
 
 from rodin.field.decoder import Decoder
 from rodin.fitting.fit import fit_together, quality

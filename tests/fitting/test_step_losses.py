@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from oracles import distortion, ellipsoids, triplane
+from fixtures import ellipsoids
+from oracles import distortion, triplane
 
 from rodin.field.decoder import Decoder
 from rodin.field.generators import generators_for

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from oracles.small_run import CONFIG
+from fixtures.small_run import CONFIG
 
 from rodin.generate.cascade import Avatars
 from rodin.hooks import Hooks

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles.small_run import CONFIG
+from fixtures.small_run import CONFIG
 from PIL import Image
 
 from jobs.cli.app import status_of

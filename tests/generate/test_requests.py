@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 import trimesh
-from oracles.small_run import CONFIG
+from fixtures.small_run import CONFIG
 from PIL import Image
 
 from rodin.bench.cascade import bench_run, every_sample, halves_apart

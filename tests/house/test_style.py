@@ -169,3 +169,25 @@ def test_every_cited_requirement_is_in_the_table():
     }
     assert len(cited) > 40
     assert sorted(cited - known) == []
+
+
+def bare_number(value: ast.AST | None) -> bool:
+    """Whether an expression is numbers only: 3, (1, 2), 2 * 10**3."""
+    allowed = (ast.Constant, ast.Tuple, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.expr_context)
+    parts = list(ast.walk(value)) if value is not None else []
+    constants = [part.value for part in parts if isinstance(part, ast.Constant)]
+    numbers = [one for one in constants if isinstance(one, int | float) and not isinstance(one, bool)]
+    return bool(numbers) and len(numbers) == len(constants) and all(isinstance(part, allowed) for part in parts)
+
+
+def test_every_number_says_its_unit_or_why():
+    """A constant has a comment on its line or above it, or a docstring below."""
+    silent = []
+    for path in python(*SOURCES):
+        lines, body = path.read_text().splitlines(), ast.parse(path.read_text()).body
+        for node, following in zip(body, [*body[1:], None], strict=True):
+            if isinstance(node, ast.Assign | ast.AnnAssign) and bare_number(node.value):
+                documented = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+                commented = any("#" in lines[number] for number in (node.lineno - 2, node.lineno - 1))
+                silent += [] if documented or commented else [where(path, node)]
+    assert silent == []

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from oracles.obedient import Rodin, obedient_tree
+from fixtures.obedient import Rodin, obedient_tree
 
 
 @pytest.fixture(scope="session")

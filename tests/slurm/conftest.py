@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from oracles import private_slurm
-from oracles.obedient import Rodin, obedient_tree
+from fixtures import private_slurm
+from fixtures.obedient import Rodin, obedient_tree
 
 
 @pytest.fixture(scope="session")

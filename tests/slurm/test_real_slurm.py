@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from oracles import private_slurm as private
-from oracles.obedient import Rodin
+from fixtures import private_slurm as private
+from fixtures.obedient import Rodin
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(180)]
 

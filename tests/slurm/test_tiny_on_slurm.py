@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from oracles import private_slurm as private
-from oracles.obedient import ROOT, Rodin
+from fixtures import private_slurm as private
+from fixtures.obedient import ROOT, Rodin
 
 pytestmark = [
     pytest.mark.slurm,

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from oracles import private_slurm as private
-from oracles.made_up_run import make_latents, make_planes
-from oracles.obedient import ROOT, Rodin
+from fixtures import private_slurm as private
+from fixtures.made_up_run import make_latents, make_planes
+from fixtures.obedient import ROOT, Rodin
 
 from rodin.presets import preset
 from rodin.store.results import read_rows

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from oracles import ellipsoids
+from fixtures import ellipsoids
 
 from rodin.config import Config
 from rodin.data.shared_decoder import load_decoder, load_mean

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles.coloured_people import make_views
+from fixtures.coloured_people import make_views
 
 from rodin.config import Config
 from rodin.data.shared_decoder import load_decoder, load_mean

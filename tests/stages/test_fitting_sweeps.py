@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from oracles.small_run import CONFIG, PEOPLE
+from fixtures.small_run import CONFIG, PEOPLE
 
 from rodin.bench import decoder as bench_decoder_module
 from rodin.bench import fit_run as bench_fit_module

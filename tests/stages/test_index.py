@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles.shards import SHAPES, arrays_of, fill, ids
+from fixtures.shards import SHAPES, arrays_of, fill, ids
 
 from rodin.config import Config
 from rodin.config.data import Data

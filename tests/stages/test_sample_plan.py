@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles.small_run import CONFIG
+from fixtures.small_run import CONFIG
 
 from rodin.evaluation.prompts import Prompt
 from rodin.generate.latents import interpolate, unit

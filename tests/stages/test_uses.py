@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from oracles.small_run import CONFIG, PEOPLE
+from fixtures.small_run import CONFIG, PEOPLE
 
 from rodin.evaluation.reconstruction import ViewComparison
 from rodin.generate.cascade import Avatars

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from oracles.shards import SHAPES, arrays_of, fill, ids
+from fixtures.shards import SHAPES, arrays_of, fill, ids
 
 from rodin.store.errors import StoreError
 from rodin.store.shards import finishing, layout

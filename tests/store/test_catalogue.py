@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from oracles.shards import SHAPES, arrays_of, fill, ids, publish
+from fixtures.shards import SHAPES, arrays_of, fill, ids, publish
 
 from rodin.store import manifest
 from rodin.store.errors import OtherVersion, StoreError

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from oracles.shards import SHAPES, fill, ids, publish
+from fixtures.shards import SHAPES, fill, ids, publish
 
 from rodin.store import manifest
 from rodin.store.atomic import publish_bytes, publishing
@@ -19,7 +19,7 @@ ATTEMPT = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from oracles.shards import SHAPES, fill, ids
+from fixtures.shards import SHAPES, fill, ids
 from rodin.store import manifest
 from rodin.store.errors import StoreError
 from rodin.store.shards.writer import ShardWriter

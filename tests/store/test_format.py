@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import xxhash
-from oracles.shards import SHAPES, arrays_of, fill, ids, publish
+from fixtures.shards import SHAPES, arrays_of, fill, ids, publish
 
 import rodin.store
 from rodin.store.shards import schema

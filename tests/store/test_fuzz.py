@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from oracles.shards import arrays_of, fill, ids, publish
+from fixtures.shards import arrays_of, fill, ids, publish
 
 from rodin.store import manifest
 from rodin.store.repair import damage_of, damaged, set_aside

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from oracles.shards import SHAPES, fill, ids, publish
+from fixtures.shards import SHAPES, fill, ids, publish
 
 from rodin.store import manifest
 from rodin.store.inventory import inventory

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from oracles.shards import SHAPES, arrays_of, fill, ids, publish
+from fixtures.shards import SHAPES, arrays_of, fill, ids, publish
 
 from rodin.store.shards import attempt as attempts
 from rodin.store.shards.reader import Shards

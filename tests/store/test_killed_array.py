@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oracles.coloured_people import make_views
+from fixtures.coloured_people import make_views
 
 from rodin.config import Config
 from rodin.hooks import Hooks
@@ -28,7 +28,7 @@ TINY = [
 
 def arrays(config: Config, folder: Path, kills: int, pause: float) -> list[int]:
     """Run an array undisturbed and others whose tasks are killed; returns the number of kills of each."""
-    words = [sys.executable, str(ROOT / "tests/oracles/killed_array.py"), str(folder), config.model_dump_json()]
+    words = [sys.executable, str(ROOT / "tests/fixtures/killed_array.py"), str(folder), config.model_dump_json()]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*words, str(kills), str(pause)], capture_output=True, text=True, timeout=270, check=False, env=environment

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fixtures.shards import SHAPES, arrays_of, fill, ids, publish
 from oracles.power_cut import Disk, Left
-from oracles.shards import SHAPES, arrays_of, fill, ids, publish
 
 from rodin.store import atomic, manifest
 from rodin.store.errors import StoreError

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xxhash
-from oracles.shards import SHAPES, arrays_of
+from fixtures.shards import SHAPES, arrays_of
 
 from rodin.store.errors import StoreError
 from rodin.store.shards import rowfile, schema

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles.toy_training import ITEMS, toy_training
+from fixtures.toy_training import ITEMS, toy_training
 
 from rodin.train.loop import Callbacks
 from rodin.train.parallel.flat import FlatParameters

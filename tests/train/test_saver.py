@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from oracles.toy_training import toy_training
+from fixtures.toy_training import toy_training
 
 from rodin.train import loop
 from rodin.train.loop import Callbacks

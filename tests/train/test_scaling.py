@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles.toy_training import toy_training
+from fixtures.toy_training import toy_training
 
 from rodin.train.parallel import scaling
 from rodin.train.parallel.ranks import Ranks

@@ -10,8 +10,8 @@ import warnings
 from pathlib import Path
 
 import torch
-from oracles.forked_ranks import fork_ranks
-from oracles.toy_training import toy_training
+from fixtures.forked_ranks import fork_ranks
+from fixtures.toy_training import toy_training
 from torch import nn
 
 from rodin.train.loop import Callbacks

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from oracles.made_up_run import make_latents
-from oracles.obedient import ROOT
+from fixtures.made_up_run import make_latents
+from fixtures.obedient import ROOT
 
 from rodin.presets import preset
 from rodin.store import manifest

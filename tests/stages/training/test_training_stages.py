@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from oracles.made_up_run import make_latents, make_planes
+from fixtures.made_up_run import make_latents, make_planes
 
 from rodin.data.normalisers import latent_normaliser, plane_normaliser
 from rodin.data.rows import SubjectField, training_subjects

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from oracles.fake_slurm import install
-from oracles.obedient import ROOT, Rodin
+from fixtures.fake_slurm import install
+from fixtures.obedient import ROOT, Rodin
 
 SITE = """
 name = "fake"

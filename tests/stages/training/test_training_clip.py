@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles.made_up_run import captions, make_views, person
+from fixtures.made_up_run import captions, make_views, person
 
 from rodin.data.pictures import images_over_white
 from rodin.generate.models import load_clip

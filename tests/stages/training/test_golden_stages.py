@@ -8,7 +8,7 @@ import importlib
 
 import pytest
 import torch
-from oracles.made_up_run import make_latents, make_planes, make_views
+from fixtures.made_up_run import make_latents, make_planes, make_views
 
 from rodin.field.decoder import Decoder
 from rodin.hooks import Hooks

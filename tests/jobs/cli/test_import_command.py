@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import captured, ellipsoids
+from fixtures import captured, ellipsoids
 from PIL import Image
 
 from analysis.figures.capture_check import (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from oracles.made_up_run import make_latents, make_planes
+from fixtures.made_up_run import make_latents, make_planes
 from torch import nn
 
 from rodin.data.normalisers import latent_normaliser, plane_normaliser

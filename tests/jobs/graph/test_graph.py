@@ -15,7 +15,7 @@ from rodin.presets import PRESETS, preset
 from rodin.store import manifest
 from rodin.store.run_folder import FOLDERS, RunFolder
 
-SITES = Path(__file__).resolve().parents[2] / "slurm" / "sites"
+SITES = Path(__file__).resolve().parents[3] / "slurm" / "sites"
 
 
 def names(config: Config, *extra: str) -> list[str]:

@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from oracles.made_up_run import make_latents, make_planes
+from fixtures.made_up_run import make_latents, make_planes
 
 from rodin.generate import models
 from rodin.hooks import Hooks, Stopped

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 import torch
-from oracles.forked_ranks import fork_ranks
-from oracles.made_up_run import make_latents, make_planes
+from fixtures.forked_ranks import fork_ranks
+from fixtures.made_up_run import make_latents, make_planes
 
 from jobs.launch.worker import StopFlag
 from rodin.hooks import Hooks, Stopped

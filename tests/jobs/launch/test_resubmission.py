@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from oracles.fake_slurm import install
-from oracles.obedient import Rodin
+from fixtures.fake_slurm import install
+from fixtures.obedient import Rodin
 
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run

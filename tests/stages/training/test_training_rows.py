@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles.shards import SHAPES, arrays_of, ids, publish
+from fixtures.shards import SHAPES, arrays_of, ids, publish
 
 from rodin.bench import reading as bench_store
 from rodin.bench import store as bench

@@ -17,7 +17,7 @@ MODELS = ["base", "upsample", "latent", "prior"]
 
 
 def trained(out, *arguments):
-    root = JOB.parents[2]
+    root = JOB.parents[3]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"}
     command = [sys.executable, str(JOB), str(out), *map(str, arguments)]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=270)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from oracles.obedient import ROOT, Rodin
+from fixtures.obedient import ROOT, Rodin
 
 from jobs.graph.graph import graph
 from jobs.site import mpi_works

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from oracles.made_up_run import make_latents
-from oracles.obedient import ROOT
+from fixtures.made_up_run import make_latents
+from fixtures.obedient import ROOT
 
 from jobs.launch import element
 from jobs.launch.process import process_of_environment

@@ -1,7 +1,7 @@
 """The refiner, off by default, but real: it brings renderings of an untrained decoder nearer to the pictures."""
 
 import torch
-from oracles.made_up_run import make_planes, make_views
+from fixtures.made_up_run import make_planes, make_views
 
 from rodin.field.decoder import Decoder
 from rodin.generate.models import load_refiner

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from oracles.shards import ids, publish
+from fixtures.shards import ids, publish
 
 from jobs import weights
 from jobs.cli.app import status_of
@@ -105,7 +105,7 @@ def test_mpi_ranks_share_the_work(run: RunFolder):
     launcher = shutil.which("mpiexec") or shutil.which("mpiexec", path=str(Path(sys.executable).parent))
     if launcher is None or importlib.util.find_spec("mpi4py") is None:
         pytest.skip("no mpiexec or no mpi4py here; install mpich and mpi4py (the test extra has them)")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
 
     def ranks(command: str) -> subprocess.CompletedProcess[str]:
         words = [launcher, "-n", "3", sys.executable, "-m", "jobs", "store", command, str(run.path)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from oracles.made_up_run import make_planes, make_views
+from fixtures.made_up_run import make_planes, make_views
 
 from rodin.data.pictures import images_over_white
 from rodin.field import cameras

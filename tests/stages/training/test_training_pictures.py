@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from oracles.small_run import CONFIG
+from fixtures.small_run import CONFIG
 from PIL import Image
 
 from rodin.generate import models

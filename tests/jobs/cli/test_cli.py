@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import typer.main
-from oracles.obedient import ROOT, Rodin
+from fixtures.obedient import ROOT, Rodin
 
 from jobs.cli.app import app, status_of
 
