@@ -33,8 +33,8 @@ def captures(source: Path, skip_missing: bool = False) -> list[Capture]:
     if not source.is_dir():
         raise FileNotFoundError(f"{source}: no such folder; wanted one with {FILE}")
     path = source / FILE
-    people = grouped(read_json(path, f"wanted EG3D's {FILE} there").get("labels"), path)
-    return [read_subject(source, folder, labels, skip_missing) for folder, labels in sorted(people.items())]
+    labels_of = grouped(read_json(path, f"wanted EG3D's {FILE} there").get("labels"), path)
+    return [read_subject(source, folder, labels, skip_missing) for folder, labels in sorted(labels_of.items())]
 
 
 def grouped(listed: object, path: Path) -> dict[str, list[tuple[str, object]]]:
@@ -43,19 +43,19 @@ def grouped(listed: object, path: Path) -> dict[str, list[tuple[str, object]]]:
         listed = list(listed.items())
     if not isinstance(listed, list) or not listed:
         raise ValueError(f"{path}: 'labels' is {type(listed).__name__}, wanted a list of [file, 25 numbers]")
-    people: dict[str, list[tuple[str, object]]] = {}
+    labels_of: dict[str, list[tuple[str, object]]] = {}
     for number, entry in enumerate(listed):
         pair = isinstance(entry, list | tuple) and len(entry) == 2
         if not pair or not isinstance(entry[0], str):
             raise ValueError(f"{path}, label {number}: got {str(entry)[:60]}, wanted [file, 25 numbers]")
-        people.setdefault(str(PurePosixPath(entry[0]).parent), []).append((entry[0], entry[1]))
+        labels_of.setdefault(str(PurePosixPath(entry[0]).parent), []).append((entry[0], entry[1]))
     name = listed[0][0]
     if all(NUMBERED.match(str(entry[0])) for entry in listed):
         raise ValueError(
             f"{path}: '{name}' is numbered as in FFHQ, where a folder holds different people with one picture each; "
             "put each person's pictures in a folder of their own and list them so"
         )
-    return people
+    return labels_of
 
 
 def read_subject(source: Path, folder: str, labels: list[tuple[str, object]], skip_missing: bool) -> Capture:

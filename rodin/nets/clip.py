@@ -187,18 +187,6 @@ class Clip:
         """Tokens [N, L] int64 by open_clip's tokenizer, truncated to L; 0 after the end token."""
         return _open_clip().tokenize(list(texts), context_length=self.token_count).to(self.device)
 
-    def contrastive_loss(
-        self, images: torch.Tensor, captions: Sequence[str], *, rank: int = 0, ranks: int = 1
-    ) -> torch.Tensor:
-        """Contrastive loss (open_clip's ClipLoss) against the pairs of all ranks: a scalar, to be averaged over ranks.
-
-        Args:
-            images: as in `image`, [N, ...]. captions: N texts. rank: of this process. ranks: world size.
-        """
-        loss = _open_clip().loss.ClipLoss(local_loss=ranks > 1, gather_with_grad=ranks > 1, rank=rank, world_size=ranks)
-        image, text = F.normalize(self.encode_image(images), dim=-1), F.normalize(self.encode_text(captions), dim=-1)
-        return loss(image, text, self.model.logit_scale.exp())
-
     def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
         h = self.model.token_embedding(ids) + self.model.positional_embedding
         return self.model.ln_final(self.model.transformer(h, attn_mask=self.model.attn_mask))

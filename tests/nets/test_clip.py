@@ -3,6 +3,7 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from rodin.nets import torchvision_shim
 from rodin.nets.clip import MEAN, STD, Clip, prepared
@@ -120,6 +121,13 @@ def test_pretrained_weights_are_read_from_a_file(clip, tmp_path):
         Clip.load_pretrained("no-such-model", tmp_path / "weights.pt")
 
 
+def contrastive_loss(clip, images, captions):
+    """Cross-entropy both ways, of pictures among captions and of captions among pictures."""
+    image, text = (F.normalize(one, dim=-1) for one in (clip.encode_image(images), clip.encode_text(captions)))
+    logits = clip.model.logit_scale.exp() * image @ text.T
+    return -(logits.log_softmax(1).diagonal() + logits.log_softmax(0).diagonal()).mean() / 2
+
+
 def test_contrastive_training_pairs_pictures_with_captions():
     torch.manual_seed(0)
     clip = Clip.small(**SMALL)
@@ -127,17 +135,10 @@ def test_contrastive_training_pairs_pictures_with_captions():
     images = torch.tensor(list(colours.values())).float().view(4, 3, 1, 1).expand(4, 3, 16, 16)
     captions = [f"a {name} shirt" for name in colours]
     optimiser = torch.optim.AdamW(clip.model.parameters(), lr=2e-3)
-    first = clip.contrastive_loss(images, captions)
+    first = contrastive_loss(clip, images, captions)
     for _ in range(50):
         optimiser.zero_grad()
-        clip.contrastive_loss(images, captions).backward()
+        contrastive_loss(clip, images, captions).backward()
         optimiser.step()
-    assert clip.contrastive_loss(images, captions) < 0.1 * first
+    assert contrastive_loss(clip, images, captions) < 0.1 * first
     assert (clip.image(images) @ clip.text(captions)[0].T).argmax(dim=1).tolist() == [0, 1, 2, 3]
-
-
-def test_contrastive_loss_is_the_cross_entropy_both_ways(clip):
-    images, captions = torch.rand(3, 3, 16, 16), ["red", "green", "blue"]
-    logits = clip.model.logit_scale.exp() * clip.image(images) @ clip.text(captions)[0].T
-    wanted = -(logits.log_softmax(1).diagonal() + logits.log_softmax(0).diagonal()).mean() / 2
-    torch.testing.assert_close(clip.contrastive_loss(images, captions), wanted)

@@ -1,4 +1,4 @@
-"""The networks on a GPU: the same numbers as on a CPU, at the price DESIGN.md promises."""
+"""The networks on a GPU: the same numbers as on a CPU, at a price near that of plain layers."""
 
 import pytest
 import torch
