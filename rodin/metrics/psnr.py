@@ -15,5 +15,7 @@ def psnr(images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     Returns:
         [N] float64, dB; infinite where an image equals its truth.
     """
-    errors = [one.double().sub(other).square().mean() for one, other in zip(*pair(images, truth), strict=True)]
-    return -10.0 * torch.log10(torch.stack(errors))  # one image fits the cache of a CPU, a batch does not
+    x, y = pair(images, truth)
+    work = torch.empty(x.shape[1:], dtype=torch.float64, device=x.device)  # one image fits a CPU's cache, a batch does not
+    errors = [work.copy_(one).sub_(other).square_().mean() for one, other in zip(x, y, strict=True)]
+    return -10.0 * torch.log10(torch.stack(errors))

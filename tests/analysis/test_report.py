@@ -37,6 +37,7 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
+        assert text.startswith("<!DOCTYPE html>\n")  # anything before it puts browsers into their quirks mode
         self.open: list[str] = []
         self.pictures: list[dict[str, str | None]] = []
         self.links: list[str] = []
