@@ -6,6 +6,8 @@ decision where the paper is silent. Values live in `rodin/presets/`; resources l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import model_validator
 
 from rodin.config.data import Data
@@ -127,7 +129,7 @@ class Config(Section):
 
     def shards(self, stage: str) -> int:
         """Number of shards of a stage: independent parts of its work; 1 for a stage that is no array."""
-        views = shard_count(len(self.all_subjects()), self.data.shard_subjects)
+        views = shard_count(self.data.subjects + self.data.held_out, self.data.shard_subjects)
         measured = shard_count(max(self.measured_count(), 1), self.sweeps.shard_subjects)
         return {
             "render": views,
@@ -142,8 +144,8 @@ class Config(Section):
 
     def subjects_of(self, stage: str, shard: int) -> list[str]:
         """Ids of the subjects in one shard of a store: of `render`, `import`, `embed` (all subjects) or `fit`."""
-        subjects = self.train_subjects() if stage == "fit" else self.all_subjects()
-        return shard_of(subjects, shard, self.data.shard_subjects)
+        count = self.data.subjects + (0 if stage == "fit" else self.data.held_out)
+        return _ids(shard_of(range(count), shard, self.data.shard_subjects))
 
     def measured_count(self) -> int:
         """Held-out subjects that `evaluate` and `sweep-cfg` measure."""
@@ -154,5 +156,5 @@ class Config(Section):
         return self.sample.unconditional + self.sample.interpolations + self.sample.prompts + 1
 
 
-def _ids(numbers: range) -> list[str]:
+def _ids(numbers: Iterable[int]) -> list[str]:
     return [f"{number:06d}" for number in numbers]

@@ -1,6 +1,8 @@
 """Callbacks, memory and timing: defaults, units, and which rounds count."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,23 @@ def test_a_stage_without_callbacks_runs_to_its_end() -> None:
     assert not hooks.should_stop()
 
 
-def test_resident_memory_is_in_bytes_and_its_peak_can_be_reset() -> None:
+def test_resident_memory_is_in_bytes() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     assert memory.resident_bytes("VmRSS") == pytest.approx(pages, rel=0.01)
-    block = bytearray(b"x") * (64 << 20)
-    peak = memory.peak_rss_mb()
-    assert peak == pytest.approx(memory.resident_bytes("VmHWM") / 2**20)
-    del block
-    if memory.forget_peak():
-        assert memory.peak_rss_mb() < peak - 50
+    assert memory.peak_rss_mb() == pytest.approx(memory.resident_bytes("VmHWM") / 2**20, rel=0.01)
+
+
+def test_the_peak_can_be_reset() -> None:
+    """In a process of its own: here other tests leave memory that the system takes back when it likes."""
+    code = (
+        "from rodin.memory import forget_peak, peak_rss_mb\n"
+        "block = bytearray(b'x') * (64 << 20)\n"
+        "peak = peak_rss_mb()\n"
+        "del block\n"
+        "assert not forget_peak() or peak_rss_mb() < peak - 50, (peak, peak_rss_mb())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_the_system_does_not_report_is_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
