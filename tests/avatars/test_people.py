@@ -1,14 +1,16 @@
-"""A person is a pure function of (seed, id), and the captions say what was drawn. Without Blender or assets."""
+"""A person is a pure function of (seed, id); captions and lamps follow from the draw. Without Blender or assets."""
 
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from rodin.avatars import atlas
-from rodin.avatars.caption import caption, captions
+from rodin.avatars.caption import caption, captions, noun
+from rodin.avatars.lighting import light
 from rodin.avatars.person import HAIR_COLOURS, RARE_HAIR, SHIRT_COLOURS, Person, draw
 
 MANY = [draw(3, f"{number:06d}") for number in range(1500)]
@@ -115,3 +117,30 @@ def test_atlases_hold_every_view_once() -> None:
     assert [view for batch in batches for view in batch] == list(range(300))
     assert max(len(batch) for batch in batches) * 256**2 <= atlas.MOST_PIXELS
     assert [len(batch) for batch in atlas.batches(2, 4096)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("age", "gender", "words"),
+    [
+        (0.2, "woman", "girl"),
+        (0.2, "man", "boy"),
+        (0.5, "woman", "young woman"),
+        (0.7, "man", "man"),
+        (0.9, "woman", "old woman"),
+    ],
+)
+def test_captions_name_the_age(age: float, gender: str, words: str) -> None:
+    assert noun(replace(MANY[0], age=age, gender=gender)) == words
+
+
+def test_lamps_stand_where_the_draw_says() -> None:
+    """Azimuth from the face (+z) to the right (+x), elevation from the horizon; the fill lamp on the other side."""
+    key, fill, back = light(replace(MANY[0], light=(30.0, 40.0, 1.0, 0.5))).lamps
+    x, y, z = key.position
+    assert np.degrees(np.arctan2(x, z)) == pytest.approx(30)
+    assert np.degrees(np.arcsin(y / np.linalg.norm(key.position))) == pytest.approx(40)
+    assert fill.position[0] < 0 < key.position[0]
+    assert fill.position[2] > 0 > back.position[2]
+    assert key.colour[0] > key.colour[2]  # warm light is redder
+    brighter = light(replace(MANY[0], light=(30.0, 40.0, 1.1, 0.5))).lamps[0]
+    assert brighter.power == pytest.approx(1.1 * key.power)
