@@ -53,3 +53,10 @@ def test_a_config_whose_networks_cannot_be_built_is_refused(changes: list[str], 
 
 def test_levels_without_attention_may_have_any_channels():
     assert preset("tiny", ["base.attention=[]", "base.multipliers=[3,2]", "base.head_channels=32"])
+
+
+def test_the_ablation_of_convolutions_has_a_shard_for_each_upsampler():
+    from jobs.graph.stages.sweeps import UPSAMPLERS
+    from rodin.stages.sweeps.convolution import VARIANTS
+
+    assert preset("paper").shards("sweep-convolution") == len(VARIANTS) == len(set(VARIANTS)) == UPSAMPLERS
