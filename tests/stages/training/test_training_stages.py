@@ -171,6 +171,11 @@ def test_normalisers_bring_what_is_trained_on_to_scale(stores):
     scaled = plane_normaliser(stores, "planes").to_model(planes)
     assert scaled.square().mean(dim=(0, 1, 3, 4)).sqrt().tolist() == pytest.approx([0.5] * 4, abs=1e-3)
     assert scaled.mean(dim=0).abs().max() < 1e-3
+    for field in ("planes", "base"):  # a sampler clips x0_hat to the range of planes
+        normaliser = plane_normaliser(stores, field)
+        wild = torch.linspace(-3, 3, normaliser.mean.numel()).view(1, *normaliser.mean.shape)
+        clipped = normaliser.from_model(normaliser.clip(normaliser.to_model(wild)))
+        torch.testing.assert_close(clipped, wild.clamp(-1, 1), atol=1e-5, rtol=0)
 
 
 def test_an_upsampler_variant_goes_to_its_own_place(run):
