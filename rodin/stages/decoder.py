@@ -226,13 +226,8 @@ class DecoderTraining:
         if self.ranks.main:
             content |= {"decoder": self.decoder.state_dict(), "shared": [level.detach() for level in self.shared]}
             content |= {"adam": self.adam.state_dict()}
-        failure = None
-        try:
-            checkpoint.publish(self._states / name / f"rank-{self.ranks.rank:05d}.pt", content)
-        except ValueError as error:
-            failure = error
-        if self.ranks.any(failure is not None):
-            raise failure or ValueError(f"rank {self.ranks.rank} stops because another could not save; see its message")
+        part = self._states / name / f"rank-{self.ranks.rank:05d}.pt"
+        self.ranks.on_all(lambda: checkpoint.publish(part, content))
         self.ranks.on_main(lambda: self._publish_checkpoint(name))
 
     def publish(self) -> None:
