@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from oracles.counted_sizes import counted_sizes
 from torch import nn
 
 from jobs.graph import sizes
 from jobs.graph.costs import caption_flops, picture_flops
-from jobs.plan.networks import network_rows
 from rodin.config.networks import SMALL_TOKENS
 from rodin.nets.base import BaseUNet
 from rodin.nets.clip import Clip
@@ -24,7 +24,7 @@ INT, REAL = "int64", "float32"
 def test_formulas_equal_the_counted_sizes_of_every_network_of_every_preset(name: str):
     config = preset(name)
     config = config.model_copy(update={"refine": config.refine.model_copy(update={"enabled": True})})
-    counted = {row["stage"]: sizes.Size(row["parameters"], row["flops"]) for row in network_rows(config)}
+    counted = {stage: sizes.Size(*size) for stage, size in counted_sizes(config).items()}
     assert counted == {
         "base": sizes.base_size(config),
         "upsample": sizes.upsample_size(config),
