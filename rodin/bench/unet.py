@@ -12,10 +12,14 @@ from torch import nn
 from rodin.device import default_device
 from rodin.nets import torchvision_shim
 from rodin.nets.base import BaseUNet
-from rodin.nets.sizes import parameters
 from rodin.timing import medians
 
 PLANE_CHANNELS, MULTIPLIERS, HEAD_CHANNELS, LATENT_WIDTH = 32, (1, 2, 3, 4), 64, 512  # the paper's base model
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(one.numel() for one in model.parameters())
 
 
 def bench_unet(

@@ -3,6 +3,7 @@ import builtins
 import pytest
 import torch
 from oracles.aware_conv import naive
+from oracles.network_sizes import on_meta, parameters
 
 from rodin.bench import conv as conv_bench
 from rodin.bench import guidance as guidance_bench
@@ -12,7 +13,6 @@ from rodin.bench.guidance import bench_guidance
 from rodin.bench.unet import bench_unet, theirs
 from rodin.field.rollout import roll_in, roll_out
 from rodin.nets.aware import AwareConv
-from rodin.nets.sizes import on_meta, parameters
 from rodin.timing import medians, peak_bytes
 
 CPU = torch.device("cpu")

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from oracles.network_sizes import flops, on_meta, parameters
 from oracles.noise import noise
 
 from rodin.diffusion.losses import diffusion_loss
@@ -9,7 +10,6 @@ from rodin.diffusion.schedule import Schedule
 from rodin.nets.latent import LatentMLP
 from rodin.nets.prior import Prior
 from rodin.nets.refine import Refiner
-from rodin.nets.sizes import flops, on_meta, parameters
 
 
 def prior(**changes):

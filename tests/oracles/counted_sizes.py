@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from oracles.network_sizes import sizes_on_meta
+
 from rodin.config import Config
 from rodin.config.networks import (
     base_settings,
@@ -15,7 +17,6 @@ from rodin.nets.base import BaseUNet
 from rodin.nets.latent import LatentMLP
 from rodin.nets.prior import Prior
 from rodin.nets.refine import Refiner
-from rodin.nets.sizes import sizes_on_meta
 from rodin.nets.upsample import Upsampler
 
 REAL = "float32"

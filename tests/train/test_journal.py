@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from oracles.network_sizes import flops
 
-from rodin.nets.sizes import flops
 from rodin.train import journal as module
 from rodin.train.journal import Journal
 from rodin.train.utilisation import operations, peak

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from oracles.counted_sizes import counted_sizes
+from oracles.network_sizes import flops, sizes_on_meta
 from torch import nn
 
 from jobs.graph import sizes
@@ -13,7 +14,6 @@ from jobs.graph.costs import caption_flops, picture_flops
 from rodin.config.networks import SMALL_TOKENS
 from rodin.nets.base import BaseUNet
 from rodin.nets.clip import Clip
-from rodin.nets.sizes import flops, sizes_on_meta
 from rodin.nets.upsample import Upsampler
 from rodin.presets import PRESETS, preset
 
