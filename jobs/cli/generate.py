@@ -148,15 +148,9 @@ def check_image(path: Path | None) -> None:
     """Refuse a file that is no image, before any model is loaded."""
     if path is None:
         return
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; wanted a picture (PNG, JPEG)")
-    from PIL import Image, UnidentifiedImageError
+    from rodin.data.decoding import opened
 
-    try:
-        with Image.open(path) as picture:
-            picture.verify()
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
-        raise ValueError(f"{path}: not a picture that can be read; wanted PNG or JPEG") from None
+    opened(path)
 
 
 def check_scale(scale: float | None) -> None:

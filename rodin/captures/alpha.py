@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from rodin.captures.background import apart_from_border, apart_from_colour, learn
-from rodin.captures.capture import Capture, Frame, opened
+from rodin.captures.capture import Capture, Frame
+from rodin.data.decoding import opened
 
 BACKGROUNDS = "border, white, #rrggbb or none"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -61,7 +62,7 @@ def cutter(capture: Capture, alpha: Alpha) -> Cut:
             read_mask(frame, masks[frame.path])
         return lambda frame: with_alpha(frame, read_mask(frame, masks[frame.path]))
     if capture.transparent:
-        return lambda frame: np.asarray(opened(frame.path).convert("RGBA"))
+        return lambda frame: np.asarray(opened(frame.path, frame.upright).convert("RGBA"))
     if alpha.background is None:
         fault = f"{capture.bare[0].path}: no transparency" if capture.bare else f"{capture.source}: pictures all opaque"
         raise ValueError(
@@ -93,7 +94,7 @@ def with_alpha(frame: Frame, alpha: np.ndarray) -> np.ndarray:
 
 def rgb(frame: Frame) -> np.ndarray:
     """A frame's colours [H, W, 3] uint8."""
-    return np.asarray(opened(frame.path).convert("RGB"))
+    return np.asarray(opened(frame.path, frame.upright).convert("RGB"))
 
 
 def mask_of(capture: Capture, frame: Frame, masks: Path | None) -> Path:
@@ -112,7 +113,7 @@ def mask_of(capture: Capture, frame: Frame, masks: Path | None) -> Path:
 
 def read_mask(frame: Frame, path: Path) -> np.ndarray:
     """A mask [H, W] uint8, 255 where the person is."""
-    picture = opened(path)
+    picture = opened(path, frame.upright)
     if picture.size != (frame.lens.width, frame.lens.height):
         wanted = f"{frame.lens.width} x {frame.lens.height}, as {frame.path.name}"
         raise ValueError(f"{path}: a mask of {picture.size[0]} x {picture.size[1]} pixels, wanted {wanted}")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from rodin.compositing import over_white
+from rodin.data.decoding import opened
 
 FAINTEST = 1e-3  # opacity in [0, 1]; under it a pixel's colour cannot be recovered from its colour over white
 
@@ -65,17 +66,9 @@ def read_picture(path: Path, size: int) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not an image, or a damaged or far too large one; names the file.
+        ValueError: not an image that can be read.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such picture; wanted the path of a PNG or JPEG file")
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGBA")
-    except UnidentifiedImageError:
-        raise ValueError(f"{path}: not a picture; wanted a PNG or JPEG file") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
-        raise ValueError(f"{path}: a damaged or far too large picture ({problem}); wanted a PNG or JPEG file") from None
+    image = opened(path).convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
     white.alpha_composite(image)
     return np.asarray(ImageOps.fit(white, (size, size), Image.Resampling.LANCZOS), dtype=np.uint8).copy()

@@ -50,15 +50,15 @@ def test_a_turned_photograph_is_set_upright(tmp_path):
 
 
 def test_what_is_no_picture_is_one_clear_line(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such picture"):
+    with pytest.raises(FileNotFoundError, match="no such file; wanted a PNG"):
         read_picture(tmp_path / "none.png", 24)
     (tmp_path / "text.png").write_text("hello")
-    with pytest.raises(ValueError, match=r"text.png: not a picture; wanted a PNG or JPEG file"):
+    with pytest.raises(ValueError, match=r"text.png: not a picture that can be read .* wanted a PNG"):
         read_picture(tmp_path / "text.png", 24)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "cut.png")
     whole = (tmp_path / "cut.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="cut.png: not a picture that can be read .*truncated"):
         read_picture(tmp_path / "cut.png", 24)
 
 
