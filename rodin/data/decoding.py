@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 KINDS = "a PNG, JPEG, WebP or plain TIFF file"
 BEYOND = 1 / 255
 """floats may lie this far outside [0, 1], one step of 8 bits: resizing and compression overshoot a little"""
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, Image.DecompressionBombError)
 """what Pillow raises for files that are damaged or too large"""
 
 
@@ -51,12 +52,12 @@ def decoded(path: Path, upright: bool = True) -> Image.Image:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; wanted {KINDS}")
     try:
-        with Image.open(path) as picture:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:  # Pillow warns of odd metadata
             if getattr(picture, "is_animated", False) and picture.format != "MPO":
                 raise ValueError(f"{getattr(picture, 'n_frames', 2)} pictures in one file, wanted one")
             picture.load()
-        if upright:
-            ImageOps.exif_transpose(picture, in_place=True)
+            if upright:
+                ImageOps.exif_transpose(picture, in_place=True)
         return picture
     except UnidentifiedImageError:
         raise unreadable(path, "of an unknown kind") from None
