@@ -13,7 +13,7 @@ from rodin.captures.masks import read_masks
 from rodin.data.decoding import opened
 
 BACKGROUNDS = "border, white, #rrggbb or none"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 OPAQUE = 127
 """alpha above which a pixel belongs to the person"""
 ALL_AROUND = 0.9
@@ -129,7 +129,7 @@ def fault_of(person: np.ndarray) -> str | None:
     if not person.any():
         return "nobody"
     if person.all():
-        return "no background"
+        return "nothing but the person"
     height, width = person.shape
     around = np.concatenate([person[0], person[: 3 * height // 4, 0], person[: 3 * height // 4, -1]])
     middle = person[height // 3 : height - height // 3, width // 3 : width - width // 3]

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 KINDS = "a PNG, JPEG, WebP or plain TIFF file"
 BEYOND = 1 / 255
@@ -55,6 +55,9 @@ def decoded(path: Path, upright: bool = True) -> Image.Image:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:  # Pillow warns of odd metadata
             if getattr(picture, "is_animated", False) and picture.format != "MPO":
                 raise ValueError(f"{getattr(picture, 'n_frames', 2)} pictures in one file, wanted one")
+            turned = picture.getexif().get(ExifTags.Base.Orientation, 1)
+            if picture.format == "TIFF" and turned != 1:  # Pillow 13 scrambles those that are not compressed
+                raise ValueError(f"a TIFF of EXIF orientation {turned}; save it upright")
             picture.load()
             if upright:
                 ImageOps.exif_transpose(picture, in_place=True)

@@ -82,7 +82,9 @@ def test_one_colour(told: str, colour: tuple[int, int, int], tmp_path: Path) -> 
 
 def test_a_plain_background_fits_no_other_colour(tmp_path: Path) -> None:
     masks = photographs(tmp_path / "a", lambda number: np.full((SIDE, SIDE, 3), 255.0))
-    with pytest.raises(ValueError, match=r"--background #20c040: no background in all 6 pictures; give another"):
+    with pytest.raises(
+        ValueError, match=r"--background #20c040: nothing but the person in all 6 pictures; give another"
+    ):
         overlap(tmp_path / "a", masks, Alpha(background="#20c040"))
 
 
