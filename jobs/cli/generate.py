@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,9 @@ STEPS = Annotated[
 PRECISION = Annotated[
     str | None, typer.Option("--precision", help="float32 or bfloat16; default: that of the run's config")
 ]
+BACKGROUND = Annotated[
+    str | None, typer.Option("--background", help="of a portrait without alpha: border, white, #rrggbb or none (kept)")
+]
 SEED = Annotated[int, typer.Option("--seed", min=0, help="the same seed makes the same avatar")]
 
 
@@ -31,6 +35,7 @@ def sample(
     run: RUN_OPTION,
     text: Annotated[list[str] | None, typer.Option("--text", help="description of the avatar; may be repeated")] = None,
     image: Annotated[list[Path] | None, typer.Option("--image", help="portrait of the avatar; may be repeated")] = None,
+    background: BACKGROUND = None,
     seed: SEED = 0,
     count: Annotated[int, typer.Option("--count", min=1, help="avatars of each text or portrait; seeds count up")] = 1,
     output: OUTPUT = None,
@@ -58,8 +63,7 @@ def sample(
         raise ValueError("got both --text and --image, wanted one of them, or neither for an unconditional avatar")
     for one in texts:
         check_text("--text", one)
-    for path in images:
-        check_image(path)
+    check_images(images, background)
     check_scale(guidance_scale)
     from rodin.generate.options import SamplingOptions
     from rodin.generate.requests import sample_avatar, sample_avatars
@@ -72,14 +76,29 @@ def sample(
         target = output or default_output(run, kind, seed)
         first_text, first_image = next(iter(texts), None), next(iter(images), None)
         made = sample_avatar(
-            run, text=first_text, image=first_image, seed=seed, output=target, options=options, progress=progress
+            run,
+            text=first_text,
+            image=first_image,
+            background=background,
+            seed=seed,
+            output=target,
+            options=options,
+            progress=progress,
         )
         screen.clear()
         print_avatar(made, as_json)
     else:
         target = output or default_output(run, f"{kind}-many", seed)
         several = sample_avatars(
-            run, texts=texts, images=images, seed=seed, count=count, output=target, options=options, progress=progress
+            run,
+            texts=texts,
+            images=images,
+            background=background,
+            seed=seed,
+            count=count,
+            output=target,
+            options=options,
+            progress=progress,
         )
         screen.clear()
         print_avatars(several, as_json)
@@ -90,6 +109,7 @@ def edit(
     target: Annotated[str, typer.Option("--to", help="description of the avatar after the change")],
     image: Annotated[Path | None, typer.Option("--image", help="the portrait to change")] = None,
     text: Annotated[str | None, typer.Option("--text", help="a text to start from instead of a portrait")] = None,
+    background: BACKGROUND = None,
     source: Annotated[
         str | None, typer.Option("--from", help="description before the change; default: that of any person")
     ] = None,
@@ -112,7 +132,7 @@ def edit(
     check_text("--text", text)
     check_text("--to", target)
     check_text("--from", source)
-    check_image(image)
+    check_images([] if image is None else [image], background)
     check_scale(guidance_scale)
     from rodin.generate.options import SamplingOptions
     from rodin.generate.requests import edit_avatar
@@ -122,6 +142,7 @@ def edit(
         run,
         image=image,
         text=text,
+        background=background,
         source=source,
         target=target,
         seed=seed,
@@ -144,13 +165,18 @@ def check_text(option: str, text: str | None) -> None:
         raise ValueError(f"{option} is empty; wanted a text such as 'a man with short black hair'")
 
 
-def check_image(path: Path | None) -> None:
-    """Refuse a file that is no image, before any model is loaded."""
-    if path is None:
-        return
-    from rodin.data.decoding import opened
+def check_images(paths: list[Path], background: str | None) -> None:
+    """Refuse portraits in which nobody can be, before models are loaded; tell of those that seem to show no face."""
+    if background is not None and not paths:
+        raise ValueError(f"--background {background} is of a portrait; give one with --image")
+    if paths:
+        from rodin.data.portraits import FACE_PIXELS, read_portrait, shows_face
 
-    opened(path)
+        for path in paths:
+            if not shows_face(read_portrait(path, FACE_PIXELS, background)):
+                print(
+                    f"note: {path}: no frontal face found, so the avatar may not be like the picture", file=sys.stderr
+                )
 
 
 def check_scale(scale: float | None) -> None:

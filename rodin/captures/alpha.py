@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rodin.captures.background import apart_from_border, apart_from_colour, learn
 from rodin.captures.capture import Capture, Frame
 from rodin.captures.masks import read_masks
+from rodin.data.background import BACKGROUNDS, apart_from_border, apart_from_colour, colour_of, learn
 from rodin.data.decoding import opened
 
-BACKGROUNDS = "border, white, #rrggbb or none"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 OPAQUE = 127
 """alpha above which a pixel belongs to the person"""
@@ -57,17 +56,7 @@ class Alpha:
         if self.masks is not None and self.background is not None:
             raise ValueError("masks and a background were given, wanted one of them")
         if self.background not in (None, "border", "none"):
-            self.colour()
-
-    def colour(self) -> np.ndarray:
-        """The background's colour [3] uint8, where it is a single colour."""
-        text = {"white": "#ffffff"}.get(self.background or "", self.background or "")
-        try:
-            if len(text) == 7 and text[0] == "#":
-                return np.frombuffer(bytes.fromhex(text[1:]), np.uint8)
-        except ValueError:
-            pass
-        raise ValueError(f"background '{self.background}', wanted {BACKGROUNDS}")
+            colour_of(self.background)
 
 
 def cutter(capture: Capture, alpha: Alpha) -> Cut:
@@ -143,7 +132,7 @@ def background_model(capture: Capture, alpha: Alpha) -> Callable[[np.ndarray], n
     if alpha.background == "border":
         models = learn(rgb(frame) for frame in capture.frames)
         return lambda picture: apart_from_border(picture, *models)
-    return partial(apart_from_colour, colour=alpha.colour())
+    return partial(apart_from_colour, colour=colour_of(alpha.background or ""))
 
 
 def with_background(model: Callable[[np.ndarray], np.ndarray], frame: Frame) -> np.ndarray:

@@ -1,16 +1,13 @@
-"""Images: from stores (RGBA uint8, straight alpha) and users' files to networks (RGB in [0, 1] over white)."""
+"""Images from stores (RGBA uint8, straight alpha) to networks (RGB in [0, 1] over white)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 
 from rodin.compositing import over_white
-from rodin.data.decoding import opened
 
 FAINTEST = 1e-3  # opacity in [0, 1]; under it a pixel's colour cannot be recovered from its colour over white
 
@@ -52,23 +49,3 @@ def refined(refiner: Callable[[torch.Tensor], torch.Tensor], rgba: torch.Tensor)
     better = refiner(over_white(rgba).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     colour = (better - (1 - opacity)) / opacity.clamp_min(FAINTEST)
     return torch.cat([torch.where(opacity > FAINTEST, colour, rgba[..., :3]).clamp(0, 1), opacity], dim=-1)
-
-
-def read_picture(path: Path, size: int) -> np.ndarray:
-    """Read a user's image: upright, cropped to the central square, resized, composited over white.
-
-    Args:
-        path: an image file that Pillow reads, with or without alpha.
-        size: side of the result, pixels.
-
-    Returns:
-        [size, size, 4] uint8, opaque.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not an image that can be read.
-    """
-    image = opened(path).convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    white.alpha_composite(image)
-    return np.asarray(ImageOps.fit(white, (size, size), Image.Resampling.LANCZOS), dtype=np.uint8).copy()

@@ -43,8 +43,29 @@ def test_an_avatar_from_a_text_is_a_folder_that_says_what_it_is(trained, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["me"]
 
 
+def portrait(path, ground):
+    """A picture of a red shirt and a head, before a background of one colour."""
+    picture = Image.new("RGB", (60, 60), ground)
+    picture.paste((200, 20, 30), (10, 40, 50, 60))
+    picture.paste((205, 150, 120), (20, 10, 40, 40))
+    picture.save(path)
+
+
+def test_a_portrait_s_background_does_not_change_the_person(trained, tmp_path):
+    avatars, latents, kept = Avatars(CONFIG, trained, torch.device("cpu")), [], []
+    for ground in ((255, 255, 255), (40, 90, 200), (40, 180, 70), (128, 128, 128)):
+        portrait(tmp_path / "me.png", ground)
+        for background, found in ((None, latents), ("none", kept)):
+            (request,) = requests.avatar_requests([], [tmp_path / "me.png"], 0, 1, background)
+            found.append(requests._latents(avatars, [request])[0])
+    alike = torch.stack(latents) @ latents[0]
+    assert alike.min() > 0.999
+    assert (torch.stack(kept) @ kept[0])[1:].max() < alike.min()
+    assert torch.equal(latents[0], kept[0])
+
+
 def test_an_edit_moves_the_avatar_and_keeps_what_was_before(trained, tmp_path):
-    Image.new("RGB", (50, 40), (90, 30, 30)).save(tmp_path / "me.png")
+    portrait(tmp_path / "me.png", (40, 90, 200))
     out = tmp_path / "out"
     made = requests.edit_avatar(trained.path, image=tmp_path / "me.png", target="a person with blue hair", output=out)
     names = [path.name for path in made["views"]]
@@ -104,6 +125,7 @@ def test_an_export_that_lacks_a_file_or_is_of_another_avatar_is_made_again(train
         (requests.sample_avatar, {"options": SamplingOptions(precision="float8")}, "precision: got 'float8'"),
         (requests.sample_avatars, {"texts": ["a", " "]}, "text: got an empty one"),
         (requests.sample_avatars, {"texts": ["a"], "images": ["b"]}, "both a text and an image"),
+        (requests.sample_avatar, {"text": "a", "background": "white"}, "the background 'white' but no image"),
         (requests.sample_avatars, {"count": 0}, "count: got 0"),
         (requests.edit_avatar, {"target": "x", "source": "x"}, "nothing would change"),
         (requests.edit_avatar, {"target": ""}, "target text: got an empty one"),

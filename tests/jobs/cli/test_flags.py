@@ -22,7 +22,9 @@ Calls = list[tuple[str, tuple[Any, ...], dict[str, Any]]]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_config(RunFolder(Path("run")), preset("tiny"))
-    Image.new("RGB", (4, 4)).save("me.png")
+    portrait = Image.new("RGB", (32, 32), "white")
+    portrait.paste((200, 30, 30), (8, 8, 24, 32))
+    portrait.save("me.png")
     return Path("run")
 
 
@@ -63,7 +65,8 @@ def test_one_avatar(run: Path, requests: Calls, sampling: Calls, capsys: pytest.
     assert drawn == (1.5, 7, "bfloat16")
     del named["progress"]
     assert (name, folder) == ("sample_avatar", run)
-    assert named == {"text": "a man", "image": None, "seed": 3, "output": run / "made/text-3", "options": "options"}
+    wanted = {"text": "a man", "image": None, "background": None, "seed": 3, "output": run / "made/text-3"}
+    assert named == wanted | {"options": "options"}
     assert json.loads(capsys.readouterr().out) == {"output": "out", "views": ["a.png", "b.png"], "mesh": None}
 
 
@@ -91,6 +94,17 @@ def test_several_avatars(run: Path, requests: Calls, sampling: Calls, capsys: py
     assert capsys.readouterr().out == "out/0\nout/1\n"
     assert status_of(["sample", "--run", "run", "--image", "me.png", "--image", "me.png"]) == 0
     assert (requests[-1][2]["texts"], requests[-1][2]["images"]) == ([], [Path("me.png")] * 2)
+    assert requests[-1][2]["background"] is None
+    assert capsys.readouterr().err.count("note: me.png: no frontal face found, so the avatar may not be like") == 2
+
+
+def test_a_portrait_s_background_is_told(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
+    for command in (["sample"], ["sample", "--count", "2"], ["edit", "--to", "x"]):
+        told = [*command, "--run", "run", "--background", "#ffffff"]
+        assert status_of([*told, "--image", "me.png"]) == 0
+        assert requests[-1][2]["background"] == "#ffffff"
+        assert status_of(told) == 2
+        assert "--background #ffffff is of a portrait; give one with --image" in capsys.readouterr().err
 
 
 def test_edit(run: Path, requests: Calls, sampling: Calls, capsys: pytest.CaptureFixture[str]):
@@ -204,6 +218,8 @@ def test_import(
 
 
 def test_a_damaged_picture_is_refused_before_models_load(run: Path, requests: Calls):
+    Image.new("RGB", (32, 32), "red").save("blank.png")
+    assert status_of(["sample", "--run", "run", "--image", "me.png", "--image", "blank.png"]) == 2
     data = bytearray(Path("me.png").read_bytes())
     data[data.index(b"IDAT") + 6] ^= 1
     Path("me.png").write_bytes(data)
