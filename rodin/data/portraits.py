@@ -20,7 +20,7 @@ WORKING = 512
 """longest side at which a person is told from the background, pixels: enough for most models, and a second of work"""
 FACE_PIXELS = 256
 """side at which faces are looked for: OpenCV's detector learned faces of 24 pixels, an eighth of it is more"""
-WHITE = OPAQUE = 255
+WHITE = OPAQUE = 255  # the largest value of 8 bits
 HALF = 127
 """alpha above which a pixel is more the person's than the background's"""
 REACH, LEAST_REACH = 0.01, 2

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
+from skimage import data
 
 from rodin.data.portraits import FACE_PIXELS, read_portrait, shows_face
 
@@ -131,7 +132,19 @@ def test_a_large_picture_is_read_alike(tmp_path: Path) -> None:
     assert np.abs(read(tmp_path / "large.png", large) - small).mean() < 3
 
 
-def test_a_disc_is_no_face() -> None:
+def test_a_face_is_found_and_in_a_disc_none() -> None:
+    photo = Image.fromarray(data.astronaut()[:360, 60:420]).resize((FACE_PIXELS, FACE_PIXELS))
+    assert shows_face(np.asarray(photo.convert("RGBA")))
     y, x = np.mgrid[0:FACE_PIXELS, 0:FACE_PIXELS] / FACE_PIXELS
     disc = np.where(((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.1)[..., None], (200, 30, 30), 255).astype(np.uint8)
     assert not shows_face(disc)
+
+
+def test_the_smallest_and_the_dullest_pictures_that_are_read(tmp_path: Path) -> None:
+    values = np.full((16, 16, 3), 100, np.uint8)
+    values[4:12, 4:12, 1] = 116
+    assert read(tmp_path / "me.png", values, 16, "none").tolist() == values.tolist()
+    with pytest.raises(ValueError, match="of one colour all over"):
+        read(tmp_path / "me.png", values.clip(0, 115), 16, "none")
+    with pytest.raises(ValueError, match="of 16 x 15 pixels, wanted 16 or more a side"):
+        read(tmp_path / "me.png", values[1:], 16, "none")
