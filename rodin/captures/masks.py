@@ -27,6 +27,7 @@ class Masks:
     Args:
         files: a frame's image -> its mask.
         alpha: the masks' own alpha shows the person.
+        indexed: the numbers of colours in palettes are labels.
         labels: the labels of the person, all that occur but 0 and VOID; empty where values are opacities.
         full: the value that is fully opaque, where values are opacities.
         invert: the masks show the background.
@@ -34,13 +35,14 @@ class Masks:
 
     files: Mapping[Path, Path]
     alpha: bool
+    indexed: bool
     labels: tuple[int, ...]
     full: float
     invert: bool
 
     def opacity(self, frame: Frame) -> np.ndarray:
         """A frame's mask [H, W] uint8, 255 where the person is."""
-        values, _ = values_of(self.files[frame.path], frame, self.alpha)
+        values = values_of(self.files[frame.path], frame, self.alpha, self.indexed)
         shown = np.isin(values, self.labels) if self.labels else (values / self.full).clip(0, 1)
         found = np.rint(255 * shown).astype(np.uint8)
         return 255 - found if self.invert else found
@@ -65,47 +67,57 @@ def read_masks(frames: list[Frame], files: Mapping[Path, Path], invert: bool = F
     Raises:
         ValueError: a mask that cannot be read, has another size than its image, is coloured, or whose range is unknown.
     """
-    alpha = transparent(frames, files)
-    counts, largest, floats, indexed = np.zeros(VOID + 2, np.int64), 0.0, False, False
+    alpha, indexed = shown_by(frames, files)
+    counts, largest, floats = np.zeros(VOID + 2, np.int64), 0.0, False
     for frame in frames:
-        values, palette = values_of(files[frame.path], frame, alpha)
+        values = values_of(files[frame.path], frame, alpha, indexed)
         low, high = float(values.min()), float(values.max())
         if not (low >= -BEYOND and high <= 65535):
             raise unreadable(files[frame.path], f"a mask of values from {low:g} to {high:g}")
         counts += np.bincount(values.clip(0, VOID + 1).astype(np.int64).ravel(), minlength=len(counts))
-        largest, floats, indexed = max(largest, high), floats or values.dtype.kind == "f", indexed or palette
+        largest, floats = max(largest, high), floats or values.dtype.kind == "f"
+    few = not counts[LABELS:VOID].any() and not counts[VOID + 1] and counts[1:LABELS].sum() > counts[VOID]
     if floats and largest <= 1 + BEYOND:
-        return Masks(files, alpha, (), 1.0, invert)
-    rare = not counts[LABELS:VOID].any() and not counts[VOID + 1] and counts[1:LABELS].sum() > counts[VOID]
-    if not alpha and (indexed or rare):
-        return Masks(files, alpha, tuple((np.flatnonzero(counts[1:VOID]) + 1).tolist()), 1.0, invert)
-    return Masks(files, alpha, (), 255.0 if largest <= 255 else 65535.0, invert)
+        labels, full = (), 1.0
+    elif not alpha and (indexed or few):
+        labels, full = tuple((np.flatnonzero(counts[1:VOID]) + 1).tolist()), 1.0
+    else:
+        labels, full = (), 255.0 if largest <= 255 else 65535.0
+    return Masks(files, alpha, indexed, labels, full, invert)
 
 
-def transparent(frames: list[Frame], files: Mapping[Path, Path]) -> bool:
-    """Whether the masks' alpha shows the person: all have alpha, and at least one is not fully opaque."""
-    pictures = (decoded(files[frame.path], frame.upright) for frame in frames)
-    opaque = True
-    for picture in pictures:
-        if not picture.has_transparency_data:
-            return False
-        opaque = opaque and picture.convert("RGBA").getchannel("A").getextrema() == (255, 255)
-    return not opaque
+def shown_by(frames: list[Frame], files: Mapping[Path, Path]) -> tuple[bool, bool]:
+    """Whether the masks' alpha shows the person, and whether the numbers of colours in palettes do.
+
+    Alpha does where all masks have it and one is not fully opaque; numbers do where a palette's colours are not greys.
+    """
+    transparent, opaque, indexed = True, True, False
+    for frame in frames:
+        picture = decoded(files[frame.path], frame.upright)
+        transparent = transparent and picture.has_transparency_data
+        if transparent and opaque:
+            opaque = picture.convert("RGBA").getchannel("A").getextrema() == (255, 255)
+        indexed = indexed or (picture.mode == "P" and coloured(np.asarray(picture.convert("RGB"))))
+    return transparent and not opaque, indexed
 
 
-def values_of(path: Path, frame: Frame, alpha: bool) -> tuple[np.ndarray, bool]:
-    """The values [H, W] of a mask's file in its own range, and whether they number the colours of a palette."""
+def values_of(path: Path, frame: Frame, alpha: bool, indexed: bool) -> np.ndarray:
+    """The values [H, W] of a mask's file in its own range; alpha, indexed: as of `shown_by`."""
     picture = decoded(path, frame.upright)
     check_size(path, picture.size, frame)
     if alpha:
-        return np.asarray(picture.convert("RGBA").getchannel("A")), False
-    if picture.mode.startswith(("I", "F")):
-        return np.asarray(picture), False
+        return np.asarray(picture.convert("RGBA").getchannel("A"))
+    if picture.mode.startswith(("I", "F")) or (indexed and picture.mode == "P"):
+        return np.asarray(picture)
     rgb = np.asarray(picture.convert("RGB"))
-    coloured = np.ptp(rgb, axis=-1).max() > COLOURED
-    if coloured and picture.mode != "P":
+    if coloured(rgb):
         raise ValueError(f"{path}: a coloured mask, wanted a grey one, labels, or one with alpha")
-    return (np.asarray(picture), True) if coloured else (rgb[..., 1], False)
+    return rgb[..., 1]
+
+
+def coloured(rgb: np.ndarray) -> bool:
+    """Whether an image [H, W, 3] uint8 holds more than greys."""
+    return bool(np.ptp(rgb, axis=-1).max() > COLOURED)
 
 
 def check_size(path: Path, size: tuple[int, int], frame: Frame) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import cv2.data
 import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
@@ -45,8 +46,11 @@ def read_portrait(path: Path, size: int, background: str | None = None) -> np.nd
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not an image that can be read, or one in which nobody can be: too small, transparent or blank.
+        ValueError: not an image that can be read, one in which nobody can be (too small, transparent or blank), or a
+            background of another name.
     """
+    if background not in (None, "border", "none"):
+        colour_of(background)
     image = opened(path)
     if min(image.size) < LEAST_SIDE:
         width, height = image.size
@@ -58,7 +62,8 @@ def read_portrait(path: Path, size: int, background: str | None = None) -> np.nd
     if blank(picture):
         raise ValueError(f"{path}: of one colour all over, so nobody is to be seen; give a picture of a person")
     if alpha.min() == OPAQUE and background != "none":
-        image.thumbnail((max(WORKING, 2 * size),) * 2, Image.Resampling.LANCZOS)
+        longest = max(WORKING, 2 * size)
+        image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
         picture = without_background(np.asarray(image.convert("RGB")), background or "border")
         if blank(picture):
             raise ValueError(f"{path}: all of it is taken for background; say what is (--background {BACKGROUNDS})")
@@ -95,19 +100,19 @@ def with_white(rgb: np.ndarray, person: np.ndarray) -> np.ndarray:
     square = (apart * apart).sum(axis=-1)
     a = (((rgb - B) * apart).sum(axis=-1) / np.maximum(square, 1)).clip(0, 1)
     a = np.where(square < SAME**2, person, a)
-    near = ndimage.distance_transform_edt(person) <= reach
-    near &= ndimage.distance_transform_edt(~person) <= reach
+    near = np.asarray(ndimage.distance_transform_edt(person)) <= reach
+    near &= np.asarray(ndimage.distance_transform_edt(~person)) <= reach
     a = np.where(near, a, person)[..., None]
     return np.where(a > 0, rgb + (1 - a) * (WHITE - B), np.float32(WHITE))
 
 
 def nearest_colour(rgb: np.ndarray, side: np.ndarray, reach: int) -> np.ndarray:
     """At each pixel the mean colour around the nearest one in `side`, [H, W] bool, that is `reach` from its outline."""
-    inner = ndimage.distance_transform_edt(side) > reach
+    inner = np.asarray(ndimage.distance_transform_edt(side)) > reach
     inner = inner if inner.any() else side
     weight = ndimage.gaussian_filter(inner.astype(np.float32), reach)
     mean = np.stack([ndimage.gaussian_filter(rgb[..., k] * inner, reach) for k in range(3)], axis=-1)
-    rows, columns = ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True)
+    rows, columns = np.asarray(ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True))
     return (mean / np.maximum(weight, 1e-6)[..., None])[rows, columns]
 
 

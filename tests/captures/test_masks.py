@@ -120,6 +120,13 @@ def test_labels_are_told_and_outlines_left_out(tmp_path: Path) -> None:
     assert cutter(one, Alpha(masks=folder)).notes == []
 
 
+def test_a_palette_s_white_is_a_label_where_another_view_shows_colours(tmp_path: Path) -> None:
+    both = [mask.astype(np.uint8) for mask in PERSON]
+    both[0] = both[0] + PART[0]
+    one, folder = capture(tmp_path, [palette(values, [BLACK, (255, 255, 255), RED]) for values in both])
+    assert (alphas(one, folder) == 255 * PERSON).all()
+
+
 def test_a_mask_of_stray_ones_is_no_label(tmp_path: Path) -> None:
     drawn = [255 * mask.astype(np.uint8) for mask in PERSON]
     drawn[1][0, :5] = 1
