@@ -26,7 +26,10 @@ PRESET = Annotated[str, typer.Option("--preset", help="preset of a new run")]
 SCALE = Annotated[str, typer.Option("--scale", help="our units in one unit of the capture, or auto")]
 CENTRE = Annotated[str, typer.Option("--centre", metavar="X,Y,Z", help="middle of the head in the capture, or auto")]
 UP = Annotated[str, typer.Option("--up", help="upward axis of the capture: y, z or auto")]
-FRONT = Annotated[str | None, typer.Option("--front", metavar="FILE", help="the picture that shows the face frontally")]
+FRONT = Annotated[
+    str | None,
+    typer.Option("--front", metavar="FILE", help="the picture that shows the face, as listed"),
+]
 MASKS = Annotated[Path | None, typer.Option("--masks", metavar="DIR", help="masks, with the names of the pictures")]
 INVERT = Annotated[bool, typer.Option("--invert-masks", help="masks are black where the person is")]
 BACKGROUND = Annotated[
@@ -34,6 +37,7 @@ BACKGROUND = Annotated[
 ]
 FRAME = Annotated[str | None, typer.Option("--frame", help="pad pictures to squares, or crop them")]
 SKIP = Annotated[bool, typer.Option("--skip-missing", help="leave out pictures that are listed but absent")]
+LINKS = Annotated[bool, typer.Option("--follow-links", help="read pictures that symbolic links out of SRC lead to")]
 CHECK = Annotated[Path | None, typer.Option("--check", metavar="PNG", help="draw the import; write no views")]
 
 AUTO = "auto"
@@ -77,6 +81,7 @@ def import_command(kind: str, format_name: str, defaults: tuple[str, str, str]) 
         background: BACKGROUND = None,
         frame: FRAME = None,
         skip_missing: SKIP = False,
+        follow_links: LINKS = False,
         check: CHECK = None,
         as_json: JSON = False,
     ) -> None:
@@ -94,7 +99,7 @@ def import_command(kind: str, format_name: str, defaults: tuple[str, str, str]) 
             config.triplane.box, numbers_or_auto(centre), number_or_auto(scale), None if up == AUTO else up, front
         )
         alpha = Alpha(masks, background, invert_masks)
-        subjects = plan_import(kind, source, config, alignment, alpha, frame, skip_missing)
+        subjects = plan_import(kind, source, config, alignment, alpha, frame, skip_missing, follow_links)
         if check is not None:
             draw_check(subjects, check, as_json)
         elif folder is not None:

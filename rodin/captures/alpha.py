@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from rodin.captures.capture import Capture, Frame
+from rodin.captures.mask_files import mask_of
 from rodin.captures.masks import read_masks
 from rodin.data.background import BACKGROUNDS, apart_from_border, apart_from_colour, colour_of, learn
 from rodin.data.decoding import opened
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 OPAQUE = 127
 """alpha above which a pixel belongs to the person"""
 ALL_AROUND = 0.9
@@ -158,17 +158,3 @@ def rgba(frame: Frame) -> np.ndarray:
 def own_alpha(frame: Frame) -> np.ndarray:
     """A frame's own alpha [H, W] uint8."""
     return rgba(frame)[..., 3]
-
-
-def mask_of(capture: Capture, frame: Frame, masks: Path | None) -> Path:
-    """The file of a frame's mask: the user's by name, else the one named by the capture."""
-    if masks is None:
-        if frame.mask is None:
-            raise FileNotFoundError(f"{capture.source}: no mask for '{frame.path.name}', as others have")
-        return frame.mask
-    inner = frame.path.relative_to(capture.folder)
-    for folder in (masks / capture.name / inner.parent, masks / capture.name, masks / inner.parent, masks):
-        for name in (f"{inner.name}.png", *(inner.stem + suffix for suffix in SUFFIXES)):
-            if (folder / name).is_file() and (folder / name) != frame.path:
-                return folder / name
-    raise FileNotFoundError(f"{masks}: no mask for '{inner}', wanted {inner.stem}.png")

@@ -1,9 +1,10 @@
 """Captures: images with their cameras, as every reader returns them, and the checks that all formats share."""
 
 import json
+import os
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,13 @@ import numpy as np
 from rodin.captures.lens import Lens
 from rodin.data.decoding import has_alpha, opened
 
-ROTATION_ERROR = 1e-3
-"""largest entry of R R^T - 1 of a rotation R; written with four digits it stays below"""
-
 
 @dataclass(frozen=True)
 class Frame:
-    """One image: its file, camera_to_world [4, 4] with OpenCV axes, its lens, and the file of its mask.
+    """One image: its file, camera_to_world [4, 4] with OpenCV axes, its lens, the file of its mask, and its name.
 
     upright: whether the camera is that of the image turned as its EXIF orientation says, or of the pixels as stored.
+    name: a path, as pictures in different folders may be called alike (see `named`); by default the file's name.
     """
 
     path: Path
@@ -29,6 +28,10 @@ class Frame:
     lens: Lens
     mask: Path | None = None
     upright: bool = True
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.path.name)
 
 
 @dataclass(frozen=True)
@@ -66,71 +69,26 @@ class Capture:
         return [frame for frame in self.frames if not has_alpha(frame.path)]
 
 
-class MissingImages:
-    """Images that are listed but missing: an error that names them, or skipped where the user allows it."""
-
-    def __init__(self, skip: bool) -> None:
-        self.skip = skip
-        self.names: list[str] = []
-
-    def find(self, folder: Path, name: object, where: str, suffixes: Iterable[str] = ("",)) -> Path | None:
-        """The file of a picture, which must lie in the person's own folder; None where there is none."""
-        if not isinstance(name, str) or not name or "\0" in name:
-            raise ValueError(f"{where}: the picture's file is {name!r}, wanted a path")
-        for suffix in suffixes:
-            path = folder / (name + suffix)
-            if path.is_file():
-                if not path.resolve().is_relative_to(folder.resolve()):
-                    raise ValueError(f"{where}: '{name}' lies outside {folder}; copy the pictures into that folder")
-                return path
-        self.names.append(name)
-        return None
-
-    def check(self, source: Path, folder: Path, found: int) -> None:
-        """Raise where images are missing that must not be."""
-        if self.names and not (self.skip and found):
-            more = f" and {len(self.names) - 1} more" if len(self.names) > 1 else ""
-            way = "" if self.skip else "; bring them, or leave them out with --skip-missing"
-            raise FileNotFoundError(
-                f"{source}: no picture '{self.names[0]}'{more} in {folder}, {found} of the listed are there{way}"
-            )
+def named(frames: list[Frame], folder: Path) -> list[Frame]:
+    """Frames with their names: their paths relative to a folder that holds them all."""
+    return [replace(frame, name=frame.path.relative_to(folder).as_posix()) for frame in frames]
 
 
-def check_pose(matrix: object, where: str) -> np.ndarray:
-    """A camera's matrix [4, 4] float64, checked to be a rotation and a translation."""
-    try:
-        pose = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError):
-        pose = np.empty(0)
-    if pose.shape != (4, 4):
-        raise ValueError(f"{where} has shape {list(pose.shape)}, wanted 4 rows of 4 numbers")
-    if not np.isfinite(pose).all():
-        raise ValueError(f"{where} holds NaN or infinity")
-    if not np.allclose(pose[3], [0, 0, 0, 1], atol=1e-6):
-        raise ValueError(f"{where} has bottom row {pose[3].tolist()}, wanted [0, 0, 0, 1]")
-    turn = pose[:3, :3]
-    if np.abs(turn @ turn.T - np.eye(3)).max() > ROTATION_ERROR or np.linalg.det(turn) < 0:
-        raise ValueError(f"{where} is not a rotation and a translation (scaled, sheared or mirrored)")
-    return pose
+def meeting(frames: list[Frame]) -> Path:
+    """The deepest folder that holds all frames."""
+    return Path(os.path.commonpath([frame.path.parent for frame in frames]))
 
 
-def check_size(stated: dict[str, Any], size: tuple[int, int], where: str) -> None:
-    """Compare the size of an image with the size that a file states; stated: names -> pixels along x, y."""
-    if size[0] != size[1] and tuple(stated.values()) == size[::-1]:
-        names, told, got = (" x ".join(map(str, each)) for each in (stated, size[::-1], size))
-        raise ValueError(
-            f"{where}: {names} is {told}, the picture has {got} pixels: one of them is turned by EXIF orientation, the "
-            "other not; turn the cameras, or remove the orientation from the pictures"
-        )
-    for (name, value), pixels in zip(stated.items(), size, strict=True):
-        if value is not None and value != pixels:
-            raise ValueError(f"{where}: '{name}' is {value}, the picture has {pixels} pixels; correct one of them")
+def text_of(path: Path) -> str:
+    """A text file, with or without a byte order mark, in UTF-8 or (with the mark) UTF-16."""
+    data = path.read_bytes()
+    return data.decode(json.detect_encoding(data))
 
 
 def read_json(path: Path, wanted: str) -> dict[str, Any]:
     """The object in a JSON file; `wanted` completes the message for a missing file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text_of(path))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file, {wanted}") from None
     except (OSError, ValueError) as problem:

@@ -10,33 +10,35 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from rodin.captures.capture import Capture, Frame, MissingImages, check_pose, check_size, folders_of
+from rodin.captures.capture import Capture, Frame, folders_of, named
 from rodin.captures.colmap_binary import read_binary
 from rodin.captures.colmap_model import Model, Shot
 from rodin.captures.colmap_text import read_text
+from rodin.captures.naming import Pictures
+from rodin.captures.sanity import ROTATION_ERROR, check_lens, check_pose, check_size
 from rodin.data.decoding import opened
 
 WHAT = "a COLMAP model (sparse/0/images.bin or .txt)"
 FILES = ("images.bin", "images.txt")
 PICTURES = ("images", "input", ".")
-QUATERNION_ERROR = 1e-3
-"""largest error of a quaternion's length; written with four digits it stays below"""
 
 
-def captures(source: Path, skip_missing: bool = False) -> list[Capture]:
+def captures(source: Path, skip_missing: bool = False, follow_links: bool = False) -> list[Capture]:
     """Read the reconstruction of every person of a source.
 
     Args:
         source: holds `sparse/0` and `images`, or folders that do.
         skip_missing: skip images that are listed but missing.
+        follow_links: read images that symbolic links out of the source lead to.
 
     Raises:
         FileNotFoundError, ValueError: one line naming the file, what was got and what was wanted.
     """
-    return [read_capture(folder, skip_missing) for folder in folders_of(source, lambda it: bool(models_of(it)), WHAT)]
+    folders = folders_of(source, lambda folder: bool(models_of(folder)), WHAT)
+    return [read_capture(folder, Pictures(place_of(folder), source, skip_missing, follow_links)) for folder in folders]
 
 
-def read_capture(folder: Path, skip_missing: bool = False) -> Capture:
+def read_capture(folder: Path, pictures: Pictures) -> Capture:
     """Read and check one reconstruction; of several models, the one with the most images."""
     found = models_of(folder)
     if not found:
@@ -44,22 +46,26 @@ def read_capture(folder: Path, skip_missing: bool = False) -> Capture:
     model = max(map(read_model, found), key=lambda model: len(model.shots))
     if not model.shots:
         raise ValueError(f"{model.path}: no picture in it")
-    place = next(folder / name for name in PICTURES if (folder / name).is_dir())
-    frames, missing = [], MissingImages(skip_missing)
+    frames = []
     for shot in model.shots:
         where = f"{model.path}, picture '{shot.name}'"
-        picture = missing.find(place, shot.name, where)
+        picture = pictures.find(shot.name, where)
         pose = camera_to_world(shot, where)
         if shot.camera not in model.cameras:
             raise ValueError(f"{where}: camera {shot.camera}, which is not among the cameras")
         if picture is not None:
             lens = model.cameras[shot.camera]
             check_size({"width": lens.width, "height": lens.height}, opened(picture, upright=False).size, where)
-            frames.append(Frame(picture, pose, lens, upright=False))
-    missing.check(model.path, place, len(frames))
-    frames.sort(key=lambda frame: str(frame.path))
-    name = folder.resolve().name
-    return Capture(place, model.path, frames, points=model.points, name=name, skipped=missing.names)
+            frames.append(Frame(picture, pose, check_lens(lens, where), upright=False))
+    place, name = pictures.folder, folder.resolve().name
+    pictures.check(model.path, len(frames))
+    frames = sorted(named(frames, place), key=lambda frame: frame.name)
+    return Capture(place, model.path, frames, points=model.points, name=name, skipped=pictures.missing)
+
+
+def place_of(folder: Path) -> Path:
+    """The folder of a capture's images, to which COLMAP's names are relative."""
+    return next(folder / name for name in PICTURES if (folder / name).is_dir())
 
 
 def models_of(folder: Path) -> list[Path]:
@@ -77,9 +83,10 @@ def read_model(path: Path) -> Model:
 def camera_to_world(shot: Shot, where: str) -> np.ndarray:
     """A shot's camera_to_world [4, 4] float64, OpenCV axes."""
     length = np.linalg.norm(shot.quaternion)
-    if not np.isfinite([*shot.quaternion, *shot.translation]).all() or abs(length - 1) > QUATERNION_ERROR:
+    if not np.isfinite([*shot.quaternion, *shot.translation]).all() or abs(length - 1) > ROTATION_ERROR:
         raise ValueError(
-            f"{where}: quaternion {shot.quaternion} and translation {shot.translation}, wanted a unit quaternion"
+            f"{where}: quaternion {shot.quaternion} of length {length:.4g} and translation {shot.translation}, wanted "
+            f"a unit quaternion; up to {100 * ROTATION_ERROR:g} % are mended"
         )
     camera_to_world = Rotation.from_quat(shot.quaternion, scalar_first=True).inv().as_matrix()
     pose = np.eye(4)

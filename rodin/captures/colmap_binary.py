@@ -9,22 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from rodin.captures.colmap_model import Model, Shot
-from rodin.captures.lens import Lens, lens_of
+from rodin.captures.lens import MODELS, Lens, lens_of
 
-MODEL_NAMES = (
-    "SIMPLE_PINHOLE",
-    "PINHOLE",
-    "SIMPLE_RADIAL",
-    "RADIAL",
-    "OPENCV",
-    "OPENCV_FISHEYE",
-    "FULL_OPENCV",
-    "FOV",
-    "SIMPLE_RADIAL_FISHEYE",
-    "RADIAL_FISHEYE",
-    "THIN_PRISM_FISHEYE",
-)
-MODEL_NUMBERS = (3, 4, 4, 5, 8, 8, 12, 5, 4, 5, 12)  # parameters of each model
 POINT_BYTES = 24
 """of one observed point of an image: x, y as f8, the id of its 3-D point as u8"""
 TRACK_BYTES = 8
@@ -104,10 +90,10 @@ def read_cameras(data: ByteReader) -> dict[int, Lens]:
     for _ in range(data.count(24)):
         number, model, width, height = data.take("iiQQ")
         where = f"{data.path}, camera {number}"
-        if not 0 <= model < len(MODEL_NAMES):
-            raise ValueError(f"{where}: camera model {model}, wanted 0 to 5; undistort the pictures first")
-        numbers = data.take(f"{MODEL_NUMBERS[model]}d")
-        cameras[number] = lens_of(MODEL_NAMES[model], numbers, width, height, where)
+        if not 0 <= model < len(MODELS):
+            raise ValueError(f"{where}: camera model {model}, wanted 0 to {len(MODELS) - 1}; undistort the pictures")
+        name, numbers = list(MODELS.items())[model]
+        cameras[number] = lens_of(name, data.take(f"{len(numbers)}d"), width, height, where)
     data.finish()
     return cameras
 

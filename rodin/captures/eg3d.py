@@ -6,26 +6,28 @@ row, in units of the image's width and height instead of pixels.
 
 import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rodin.captures.capture import Capture, Frame, MissingImages, check_pose
+from rodin.captures.capture import Capture, Frame, meeting, named, read_json
 from rodin.captures.lens import Lens
-from rodin.captures.transforms import read_json
+from rodin.captures.naming import Pictures, fold, parts_of
+from rodin.captures.sanity import check_lens, check_pose
 from rodin.data.decoding import opened
 
 FILE = "dataset.json"
 NUMBERED = re.compile(r"\d{5}/img\d{8}")
 
 
-def captures(source: Path, skip_missing: bool = False) -> list[Capture]:
+def captures(source: Path, skip_missing: bool = False, follow_links: bool = False) -> list[Capture]:
     """Read a data set; each folder of images is one person; sorted by name.
 
     Args:
         source: holds `dataset.json`.
         skip_missing: skip images that are listed but missing.
+        follow_links: read images that symbolic links out of the source lead to.
 
     Raises:
         FileNotFoundError, ValueError: one line naming the file, what was got and what was wanted.
@@ -35,11 +37,14 @@ def captures(source: Path, skip_missing: bool = False) -> list[Capture]:
         raise FileNotFoundError(f"{source}: no such folder; wanted one with {FILE}")
     path = source / FILE
     labels_of = grouped(read_json(path, f"wanted EG3D's {FILE} there").get("labels"), path)
-    return [read_subject(source, folder, labels, skip_missing) for folder, labels in sorted(labels_of.items())]
+    people = [
+        read_subject(labels, Pictures(source, source, skip_missing, follow_links)) for labels in labels_of.values()
+    ]
+    return sorted(people, key=lambda capture: str(capture.folder))
 
 
 def grouped(listed: object, path: Path) -> dict[str, list[tuple[str, object]]]:
-    """Labels as folder -> [(file, numbers)]."""
+    """Labels as folder -> [(file, numbers)], the folder's name folded as in `naming`."""
     if isinstance(listed, Mapping):
         listed = list(listed.items())
     if not isinstance(listed, list) or not listed:
@@ -49,9 +54,10 @@ def grouped(listed: object, path: Path) -> dict[str, list[tuple[str, object]]]:
         pair = isinstance(entry, list | tuple) and len(entry) == 2
         if not pair or not isinstance(entry[0], str):
             raise ValueError(f"{path}, label {number}: got {str(entry)[:60]}, wanted [file, 25 numbers]")
-        labels_of.setdefault(str(PurePosixPath(entry[0]).parent), []).append((entry[0], entry[1]))
+        folder = "/".join(map(fold, parts_of(entry[0])[:-1]))
+        labels_of.setdefault(folder, []).append((entry[0], entry[1]))
     name = listed[0][0]
-    if all(NUMBERED.match(str(entry[0])) for entry in listed):
+    if all(NUMBERED.match("/".join(parts_of(entry[0]))) for entry in listed):
         raise ValueError(
             f"{path}: '{name}' is numbered as in FFHQ, where a folder holds different people with one picture each; "
             "put each person's pictures in a folder of their own and list them so"
@@ -59,18 +65,19 @@ def grouped(listed: object, path: Path) -> dict[str, list[tuple[str, object]]]:
     return labels_of
 
 
-def read_subject(source: Path, folder: str, labels: list[tuple[str, object]], skip_missing: bool) -> Capture:
+def read_subject(labels: list[tuple[str, object]], pictures: Pictures) -> Capture:
     """Read and check one person's images; each is decoded once."""
-    path, frames, missing = source / FILE, [], MissingImages(skip_missing)
+    path, frames = pictures.folder / FILE, []
     for file, numbers in labels:
         where = f"{path}, '{file}'"
-        picture = missing.find(source, file, where)
+        picture = pictures.find(file, where)
         pose, intrinsics = read_label(numbers, where)
         if picture is not None:
-            frames.append(Frame(picture, pose, read_lens(intrinsics, opened(picture).size, where)))
-    missing.check(path, source, len(frames))
-    name = (source / folder).resolve().name
-    return Capture(source / folder, path, frames, name=name, skipped=missing.names)
+            lens = read_lens(intrinsics, opened(picture).size, where)
+            frames.append(Frame(picture, pose, check_lens(lens, where)))
+    pictures.check(path, len(frames))
+    folder = meeting(frames)
+    return Capture(folder, path, named(frames, folder), name=folder.resolve().name, skipped=pictures.missing)
 
 
 def read_label(numbers: object, where: str) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from rodin.captures import colmap, eg3d, transforms
 from rodin.captures.alpha import Alpha, Cut, cutter
 from rodin.captures.capture import Capture, clean
 from rodin.captures.lens import Lens, distort, pinhole_of, undistort
+from rodin.captures.mask_files import check_masks
 from rodin.captures.placing import Alignment, Placing, check_outside, placing_of
 from rodin.captures.squares import FRAMINGS, Window, meets_box, square, square_intrinsics, window
 from rodin.config import Config
@@ -117,6 +118,7 @@ def plan_import(
     alpha: Alpha,
     framing: str | None = None,
     skip_missing: bool = False,
+    follow_links: bool = False,
 ) -> list[CapturedSubject]:
     """Read a source and check everything that a run of this config needs; nothing is written.
 
@@ -128,11 +130,12 @@ def plan_import(
         alpha: how the subject is told from the background.
         framing: as in ImportSettings.
         skip_missing: skip images that are listed but missing.
+        follow_links: read images that symbolic links out of the source lead to.
 
     Raises:
         ValueError, FileNotFoundError: one line naming the file.
     """
-    data, captures = config.data, READERS[kind](source, skip_missing)
+    data, captures = config.data, READERS[kind](source, skip_missing, follow_links)
     wanted = data.subjects + data.held_out
     if len(captures) != wanted:
         raise ValueError(
@@ -153,6 +156,7 @@ def check_captures(
             f"{captures[0].source.parent}: {len(captures)} folders for {len(set(ids))} different ids; "
             "rename folders alike in name"
         )
+    check_masks(captures, settings.alpha.masks)
     views = settings.views or min(len(capture.frames) for capture in captures)
     return [place_subject(subject, capture, settings, views) for subject, capture in zip(ids, captures, strict=True)]
 
@@ -197,7 +201,7 @@ def points_on_subject(capture: Capture, cut_out: Cut) -> np.ndarray:
 def view_of(capture: Capture, index: int, pose: np.ndarray, settings: ImportSettings) -> View:
     """One frame's view: undistorted, and cropped around the projection of the origin."""
     frame = capture.frames[index]
-    pinhole = pinhole_of(frame.lens, f"{capture.source}, '{frame.path.name}'")
+    pinhole = pinhole_of(frame.lens, f"{capture.source}, '{frame.name}'")
     x, y, depth = pose[:3, :3].T @ -pose[:3, 3]
     middle = (pinhole.fx * x / depth + pinhole.cx, pinhole.fy * y / depth + pinhole.cy)
     cut = window(pinhole, settings.framing or ("crop" if settings.whole else "pad"), middle)
@@ -279,7 +283,7 @@ def add_subject(writer: ShardWriter, subject: CapturedSubject) -> list[Path]:
         "captions": capture.captions,
         "attributes": {},
         "name": capture.name,
-        "frames": [capture.frames[view.frame].path.name for view in subject.views],
+        "frames": [capture.frames[view.frame].name for view in subject.views],
         "placing": subject.placing.options() | {"turn": subject.placing.turn.tolist()},
     }
     rgba = np.stack([subject.image(index) for index in range(len(subject.views))])

@@ -43,7 +43,7 @@ def inspect(subjects: list[CapturedSubject]) -> tuple[dict[str, Any], dict[str, 
         "title": f"{subject.capture.name}{more}: {count} views, the hull is {100 * share:.1f} % of the box",
         "poses": subject.camera_to_world,
         "lenses": subject.intrinsics,
-        "shown": [(index, subject.capture.frames[subject.views[index].frame].path.name) for index in shown],
+        "shown": [(index, subject.capture.frames[subject.views[index].frame].name) for index in shown],
         "pictures": rgba[shown],
         "hull": hull,
         "box": box,
@@ -68,7 +68,7 @@ def cut_off(subject: CapturedSubject, rgba: np.ndarray) -> list[str]:
         edges = [alpha[rows], alpha[-1 - rows]] if rows > 0 else []
         edges += [alpha[:, columns], alpha[:, -1 - columns]] if columns > 0 else []
         if any(edge.any() for edge in edges):
-            found.append(subject.capture.frames[view.frame].path.name)
+            found.append(subject.capture.frames[view.frame].name)
     if not found:
         return []
     return [f"In {len(found)} pictures ({found[0]}, ...) the person goes on beyond a padded side: use --frame crop."]

@@ -2,7 +2,8 @@
 
 A point at (X, Y, Z) in front of the camera has x = X / Z, y = Y / Z, r^2 = x^2 + y^2. A lens moves it to
 
-    perspective   (x, y) (1 + k1 r^2 + k2 r^4 + k3 r^6) + (2 p1 x y + p2 (r^2 + 2 x^2), p1 (r^2 + 2 y^2) + 2 p2 x y)
+    perspective   (x, y) (1 + k1 r^2 + k2 r^4 + k3 r^6) / (1 + k4 r^2 + k5 r^4 + k6 r^6)
+                  + (2 p1 x y + p2 (r^2 + 2 x^2), p1 (r^2 + 2 y^2) + 2 p2 x y) + (s1 r^2 + s2 r^4, s3 r^2 + s4 r^4)
     fisheye       (x, y) / r * (a + k1 a^3 + k2 a^5 + k3 a^7 + k4 a^9),   a = atan r
 
 and the pixel is (fx x + cx, fy y + cy); the centre of the first pixel is (0.5, 0.5). These are OpenCV's models, and
@@ -24,7 +25,28 @@ MODELS = {
     "RADIAL": ("f", "cx", "cy", "k1", "k2"),
     "OPENCV": ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2"),
     "OPENCV_FISHEYE": ("fx", "fy", "cx", "cy", "k1", "k2", "k3", "k4"),
+    "FULL_OPENCV": ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"),
+    "FOV": ("fx", "fy", "cx", "cy", "omega"),
+    "SIMPLE_RADIAL_FISHEYE": ("f", "cx", "cy", "k1"),
+    "RADIAL_FISHEYE": ("f", "cx", "cy", "k1", "k2"),
+    "THIN_PRISM_FISHEYE": ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "k4", "sx1", "sy1"),
+    "RAD_TAN_THIN_PRISM_FISHEYE": (
+        *("fx", "fy", "cx", "cy", "k1", "k2", "k3", "k4", "k5", "k6"),
+        *("p0", "p1", "s0", "s1", "s2", "s3"),
+    ),
+    "SIMPLE_DIVISION": ("f", "cx", "cy", "k"),
+    "DIVISION": ("fx", "fy", "cx", "cy", "k"),
+    "SIMPLE_FISHEYE": ("f", "cx", "cy"),
+    "FISHEYE": ("fx", "fy", "cx", "cy"),
+    "EUCM": ("fx", "fy", "cx", "cy", "alpha", "beta"),
+    "EQUIRECTANGULAR": ("w", "h"),
 }
+"""COLMAP's models in the order of their numbers, each with its numbers; what is not among USED must be 0"""
+USED = {
+    False: ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2"),
+    True: ("k1", "k2", "k3", "k4"),
+}
+"""coefficients of perspective lenses and of fisheyes"""
 MOST_ZOOM = 4.0
 """largest factor on the focal lengths; a lens that needs more has wrong numbers"""
 ZOOM_STEP = 1e-4
@@ -37,7 +59,10 @@ FOLD_STEPS = 200
 
 @dataclass(frozen=True)
 class Lens:
-    """Image size, fx, fy, cx, cy in pixels, and k1..k4 (radial) and p1, p2 (tangential) of the models above."""
+    """Image size, fx, fy, cx, cy in pixels, and the coefficients of the models above.
+
+    radial: k1..k6, the last ones may be left out; tangential: p1, p2; prism: s1..s4.
+    """
 
     width: int
     height: int
@@ -45,14 +70,24 @@ class Lens:
     fy: float
     cx: float
     cy: float
-    radial: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    tangential: tuple[float, float] = (0.0, 0.0)
+    radial: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    tangential: tuple[float, ...] = (0.0, 0.0)
     fisheye: bool = False
+    prism: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
 
     @property
     def distorts(self) -> bool:
         """Whether its images differ from a pinhole's."""
-        return self.fisheye or any(self.radial) or any(self.tangential)
+        return self.fisheye or any((*self.radial, *self.tangential, *self.prism))
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        """In OpenCV's order: k1..k4 of a fisheye; else k1, k2, p1, p2, k3..k6, s1..s4."""
+        radial = np.zeros(6)
+        radial[: len(self.radial)] = self.radial
+        if self.fisheye:
+            return radial[:4]
+        return np.concatenate([radial[:2], self.tangential, radial[2:], self.prism])
 
     @property
     def intrinsics(self) -> np.ndarray:
@@ -70,24 +105,19 @@ def lens_of(model: str, numbers: Sequence[float], width: int, height: int, where
         raise ValueError(
             f"{where}: camera model {model}, wanted one of {', '.join(MODELS)}; undistort the images first"
         )
-    names = MODELS[model]
+    names, fisheye = MODELS[model], model.endswith("FISHEYE")
     if len(numbers) != len(names):
         raise ValueError(f"{where}: {model} has {len(numbers)} numbers, wanted {len(names)} ({', '.join(names)})")
     values = dict(zip(names, map(float, numbers), strict=True))
     fx, fy = values.get("fx", values.get("f", math.nan)), values.get("fy", values.get("f", math.nan))
-    if not all(map(math.isfinite, values.values())) or fx <= 0 or fy <= 0:
+    if not all(map(math.isfinite, (fx, fy, *values.values()))) or fx <= 0 or fy <= 0:
         raise ValueError(f"{where}: {model} has {values}, wanted finite numbers and focal lengths over 0")
-    return Lens(
-        width,
-        height,
-        fx,
-        fy,
-        values["cx"],
-        values["cy"],
-        radial=(values.get("k1", 0.0), values.get("k2", 0.0), values.get("k3", 0.0), values.get("k4", 0.0)),
-        tangential=(values.get("p1", 0.0), values.get("p2", 0.0)),
-        fisheye=model == "OPENCV_FISHEYE",
-    )
+    for name in names:
+        if values[name] and name not in ("f", "fx", "fy", "cx", "cy", *USED[fisheye]):
+            raise ValueError(f"{where}: {model} with {name} = {values[name]:g}, wanted 0; undistort the images first")
+    radial = tuple(values.get(f"k{number}", 0.0) for number in range(1, 7))
+    tangential = (0.0, 0.0) if fisheye else (values.get("p1", 0.0), values.get("p2", 0.0))
+    return Lens(width, height, fx, fy, values["cx"], values["cy"], radial, tangential, fisheye)
 
 
 def distort(lens: Lens, points: np.ndarray) -> np.ndarray:
@@ -104,11 +134,10 @@ def distort(lens: Lens, points: np.ndarray) -> np.ndarray:
     if not len(flat):
         return flat.reshape(points.shape)
     if lens.fisheye:
-        moved = cv2.fisheye.distortPoints(flat, np.eye(3), np.array(lens.radial))
+        moved = cv2.fisheye.distortPoints(flat, np.eye(3), lens.coefficients)
     else:
-        (k1, k2, k3, _), zero = lens.radial, np.zeros(3)
-        ahead = np.dstack([flat, np.ones(flat.shape[:2])])
-        moved, _ = cv2.projectPoints(ahead, zero, zero, np.eye(3), np.array([k1, k2, *lens.tangential, k3]))
+        ahead, zero = np.dstack([flat, np.ones(flat.shape[:2])]), np.zeros(3)
+        moved, _ = cv2.projectPoints(ahead, zero, zero, np.eye(3), lens.coefficients)
     return np.asarray(moved, np.float64).reshape(points.shape)
 
 
@@ -126,9 +155,10 @@ def pinhole_of(lens: Lens, where: str) -> Lens:
     zoom = _zoom(lens)
     pinhole = Lens(lens.width, lens.height, lens.fx * zoom, lens.fy * zoom, lens.cx, lens.cy)
     if zoom > MOST_ZOOM or _folds(lens, pinhole):
-        names = ("k1", "k2", "k3", "k4", "p1", "p2")
-        values = zip(names, (*lens.radial, *lens.tangential), strict=True)
-        numbers = ", ".join(f"{name} {value:g}" for name, value in values if value)
+        given = (("k", lens.radial), ("p", lens.tangential), ("s", lens.prism))
+        numbers = ", ".join(
+            f"{letter}{at} {value:g}" for letter, values in given for at, value in enumerate(values, 1) if value
+        )
         raise ValueError(
             f"{where}: its distortion ({numbers}) folds the image over itself; "
             "check the numbers, or undistort the images first"
@@ -175,13 +205,8 @@ def _positions(lens: Lens, pinhole: Lens) -> tuple[np.ndarray, np.ndarray]:
     """Columns and rows [H, W] float32 in the lens's image of each pixel of the pinhole's."""
     cameras = [np.array([[it.fx, 0, it.cx - 0.5], [0, it.fy, it.cy - 0.5], [0, 0, 1]]) for it in (lens, pinhole)]
     size = (lens.width, lens.height)
-    if lens.fisheye:
-        given = np.array(lens.radial), np.eye(3), cameras[1], size, cv2.CV_32FC1
-        columns, rows = cv2.fisheye.initUndistortRectifyMap(cameras[0], *given)
-    else:
-        (k1, k2, k3, _) = lens.radial
-        given = np.array([k1, k2, *lens.tangential, k3]), np.eye(3), cameras[1], size, cv2.CV_32FC1
-        columns, rows = cv2.initUndistortRectifyMap(cameras[0], *given)
+    make = cv2.fisheye.initUndistortRectifyMap if lens.fisheye else cv2.initUndistortRectifyMap
+    columns, rows = make(cameras[0], lens.coefficients, np.eye(3), cameras[1], size, cv2.CV_32FC1)
     return columns, rows
 
 

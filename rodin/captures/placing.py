@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from rodin.captures.capture import Capture, Frame
+from rodin.captures.naming import ending, parts_of
 
 TURNS = {
     "y": np.eye(3),
@@ -32,8 +33,8 @@ class Alignment:
         centre: the middle of the head in the capture's world.
         scale: our units per unit of the capture.
         up: the capture's upward axis, "y" or "z"; with "z" people face -y, as in Blender; None: estimated.
-        front: name of the frontal image; None: no rotation about the vertical where `up` is given, else the image in
-            the middle of all.
+        front: name of the frontal image, with its folder where several are named alike; None: no rotation about the
+            vertical where `up` is given, else the image in the middle of all.
     """
 
     box: float = 1.0
@@ -146,17 +147,29 @@ def front_frame(
 ) -> Frame | None:
     """The frontal image, if there is to be one."""
     if world.front is not None:
-        named = [frame for frame in capture.frames if world.front in (frame.path.name, frame.path.stem)]
-        if not named:
-            names = ", ".join(frame.path.name for frame in capture.frames[:3])
-            raise ValueError(f"{capture.source}: no picture '{world.front}' to be frontal; there are {names}, ...")
-        return named[0]
+        return called(capture, world.front)
     if world.up is not None:
         return None
     level = (poses[:, :3, 3] - centre) @ turn.T
     level[:, 1] = 0
     level /= np.maximum(np.linalg.norm(level, axis=1, keepdims=True), 1e-9)
     return capture.frames[int((level @ level.mean(axis=0)).argmax())]
+
+
+def called(capture: Capture, name: str) -> Frame:
+    """The frame of a name: the one that is so listed, else the only one whose path ends so, suffix or not."""
+    listed = {frame.name: frame for frame in capture.frames}
+    if name in listed:
+        return listed[name]
+    paths = {frame.path.as_posix(): frame for frame in capture.frames}
+    found = [paths[path] for path in ending(parts_of(name) or [name], paths)]
+    if not found:
+        names = ", ".join(list(listed)[:3])
+        raise ValueError(f"{capture.source}: no picture '{name}' to be frontal; there are {names}, ...")
+    if len(found) > 1:
+        names = ", ".join(frame.name for frame in found[:4])
+        raise ValueError(f"{capture.source}: '{name}' may be any of {names}; wanted one of these for --front")
+    return found[0]
 
 
 def _near(capture: Capture, poses: np.ndarray, centre: np.ndarray) -> np.ndarray | None:
