@@ -35,49 +35,53 @@ def captures(source: Path, skip_missing: bool = False, follow_links: bool = Fals
     source = Path(source)
     if not source.is_dir():
         raise FileNotFoundError(f"{source}: no such folder; wanted one with {FILE}")
-    path = source / FILE
-    labels_of = grouped(read_json(path, f"wanted EG3D's {FILE} there").get("labels"), path)
-    people = [
-        read_subject(labels, Pictures(source, source, skip_missing, follow_links)) for labels in labels_of.values()
-    ]
-    return sorted(people, key=lambda capture: str(capture.folder))
-
-
-def grouped(listed: object, path: Path) -> dict[str, list[tuple[str, object]]]:
-    """Labels as folder -> [(file, numbers)], the folder's name folded as in `naming`."""
-    if isinstance(listed, Mapping):
-        listed = list(listed.items())
-    if not isinstance(listed, list) or not listed:
-        raise ValueError(f"{path}: 'labels' is {type(listed).__name__}, wanted a list of [file, 25 numbers]")
-    labels_of: dict[str, list[tuple[str, object]]] = {}
-    for number, entry in enumerate(listed):
-        pair = isinstance(entry, list | tuple) and len(entry) == 2
-        if not pair or not isinstance(entry[0], str):
-            raise ValueError(f"{path}, label {number}: got {str(entry)[:60]}, wanted [file, 25 numbers]")
-        folder = "/".join(map(fold, parts_of(entry[0])[:-1]))
-        labels_of.setdefault(folder, []).append((entry[0], entry[1]))
-    name = listed[0][0]
-    if all(NUMBERED.match("/".join(parts_of(entry[0]))) for entry in listed):
-        raise ValueError(
-            f"{path}: '{name}' is numbered as in FFHQ, where a folder holds different people with one picture each; "
-            "put each person's pictures in a folder of their own and list them so"
-        )
-    return labels_of
-
-
-def read_subject(labels: list[tuple[str, object]], pictures: Pictures) -> Capture:
-    """Read and check one person's images; each is decoded once."""
-    path, frames = pictures.folder / FILE, []
-    for file, numbers in labels:
+    path, pictures = source / FILE, Pictures(source, source, skip_missing, follow_links)
+    frames: dict[str, list[Frame]] = {}
+    for file, numbers in listed(read_json(path, f"wanted EG3D's {FILE} there").get("labels"), path):
         where = f"{path}, '{file}'"
         picture = pictures.find(file, where)
         pose, intrinsics = read_label(numbers, where)
         if picture is not None:
-            lens = read_lens(intrinsics, opened(picture).size, where)
-            frames.append(Frame(picture, pose, check_lens(lens, where)))
-    pictures.check(path, len(frames))
+            lens = check_lens(read_lens(intrinsics, opened(picture).size, where), where)
+            folder = folder_of(picture.relative_to(source).as_posix())
+            frames.setdefault(folder, []).append(Frame(picture, pose, lens))
+    missing: dict[str, list[str]] = {}
+    for file in pictures.missing:
+        folder = f"/{folder_of(file)}"
+        own = next((it for it in frames if folder.endswith(f"/{it}")), folder)  # the end of a path of another machine
+        missing.setdefault(own, []).append(file)
+    people = [read_subject(path, frames.get(it, []), missing.get(it, []), pictures) for it in {**frames, **missing}]
+    return sorted(people, key=lambda capture: str(capture.folder))
+
+
+def listed(labels: object, path: Path) -> list[tuple[str, object]]:
+    """The labels as (file, numbers)."""
+    if isinstance(labels, Mapping):
+        labels = list(labels.items())
+    if not isinstance(labels, list) or not labels:
+        raise ValueError(f"{path}: 'labels' is {type(labels).__name__}, wanted a list of [file, 25 numbers]")
+    for number, entry in enumerate(labels):
+        pair = isinstance(entry, list | tuple) and len(entry) == 2
+        if not pair or not isinstance(entry[0], str):
+            raise ValueError(f"{path}, label {number}: got {str(entry)[:60]}, wanted [file, 25 numbers]")
+    if all(NUMBERED.match("/".join(parts_of(entry[0]))) for entry in labels):
+        raise ValueError(
+            f"{path}: '{labels[0][0]}' is numbered as in FFHQ, where a folder holds different people with one picture "
+            "each; put each person's pictures in a folder of their own and list them so"
+        )
+    return [(entry[0], entry[1]) for entry in labels]
+
+
+def folder_of(name: str) -> str:
+    """A picture's folder, folded as in `naming`; a folder is one person."""
+    return "/".join(map(fold, parts_of(name)[:-1]))
+
+
+def read_subject(path: Path, frames: list[Frame], missing: list[str], pictures: Pictures) -> Capture:
+    """One person's images as a capture."""
+    pictures.check(path, len(frames), missing)
     folder = meeting(frames)
-    return Capture(folder, path, named(frames, folder), name=folder.resolve().name, skipped=pictures.missing)
+    return Capture(folder, path, named(frames, folder), name=folder.resolve().name, skipped=missing)
 
 
 def read_label(numbers: object, where: str) -> tuple[np.ndarray, np.ndarray]:

@@ -57,15 +57,18 @@ class Pictures:
         self._found[real] = where
         return path
 
-    def check(self, listing: Path, found: int) -> None:
-        """Raise where pictures are missing that must not be; `listing` is the file that names them."""
-        if self.missing and not (self.skip and found):
-            more = f" and {len(self.missing) - 1} more" if len(self.missing) > 1 else ""
+    def check(self, listing: Path, found: int, missing: list[str] | None = None) -> None:
+        """Raise where pictures are missing that must not be: these, by default all.
+
+        listing: the file that names them; found: how many of the same person were found.
+        """
+        names = self.missing if missing is None else missing
+        if names and not (self.skip and found):
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             way = "" if self.skip else "; bring them, or leave them out with --skip-missing"
-            name = self.missing[0]
             raise FileNotFoundError(
-                f"{listing}: no picture '{name}'{more} in {self.folder}, {found} of the listed are there{way}"
-                f"{self.hint(name)}"
+                f"{listing}: no picture '{names[0]}'{more} in {self.folder}, {found} of the listed are there{way}"
+                f"{self.hint(names[0])}"
             )
 
     def hint(self, name: str) -> str:

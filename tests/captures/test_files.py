@@ -76,7 +76,10 @@ def test_any_spoiled_byte_is_read_or_told(reconstruction) -> None:
 
 
 TEXT_FAULTS = [
-    ("cameras.txt", "7 OPENCV", "7 FULL_OPENCV", "cameras.txt, line 2: camera model FULL_OPENCV, wanted one of"),
+    ("cameras.txt", "7 OPENCV", "7 ORTHO", "cameras.txt, line 2: camera model ORTHO, wanted one of"),
+    ("cameras.txt", "7 OPENCV", "7 FULL_OPENCV", "cameras.txt, line 2: FULL_OPENCV has 8 numbers, wanted 12 (fx, fy,"),
+    ("cameras.txt", "\n7 OP", "\n7 PINHOLE 8 8 9 9 4 4\n7 OP", "cameras.txt, line 3: a second camera 7, wanted every"),
+    ("images.txt", "7 001.png", "7 000.png", "'000.png' is the file of "),
     ("cameras.txt", "160 120", "160", "cameras.txt, line 2: got '7 OPENCV 160 "),
     ("cameras.txt", "160 120", "170 120", "picture '000.png': 'width' is 170, the picture has 160 pixels"),
     ("cameras.txt", "7 OPENCV", "8 OPENCV", "picture '000.png': camera 7, which is not among the cameras"),
