@@ -59,7 +59,7 @@ def test_any_capture_is_read_as_it_was_meant(recipe: Recipe) -> None:
 
 
 @pytest.mark.slow
-@settings(QUICK, max_examples=1500)
+@settings(QUICK, max_examples=500)
 @given(captures())
 def test_many_captures_are_read_as_they_were_meant(recipe: Recipe) -> None:
     check(recipe)

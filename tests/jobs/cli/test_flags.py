@@ -207,12 +207,12 @@ def test_import(
     alpha = fake(monkeypatch, "rodin.captures.alpha", Alpha="alpha")
     made = {"subjects": 1, "views": 6, "shards": 1, "skipped": 0, "empty": 0, "notes": []}
     calls = fake(monkeypatch, "rodin.captures.importing", plan_import=["person"], write_views=made)
-    more = ["--frame", "crop", "--skip-missing", "--preset", "tiny", "--set", "data.shard_subjects=3"]
+    more = ["--frame", "crop", "--skip-missing", "--follow-links", "--preset", "tiny", "--set", "data.shard_subjects=3"]
     assert status_of(["import", kind, "captures", "--run", "new", *arguments, *more]) == 0
     assert (alignment[0][1], alpha[0][1]) == (aligned, cut_out)
     (_, planned, _), (_, written, _) = calls
     config = preset("tiny", ["data.source=import", "data.shard_subjects=3"])
-    assert planned == (kind, Path("captures"), config, "alignment", "alpha", "crop", True)
+    assert planned == (kind, Path("captures"), config, "alignment", "alpha", "crop", True, True)
     assert written[:3] == (["person"], 3, RunFolder(Path("new")))
     assert RunFolder(Path("new")).config_file.is_file()
 
