@@ -17,7 +17,8 @@ MOST_OBLONG = 2.1
 OUTSIDE = 0.5
 """how far outside its picture a principal point may lie, in picture sizes; one outside comes from cropping"""
 ALIKE = 0.1
-"""relative difference of two ratios that count as one: principal points lie this near to the middle"""
+"""relative difference of two ratios that count as one, and of a place that counts as a corner: principal points lie
+this near to the middle"""
 
 
 def check_pose(matrix: object, where: str) -> np.ndarray:
@@ -103,21 +104,24 @@ def check_lens(lens: Lens, where: str, stated: bool = True) -> Lens:
         )
     across, down = lens.cx / lens.width, lens.cy / lens.height
     alike = abs(across - down) <= ALIKE * max(abs(across), abs(down))
-    corner = alike and (min(across, down) > 1 - ALIKE or (not stated and 0 < max(across, down) < 0.25 * (1 + ALIKE)))
-    if corner or not all(-OUTSIDE <= share <= 1 + OUTSIDE for share in (across, down)):
-        fault = f"{where}: the principal point ({lens.cx:g}, {lens.cy:g}) does not belong to {size}"
-        ratio = ratio_of(across + down, 1) if alike else 1
-        raise ValueError(f"{fault}: {resolution(ratio)}" if ratio != 1 else f"{fault}; correct cx, cy or the size")
+    larger, smaller = min(across, down) > 1 - ALIKE, not stated and 0 < max(across, down) < (1 + ALIKE) / 4
+    fault = f"{where}: the principal point ({lens.cx:g}, {lens.cy:g}) does not belong to {size}"
+    if alike and (larger or smaller):
+        raise ValueError(f"{fault}: {resolution(ratio_of(across + down, 1))}")
+    if max(abs(across), abs(down)) < ALIKE:
+        raise ValueError(f"{fault}; it is in pixels from the upper left corner, not from the middle")
+    if not all(-OUTSIDE <= share <= 1 + OUTSIDE for share in (across, down)):
+        raise ValueError(f"{fault}; correct cx, cy or the size")
     return lens
 
 
 def ratio_of(value: float, pixels: float) -> float:
     """The ratio of two numbers; a whole number or one over it where it is nearly one."""
     ratio = value / pixels
-    for whole, back in ((round(ratio), False), (round(1 / ratio) if ratio > 0 else 0, True)):
-        if whole >= 1 and abs((1 / ratio if back else ratio) - whole) < ALIKE * whole / 2:
-            return 1 / whole if back else whole
-    return ratio
+    larger = max(ratio, 1 / ratio) if ratio > 0 else 0
+    if abs(larger - round(larger)) >= ALIKE * larger / 2:
+        return ratio
+    return round(larger) if ratio > 1 else 1 / round(larger)
 
 
 def resolution(ratio: float) -> str:

@@ -114,7 +114,7 @@ def coefficients(level: Mapping[str, Any], where: str) -> dict[str, float]:
     values = {name: number(level, name, where) for name in COEFFICIENTS if name in level}
     listed = level.get("distortion_params")
     if isinstance(listed, list) and len(listed) == len(LISTED):
-        named = dict(zip(LISTED, listed, strict=True))
+        named: dict[str, Any] = dict(zip(LISTED, listed, strict=True))
         for name in LISTED:
             value = number(named, name, f"{where}, 'distortion_params'")
             if values.setdefault(name, value) != value:
