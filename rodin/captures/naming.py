@@ -6,7 +6,7 @@ that is left out, .jpeg for .jpg. Of an absolute path of another machine the las
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import chain
@@ -74,7 +74,7 @@ class Pictures:
     def hint(self, name: str) -> str:
         """What a message adds about a missing name: where it comes from, and the free file there most like it."""
         link = self.folder / name
-        if link.is_symlink():
+        if is_a(Path.is_symlink, link):
             return f"; it is a link to {link.readlink()}, which is not there"
         said = f"; '{name}' is a path of another machine" if anchored(name) else ""
         files, closed = self._walked
@@ -102,7 +102,7 @@ class Pictures:
             said = ", a path of another machine," if anchored(name) else ""
             listed = " or ".join(f"'{match}'" for match in matches[:4])
             raise ValueError(f"{where}: '{name}'{said} may be {listed}; wanted its path in {self.folder}")
-        if not matches and is_file(self.folder / name):
+        if not matches and is_a(Path.is_file, self.folder / name):
             raise ValueError(f"{where}: '{name}' lies outside {self.folder}; copy the pictures into that folder")
         return self.folder / matches[0] if matches else None
 
@@ -110,7 +110,7 @@ class Pictures:
         """The path in the folder that a name says as it stands, if there is such a file."""
         path, folder = (Path(os.path.normpath(it.absolute())) for it in (self.folder / name, self.folder))
         for at, root in ((path, folder), (Path(os.path.realpath(path)), self.roots[0])):
-            if at.is_relative_to(root) and is_file(at):
+            if at.is_relative_to(root) and is_a(Path.is_file, at):
                 return at.relative_to(root).as_posix()
         return None
 
@@ -126,7 +126,7 @@ class Pictures:
             yield from below.get(parts[0]) or chain.from_iterable(below.values())
             return
         for key in spellings(parts[0]):
-            files = [entry for entry in entries.get(key, []) if is_file(folder / entry)]
+            files = [entry for entry in entries.get(key, []) if is_a(Path.is_file, folder / entry)]
             if files:
                 yield from ((folder / entry).relative_to(self.folder).as_posix() for entry in files)
                 return
@@ -154,7 +154,7 @@ class Pictures:
                     closed.append(path)
                 elif path.is_dir() and not path.name.startswith("."):
                     left.append(path)
-                elif path.suffix.lower() in SUFFIXES and is_file(path):
+                elif path.suffix.lower() in SUFFIXES and is_a(Path.is_file, path):
                     files.append(path.relative_to(self.folder).as_posix())
         return sorted(files), closed
 
@@ -174,10 +174,10 @@ class Pictures:
         )
 
 
-def is_file(path: Path) -> bool:
-    """Whether a path is a file's; a name that is too long for the file system is none."""
+def is_a(kind: Callable[[Path], bool], path: Path) -> bool:
+    """Whether a path is of a kind, such as `Path.is_file`; a name that is too long for the file system is none."""
     try:
-        return path.is_file()
+        return kind(path)
     except OSError:
         return False
 

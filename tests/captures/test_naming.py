@@ -140,6 +140,7 @@ def test_a_missing_name_is_told_with_what_is_near(source: Path, tmp_path: Path) 
     taken.find("images/00.jpg", "here")
     assert "images/00.jpg" not in missing_line(taken, "images/00.png")  # it belongs to another name
     assert "'C:\\q.png' is a path of another machine" in missing_line(Pictures(source), "C:\\q.png")
+    assert "no picture 'xxx" in missing_line(Pictures(source), "x" * 300)
     (source / "gone.png").symlink_to("nowhere.png")
     assert missing_line(Pictures(source), "gone.png").endswith("it is a link to nowhere.png, which is not there")
     (tmp_path / "disk").mkdir()
