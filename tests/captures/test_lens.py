@@ -87,6 +87,8 @@ def test_a_pinhole_is_left_alone() -> None:
     rgba = np.random.default_rng(0).integers(0, 256, (48, 64, 4), dtype=np.uint8)
     assert pinhole_of(lens, "a") == lens
     assert undistort(rgba, lens, lens) is rgba
+    assert not lens.distorts
+    assert not Lens(64, 48, 50.0, 51.0, 32.0, 24.0).coefficients.any()
 
 
 def test_transparent_pixels_lend_no_colour() -> None:
@@ -106,10 +108,14 @@ def test_transparent_pixels_lend_no_colour() -> None:
         Lens(*SIZE, 100.0, 100.0, 100.0, 75.0, radial=(-2.0, 0.0, 0.0, 0.0)),
         Lens(*SIZE, 100.0, 100.0, 100.0, 75.0, radial=(50.0, 0.0, 0.0, 0.0)),
         Lens(*SIZE, 30.0, 30.0, 100.0, 75.0, radial=(-0.5, 0.0, 0.0, 0.0), fisheye=True),
+        Lens(*SIZE, 100.0, 100.0, 100.0, 75.0, radial=(0.0, 0.0, 0.0, 0.0, 9.0, 5.0)),
+        Lens(*SIZE, 100.0, 100.0, 30.0, 75.0, tangential=(0.0, -0.25)),  # only its right side folds
     ],
 )
 def test_numbers_that_fold_are_told(lens: Lens) -> None:
-    with pytest.raises(ValueError, match=r"^b.json: its distortion \(k1 .*\) folds the image over itself; check"):
+    with pytest.raises(
+        ValueError, match=r"^b.json: its distortion \([kp][125] .*\) folds the image over itself; check"
+    ):
         pinhole_of(lens, "b.json")
 
 
