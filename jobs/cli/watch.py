@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,8 +15,8 @@ import typer
 from jobs.cli.options import JSON, RUN_ARGUMENT
 from jobs.graph.graph import NAMES
 from jobs.launch import slurm_client
-from jobs.launch.status import as_rows, status
-from jobs.run.ledger import submissions
+from jobs.launch.status import as_rows, status, unfinished
+from jobs.run.ledger import cut_off, strike, submissions
 from jobs.run.lock import born, driver
 from jobs.run.record import read_config
 from rodin.store.run_folder import RunFolder
@@ -111,15 +112,20 @@ def _stop_driver(folder: RunFolder) -> bool:
 
 
 def _stop_jobs(folder: RunFolder) -> list[str]:
-    """Cancel the run's jobs in Slurm's queue; their numbers."""
-    submitted = [one.job_id for one in submissions(folder)]
-    if not submitted:
+    """Cancel the run's jobs; the numbers of those in Slurm's queue."""
+    sent, unsure = submissions(folder), cut_off(folder)
+    if not sent and not unsure:
         return []
     try:
-        live = sorted({job.split("_")[0] for job in slurm_client.queue(submitted)})
-        slurm_client.cancel(live)
+        live = sorted({job.split("_")[0] for job in slurm_client.queue(sent)})
+        slurm_client.cancel([one for one in sent if one.job_id in live])
+        for intent in unsure:
+            slurm_client.cancel_named(intent)
+            strike(folder, intent)
     except slurm_client.Unreachable as error:
         raise ValueError(f"Slurm does not answer ({error}); try again") from None
+    with contextlib.suppress(slurm_client.Unreachable):  # those that squeue did not list, should it be mistaken
+        slurm_client.cancel([one for one in unfinished(folder) if one.job_id not in live])
     return live
 
 

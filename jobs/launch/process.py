@@ -12,6 +12,8 @@ from rodin.train.parallel.environment import RankVariables
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 FIRST_PORT = 20_000  # above the ports of common services
 PORTS = 20_000  # jobs of one machine spread over as many ports, so that two of them rarely meet
+PATTERNS = ("%j", "%t", "%A", "%a")  # submitit's, replaced wherever they are in the path of a log
+UNKEPT = ("\\", "\n")  # sbatch reads a backslash as "no patterns here", and a line break ends its option
 SCONTROL_SECONDS = 30  # longest wait for the host names of a job
 
 
@@ -40,6 +42,26 @@ class Process:
     def rank_variables(self) -> dict[str, str]:
         """The environment variables from which a training stage reads its rank."""
         return RankVariables(self.rank, self.world, self.local_rank, self.host, self.port).variables()
+
+
+def check_place(folder: Path, cluster: str) -> None:
+    """Refuse a run folder whose path would be changed on its way into a job.
+
+    Args:
+        folder: the run's.
+        cluster: local or slurm.
+
+    Raises:
+        ValueError: names the characters.
+    """
+    path = str(folder.resolve())
+    unfit = [(mark, "submitit fills in when it names logs") for mark in PATTERNS if mark in path]
+    unfit += [(":", "separates the folders of PYTHONPATH")] * (os.pathsep in path)
+    if cluster == "slurm":
+        unfit += [(mark, "sbatch does not keep in the names of logs") for mark in UNKEPT if mark in path]
+    if unfit:
+        mark, reason = unfit[0]
+        raise ValueError(f"{path!r}: holds {mark!r}, which {reason}; choose another run folder, or rename this one")
 
 
 def process_of_environment() -> Process:
