@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,13 @@ from rodin.train.parallel.environment import RankVariables
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 FIRST_PORT = 20_000  # above the ports of common services
 PORTS = 20_000  # jobs of one machine spread over as many ports, so that two of them rarely meet
-PATTERNS = ("%j", "%t", "%A", "%a")  # submitit's, replaced wherever they are in the path of a log
-UNKEPT = ("\\", "\n")  # sbatch reads a backslash as "no patterns here", and a line break ends its option
+LOCAL = 2  # the first of UNFIT concern jobs on this machine too
+UNFIT = (  # what the path of a run must not hold, and why
+    (os.pathsep, "which separates the folders of PYTHONPATH"),
+    ("%[jtAa]", "which submitit fills in when it names logs"),
+    ("%[0-9A-Za-z%]", "which Slurm fills in when it names logs"),
+    (r"[\\\n]", "which sbatch does not keep in the names of logs"),
+)
 SCONTROL_SECONDS = 30  # longest wait for the host names of a job
 
 
@@ -55,13 +61,10 @@ def check_place(folder: Path, cluster: str) -> None:
         ValueError: names the characters.
     """
     path = str(folder.resolve())
-    unfit = [(mark, "submitit fills in when it names logs") for mark in PATTERNS if mark in path]
-    unfit += [(":", "separates the folders of PYTHONPATH")] * (os.pathsep in path)
-    if cluster == "slurm":
-        unfit += [(mark, "sbatch does not keep in the names of logs") for mark in UNKEPT if mark in path]
-    if unfit:
-        mark, reason = unfit[0]
-        raise ValueError(f"{path!r}: holds {mark!r}, which {reason}; choose another run folder, or rename this one")
+    unfit = UNFIT if cluster == "slurm" else UNFIT[:LOCAL]
+    for pattern, reason in unfit:
+        if found := re.search(pattern, path):
+            raise ValueError(f"{path!r}: holds {found[0]!r}, {reason}; choose another run folder, or rename this one")
 
 
 def process_of_environment() -> Process:

@@ -18,6 +18,7 @@ from jobs.launch.process import job_environment
 from jobs.run.ledger import Submission
 from jobs.site import Site
 from rodin.store.atomic import make_folder, publish_bytes
+from rodin.store.errors import disk_error
 
 LARGEST_SIGNAL_SHARE = 0.5  # of the wall time: a short job would else be signalled at its start
 
@@ -31,10 +32,12 @@ class ScriptExecutor(submitit.SlurmExecutor):
         return 2
 
     def script(self, elements: int) -> str:
-        """The batch script of so many elements; Slurm reads `%` in the names of logs as a pattern, `%%` as itself."""
-        named = ScriptExecutor(str(self.folder).replace("%", "%%"), self.max_num_timeout, python=self.python)
-        named.parameters = self.parameters | ({"map_count": elements} if elements > 1 else {})
-        return named._make_submission_file_text(self._submitit_command_str, "")
+        """The batch script of so many elements."""
+        if elements > 1:
+            self.parameters["map_count"] = elements
+        text = self._make_submission_file_text(self._submitit_command_str, "")
+        self.parameters.pop("map_count", None)
+        return text
 
     def send(self, elements: Sequence[Element], uid: str, keep: Collection[str]) -> tuple[str, str, Path]:
         """Submit one job, or one array of several elements.
@@ -51,6 +54,7 @@ class ScriptExecutor(submitit.SlurmExecutor):
 
         Raises:
             Unreachable: nothing was submitted, or it is not known what.
+            StoreError: the script or a pickle could not be written; the job may be in the queue.
         """
         folder = Path(self.folder)
         make_folder(folder)
@@ -66,9 +70,11 @@ class ScriptExecutor(submitit.SlurmExecutor):
             names = [f"{job_id}_{number}" for number in range(len(elements))] if len(elements) > 1 else [job_id]
             for name, pickle in zip(names, pickles, strict=True):  # the job waits a minute for its pickle
                 pickle.rename(submitit.core.utils.JobPaths(folder, name).submitted_pickle)
-        except BaseException:
+        except BaseException as problem:
             for path in (script, *pickles):
                 path.unlink(missing_ok=True)
+            if isinstance(problem, OSError):
+                raise disk_error(folder, problem) from None
             raise
         return job_id, cluster, script
 
