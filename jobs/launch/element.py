@@ -27,10 +27,18 @@ class Element:
         tasks: run one after another.
         cpus: cores of each process.
         inbox: folder where a local driver leaves further tasks; None under Slurm.
+        gpus: names of the GPUs it may use, as in CUDA_VISIBLE_DEVICES; None under Slurm, which says so itself.
     """
 
-    def __init__(self, run_dir: str, tasks: tuple[Task, ...], cpus: int, inbox: str | None = None) -> None:
-        self.run_dir, self.tasks, self.cpus, self.inbox = run_dir, tasks, cpus, inbox
+    def __init__(
+        self,
+        run_dir: str,
+        tasks: tuple[Task, ...],
+        cpus: int,
+        inbox: str | None = None,
+        gpus: tuple[str, ...] | None = None,
+    ) -> None:
+        self.run_dir, self.tasks, self.cpus, self.inbox, self.gpus = run_dir, tasks, cpus, inbox, gpus
         self.log: Path | None = None
 
     def __call__(self) -> None:
@@ -38,6 +46,8 @@ class Element:
         stop = StopFlag()
         stop.listen()
         die_with_driver()
+        if self.gpus is not None:  # submitit hands on numbers alone
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus)
         try:
             for task in self.tasks:
                 self._run(task, stop)

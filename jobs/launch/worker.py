@@ -1,6 +1,6 @@
 """Worker: runs shards of stages inside a job. Manifests tell which shards are done; a signal requests a stop.
 
-By hand, without a launcher: `python -m jobs.launch.worker RUN STAGE [SHARD ...]`.
+By hand, without a launcher: `python -m jobs.worker RUN STAGE [SHARD ...]`.
 """
 
 from __future__ import annotations
