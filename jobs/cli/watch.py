@@ -52,6 +52,7 @@ def show_logs(
     stage: Annotated[str | None, typer.Argument(help="a stage; default: the latest log of all stages")] = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="number of last lines to print")] = 40,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="print new lines as the log grows")] = False,
+    as_json: JSON = False,
 ) -> None:
     """Print the end of a stage's latest log.
 
@@ -60,7 +61,10 @@ def show_logs(
       rodin logs runs/demo
       rodin logs runs/demo fit --lines 100
       rodin logs runs/paper base --follow
+      rodin logs runs/paper --json
     """
+    if follow and as_json:
+        raise ValueError("--json prints one object and ends; it does not go with --follow")
     folder = RunFolder(run)
     read_config(folder)
     if stage is not None and stage not in NAMES:
@@ -69,9 +73,12 @@ def show_logs(
     if not found:
         raise FileNotFoundError(f"{folder.jobs / 'logs' / (stage or '')}: no log yet; `rodin status {run}` says why")
     latest = max(found, key=lambda path: path.stat().st_mtime)
-    print(f"==> {latest}")
     with latest.open(encoding="utf-8", errors="replace") as file:
-        print("\n".join(file.read().splitlines()[-lines:]), flush=True)
+        last = file.read().splitlines()[-lines:]
+        if as_json:
+            print(json.dumps({"log": str(latest), "lines": last}, indent=1))
+            return
+        print("\n".join([f"==> {latest}", *last]), flush=True)
         while follow:
             time.sleep(FOLLOW_SECONDS)
             print(file.read(), end="", flush=True)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import submitit
 
+from jobs.launch.ending import die_with_driver, die_with_siblings
 from jobs.launch.process import Process, meeting_port
 from jobs.launch.warm import Task, finished, next_task
-from jobs.launch.worker import StopFlag, die_with_driver, run_stage, under_mpiexec
+from jobs.launch.worker import StopFlag, run_stage, under_mpiexec
 from rodin.hooks import Stopped
 
 REQUEUE_SECONDS = 60  # for Slurm to end the other ranks after rank 0 has requeued the job
@@ -46,6 +47,9 @@ class Element:
         stop = StopFlag()
         stop.listen()
         die_with_driver()
+        job = submitit.JobEnvironment()
+        if job.cluster == "local" and job.num_tasks > 1:  # under Slurm srun ends the others
+            die_with_siblings(job.num_tasks)
         if self.gpus is not None:  # submitit hands on numbers alone
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus)
         try:

@@ -17,9 +17,9 @@ import submitit
 from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run, deal
 from jobs.launch.element import Element
+from jobs.launch.ending import DRIVER
 from jobs.launch.process import job_environment
 from jobs.launch.warm import Inbox, Task
-from jobs.launch.worker import DRIVER
 from jobs.run.failures import Failed, Failure, failures, forget, last_line, record
 from jobs.run.lock import born
 from jobs.run.progress import log_of, progress_file

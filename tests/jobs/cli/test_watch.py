@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,20 @@ def test_logs_print_the_last_lines_of_the_latest_log(run: RunFolder, capsys: pyt
     assert lines == [f"==> {fit}", *(f"line {number}" for number in range(20, 60))]
     assert printed(["logs", str(run.path), "-n", "2"], capsys).splitlines()[1:] == ["line 58", "line 59"]
     assert printed(["logs", str(run.path), "base"], capsys) == f"==> {base}\n" + "of base\n" * 40
+
+
+def test_logs_as_json_are_one_object(run: RunFolder, capsys: pytest.CaptureFixture[str]):
+    path = log(run, "fit", "one\n\ntwo ü\n", when=100.0)
+    assert json.loads(printed(["logs", str(run.path), "-n", "2", "--json"], capsys)) == {
+        "log": str(path),
+        "lines": ["", "two ü"],
+    }
+    assert status_of(["logs", str(run.path), "--json", "--follow"]) == 2
+    assert "does not go with --follow" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):
+    assert printed(["--version"], capsys) == f"rodin {metadata.version('rodin-suite')}\n"
 
 
 def test_follow_prints_what_is_added_once(

@@ -1,6 +1,8 @@
 """Failures on record: which of them the user reads first, and whose fault an exception is."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,12 @@ def test_the_last_line_of_a_log(tmp_path: Path):
     assert last_line(log) == "last \ufffd words"
     log.write_text("\n\n")
     assert last_line(log) == ""
+
+
+@pytest.mark.parametrize("name", ["EMFILE", "ENFILE"])
+def test_too_few_file_handles_name_the_limit_to_raise(name: str):
+    number = getattr(errno, name)
+    kind, line = describe(OSError(number, os.strerror(number), "a.h5"))
+    assert kind == "user"
+    assert line.endswith("'a.h5'; raise `ulimit -n` and run the same command again")
+    assert describe(OSError(errno.EIO, "bad disk"))[0] == "crash"
