@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from rodin.hooks import OtherRankFailed
+from rodin.hooks import OtherRankEnded, OtherRankFailed
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import NO_DESCRIPTORS
 from rodin.store.run_folder import RunFolder
@@ -62,7 +62,9 @@ class Failure:
 def failure_of(error: BaseException, stage: str, shard: int, log: str = "", rank: int = 0) -> Failure:
     """Describe an exception that ended a shard on one rank."""
     kind, line = describe(error)
-    return Failure(stage, shard, kind, line, log, rank=rank, consequence=isinstance(error, OtherRankFailed))
+    return Failure(
+        stage, shard, kind, line, log, rank=rank, consequence=isinstance(error, OtherRankFailed | OtherRankEnded)
+    )
 
 
 def describe(error: BaseException) -> tuple[Literal["user", "crash"], str]:

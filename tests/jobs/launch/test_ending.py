@@ -13,6 +13,7 @@ import torch
 
 from jobs.launch import ending
 from jobs.launch.worker import StopFlag
+from rodin.hooks import OtherRankEnded
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.parallel.waiting import waiting, waiting_since
 
@@ -114,6 +115,33 @@ def test_short_waits_and_other_work_are_not_cut_off(forked):
     pid = forked(works)
     os.kill(pid, signal.SIGTERM)
     assert status_of(pid) == 7
+
+
+def test_a_rank_whose_partner_is_killed_says_so(forked):
+    place, (reader, writer) = address(), os.pipe()
+
+    def dies() -> None:
+        with Ranks(1, 2, address=place) as ranks:
+            ranks.any(False)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def waits() -> None:
+        try:
+            with Ranks(0, 2, address=place) as ranks:
+                ranks.any(False)
+                ranks.sum_([torch.ones(1)])
+        except OtherRankEnded as error:
+            os.write(writer, str(error).encode())
+
+    forked(dies)
+    assert status_of(forked(waits)) == 7
+    assert os.read(reader, 1000).decode().startswith("another rank was killed")
+
+
+def test_other_errors_of_an_exchange_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="shapes differ"), waiting():
+        raise RuntimeError("shapes differ")
+    assert waiting_since() is None
 
 
 def test_a_wait_inside_another_counts_from_the_outer_one():

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.run import failures as records
 from jobs.run.failures import Failure, describe, failure_of, failures, forget, last_line, record
-from rodin.hooks import OtherRankFailed
+from rodin.hooks import OtherRankEnded, OtherRankFailed
 from rodin.store import manifest
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
@@ -32,6 +32,14 @@ def test_the_cause_comes_before_the_ranks_that_stopped_because_of_it(run: RunFol
     record(run, failure_of(OtherRankFailed("another rank failed"), "base", 0, rank=2))
     assert lines(run) == ["RuntimeError: boom", "another rank failed", "another rank failed"]
     assert failures(run)[0].rank == 1
+
+
+def test_a_rank_whose_connection_broke_is_a_consequence_and_no_mistake_of_the_user(run: RunFolder):
+    gone = failure_of(OtherRankEnded("another rank was killed"), "base", 0, rank=0)
+    assert (gone.kind, gone.consequence) == ("crash", True)
+    record(run, gone)
+    record(run, failure_of(RuntimeError("boom"), "base", 0, rank=1))
+    assert lines(run)[0] == "RuntimeError: boom"
 
 
 def test_a_mistake_of_the_user_comes_before_older_crashes_and_the_oldest_first(run: RunFolder):
