@@ -17,7 +17,7 @@ from jobs.graph.graph import NAMES
 from jobs.launch import slurm_client
 from jobs.launch.status import as_rows, status, unfinished
 from jobs.run.ledger import cut_off, strike, submissions
-from jobs.run.lock import born, driver
+from jobs.run.lock import born, living
 from jobs.run.record import read_config
 from rodin.store.run_folder import RunFolder
 
@@ -93,29 +93,31 @@ def cancel(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
     """
     folder = RunFolder(run)
     read_config(folder)
-    stopped = {"driver": _stop_driver(folder), "jobs": _stop_jobs(folder)}
+    holder = living(folder)
+    near = holder is not None and holder["host"] == socket.gethostname()
+    if holder is not None and near:
+        _stop_driver(holder)
+    stopped = {"driver": near, "jobs": _stop_jobs(folder)}
+    jobs = f"{len(stopped['jobs'])} jobs" if stopped["jobs"] else "no jobs"
+    if holder is not None and not near:
+        place = f"process {holder['pid']} on {holder['host']}"
+        raise ValueError(f"{folder.path} is driven by {place}; cancel it there; here {jobs} of it were cancelled")
     if as_json:
         print(json.dumps(stopped))
     elif not stopped["driver"] and not stopped["jobs"]:
         print(f"{run}: nothing is running")
     else:
-        jobs = f"{len(stopped['jobs'])} jobs" if stopped["jobs"] else "no jobs"
         driver_too = "the driver and " if stopped["driver"] else ""
         print(f"{run}: stopped {driver_too}{jobs}; `rodin run` continues from here")
 
 
-def _stop_driver(folder: RunFolder) -> bool:
-    """Send SIGTERM to the driver and wait for its end; false: no driver is alive."""
-    holder = driver(folder)
-    if holder is None or (holder["host"] == socket.gethostname() and born(holder["pid"]) != holder["born"]):
-        return False
-    if holder["host"] != socket.gethostname():
-        raise ValueError(f"{folder.path} is driven by process {holder['pid']} on {holder['host']}; cancel it there")
-    os.kill(holder["pid"], signal.SIGTERM)
+def _stop_driver(holder: dict) -> None:
+    """Send SIGTERM to the driver and wait for its end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(holder["pid"], signal.SIGTERM)
     end = time.monotonic() + STOP_SECONDS
     while time.monotonic() < end and born(holder["pid"]) == holder["born"]:
         time.sleep(STOP_POLL_SECONDS)
-    return True
 
 
 def _stop_jobs(folder: RunFolder) -> list[str]:

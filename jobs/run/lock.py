@@ -72,11 +72,26 @@ def _without_lock(folder: RunFolder, problem: OSError, note: Callable[[str], Non
 
 
 def driver(folder: RunFolder) -> dict | None:
-    """The process that holds the lock: {"pid", "host", "born"}; None where there is none."""
+    """The process that took the lock last: {"pid", "host", "born"}; None once it has ended, unless it was killed."""
     try:
         return json.loads((folder.jobs / "lock").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
+
+
+def living(folder: RunFolder) -> dict | None:
+    """The driver of a run, as `driver` tells it, unless it has ended; of one on another machine the lock tells."""
+    holder = driver(folder)
+    if holder is None:
+        return None
+    if holder["host"] == socket.gethostname():
+        return holder if born(holder["pid"]) == holder["born"] else None
+    with (folder.jobs / "lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # held; or there are no locks, and nothing tells
+            return holder
+    return None
 
 
 def born(pid: int) -> str:

@@ -1,5 +1,6 @@
 """`rodin status`, `logs` and `cancel` in one process: what is printed, and which process is signalled."""
 
+import fcntl
 import json
 import os
 import signal
@@ -69,11 +70,23 @@ def test_cancel_spares_a_process_that_has_the_number_of_a_dead_driver(
     assert "nothing is running" in printed(["cancel", str(run.path)], capsys)
 
 
-def test_a_driver_on_another_machine_is_not_signalled(run: RunFolder, process, capsys: pytest.CaptureFixture[str]):
+def test_a_driver_on_another_machine_is_not_signalled_and_its_jobs_are_cancelled(
+    run: RunFolder, process, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    enter(run, Submission("u", "fit", "7", ((0,),), 0.0))
+    monkeypatch.setattr(slurm_client, "queue", lambda sent: {"7": slurm_client.Queued("7", "RUNNING", "")})
+    monkeypatch.setattr(slurm_client, "cancel", lambda sent: None)
     hold(run, process.pid, host="far")
-    assert status_of(["cancel", str(run.path)]) == 2
-    assert f"is driven by process {process.pid} on far; cancel it there" in capsys.readouterr().err
+    with (run.jobs / "lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert status_of(["cancel", str(run.path)]) == 2
+        told = capsys.readouterr().err
+        assert f"is driven by process {process.pid} on far; cancel it there; here 1 jobs of it were cancelled" in told
     assert process.poll() is None
+    assert json.loads(printed(["cancel", str(run.path), "--json"], capsys)) == {
+        "driver": False,
+        "jobs": ["7"],
+    }  # killed
 
 
 def test_cancel_names_each_queued_job_of_this_run_once(
