@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib.util
+import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -147,28 +149,38 @@ def _sentence(error: Any) -> str:
 def local_site() -> Site:
     """This machine as a site: its cores, memory, GPUs, and MPI if `mpi_works`."""
     cpus = len(os.sched_getaffinity(0))
-    gpus = len(visible_gpus())
+    visible = visible_gpus()
+    gpus = len(visible)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    ranks = gpus or min(LOCAL_RANKS, cpus)
+    if any(name.startswith("MIG-") for name in visible):
+        ranks = 1  # NCCL joins no MIG instances
     return Site(
         name="local",
         mpi="mpiexec" if mpi_works() else "none",
         cpus_per_node=cpus,
         memory_gb_per_node=memory,
         gpus_per_node=gpus,
-        ranks_per_node=gpus or min(LOCAL_RANKS, cpus),
+        ranks_per_node=ranks,
         train_cpus=max(1, cpus // LOCAL_RANKS),
         mpi_ranks=min(LOCAL_MPI_RANKS, cpus),
         throttle=cpus,
     )
 
 
-def visible_gpus() -> list[int]:
-    """Numbers of the GPUs that this process may use, found without loading CUDA."""
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that this process may use, as in CUDA_VISIBLE_DEVICES, found without loading CUDA.
+
+    A name is a number, a UUID "GPU-..." or its start, or a MIG instance "MIG-...". CUDA reads the variable up to the
+    first entry that is none of them, such as -1 or Slurm's NoDevFiles.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [int(one) for one in visible.split(",") if one.strip().isdigit()]
-    folder = Path("/proc/driver/nvidia/gpus")
-    return list(range(len(list(folder.iterdir())))) if folder.is_dir() else []
+    if visible is None:
+        folder = Path("/proc/driver/nvidia/gpus")
+        return [str(number) for number in range(len(list(folder.iterdir())))] if folder.is_dir() else []
+    entries = (entry.strip() for entry in visible.split(","))
+    names = itertools.takewhile(re.compile(r"\d+|(GPU|MIG)-\S+").fullmatch, entries)
+    return list(dict.fromkeys(names))
 
 
 def mpiexec() -> str | None:
@@ -194,8 +206,11 @@ def mpi_works() -> bool:
 
 
 def mpi_environment() -> dict[str, str]:
-    """Environment that lets Open MPI's mpiexec run as root, as in containers, and start more processes than cores."""
-    return os.environ | {
+    """Environment in which mpiexec starts its processes here: also inside a Slurm allocation, and more than cores.
+
+    Open MPI may run as root, as in containers.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")} | {
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "OMPI_MCA_rmaps_base_oversubscribe": "1",

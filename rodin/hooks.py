@@ -31,3 +31,7 @@ class Stopped(Exception):
 
 class OtherRankFailed(ValueError):
     """This rank stops because another rank of its job failed: a consequence, the other rank's error is the cause."""
+
+
+class OtherRankEnded(RuntimeError):
+    """Another rank of the job is gone without a word: it was killed, or its own error is the cause."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from jobs.cli import bench, captures, departures, generate, plan, presets, results, run, store, watch
 from jobs.run.failures import Failed, describe, print_error
+from rodin import __version__
 
 FAILED, MISTAKE = 1, 2  # exit statuses: something failed; the user can mend it
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it: 128 + SIGINT
@@ -22,6 +24,23 @@ app = typer.Typer(
     help="Train RODIN-style 3-D avatar generators, on this machine or as Slurm jobs.\n\n"
     "Start with: rodin run demo. To resume anything: the same command again.",
 )
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and exit, where it is wanted."""
+    if wanted:
+        print(f"rodin {__version__}")
+        raise typer.Exit
+
+
+VERSION = typer.Option("--version", help="print the version and exit", callback=print_version, is_eager=True)
+
+
+@app.callback()
+def options(version: Annotated[bool, VERSION] = False) -> None:
+    """Options of `rodin` itself, before a command."""
+
+
 for group in (run, plan, watch, generate, results, bench, captures, presets, departures, store):
     group.add_to(app)
 

@@ -125,7 +125,7 @@ def import_views(subjects: list[CapturedSubject], config: Config, folder: RunFol
     from rodin.captures.importing import write_views
 
     screen = Screen(quiet=as_json)
-    with driving(folder):
+    with driving(folder, screen.note):
         write_config(folder, config)
         made = write_views(subjects, config.data.shard_subjects, folder, screen.meter("import"))
     screen.clear()

@@ -8,6 +8,7 @@ from pathlib import Path
 from jobs.graph.graph import NAMES, chosen, graph
 from jobs.graph.stage import Stage
 from jobs.graph.work import Run
+from jobs.launch.process import check_place
 from jobs.run.record import check_config
 from jobs.site import Site, load_site, local_site
 from rodin.config import Config
@@ -48,9 +49,11 @@ def runnable(folder: RunFolder, config: Config, stages: Sequence[Stage], cluster
     """Some stages of a run on a site, checked to have all their inputs.
 
     Raises:
-        ValueError: unknown cluster, unfit site, or a stage whose inputs are neither done nor among the stages.
+        ValueError: unknown cluster, unfit site, a path that no job can be given, or a stage whose inputs are neither
+            done nor among the stages.
     """
     check_cluster(cluster)
+    check_place(folder.path, cluster)
     work = Run(folder, config, site_of(cluster, site), tuple(stages))
     blocked = work.blocked()
     if blocked:

@@ -112,7 +112,7 @@ def execute(work: Run, cluster: str, no_wait: bool, refresh_code: bool, as_json:
     """
     screen = Screen(quiet=as_json)
     begin = time.time()
-    with driving(work.folder), terminating():
+    with driving(work.folder, screen.note), terminating():
         write_config(work.folder, work.config)
         if take(work.folder, refresh_code):
             screen.note("note: the code has changed since this run began; the run keeps its own (--refresh-code)")

@@ -91,8 +91,9 @@ def repair(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
 
     folder = RunFolder(run)
     config = read_config(folder)
+    screen = Screen(quiet=as_json)
     with ExitStack() as lock:
-        found = find_damage(folder, Screen(quiet=as_json), lambda: lock.enter_context(driving(folder)))
+        found = find_damage(folder, screen, lambda: lock.enter_context(driving(folder, screen.note)))
         if found is None:
             return
         set_aside(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,9 +15,9 @@ import typer
 from jobs.cli.options import JSON, RUN_ARGUMENT
 from jobs.graph.graph import NAMES
 from jobs.launch import slurm_client
-from jobs.launch.status import as_rows, status
-from jobs.run.ledger import submissions
-from jobs.run.lock import born, driver
+from jobs.launch.status import as_rows, status, unfinished
+from jobs.run.ledger import cut_off, strike, submissions
+from jobs.run.lock import born, living
 from jobs.run.record import read_config
 from rodin.store.run_folder import RunFolder
 
@@ -51,6 +52,7 @@ def show_logs(
     stage: Annotated[str | None, typer.Argument(help="a stage; default: the latest log of all stages")] = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="number of last lines to print")] = 40,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="print new lines as the log grows")] = False,
+    as_json: JSON = False,
 ) -> None:
     """Print the end of a stage's latest log.
 
@@ -59,7 +61,10 @@ def show_logs(
       rodin logs runs/demo
       rodin logs runs/demo fit --lines 100
       rodin logs runs/paper base --follow
+      rodin logs runs/paper --json
     """
+    if follow and as_json:
+        raise ValueError("--json prints one object and ends; it does not go with --follow")
     folder = RunFolder(run)
     read_config(folder)
     if stage is not None and stage not in NAMES:
@@ -68,9 +73,12 @@ def show_logs(
     if not found:
         raise FileNotFoundError(f"{folder.jobs / 'logs' / (stage or '')}: no log yet; `rodin status {run}` says why")
     latest = max(found, key=lambda path: path.stat().st_mtime)
-    print(f"==> {latest}")
     with latest.open(encoding="utf-8", errors="replace") as file:
-        print("\n".join(file.read().splitlines()[-lines:]), flush=True)
+        last = file.read().splitlines()[-lines:]
+        if as_json:
+            print(json.dumps({"log": str(latest), "lines": last}, indent=1))
+            return
+        print("\n".join([f"==> {latest}", *last]), flush=True)
         while follow:
             time.sleep(FOLLOW_SECONDS)
             print(file.read(), end="", flush=True)
@@ -85,41 +93,48 @@ def cancel(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
     """
     folder = RunFolder(run)
     read_config(folder)
-    stopped = {"driver": _stop_driver(folder), "jobs": _stop_jobs(folder)}
+    holder = living(folder)
+    near = holder is not None and holder["host"] == socket.gethostname()
+    if holder is not None and near:
+        _stop_driver(holder)
+    stopped = {"driver": near, "jobs": _stop_jobs(folder)}
+    jobs = f"{len(stopped['jobs'])} jobs" if stopped["jobs"] else "no jobs"
+    if holder is not None and not near:
+        place = f"process {holder['pid']} on {holder['host']}"
+        raise ValueError(f"{folder.path} is driven by {place}; cancel it there; here {jobs} of it were cancelled")
     if as_json:
         print(json.dumps(stopped))
     elif not stopped["driver"] and not stopped["jobs"]:
         print(f"{run}: nothing is running")
     else:
-        jobs = f"{len(stopped['jobs'])} jobs" if stopped["jobs"] else "no jobs"
         driver_too = "the driver and " if stopped["driver"] else ""
         print(f"{run}: stopped {driver_too}{jobs}; `rodin run` continues from here")
 
 
-def _stop_driver(folder: RunFolder) -> bool:
-    """Send SIGTERM to the driver and wait for its end; false: no driver is alive."""
-    holder = driver(folder)
-    if holder is None or (holder["host"] == socket.gethostname() and born(holder["pid"]) != holder["born"]):
-        return False
-    if holder["host"] != socket.gethostname():
-        raise ValueError(f"{folder.path} is driven by process {holder['pid']} on {holder['host']}; cancel it there")
-    os.kill(holder["pid"], signal.SIGTERM)
+def _stop_driver(holder: dict) -> None:
+    """Send SIGTERM to the driver and wait for its end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(holder["pid"], signal.SIGTERM)
     end = time.monotonic() + STOP_SECONDS
     while time.monotonic() < end and born(holder["pid"]) == holder["born"]:
         time.sleep(STOP_POLL_SECONDS)
-    return True
 
 
 def _stop_jobs(folder: RunFolder) -> list[str]:
-    """Cancel the run's jobs in Slurm's queue; their numbers."""
-    submitted = [one.job_id for one in submissions(folder)]
-    if not submitted:
+    """Cancel the run's jobs; the numbers of those in Slurm's queue."""
+    sent, unsure = submissions(folder), cut_off(folder)
+    if not sent and not unsure:
         return []
     try:
-        live = sorted({job.split("_")[0] for job in slurm_client.queue(submitted)})
-        slurm_client.cancel(live)
+        live = sorted({job.split("_")[0] for job in slurm_client.queue(sent)})
+        slurm_client.cancel([one for one in sent if one.job_id in live])
+        for intent in unsure:
+            slurm_client.cancel_named(intent)
+            strike(folder, intent)
     except slurm_client.Unreachable as error:
         raise ValueError(f"Slurm does not answer ({error}); try again") from None
+    with contextlib.suppress(slurm_client.Unreachable):  # those that squeue did not list, should it be mistaken
+        slurm_client.cancel([one for one in unfinished(folder) if one.job_id not in live])
     return live
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import submitit
 
+from jobs.launch.ending import die_with_driver, die_with_siblings
 from jobs.launch.process import Process, meeting_port
 from jobs.launch.warm import Task, finished, next_task
-from jobs.launch.worker import StopFlag, die_with_driver, run_stage, under_mpiexec
+from jobs.launch.worker import StopFlag, run_stage, under_mpiexec
 from rodin.hooks import Stopped
 
 REQUEUE_SECONDS = 60  # for Slurm to end the other ranks after rank 0 has requeued the job
@@ -27,10 +28,18 @@ class Element:
         tasks: run one after another.
         cpus: cores of each process.
         inbox: folder where a local driver leaves further tasks; None under Slurm.
+        gpus: names of the GPUs it may use, as in CUDA_VISIBLE_DEVICES; None under Slurm, which says so itself.
     """
 
-    def __init__(self, run_dir: str, tasks: tuple[Task, ...], cpus: int, inbox: str | None = None) -> None:
-        self.run_dir, self.tasks, self.cpus, self.inbox = run_dir, tasks, cpus, inbox
+    def __init__(
+        self,
+        run_dir: str,
+        tasks: tuple[Task, ...],
+        cpus: int,
+        inbox: str | None = None,
+        gpus: tuple[str, ...] | None = None,
+    ) -> None:
+        self.run_dir, self.tasks, self.cpus, self.inbox, self.gpus = run_dir, tasks, cpus, inbox, gpus
         self.log: Path | None = None
 
     def __call__(self) -> None:
@@ -38,6 +47,11 @@ class Element:
         stop = StopFlag()
         stop.listen()
         die_with_driver()
+        job = submitit.JobEnvironment()
+        if job.cluster == "local" and job.num_tasks > 1:  # under Slurm srun ends the others
+            die_with_siblings(job.num_tasks)
+        if self.gpus is not None:  # submitit hands on numbers alone
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus)
         try:
             for task in self.tasks:
                 self._run(task, stop)

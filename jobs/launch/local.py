@@ -17,9 +17,9 @@ import submitit
 from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run, deal
 from jobs.launch.element import Element
+from jobs.launch.ending import DRIVER
 from jobs.launch.process import job_environment
 from jobs.launch.warm import Inbox, Task
-from jobs.launch.worker import DRIVER
 from jobs.run.failures import Failed, Failure, failures, forget, last_line, record
 from jobs.run.lock import born
 from jobs.run.progress import log_of, progress_file
@@ -65,7 +65,7 @@ class Worker:
         unit: the present one, or the last.
         inbox: through which it gets more; None: it ends after its unit.
         cpus: cores of the present unit.
-        gpus: numbers of the GPUs it has.
+        gpus: names of the GPUs it has.
         log: its output while at the unit.
         busy: whether it is at work on the unit.
     """
@@ -74,7 +74,7 @@ class Worker:
     unit: Unit
     inbox: Inbox | None
     cpus: int
-    gpus: tuple[int, ...]
+    gpus: tuple[str, ...]
     log: Path
     busy: bool = True
 
@@ -96,7 +96,8 @@ class LocalLauncher:
         self.tried: set[tuple[str, int]] = set()  # stage, shard: started in this drive
         self.assigned: set[tuple[str, int]] = set()  # stage, shard: with a worker, or failed
         self.started: dict[str, float] = {}  # incomplete stage -> when it started
-        self.free_gpus = visible_gpus()[: run.site.gpus_per_node]
+        self.gpus = visible_gpus()[: run.site.gpus_per_node]
+        self.free_gpus = list(self.gpus)
 
     def drive(self) -> None:
         """Run everything that is missing.
@@ -177,7 +178,7 @@ class LocalLauncher:
                 return worker
         return None
 
-    def _submit(self, unit: Unit, cpus: int, gpus: tuple[int, ...]) -> Worker:
+    def _submit(self, unit: Unit, cpus: int, gpus: tuple[str, ...]) -> Worker:
         folder = self.run.folder
         several = unit.stage.kind == "train" and unit.resources.ranks > 1
         inbox = None if unit.solo or gpus else Inbox(folder.jobs / "inbox" / uuid.uuid4().hex)
@@ -185,14 +186,12 @@ class LocalLauncher:
         executor.update_parameters(
             timeout_min=FOREVER_MINUTES,
             tasks_per_node=unit.resources.ranks if several else 1,
-            gpus_per_node=len(gpus),
-            visible_gpus=gpus,
             stderr_to_stdout=True,
         )
         if inbox is not None:
             inbox.send(unit.task())
-        tasks = (unit.task(),) if inbox is None else ()
-        element = Element(str(folder.path.resolve()), tasks, unit.resources.cpus, str(inbox.path) if inbox else None)
+        tasks, listens = ((unit.task(),), None) if inbox is None else ((), str(inbox.path))
+        element = Element(str(folder.path.resolve()), tasks, unit.resources.cpus, listens, gpus)
         with environment(driver_environment(self.run, unit.resources.cpus)), ignored_interrupts():
             job = executor.submit(element)
         return Worker(job, unit, inbox, cpus, gpus, log_of(folder, unit.stage.name, job.job_id))
@@ -203,7 +202,7 @@ class LocalLauncher:
             gone = worker.job.done()
             if worker.busy and (gone or (worker.inbox is not None and worker.inbox.idle())):
                 worker.busy = False
-                self.free_gpus = sorted([*self.free_gpus, *worker.gpus])
+                self.free_gpus = [one for one in self.gpus if one in (*self.free_gpus, *worker.gpus)]
                 self._settle(worker)
             if gone:
                 self.workers.remove(worker)

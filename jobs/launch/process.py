@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,16 @@ from pathlib import Path
 from rodin.train.parallel.environment import RankVariables
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+LOCAL_HOST = "127.0.0.1"
 FIRST_PORT = 20_000  # above the ports of common services
 PORTS = 20_000  # jobs of one machine spread over as many ports, so that two of them rarely meet
+LOCAL = 2  # the first of UNFIT concern jobs on this machine too
+UNFIT = (  # what the path of a run must not hold, and why
+    (os.pathsep, "which separates the folders of PYTHONPATH"),
+    ("%[jtAa]", "which submitit fills in when it names logs"),
+    ("%[0-9A-Za-z%]", "which Slurm fills in when it names logs"),
+    (r"[\\\n]", "which sbatch does not keep in the names of logs"),
+)
 SCONTROL_SECONDS = 30  # longest wait for the host names of a job
 
 
@@ -32,7 +41,7 @@ class Process:
     rank: int = 0
     world: int = 1
     local_rank: int = 0
-    host: str = "127.0.0.1"
+    host: str = LOCAL_HOST
     port: int = 0
     cpus: int = 1
     log: str = ""
@@ -42,11 +51,29 @@ class Process:
         return RankVariables(self.rank, self.world, self.local_rank, self.host, self.port).variables()
 
 
+def check_place(folder: Path, cluster: str) -> None:
+    """Refuse a run folder whose path would be changed on its way into a job.
+
+    Args:
+        folder: the run's.
+        cluster: local or slurm.
+
+    Raises:
+        ValueError: names the characters.
+    """
+    path = str(folder.resolve())
+    unfit = UNFIT if cluster == "slurm" else UNFIT[:LOCAL]
+    for pattern, reason in unfit:
+        if found := re.search(pattern, path):
+            raise ValueError(f"{path!r}: holds {found[0]!r}, {reason}; choose another run folder, or rename this one")
+
+
 def process_of_environment() -> Process:
     """Read the process from the variables of MPI launchers, torchrun or srun; without any, one process alone.
 
     MPI's variables win over torchrun's, which a training that starts MPI leaves behind; torchrun's win over srun's,
-    which starts torchrun.
+    which starts torchrun. A process of an allocation that srun did not start, such as one in the shell of salloc or in
+    a batch script, is alone: SLURM_NTASKS is there too, so srun is told by SLURM_STEP_NUM_TASKS.
 
     Raises:
         ValueError: only some of torchrun's variables are set.
@@ -57,10 +84,17 @@ def process_of_environment() -> Process:
         if given is not None:
             cpus = _number("OMP_NUM_THREADS") or 1  # torchrun divides the task's cores
             return Process(given.rank, given.world, given.local_rank, given.host, given.port, cpus)
-    rank = _number("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID") or 0
-    world = _number("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS") or 1
-    local = _number("SLURM_LOCALID")
+    launchers = (
+        ("PMI_RANK", "PMI_SIZE"),
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+    )
+    ranks = [(_number(rank), _number(size)) for rank, size in launchers]
+    rank, world = next(((rank, size) for rank, size in ranks if rank is not None and size is not None), (0, 1))
     port = meeting_port(_number("SLURM_JOB_ID") or 0)
+    if world == 1:
+        return Process(port=port, cpus=cpus)
+    local = _number("SLURM_LOCALID")
     return Process(rank, world, rank if local is None else local, _first_host(), port, cpus)
 
 
@@ -92,7 +126,7 @@ def _number(*names: str) -> int | None:
 def _first_host() -> str:
     nodes = os.environ.get("SLURM_JOB_NODELIST", "")
     if not nodes:
-        return "127.0.0.1"
+        return LOCAL_HOST
     command = ["scontrol", "show", "hostnames", nodes]
     listed = subprocess.run(command, capture_output=True, text=True, timeout=SCONTROL_SECONDS)
-    return (listed.stdout.split() or ["127.0.0.1"])[0]
+    return (listed.stdout.split() or [LOCAL_HOST])[0]

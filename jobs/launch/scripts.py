@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import submitit
 
 from jobs.graph.stage import Resources, Stage, whole_minutes
 from jobs.graph.work import Run, deal, element_count
+from jobs.launch import slurm_client
+from jobs.launch.element import Element
 from jobs.launch.process import job_environment
+from jobs.run.ledger import Submission
 from jobs.site import Site
+from rodin.store.atomic import make_folder, publish_bytes
+from rodin.store.errors import disk_error
 
 LARGEST_SIGNAL_SHARE = 0.5  # of the wall time: a short job would else be signalled at its start
 
@@ -25,12 +32,51 @@ class ScriptExecutor(submitit.SlurmExecutor):
         return 2
 
     def script(self, elements: int) -> str:
-        """The batch script that `map_array` would submit for so many elements."""
+        """The batch script of so many elements."""
         if elements > 1:
             self.parameters["map_count"] = elements
         text = self._make_submission_file_text(self._submitit_command_str, "")
         self.parameters.pop("map_count", None)
         return text
+
+    def send(self, elements: Sequence[Element], uid: str, keep: Collection[str]) -> tuple[str, str, Path]:
+        """Submit one job, or one array of several elements.
+
+        submitit's own `submit_array` takes the first number of sbatch's answer for the id, whatever it is of.
+
+        Args:
+            elements: what the job, or each task of the array, runs.
+            uid: for the names of files until the job has an id.
+            keep: as in `slurm_client.send`.
+
+        Returns:
+            id of the job, name of its cluster or "", and the script.
+
+        Raises:
+            Unreachable: nothing was submitted, or it is not known what.
+            StoreError: the script or a pickle could not be written; the job may be in the queue.
+        """
+        folder = Path(self.folder)
+        make_folder(folder)
+        script = folder / f"{uid}_submission.sh"
+        pickles = [folder / f"{uid}_{number}.pkl" for number in range(len(elements))]
+        try:
+            publish_bytes(script, self.script(len(elements)).encode())
+            for element, pickle in zip(elements, pickles, strict=True):
+                delayed = submitit.helpers.DelayedSubmission(element)
+                delayed.set_timeout(self.parameters["time"], self.max_num_timeout)
+                delayed.dump(pickle)
+            job_id, cluster = slurm_client.send(script, keep)
+            names = [f"{job_id}_{number}" for number in range(len(elements))] if len(elements) > 1 else [job_id]
+            for name, pickle in zip(names, pickles, strict=True):  # the job waits a minute for its pickle
+                pickle.rename(submitit.core.utils.JobPaths(folder, name).submitted_pickle)
+        except BaseException as problem:
+            for path in (script, *pickles):
+                path.unlink(missing_ok=True)
+            if isinstance(problem, OSError):
+                raise disk_error(folder, problem) from None
+            raise
+        return job_id, cluster, script
 
 
 @dataclass(frozen=True)
@@ -74,14 +120,14 @@ def batches(
     return [Batch(stage, resources, tuple(elements[n] for n in numbers), minutes, throttle) for numbers in arrays]
 
 
-def executor_for(run: Run, batch: Batch, uid: str, dependencies: list[str]) -> ScriptExecutor:
+def executor_for(run: Run, batch: Batch, submission: Submission, dependencies: list[str]) -> ScriptExecutor:
     """submitit's executor with all parameters of one batch."""
     site, resources = run.site, batch.resources
     executor = ScriptExecutor(
         run.folder.jobs.resolve() / "logs" / batch.stage.name, site.requeues, python=shlex.quote(site.python)
     )
     parameters: dict[str, object] = {
-        "job_name": job_name(batch.stage.name, uid),
+        "job_name": submission.job_name,
         "time": batch.minutes,
         "nodes": resources.nodes,
         "ntasks_per_node": resources.ranks,
@@ -111,21 +157,16 @@ def srun_arguments(stage: Stage, resources: Resources, site: Site) -> list[str]:
     """Arguments of srun inside the script.
 
     srun does not inherit --cpus-per-task since Slurm 22.05; a lost rank ends its step, so that no rank waits for it;
-    MPI ranks need the site's wire-up.
+    MPI ranks need the site's wire-up; tasks get what the script exports, also where sbatch was told to export nothing.
     """
     mpi = site.mpi if stage.kind == "mpi" and resources.world > 1 and site.mpi in ("pmi2", "pmix") else "none"
-    return [f"--cpus-per-task={resources.cpus}", "--kill-on-bad-exit=1", f"--mpi={mpi}"]
+    return [f"--cpus-per-task={resources.cpus}", "--kill-on-bad-exit=1", f"--mpi={mpi}", "--export=ALL"]
 
 
 def exports(run: Run, resources: Resources) -> list[str]:
     """Lines of shell that set the environment of a job."""
     variables = job_environment(run.folder.code, resources.cpus)
     return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-
-
-def job_name(stage: str, uid: str) -> str:
-    """Name of a job, unique, so that an sbatch of unknown outcome can be found again."""
-    return f"rodin-{stage}-{uid}"
 
 
 def scripts(run: Run) -> list[tuple[str, str]]:
@@ -141,7 +182,7 @@ def scripts(run: Run) -> list[tuple[str, str]]:
             batches(stage, run.resources(stage), shards, run.config.shards(stage.name), run.site)
         ):
             before = [job for name in stage.after for job in pending.get(name, [])]
-            executor = executor_for(run, batch, "UID", before)
+            executor = executor_for(run, batch, Submission("UID", stage.name, "", batch.elements, 0.0), before)
             names.append(f"JOBID_OF_{stage.name}_{number}")
             found.append((names[-1], executor.script(len(batch.elements))))
         pending[stage.name] = names

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -13,12 +12,12 @@ from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run
 from jobs.launch import slurm_client
 from jobs.launch.element import Element
-from jobs.launch.scripts import Batch, batches, executor_for, job_name
+from jobs.launch.scripts import Batch, batches, executor_for
 from jobs.launch.warm import Task
 from jobs.run.failures import Failed, Failure, failures, forget, last_line, record
-from jobs.run.ledger import Submission, enter, submissions
+from jobs.run.ledger import Submission, cut_off, enter, strike, submissions
 from jobs.run.progress import log_of
-from rodin.store.run_folder import RunFolder
+from jobs.site import Site
 
 # States after which a stage is submitted again. FAILED is one: a job that died outside Python, in MPI or by its node;
 # errors raised in Python are on record, and a shard with a record is never submitted again by itself.
@@ -26,6 +25,7 @@ CURABLE = (slurm_client.TIME, slurm_client.MEMORY, slurm_client.NODE, "PREEMPTED
 MORE = 2.0  # factor on the time or memory of a stage that ran out of it: few retries reach any need
 UNREACHABLE_POLLS = 10  # polls without an answer after which the driver gives up; the jobs go on
 QUIET_POLLS = 2  # polls with an empty queue that end a wait: a job that is being requeued is absent for a moment
+CHOSEN = ("partition", "account", "qos", "reservation", "wckey")  # options that sites make users choose
 LOG_CHARACTERS = 200  # of the last line of a log that a message quotes
 
 
@@ -50,6 +50,9 @@ class SlurmLauncher:
         Raises:
             Failed: sbatch refused.
         """
+        for intent in cut_off(self.run.folder):
+            if unsure := self._withdraw(intent):
+                raise Failed(f"{intent.stage}: an earlier submission was cut off{unsure}")
         live = self._live()
         jobs = {stage: list(ids) for stage, (ids, _) in live.items()}
         sent = []
@@ -76,7 +79,7 @@ class SlurmLauncher:
     def _live(self) -> dict[str, tuple[set[str], set[int]]]:
         """Stage -> (job ids, shards) in the queue."""
         known = submissions(self.run.folder)
-        queued = self._queue([one.job_id for one in known])
+        queued = self._queue(known)
         live: dict[str, tuple[set[str], set[int]]] = {}
         for one in known:
             for job_id, shards in one.job_ids().items():
@@ -86,40 +89,45 @@ class SlurmLauncher:
                     in_queue.update(shards)
         return live
 
-    def _queue(self, job_ids: list[str]) -> dict[str, slurm_client.Queued]:
+    def _queue(self, known: list[Submission]) -> dict[str, slurm_client.Queued]:
         try:
-            return slurm_client.queue(job_ids)
+            return slurm_client.queue(known)
         except slurm_client.Unreachable as error:
             raise Failed(
                 f"Slurm does not answer ({error}); run the same command again later, nothing is lost"
             ) from None
 
     def _send(self, batch: Batch, dependencies: list[str]) -> Submission:
-        folder, uid = self.run.folder, uuid.uuid4().hex[:8]
-        for element in batch.elements:
-            for shard in element:
-                forget(folder, batch.stage.name, shard)
-        executor = executor_for(self.run, batch, uid, dependencies)
+        folder, site, name = self.run.folder, self.run.site, batch.stage.name
+        for shard in (shard for element in batch.elements for shard in element):
+            forget(folder, name, shard)
+        intent = Submission(uuid.uuid4().hex[:8], name, "", batch.elements, time.time(), cluster=asked_cluster(site))
         root = str(folder.path.resolve())
-        elements = [Element(root, (Task(batch.stage.name, shards),), batch.resources.cpus) for shards in batch.elements]
+        elements = [Element(root, (Task(name, shards),), batch.resources.cpus) for shards in batch.elements]
+        executor = executor_for(self.run, batch, intent, dependencies)
+        enter(folder, intent)
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # submitit prints there what the exception repeats
-                jobs = executor.submit_array(elements)
-        except Exception as error:
-            name, reason = job_name(batch.stage.name, uid), " ".join(str(error).split())
-            try:
-                slurm_client.cancel_named(name)
-            except slurm_client.Unreachable as silent:
-                reason = f"{reason}; and {silent}: should it be in the queue after all, `scancel --name={name}`"
-            remove_orphans(folder, batch.stage.name)
-            raise Failed(f"{batch.stage.name}: sbatch refused: {reason}") from None
-        job_id = jobs[0].job_id.split("_")[0]
-        script = jobs[0].paths.submission_file.relative_to(folder.path.resolve())
-        submission = Submission(uid, batch.stage.name, job_id, batch.elements, time.time(), str(script))
-        enter(folder, submission)
+            job_id, cluster, script = executor.send(elements, intent.uid, chosen_by_environment(site))
+            relative = str(script.relative_to(folder.path.resolve()))
+            submission = dataclasses.replace(intent, job_id=job_id, cluster=cluster, script=relative)
+            enter(folder, submission)
+        except BaseException as error:
+            unsure = self._withdraw(intent)
+            if isinstance(error, slurm_client.Unreachable):
+                raise Failed(f"{name}: not submitted: {error}{unsure}") from None
+            raise
         shards = sum(len(element) for element in batch.elements)
-        self.report(f"{batch.stage.name}: job {job_id}, {len(batch.elements)} elements, {shards} shards")
+        self.report(f"{name}: job {job_id}, {len(batch.elements)} elements, {shards} shards")
         return submission
+
+    def _withdraw(self, intent: Submission) -> str:
+        """Cancel the job of an sbatch of unknown outcome; if Slurm does not answer, it stays on record."""
+        try:
+            slurm_client.cancel_named(intent)
+        except slurm_client.Unreachable as silent:
+            return f"; and {silent}: should it be in the queue after all, `scancel --name={intent.job_name}`"
+        strike(self.run.folder, intent)
+        return ""
 
     def drive(self) -> None:
         """Submit, follow, and submit again what time, memory or a node ended, until the run is done.
@@ -161,7 +169,7 @@ class SlurmLauncher:
 
     def _patiently(self) -> dict[str, slurm_client.Queued]:
         """Jobs of this run in the queue; waits for an unreachable Slurm."""
-        known = [one.job_id for one in submissions(self.run.folder)]
+        known = submissions(self.run.folder)
         for _ in range(UNREACHABLE_POLLS):
             try:
                 return slurm_client.queue(known)
@@ -176,7 +184,7 @@ class SlurmLauncher:
 
     def _again(self, sent: list[Submission]) -> bool:
         """Whether another submission may help, by the final state of each job; other ends are put on record."""
-        states = slurm_client.final_states([one.job_id for one in sent])
+        states = slurm_client.final_states(sent)
         on_record = {(failure.stage, failure.shard) for failure in self._failures()}
         causes: dict[str, set[str]] = {}
         for one in sent:
@@ -217,11 +225,14 @@ class SlurmLauncher:
         )
 
 
-def remove_orphans(folder: RunFolder, stage: str) -> None:
-    """Remove the pickles and scripts of a refused submission, which nothing reads."""
-    for path in (folder.jobs / "logs" / stage).glob("*.pkl"):
-        if "_" not in path.stem:
-            path.unlink(missing_ok=True)
-    for path in (folder.jobs / "logs" / stage).glob(".submission_file_*.sh"):
-        if not path.is_symlink():
-            path.unlink(missing_ok=True)
+def asked_cluster(site: Site) -> str:
+    """The cluster, or the clusters, that sbatch is asked to choose from; empty: its own."""
+    variables = (os.environ.get(name) for name in ("SBATCH_CLUSTERS", "SLURM_CLUSTERS"))
+    return str(site.extra.get("clusters") or next(filter(None, variables), ""))
+
+
+def chosen_by_environment(site: Site) -> list[str]:
+    """Variables in which a user may keep an account and the like for all jobs; what the site file says goes first."""
+    said = {name for name in ("partition", "account", "qos") if getattr(site, name) is not None} | set(site.extra)
+    kept = [f"SBATCH_{name.upper()}" for name in (*CHOSEN, "clusters") if name not in said]
+    return kept if "clusters" in said else [*kept, "SLURM_CLUSTERS"]

@@ -48,10 +48,10 @@ def status(folder: RunFolder) -> list[StageStatus]:
     """
     config = read_config(folder)
     extra = tuple(stage.name for stage in SWEEPS if folder.stage(stage.name).is_dir())
-    sent = [one for one in submissions(folder) if not _complete(folder, one)]
-    queued = _queue([one.job_id for one in sent])
+    sent = unfinished(folder)
+    queued = _queue(sent)
     in_queue = {job.split("_")[0] for job in queued}
-    ended = slurm_client.final_states([one.job_id for one in sent if one.job_id not in in_queue])
+    ended = slurm_client.final_states([one for one in sent if one.job_id not in in_queue])
     facts = _Facts(folder, sent, queued, ended)
     found = []
     for stage in graph(config, extra):
@@ -116,14 +116,18 @@ class _Facts:
         )
 
 
-def _complete(folder: RunFolder, submission: Submission) -> bool:
-    shards = [shard for element in submission.elements for shard in element]
-    return all(folder.manifest(submission.stage, shard).is_file() for shard in shards)
+def unfinished(folder: RunFolder) -> list[Submission]:
+    """Submissions with a shard that is not done."""
+    return [
+        one
+        for one in submissions(folder)
+        if not all(folder.manifest(one.stage, shard).is_file() for element in one.elements for shard in element)
+    ]
 
 
-def _queue(job_ids: list[str]) -> dict[str, slurm_client.Queued]:
+def _queue(sent: list[Submission]) -> dict[str, slurm_client.Queued]:
     try:
-        return slurm_client.queue(job_ids)
+        return slurm_client.queue(sent)
     except slurm_client.Unreachable:
         return {}
 

@@ -1,6 +1,6 @@
 """Worker: runs shards of stages inside a job. Manifests tell which shards are done; a signal requests a stop.
 
-By hand, without a launcher: `python -m jobs.launch.worker RUN STAGE [SHARD ...]`.
+By hand, without a launcher: `python -m jobs.worker RUN STAGE [SHARD ...]`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -17,10 +16,10 @@ from importlib import import_module
 from pathlib import Path
 
 from jobs.graph.graph import NAMES, stage_of
+from jobs.launch.ending import die_with_driver, end_waits
 from jobs.launch.process import Process, process_of_environment, thread_variables
 from jobs.run.failures import Failed, Failure, failure_of, forget, print_error, record
 from jobs.run.hardware import hardware
-from jobs.run.lock import born
 from jobs.run.progress import Meter
 from jobs.run.record import read_config
 from jobs.site import mpi_environment, mpiexec
@@ -31,8 +30,6 @@ from rodin.store import results
 from rodin.store.run_folder import RunFolder
 from rodin.train.parallel.environment import VARIABLES
 
-DRIVER = "RODIN_DRIVER"  # "pid:born" of the local driver: its workers end when it ends
-WATCH_SECONDS = 0.5  # between two looks at the driver: how long an orphan may live
 POLL_SECONDS = 0.05  # between two looks at mpiexec, short against the shortest stage
 NAMED_FAILURES = 3  # failures that one message lists; the others are on record
 
@@ -48,29 +45,14 @@ class StopFlag:
         return self.raised
 
     def listen(self) -> None:
-        """Handle USR2, TERM and INT."""
+        """Handle USR2, TERM and INT; in the main thread."""
         for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._raise)
+        end_waits(self._raise)
 
     def _raise(self, number: int, frame: object) -> None:
         self.raised = True
         self.requeue = self.requeue or number == signal.SIGUSR2
-
-
-def die_with_driver() -> None:
-    """End this process and its children as soon as the driver named in the environment is gone."""
-    pid, _, when = os.environ.get(DRIVER, "").partition(":")
-    if not pid:
-        return
-
-    def watch() -> None:
-        while born(int(pid)) == when:
-            time.sleep(WATCH_SECONDS)
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-
-    if os.getpgrp() != os.getpid():
-        os.setpgid(0, 0)
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_stage(run_dir: Path, stage: str, shards: Sequence[int], process: Process, stop: StopFlag) -> None:

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from rodin.hooks import OtherRankFailed
+from rodin.hooks import OtherRankEnded, OtherRankFailed
 from rodin.store.atomic import publish_bytes
+from rodin.store.errors import NO_DESCRIPTORS
 from rodin.store.run_folder import RunFolder
 
 TAIL = 64 << 10  # bytes read from the end of a log, longer than any line in it
@@ -61,7 +62,9 @@ class Failure:
 def failure_of(error: BaseException, stage: str, shard: int, log: str = "", rank: int = 0) -> Failure:
     """Describe an exception that ended a shard on one rank."""
     kind, line = describe(error)
-    return Failure(stage, shard, kind, line, log, rank=rank, consequence=isinstance(error, OtherRankFailed))
+    return Failure(
+        stage, shard, kind, line, log, rank=rank, consequence=isinstance(error, OtherRankFailed | OtherRankEnded)
+    )
 
 
 def describe(error: BaseException) -> tuple[Literal["user", "crash"], str]:
@@ -69,6 +72,8 @@ def describe(error: BaseException) -> tuple[Literal["user", "crash"], str]:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, ValueError | FileNotFoundError | PermissionError):
         return ("user", text) if not _defect(error) else ("crash", f"{type(error).__name__}: {text}")
+    if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
+        return "user", f"{text}; raise `ulimit -n` and run the same command again"
     if isinstance(error, ModuleNotFoundError):
         return "user", f"{text}; install it (README.md, the extras of pip install)"
     return "crash", f"{type(error).__name__}: {text}"

@@ -78,7 +78,7 @@ class SubjectField:
             if not finite(batch[number]):
                 raise StoreError(
                     f"{self.store.folder}: subject {self.subjects[item]}, field '{self.field}': holds values that are "
-                    "not finite; remove that shard and run its stage again"
+                    "not finite; move that shard and its manifest elsewhere and run its stage again"
                 )
 
         with ThreadPoolExecutor(READ_THREADS) as threads:

@@ -109,7 +109,7 @@ def _load(folder: RunFolder, model_folder: Path, kind: type[nn.Module], device: 
     if decoder not in (None, current_decoder):
         raise ValueError(
             f"{path}: trained on planes of decoder {decoder}, the run's is {current_decoder}; bring back the decoder, "
-            f"or remove {model_folder} and run stage {model_folder.name} again"
+            f"or move {model_folder} elsewhere and run stage {model_folder.name} again"
         )
     try:
         network = kind(**record["settings"])
@@ -120,7 +120,7 @@ def _load(folder: RunFolder, model_folder: Path, kind: type[nn.Module], device: 
         reason = " ".join(str(error).split())[:REASON_LENGTH]
         raise ValueError(
             f"{path}: of another version of rodin ({reason}); use it with the code in the run's code/ folder, "
-            f"or remove {model_folder} and run stage {model_folder.name} again"
+            f"or move {model_folder} elsewhere and run stage {model_folder.name} again"
         ) from None
     network = network.to(device).eval().requires_grad_(False)
     return LoadedNetwork(network, settings, normaliser.to(device), diffusion, samples)

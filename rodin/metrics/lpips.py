@@ -68,7 +68,7 @@ def load(weights: Path | None, device: str | torch.device = "cpu") -> tuple[Lpip
     if not digest.startswith(SHA256_PREFIX):
         raise ValueError(
             f"{weights}: sha256 starts {digest[:8]}, wanted {SHA256_PREFIX}; "
-            "delete it and run `rodin weights fetch lpips`"
+            "move it elsewhere and run `rodin weights fetch lpips`"
         )
     trunk = torch.load(weights, map_location="cpu", weights_only=True)
     return Lpips(network_of(trunk).to(device)), ""

@@ -271,12 +271,16 @@ class DecoderTraining:
         if not manifest.complete(last):
             return
         if problems := manifest.check_files(last):
-            raise ValueError(f"{problems[0].split(';')[0]}; delete {self._states} to learn the decoder from the start")
+            raise ValueError(
+                f"{problems[0].split(';')[0]}; bring it back, or move {self._states} elsewhere to learn the decoder "
+                "from the start"
+            )
         saved, mine = manifest.read(last), {one.subject: one for one in self.subjects}
         if saved.get("layout") != LAYOUT:
             raise ValueError(
                 f"{last}: got the state of layout {saved.get('layout', 1)}, wanted {LAYOUT}: the code has changed; "
-                f"delete {self._states} to learn the decoder from the start"
+                f"go on with the code snapshot in the run's code/ folder, or move {self._states} elsewhere to learn "
+                "the decoder from the start"
             )
         for name in sorted(saved["files"]):
             content = checkpoint.read(self._states / name)

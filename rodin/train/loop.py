@@ -26,6 +26,7 @@ from rodin.train.data.prefetch import Prefetcher
 from rodin.train.dropout import SampleDropout, by_sample
 from rodin.train.parallel.flat import FlatParameters
 from rodin.train.parallel.ranks import Ranks
+from rodin.train.parallel.waiting import waiting
 from rodin.train.plan import Plan
 from rodin.train.recompute import recompute
 from rodin.train.state import checkpoint
@@ -244,7 +245,8 @@ def _exchanged(state: TrainingState, part: torch.Tensor, should_stop: bool, save
     scalars[FAULTS + layout.ranks.rank] = (~part.isfinite()).float()
     norm = layout.reduce_() / scaling.scale
     layout.scale_((plan.clip_norm / (norm + EPSILON)).clamp(max=1.0) / scaling.scale)
-    loss, stop, unsaved, *faults, size = torch.cat([scalars, norm[None]]).tolist()  # the only wait for the device
+    with waiting():
+        loss, stop, unsaved, *faults, size = torch.cat([scalars, norm[None]]).tolist()  # the only wait for the device
     if unsaved:
         saver.wait()
         raise OtherRankFailed("another rank could not write its part of the last checkpoint; its message says why")

@@ -17,15 +17,41 @@ from rodin.presets import preset
 from rodin.presets.toml import to_toml
 from rodin.store.run_folder import RunFolder
 
+A_GPU, A_MIG = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", "MIG-377e0049-554c-540b-93c6-d0976f8426cb"
 
-@pytest.mark.parametrize(("value", "gpus"), [("", []), ("0", [0]), ("2,5", [2, 5]), ("NoDevFiles", []), (" 1 ,", [1])])
-def test_visible_gpus(value: str, gpus: list[int], monkeypatch: pytest.MonkeyPatch):
+
+@pytest.mark.parametrize(
+    ("value", "gpus"),
+    [
+        ("", []),
+        ("0", ["0"]),
+        ("2,5", ["2", "5"]),
+        (" 1 ,", ["1"]),
+        ("1,1", ["1"]),
+        ("NoDevFiles", []),
+        ("none", []),
+        ("-1", []),
+        ("0,-1,1", ["0"]),
+        (f"{A_GPU}, GPU-2a1b", [A_GPU, "GPU-2a1b"]),
+        (A_MIG, [A_MIG]),
+        (f"MIG-{A_GPU}/1/0,{A_MIG}", [f"MIG-{A_GPU}/1/0", A_MIG]),
+        ("GPU-", []),
+    ],
+)
+def test_visible_gpus(value: str, gpus: list[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     assert visible_gpus() == gpus
 
 
 @pytest.mark.parametrize(
-    ("cpus", "gpus", "ranks", "train_cpus", "mpi_ranks"), [(1, "", 1, 1, 1), (2, "", 2, 1, 2), (16, "0,1,2", 3, 8, 4)]
+    ("cpus", "gpus", "ranks", "train_cpus", "mpi_ranks"),
+    [
+        (1, "", 1, 1, 1),
+        (2, "", 2, 1, 2),
+        (16, "0,1,2", 3, 8, 4),
+        (16, f"{A_GPU},GPU-2a1b", 2, 8, 4),
+        (16, f"{A_MIG},{A_MIG[:-1]}", 1, 8, 4),
+    ],
 )
 def test_this_machine(
     cpus: int, gpus: str, ranks: int, train_cpus: int, mpi_ranks: int, monkeypatch: pytest.MonkeyPatch
@@ -59,8 +85,10 @@ def test_the_mpiexec_beside_the_interpreter_comes_first(tmp_path: Path, monkeypa
 
 def test_the_environment_of_mpi_keeps_ours(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SOMETHING", "x")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")  # else mpiexec starts its processes through srun
     found = mpi_environment()
     assert found["SOMETHING"] == "x"
+    assert "SLURM_JOB_ID" not in found
     assert found["OMPI_MCA_rmaps_base_oversubscribe"] == "1"
     assert "OMPI_ALLOW_RUN_AS_ROOT" not in os.environ
 

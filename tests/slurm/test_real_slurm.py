@@ -150,3 +150,49 @@ def test_stage_by_hand(slurm: Rodin):
         capture_output=True,
     )
     assert (slurm.cwd / "runs/tiny/clip/00000.json").is_file()
+
+
+SHELL = {  # what a login node's defaults and the shell of an allocation may hold
+    "SBATCH_EXPORT": "NONE",
+    "SLURM_EXPORT_ENV": "NONE",
+    "SBATCH_ARRAY_INX": "0-7",
+    "SBATCH_TIMELIMIT": "9999999",
+    "SBATCH_OUTPUT": "/nowhere/%j",
+    "SLURM_MEM_PER_CPU": "100",
+    "SLURM_NTASKS": "3",
+    "SLURM_JOB_ID": "1",
+    "SQUEUE_FORMAT": "%j",
+    "SQUEUE_STATES": "SUSPENDED",
+    "SACCT_FORMAT": "User",
+}
+
+
+@pytest.mark.parametrize("export", ["ALL", "NONE"])
+def test_no_variable_of_a_shell_changes_what_is_submitted_and_followed(slurm: Rodin, export: str):
+    site = slurm.cwd / "site.toml"
+    site.write_text(private.SITE.read_text() + f'\n[extra]\nexport = "{export}"\n')
+    done = run(slurm, "--stages", "render,clip", site=site, **SHELL)
+    assert done.returncode == 0, done.stderr
+    assert sorted(shard for shard, *_ in slurm.starts("views")) == list("012")
+    assert json.loads(slurm("status", "runs/tiny", "--json", **SHELL).stdout)[1]["state"] == "done"
+
+
+def test_a_run_folder_with_unusual_characters(slurm: Rodin):
+    path = 'runs/50% of it\'s [*] "#5" $HOME ü'
+    done = run(slurm, "--run", path, "--stages", "render,clip")
+    assert done.returncode == 0, done.stderr
+    assert len(list((slurm.cwd / path / "jobs" / "logs").glob("*/*_log.out"))) == 4
+
+
+def test_the_batch_script_by_hand_where_nothing_is_exported(slurm: Rodin):
+    assert run(slurm, "--stages", "render").returncode == 0
+    script = private.ROOT / "slurm" / "stage.sbatch"
+    environment = {"RODIN_PYTHON": sys.executable, "SLURM_EXPORT_ENV": "NONE"}
+    subprocess.run(
+        ["sbatch", "--wait", "--ntasks=2", script, "runs/tiny", "base"],
+        cwd=slurm.cwd,
+        env=os.environ | slurm.environment | environment,
+        check=True,
+        capture_output=True,
+    )
+    assert sorted(rank for *_, rank in slurm.starts("base")) == ["0/2", "1/2"]

@@ -87,8 +87,6 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_one_before_used(tmp_path):
     content[len(content) // 2] ^= 1
     last.write_bytes(content)
     with pytest.warns(UserWarning, match=r"step-000000006.*damaged.*skipped"):
-        assert checkpoint.latest(tmp_path).step == 4
-    with pytest.warns(UserWarning, match="damaged"):
         again = training(tmp_path)
     assert all(torch.equal(again.average[name], whole.average[name]) for name in whole.average)
 
@@ -113,10 +111,7 @@ def test_only_the_last_two_are_kept_and_none_is_none(tmp_path):
 def test_another_version_is_refused(tmp_path, monkeypatch):
     checkpoint.save(tmp_path, 1, {})
     monkeypatch.setattr(checkpoint, "VERSION", 99)
-    with pytest.raises(ValueError, match="version 2, this program reads 99"):
-        checkpoint.latest(tmp_path)
-    (tmp_path / "step-000000007-0123456789abcdef.pt").write_bytes(b"what came before parts")
-    with pytest.raises(ValueError, match=r"step-000000007.*of an older rodin; go on with the code snapshot"):
+    with pytest.raises(ValueError, match="version 2, this program reads 99; go on with the code snapshot"):
         checkpoint.latest(tmp_path)
 
 

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import nn
 
 from rodin.train.parallel.ranks import Ranks
+from rodin.train.parallel.waiting import waiting
 
 ALIGNMENT = 64  # floats: 256 bytes, the alignment that GPU libraries need
 ALONE = Ranks()
@@ -148,8 +149,9 @@ class _Buckets:
         if self.world > 1:
             while len(self.works) < len(self.spans):
                 self._send()
-            for work in self.works:
-                work.wait()
+            with waiting():
+                for work in self.works:
+                    work.wait()
         self.missing, self.works, self.open = list(self.sizes), [], False
 
     def _completed(self, bucket: int) -> Callable[[torch.Tensor], None]:

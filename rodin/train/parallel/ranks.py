@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from rodin.hooks import OtherRankFailed
 from rodin.train.parallel.environment import RankVariables
+from rodin.train.parallel.waiting import waiting
 
 T = TypeVar("T")
 CPU = torch.device("cpu")
@@ -71,13 +72,14 @@ class Ranks:
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
         if self.world > 1:
-            dist.init_process_group(
-                "nccl" if self.device.type == "cuda" else "gloo",
-                init_method=f"tcp://{self.address}",
-                rank=self.rank,
-                world_size=self.world,
-                timeout=TIMEOUT,
-            )
+            with waiting():
+                dist.init_process_group(
+                    "nccl" if self.device.type == "cuda" else "gloo",
+                    init_method=f"tcp://{self.address}",
+                    rank=self.rank,
+                    world_size=self.world,
+                    timeout=TIMEOUT,
+                )
         return self
 
     def __exit__(
@@ -86,7 +88,8 @@ class Ranks:
         if self.world > 1 and dist.is_initialized():
             if error is None:
                 # Rank 0 has the store of the group: it must not end while others still use it.
-                dist.barrier()
+                with waiting():
+                    dist.barrier()
             # Gloo's threads free the last tensors, which are Python objects, shortly after their reduction is done:
             # if Python ended first, that would abort the process.
             time.sleep(PARTING)
@@ -95,8 +98,9 @@ class Ranks:
     def sum_(self, tensors: Iterable[torch.Tensor]) -> None:
         """Replace each tensor by its sum over the ranks, in place; all ranks get the same bits."""
         if self.world > 1:
-            for tensor in tensors:
-                dist.all_reduce(tensor)
+            with waiting():
+                for tensor in tensors:
+                    dist.all_reduce(tensor)
 
     def mean_(self, tensors: Iterable[torch.Tensor]) -> None:
         """Replace each tensor by its mean over the ranks, in place; all ranks get the same bits."""
@@ -109,8 +113,9 @@ class Ranks:
     def broadcast_(self, tensors: Iterable[torch.Tensor]) -> None:
         """Replace each tensor by that of rank 0, in place."""
         if self.world > 1:
-            for tensor in tensors:
-                dist.broadcast(tensor, 0)
+            with waiting():
+                for tensor in tensors:
+                    dist.broadcast(tensor, 0)
 
     def broadcast_text(self, text: str) -> str:
         """The text of rank 0, on every rank."""
@@ -131,8 +136,9 @@ class Ranks:
         if self.world == 1:
             return flag
         answer = torch.tensor(float(flag), device=self.device)
-        dist.all_reduce(answer, dist.ReduceOp.MAX)
-        return bool(answer.item())
+        with waiting():
+            dist.all_reduce(answer, dist.ReduceOp.MAX)
+            return bool(answer.item())
 
     def on_all(self, action: Callable[[], T]) -> T:
         """Run an action on every rank; if it fails on one rank, it raises on all of them.

@@ -16,6 +16,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
 from rodin.train.parallel.ranks import Ranks
+from rodin.train.parallel.waiting import waiting
 
 
 class ShardedParameters:
@@ -71,7 +72,8 @@ class ShardedParameters:
             rows.grad = torch.zeros_like(rows) if parameter.grad is None else _local(parameter.grad)
         norms = torch.stack(torch._foreach_norm(self._gradients))
         summed = torch.cat([self.scalars, norms.square().sum()[None]])
-        dist.all_reduce(summed)
+        with waiting():
+            dist.all_reduce(summed)
         self.scalars.copy_(summed[:-1])
         return summed[-1].sqrt()
 

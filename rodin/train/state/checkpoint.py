@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import re
 import secrets
 import warnings
@@ -26,6 +27,7 @@ VERSION = 2  # of the format
 KEPT = 2  # whole checkpoints: if the last one is damaged, the one before is used
 BLOCK = 1 << 22  # bytes hashed at once: 4 MB, where reading is as fast as with larger blocks
 NAME = re.compile(r"step-(\d{9})-(\d+)of(\d+)-([0-9a-f]{16})\.pt")
+NAME_1 = re.compile(r"step-\d{9}-[0-9a-f]{16}\.pt")  # of version 1, which had no parts
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,10 @@ def save(folder: Path, step: int, content: dict[str, Any], part: tuple[int, int]
 
 
 def latest(folder: Path) -> Checkpoint | None:
-    """The last whole checkpoint whose checksums are right; a damaged one is skipped with a warning.
+    """The last whole checkpoint whose checksums are right; a damaged file is set aside with a warning.
 
     Call it on one rank, and `opened` with its paths on the others: it reads every part for the checksum, and removes
-    what a killed attempt left.
+    what a killed attempt left. Files and folders that `save` did not name are passed over.
 
     Args:
         folder: the training's checkpoints.
@@ -112,21 +114,18 @@ def latest(folder: Path) -> Checkpoint | None:
         None where there is no whole one.
 
     Raises:
-        ValueError: the checkpoint is of another version of this program.
+        ValueError: a checkpoint cannot be read, or there are only those of another version of this program.
     """
     for partial in folder.glob(".*.partial"):  # a process of a killed attempt that still writes one fails
         partial.unlink(missing_ok=True)
-    if older := [path for path in folder.glob("step-*.pt") if not NAME.fullmatch(path.name)]:
-        raise ValueError(
-            f"{older[0]}: a checkpoint of an older rodin; go on with the code snapshot in the run's code/ folder, or "
-            f"remove {folder} to train from the start"
-        )
     for (_, count), parts in _found(folder).items():
         if len(parts) < count:  # killed before every rank had written its part
             continue
         whole = [path for number in range(count) if (path := next(filter(_undamaged, parts[number]), None))]
         if len(whole) == count:
             return opened(whole)
+    if older := sorted(path for path in folder.glob("step-*.pt") if NAME_1.fullmatch(path.name)):
+        raise ValueError(f"{older[-1]}: a checkpoint of an older rodin; {_two_ways(folder)}")
     return None
 
 
@@ -139,10 +138,13 @@ def opened(paths: Sequence[Path]) -> Checkpoint:
     contents = [read(path, mapped=True) for path in paths]
     if (version := contents[0].get("version")) != VERSION:
         raise ValueError(
-            f"{paths[0]}: a checkpoint of version {version}, this program reads {VERSION}; "
-            f"remove {paths[0].parent} to train from the start"
+            f"{paths[0]}: a checkpoint of version {version}, this program reads {VERSION}; {_two_ways(paths[0].parent)}"
         )
     return Checkpoint(paths, contents)
+
+
+def _two_ways(folder: Path) -> str:
+    return f"go on with the code snapshot in the run's code/ folder, or move {folder} elsewhere to train from the start"
 
 
 def publish(path: Path, content: dict[str, Any]) -> None:
@@ -174,12 +176,22 @@ def read(path: Path, mapped: bool = False) -> dict[str, Any]:
         raise FileNotFoundError(f"{path}: no such file; run the stage that trains it first")
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: cannot be read ({str(error).splitlines()[0]}); remove it and train again") from None
-    except Exception as error:  # pickle raises errors of many types
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except Exception as error:  # torch and pickle raise errors of many types
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # its message is long, and advises to load what may run code
+            reason = "not a file of tensors"
         raise ValueError(
-            f"{path}: is not a file of tensors ({type(error).__name__}); remove it and train again"
+            f"{path}: cannot be read ({reason}); `rodin store repair RUN` sets it aside if it is damaged, then run its "
+            "stage again"
         ) from None
+
+
+def _unreadable(path: Path, error: OSError) -> ValueError:
+    return ValueError(
+        f"{path}: cannot be read ({error.strerror or error}); mend that and run the same command again, nothing is lost"
+    )
 
 
 class _Hashing(io.RawIOBase):
@@ -222,13 +234,19 @@ def _publish(folder: Path, name: str, content: dict[str, Any]) -> Path:
 
 
 def _undamaged(path: Path) -> bool:
+    """Whether a file fits its checksum; another is renamed, so that it never counts as one of the last few."""
     digest = xxh3_64()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise _unreadable(path, error) from None
     if path.stem.endswith(digest.hexdigest()):
         return True
-    warnings.warn(f"{path}: damaged, its content does not fit the checksum in its name; skipped", stacklevel=3)
+    aside = path.with_name(f"{path.name}.damaged")
+    path.replace(aside)
+    warnings.warn(f"{path}: damaged, its content does not fit its checksum; skipped, now {aside.name}", stacklevel=3)
     return False
 
 
@@ -236,7 +254,7 @@ def _found(folder: Path) -> dict[tuple[int, int], dict[int, list[Path]]]:
     """(step, number of parts) -> part -> files of that part; the latest step first."""
     found: dict[tuple[int, int], dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for path in folder.glob("step-*.pt"):
-        if match := NAME.fullmatch(path.name):
+        if (match := NAME.fullmatch(path.name)) and path.is_file():
             step, part, count = (int(match[number]) for number in (1, 2, 3))
             found[step, count][part].append(path)
     return dict(sorted(found.items(), reverse=True))

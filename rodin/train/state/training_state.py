@@ -124,8 +124,8 @@ class TrainingState:
             found = checkpoint.latest(folder)
             if found is not None and (changed := difference(found["identity"], identity)):
                 raise ValueError(
-                    f"{folder}: its checkpoint is of another training ({changed}); set it back, or remove the folder "
-                    "to train from the start"
+                    f"{folder}: its checkpoint is of another training ({changed}); set it back, or move the folder "
+                    "elsewhere to train from the start"
                 )
             return found
 

@@ -1,5 +1,6 @@
 """`rodin status`, `logs` and `cancel` in one process: what is printed, and which process is signalled."""
 
+import fcntl
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -68,11 +70,23 @@ def test_cancel_spares_a_process_that_has_the_number_of_a_dead_driver(
     assert "nothing is running" in printed(["cancel", str(run.path)], capsys)
 
 
-def test_a_driver_on_another_machine_is_not_signalled(run: RunFolder, process, capsys: pytest.CaptureFixture[str]):
+def test_a_driver_on_another_machine_is_not_signalled_and_its_jobs_are_cancelled(
+    run: RunFolder, process, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    enter(run, Submission("u", "fit", "7", ((0,),), 0.0))
+    monkeypatch.setattr(slurm_client, "queue", lambda sent: {"7": slurm_client.Queued("7", "RUNNING", "")})
+    monkeypatch.setattr(slurm_client, "cancel", lambda sent: None)
     hold(run, process.pid, host="far")
-    assert status_of(["cancel", str(run.path)]) == 2
-    assert f"is driven by process {process.pid} on far; cancel it there" in capsys.readouterr().err
+    with (run.jobs / "lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert status_of(["cancel", str(run.path)]) == 2
+        told = capsys.readouterr().err
+        assert f"is driven by process {process.pid} on far; cancel it there; here 1 jobs of it were cancelled" in told
     assert process.poll() is None
+    assert json.loads(printed(["cancel", str(run.path), "--json"], capsys)) == {
+        "driver": False,
+        "jobs": ["7"],
+    }  # killed
 
 
 def test_cancel_names_each_queued_job_of_this_run_once(
@@ -80,12 +94,17 @@ def test_cancel_names_each_queued_job_of_this_run_once(
 ):
     for number, job in enumerate(("7", "9", "11")):
         enter(run, Submission(f"u{number}", "fit", job, ((0,), (1,)), float(number)))
+    (run.manifest("fit", 0).parent).mkdir()
     cancelled: list[list[str]] = []
     queued = {job: slurm_client.Queued(job, "RUNNING", "") for job in ("7_0", "7_1", "11")}
-    monkeypatch.setattr(slurm_client, "queue", lambda ids: queued if sorted(ids) == ["11", "7", "9"] else {})
-    monkeypatch.setattr(slurm_client, "cancel", cancelled.append)
+    monkeypatch.setattr(slurm_client, "queue", lambda sent: queued if len(sent) == 3 else {})
+    monkeypatch.setattr(slurm_client, "cancel", lambda sent: cancelled.append([one.job_id for one in sent]))
     assert "stopped 2 jobs" in printed(["cancel", str(run.path)], capsys)
-    assert cancelled == [["11", "7"]]
+    assert cancelled == [["7", "11"], ["9"]]  # the second in case squeue is mistaken: 9 has shards that are not done
+    for shard in (0, 1):
+        run.manifest("fit", shard).write_text("{}")
+    printed(["cancel", str(run.path)], capsys)
+    assert cancelled[2:] == [["7", "11"], []]
 
 
 def test_cancel_without_an_answer_of_slurm_is_one_line(
@@ -115,6 +134,20 @@ def test_logs_print_the_last_lines_of_the_latest_log(run: RunFolder, capsys: pyt
     assert lines == [f"==> {fit}", *(f"line {number}" for number in range(20, 60))]
     assert printed(["logs", str(run.path), "-n", "2"], capsys).splitlines()[1:] == ["line 58", "line 59"]
     assert printed(["logs", str(run.path), "base"], capsys) == f"==> {base}\n" + "of base\n" * 40
+
+
+def test_logs_as_json_are_one_object(run: RunFolder, capsys: pytest.CaptureFixture[str]):
+    path = log(run, "fit", "one\n\ntwo ü\n", when=100.0)
+    assert json.loads(printed(["logs", str(run.path), "-n", "2", "--json"], capsys)) == {
+        "log": str(path),
+        "lines": ["", "two ü"],
+    }
+    assert status_of(["logs", str(run.path), "--json", "--follow"]) == 2
+    assert "does not go with --follow" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):
+    assert printed(["--version"], capsys) == f"rodin {metadata.version('rodin-suite')}\n"
 
 
 def test_follow_prints_what_is_added_once(

@@ -19,14 +19,15 @@ from rodin.store.run_folder import RunFolder
 from rodin.train.parallel.environment import VARIABLES
 
 TORCHRUN = dict(zip(VARIABLES, ("3", "4", "1", "node7", "29501"), strict=True))
-LAUNCHERS = ("PMI_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS")
-OTHERS = ("SLURM_LOCALID", "SLURM_JOB_NODELIST", "SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS")
+MPI = ("PMI_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
+SRUN = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
+OTHERS = ("SLURM_NTASKS", "SLURM_JOB_NODELIST", "SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS")
 
 
 @pytest.fixture
 def process(monkeypatch):
     def of(**environment):
-        for name in (*VARIABLES, *LAUNCHERS, *OTHERS):
+        for name in (*VARIABLES, *MPI, *SRUN, *OTHERS):
             monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -41,12 +42,18 @@ def test_each_launcher_is_understood(process):
     found = (torchrun.rank, torchrun.world, torchrun.local_rank, torchrun.host, torchrun.port)
     assert found == (3, 4, 1, "node7", 29501)
     assert (mpi.rank, mpi.world) == (2, 5)
-    slurm = process(SLURM_PROCID="1", SLURM_NTASKS="2", SLURM_LOCALID="0")
+    slurm = process(SLURM_PROCID="1", SLURM_STEP_NUM_TASKS="2", SLURM_LOCALID="0")
     assert (slurm.rank, slurm.world, slurm.local_rank) == (1, 2, 0)
 
 
+@pytest.mark.parametrize("shell", [{}, {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}], ids=["salloc", "batch script"])
+def test_a_process_that_srun_did_not_start_is_alone_in_its_allocation(process, shell):
+    found = process(SLURM_NTASKS="2", SLURM_JOB_ID="17", SLURM_JOB_NODELIST="n[7-8]", **shell)
+    assert (found.rank, found.world, found.local_rank, found.host) == (0, 1, 0, "127.0.0.1")
+
+
 def test_torchrun_inside_a_job_goes_before_srun_and_mpi_before_a_training_s_leftovers(process):
-    assert process(**TORCHRUN, SLURM_PROCID="0", SLURM_NTASKS="1").rank == 3
+    assert process(**TORCHRUN, SLURM_PROCID="0", SLURM_STEP_NUM_TASKS="1").rank == 3
     assert process(**TORCHRUN, PMI_RANK="0", PMI_SIZE="1").rank == 0
 
 
@@ -60,7 +67,7 @@ def test_half_a_job_names_what_is_missing(name, process):
 
 
 def test_cores_are_those_of_the_launcher(process):
-    assert process(SLURM_PROCID="0", SLURM_NTASKS="2", SLURM_CPUS_PER_TASK="6", OMP_NUM_THREADS="3").cpus == 6
+    assert process(SLURM_PROCID="0", SLURM_STEP_NUM_TASKS="2", SLURM_CPUS_PER_TASK="6", OMP_NUM_THREADS="3").cpus == 6
     assert process(**TORCHRUN, SLURM_CPUS_PER_TASK="6", OMP_NUM_THREADS="3").cpus == 3
     assert process(OMP_NUM_THREADS="3").cpus == 3
     assert process().cpus == 1
@@ -71,11 +78,10 @@ def test_all_ranks_of_srun_meet_at_the_first_machine_and_a_port_of_their_job(pro
     scontrol.write_text('#!/bin/sh\n[ "$3" = "n[7-8]" ] && printf "n7\\nn8\\n"\n')
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    ranks = [
-        process(SLURM_PROCID=rank, SLURM_NTASKS="2", SLURM_JOB_NODELIST="n[7-8]", SLURM_JOB_ID="41") for rank in "01"
-    ]
+    job = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_NODELIST": "n[7-8]", "SLURM_JOB_ID": "41"}
+    ranks = [process(SLURM_PROCID=rank, **job) for rank in "01"]
     assert [(one.rank, one.host, one.port) for one in ranks] == [(0, "n7", 20041), (1, "n7", 20041)]
-    assert process(SLURM_PROCID="0", SLURM_JOB_ID="42").port == 20042
+    assert process(SLURM_JOB_ID="42").port == 20042
 
 
 @pytest.mark.parametrize("nodes", [1, 2])

@@ -37,6 +37,21 @@ def begun(rodin: Rodin, stage: str) -> int:
     return sum(rank.partition("/")[0] in ("-", "0") for _, _, rank in rodin.starts(stage))
 
 
+def test_jobs_share_out_the_gpus_by_their_names(rodin: Rodin):
+    (rodin.cwd / "site.toml").write_text('name = "local"\ncpus_per_node = 16\ngpus_per_node = 2\nranks_per_node = 2\n')
+    done = rodin(
+        *("run", "tiny", "--site", "site.toml", "--stages", "render,clip,embed,decoder,fit,index,base"),
+        CUDA_VISIBLE_DEVICES="GPU-a1,GPU-b2,GPU-c3",
+        RODIN_FAKE_FIT="sleep:0.3;devices",
+        RODIN_FAKE_BASE="devices",
+    )
+    assert done.returncode == 0, done.stderr
+    folder = rodin.cwd / "runs" / "tiny"
+    seen = {name: (folder / name / "devices.txt").read_text().splitlines() for name in ("planes", "base")}
+    assert sorted(seen["planes"]) == ["GPU-a1", "GPU-b2"]
+    assert seen["base"] == ["GPU-a1,GPU-b2"]
+
+
 def test_whole_run_then_nothing_to_do(rodin: Rodin):
     first = rodin("run", "tiny", "--json")
     assert first.returncode == 0, first.stderr

@@ -13,6 +13,7 @@ from jobs.graph.graph import chosen, graph
 from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run
 from jobs.launch.scripts import Batch, batches, executor_for, scripts
+from jobs.run.ledger import Submission
 from jobs.site import Site
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
@@ -198,7 +199,7 @@ def test_memory_is_rounded_up_to_whole_megabytes(tmp_path: Path):
 def test_a_batch_waits_for_the_success_of_every_job_it_reads(tmp_path: Path):
     run = Run(RunFolder(tmp_path), preset("tiny"), Site(name="x"), (stage_of("fit"),))
     batch = Batch(stage_of("fit"), Resources(), ((0,),), 10, 1)
-    text = executor_for(run, batch, "u", ["12", "15"]).script(1)
+    text = executor_for(run, batch, Submission("u", "fit", "", ((0,),), 1.0), ["12", "15"]).script(1)
     assert Script(text).flags["dependency"].strip("'") == "afterok:12:15"
     assert Script(text).flags["job-name"] == "rodin-fit-u"
     assert "array" not in Script(text).flags

@@ -158,7 +158,7 @@ def test_refused_submission_is_one_line_and_leaves_no_pickle(slurm: Rodin, clust
     (cluster / "faults").write_text("refuse")
     failed = run(slurm)
     assert failed.returncode == 1
-    assert "render: sbatch refused" in failed.stderr
+    assert "render: not submitted: sbatch: error: " in failed.stderr
     assert "Invalid account" in failed.stderr
     assert len(failed.stderr.splitlines()) == 1
     assert list((slurm.cwd / "runs" / "tiny").rglob("*.pkl")) == []

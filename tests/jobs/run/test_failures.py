@@ -1,13 +1,15 @@
 """Failures on record: which of them the user reads first, and whose fault an exception is."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from jobs.run import failures as records
 from jobs.run.failures import Failure, describe, failure_of, failures, forget, last_line, record
-from rodin.hooks import OtherRankFailed
+from rodin.hooks import OtherRankEnded, OtherRankFailed
 from rodin.store import manifest
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
@@ -30,6 +32,14 @@ def test_the_cause_comes_before_the_ranks_that_stopped_because_of_it(run: RunFol
     record(run, failure_of(OtherRankFailed("another rank failed"), "base", 0, rank=2))
     assert lines(run) == ["RuntimeError: boom", "another rank failed", "another rank failed"]
     assert failures(run)[0].rank == 1
+
+
+def test_a_rank_whose_connection_broke_is_a_consequence_and_no_mistake_of_the_user(run: RunFolder):
+    gone = failure_of(OtherRankEnded("another rank was killed"), "base", 0, rank=0)
+    assert (gone.kind, gone.consequence) == ("crash", True)
+    record(run, gone)
+    record(run, failure_of(RuntimeError("boom"), "base", 0, rank=1))
+    assert lines(run)[0] == "RuntimeError: boom"
 
 
 def test_a_mistake_of_the_user_comes_before_older_crashes_and_the_oldest_first(run: RunFolder):
@@ -102,3 +112,12 @@ def test_the_last_line_of_a_log(tmp_path: Path):
     assert last_line(log) == "last \ufffd words"
     log.write_text("\n\n")
     assert last_line(log) == ""
+
+
+@pytest.mark.parametrize("name", ["EMFILE", "ENFILE"])
+def test_too_few_file_handles_name_the_limit_to_raise(name: str):
+    number = getattr(errno, name)
+    kind, line = describe(OSError(number, os.strerror(number), "a.h5"))
+    assert kind == "user"
+    assert line.endswith("'a.h5'; raise `ulimit -n` and run the same command again")
+    assert describe(OSError(errno.EIO, "bad disk"))[0] == "crash"

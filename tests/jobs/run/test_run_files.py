@@ -1,5 +1,6 @@
 """Files of a run about its jobs: ledger, lock, code snapshot, progress; and the inbox of a warm worker."""
 
+import errno
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from jobs.run import progress, snapshot
 from jobs.run.ledger import Submission, enter, submissions
 from jobs.run.lock import born, driver, driving
 from jobs.run.progress import Meter, duration, line, progress_file, read_progress
+from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 
 
@@ -41,6 +43,46 @@ def test_a_lock_is_held_once_and_released_at_the_end(tmp_path: Path):
     assert driver(run) is None
     with driving(run):
         assert driver(run) is not None
+
+
+def no_flock(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("jobs.run.lock.fcntl.flock", flock)
+
+
+@pytest.mark.parametrize("name", ["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
+def test_without_locks_a_run_is_driven_with_a_note_and_a_living_driver_is_still_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    run, notes = RunFolder(tmp_path), list[str]()
+    no_flock(getattr(errno, name), monkeypatch)
+    with driving(run, notes.append):
+        with pytest.raises(ValueError, match=f"run by process {os.getpid()} on "), driving(run, notes.append):
+            pass
+        holder = driver(run)
+        assert holder is not None
+    assert driver(run) is None
+    assert len(notes) == 1
+    assert f"cannot be locked ({os.strerror(getattr(errno, name))}): two commands" in notes[0]
+    lock = tmp_path / "jobs" / "lock"
+    lock.write_text(json.dumps(holder | {"born": "1"}))  # killed
+    with driving(run, notes.append):
+        pass
+    lock.write_text(json.dumps(holder | {"host": "far"}))
+    with pytest.raises(ValueError, match=f"on far; .*; if it was killed, remove {lock}:"), driving(run, notes.append):
+        pass
+    assert json.loads(lock.read_text())["host"] == "far"
+
+
+def test_a_lock_that_the_disk_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    no_flock(errno.EIO, monkeypatch)
+    with (
+        pytest.raises(StoreError, match=r"jobs/lock: cannot write \(Input/output error\)"),
+        driving(RunFolder(tmp_path)),
+    ):
+        pass
 
 
 def test_a_process_is_born_once_and_gone_when_it_ended():

@@ -1,0 +1,42 @@
+"""Since when this process waits for other ranks. Imports no torch.
+
+Python handles a signal only after such a wait has returned: a thread that is to end a process in time must know of it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rodin.hooks import OtherRankEnded
+
+# words of Gloo's, NCCL's and the meeting place's errors where the other side is gone
+CONNECTION = re.compile(r"connect|socket|peer|timed out|timeout|read error|write error|remote process", re.IGNORECASE)
+_since: float | None = None
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Mark a wait for other ranks; one inside another counts from the outer's start.
+
+    Raises:
+        OtherRankEnded: in place of torch's errors of a broken connection.
+    """
+    global _since
+    before = _since
+    _since = time.monotonic() if before is None else before
+    try:
+        yield
+    except RuntimeError as error:
+        if not CONNECTION.search(str(error)):
+            raise
+        raise OtherRankEnded("another rank was killed, ran out of memory or cannot be reached; see its log") from error
+    finally:
+        _since = before
+
+
+def waiting_since() -> float | None:
+    """When the present wait began, in seconds of `time.monotonic`; None where this process does not wait."""
+    return _since
