@@ -127,8 +127,9 @@ def fit_mixture(colours: np.ndarray, components: int = COMPONENTS) -> Mixture:
 
     Args:
         colours: [M, 3], L*a*b*.
-        components: K.
+        components: K, fewer where the colours are fewer.
     """
+    components = min(components, len(np.unique(colours, axis=0)))  # a drawing may have fewer
     _, nearest = kmeans2(colours, components, minit="++", rng=np.random.default_rng(0))
     shares = np.eye(components)[nearest]
     for _ in range(ROUNDS):

@@ -70,6 +70,15 @@ def test_a_background_of_many_colours_is_told_by_the_edges(tmp_path: Path) -> No
     assert np.abs(found - over(GROUNDS["white"]))[person].mean() < 3
 
 
+def test_a_drawing_of_few_colours_that_touches_the_edge(tmp_path: Path) -> None:
+    drawing = Image.new("RGB", (64, 64), (255, 255, 0))
+    drawing.paste((200, 30, 30), (24, 0, 40, 40))
+    drawing.paste((20, 30, 120), (16, 40, 48, 64))
+    found = read(tmp_path / "me.png", drawing, 64)
+    assert (found[5:30, :10] == 255).all()
+    assert np.abs(found[48:60, 22:42] - (20, 30, 120)).max() < 5
+
+
 def test_a_colour_that_is_told(tmp_path: Path) -> None:
     picture = over(GROUNDS["blue"])
     picture[:, :3], picture[:, -3:] = (90, 90, 90), (10, 240, 10)  # a frame, so that the edges tell wrongly
