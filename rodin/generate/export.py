@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from rodin.field.mesh import write_glb
+from rodin.field.glb import write_glb
 from rodin.generate.cascade import Avatars
 from rodin.generate.mesh import front, surface_mesh
 from rodin.store import manifest
