@@ -35,9 +35,9 @@ def checked_text(name: str, text: str) -> str:
     for character in words:
         kind = unicodedata.category(character)
         if kind == "Cs":
-            raise ValueError(f"{name}: got {ascii(words[:SHOWN])}, which is not UTF-8; {EXAMPLE}")
+            raise ValueError(f"{name}: got {words[:SHOWN]!a}, which is not UTF-8; {EXAMPLE}")
         if kind == "Cc":
-            raise ValueError(f"{name}: got a control character, {ascii(character)}; {EXAMPLE}")
+            raise ValueError(f"{name}: got a control character, {character!a}; {EXAMPLE}")
     for mark in MARKS:
         if mark in words.lower():
             raise ValueError(f"{name}: got {mark}, which the tokenizer takes for an end of the text; {EXAMPLE}")
@@ -65,7 +65,9 @@ def read_texts(clip: Clip, texts: Sequence[tuple[str, str]], tell: Tell | None) 
             raise ValueError(f"{name}: got {text[:SHOWN]!r}, in which the tokenizer finds no word; {EXAMPLE}")
         if left_out:
             cut.append({"text": text, "used": used, "left_out": left_out})
-            tell(f"{name} is longer than the {clip.token_count} tokens that the text tower takes; left out: {left_out!r}")
+            tell(
+                f"{name} is longer than the {clip.token_count} tokens that the text tower takes; left out: {left_out!r}"
+            )
         if unseen := clip.unseen(used):
             listed = ", ".join(map(repr, unseen))
             tell(f"{name}: the run's CLIP was trained on no caption with {listed}, and cannot know what that means")

@@ -92,7 +92,8 @@ def long_captions(clip: Clip, views: Shards, count: int) -> str:
         views: the store of views.
         count: captions of each subject that are used.
     """
-    captions = dict.fromkeys(text for subject in views.subjects for text in captions_of(views, subject, count))
+    subjects = [subject for subject in views.subjects if subject not in views.failed]
+    captions = dict.fromkeys(text for subject in subjects for text in captions_of(views, subject, count))
     left_out = {text: left for text in captions if (left := clip.fitted(text)[1])}
     if not left_out:
         return ""
