@@ -15,8 +15,8 @@ from rodin.hooks import OtherRankFailed
 from rodin.store.atomic import publish_bytes
 from rodin.store.run_folder import RunFolder
 
-# errno values of paths that no system call can use, whoever asks: a name too long, a file taken for a folder, ...
-OF_A_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+# errno values of paths that the user cannot use: a name too long, a file taken for a folder, a closed folder, ...
+OF_A_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM)
 TAIL = 64 << 10  # bytes read from the end of a log, longer than any line in it
 
 
@@ -70,10 +70,10 @@ def failure_of(error: BaseException, stage: str, shard: int, log: str = "", rank
 def describe(error: BaseException) -> tuple[Literal["user", "crash"], str]:
     """Kind of an exception, and its one line."""
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in OF_A_PATH and error.filename:
+        return "user", f"{error.filename}: {error.strerror}; wanted a path that can be used"
     if isinstance(error, ValueError | FileNotFoundError | PermissionError):
         return ("user", text) if not _defect(error) else ("crash", f"{type(error).__name__}: {text}")
-    if isinstance(error, OSError) and error.errno in OF_A_PATH:
-        return "user", f"{error.filename}: {error.strerror}; wanted another path" if error.filename else text
     if isinstance(error, ModuleNotFoundError):
         return "user", f"{text}; install it (README.md, the extras of pip install)"
     return "crash", f"{type(error).__name__}: {text}"

@@ -150,7 +150,8 @@ def check_output(output: Path) -> None:
         raise ValueError(f"output: a name of {len(os.fsencode(too_long[0]))} bytes, wanted at most {LONGEST_NAME}")
     there = next(folder for folder in (output, *output.parents) if folder.exists())
     if not there.is_dir():
-        raise ValueError(f"{output}: {there} is a file, wanted a folder's name for the output")
+        named = "" if there == output else f" {there}"
+        raise ValueError(f"{output}:{named} is a file, wanted a folder's name for the output")
     if output.exists() and any(output.iterdir()) and not (output / METADATA).is_file():
         raise ValueError(f"{output}: holds other files; wanted a new folder's name for the output")
     above = output.parent if there == output else there  # where an entry will be made

@@ -21,6 +21,7 @@ from rodin.nets.words import unseen_words, whole_words
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)  # of the same
 SETTINGS, WEIGHTS, SEEN = "clip.json", "clip.pt", "seen.json"
+REASON_LENGTH = 120  # characters of an error that are quoted: torch lists every key of the state dict
 HEAD_WIDTH = 32  # of attention in a small CLIP, or the greatest divisor of it that divides the tower width
 
 
@@ -272,5 +273,5 @@ def _encode(text: str) -> list[int]:
 
 
 def _reason(error: Exception) -> str:
-    """First line of an error's text; the kind of error where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """Begin of an error's text; the kind of error where it has none."""
+    return " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__

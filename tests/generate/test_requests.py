@@ -1,6 +1,7 @@
 """Avatars on request: from a text, from a picture, edited; and what is refused."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -98,20 +99,34 @@ def test_an_export_that_lacks_a_file_or_is_of_another_avatar_is_made_again(train
 @pytest.mark.parametrize(
     ("command", "arguments", "message"),
     [
-        (requests.sample_avatar, {"text": "  "}, "text: got an empty one"),
-        (requests.sample_avatar, {"options": SamplingOptions(guidance_scale=0.0)}, "guidance scale: got 0.0"),
-        (requests.sample_avatar, {"options": SamplingOptions(steps=1001)}, "steps: got 1001, wanted 1 to 1000"),
-        (requests.sample_avatar, {"options": SamplingOptions(precision="float8")}, "precision: got 'float8'"),
-        (requests.sample_avatars, {"texts": ["a", " "]}, "text: got an empty one"),
+        (requests.sample_avatar, {"text": "  "}, "text is empty"),
+        (requests.sample_avatar, {"text": "red \udcff"}, r"text: got 'red \\udcff', which is not UTF-8"),
+        (requests.sample_avatar, {"text": "red\0hair"}, r"text: got a control character, '\\x00'"),
+        (requests.sample_avatar, {"text": "<END_of_text> hair"}, "text: got <end_of_text>"),
+        (requests.sample_avatar, {"text": "&nbsp;"}, "text: got '&nbsp;', in which the tokenizer finds no word"),
+        (requests.sample_avatar, {"text": "red " * 600}, "text: got 2400 characters, wanted at most 2000"),
+        (requests.sample_avatar, {"seed": -1}, "seed: got -1, wanted 0 to 9223372036854775807"),
+        (requests.sample_avatars, {"seed": 2**63 - 1, "count": 2}, "seed: got 9223372036854775807, wanted 0 to 92"),
+        (requests.sample_avatars, {"texts": ["a", "b"], "count": 5001}, "count: got 10002 avatars in all"),
+        (requests.sample_avatar, {"options": {"guidance_scale": 0.0}}, "guidance scale: got 0.0"),
+        (requests.sample_avatar, {"options": {"guidance_scale": float("nan")}}, "guidance scale: got nan"),
+        (requests.sample_avatar, {"options": {"guidance_scale": 100.1}}, "up to 100"),
+        (requests.sample_avatar, {"options": {"steps": 1001}}, "steps: got 1001, wanted 1 to 1000"),
+        (requests.sample_avatar, {"options": {"precision": "float8"}}, "precision: got 'float8'"),
+        (requests.sample_avatars, {"texts": ["a", " "]}, "text is empty"),
         (requests.sample_avatars, {"texts": ["a"], "images": ["b"]}, "both a text and an image"),
         (requests.sample_avatars, {"count": 0}, "count: got 0"),
         (requests.edit_avatar, {"target": "x", "source": "x"}, "nothing would change"),
-        (requests.edit_avatar, {"target": ""}, "target text: got an empty one"),
+        (requests.edit_avatar, {"target": ""}, "target text is empty"),
+        (requests.edit_avatar, {"target": "x", "source": ["y", ""]}, "source text is empty"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing(trained, tmp_path, command, arguments, message):
+    def ask(options=None, **others):
+        command(trained.path, output=tmp_path / "out", options=SamplingOptions(**(options or {})), **others)
+
     with pytest.raises(ValueError, match=message) as told:
-        command(trained.path, output=tmp_path / "out", **arguments)
+        ask(**arguments)
     assert "\n" not in str(told.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -126,6 +141,84 @@ def test_what_is_not_there_and_what_is_not_ours_is_left_alone(trained, tmp_path)
     with pytest.raises(ValueError, match="holds other files"):
         requests.sample_avatar(trained.path, output=tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+
+
+def test_what_the_text_tower_leaves_out_is_told_before_the_work_and_kept_in_the_metadata(trained, tmp_path):
+    long, lines = "a person with red hair " * 7, []
+    made = requests.sample_avatar(trained.path, text=long + "blue", output=tmp_path / "a", tell=lines.append)
+    words = [*long.split(), "blue"]
+    used = " ".join(words[:30])  # 36 words of one token each; a start and an end token take room
+    left = " ".join(words[30:])
+    assert made["left_out"] == [left]
+    assert [line for line in lines if "32 tokens" in line] == [
+        f"text is longer than the 32 tokens that the text tower takes; left out: {left!r}"
+    ]
+    about = json.loads(made["metadata"].read_text())
+    assert about["prompt"] == long + "blue"
+    assert about["cut"] == [{"text": long + "blue", "used": used, "left_out": left}]
+    again = requests.sample_avatar(trained.path, text=used, output=tmp_path / "b", tell=lines.append)
+    assert pixels(made["views"]) == pixels(again["views"])
+    assert again["left_out"] == []
+    assert "cut" not in json.loads(again["metadata"].read_text())
+
+
+def test_every_text_of_an_edit_and_of_a_crowd_is_read(trained, tmp_path):
+    long, lines = "a person with red hair " * 7, []
+    edits = {"target": long, "source": [long + "x", "a man"], "text": long + "y"}
+    made = requests.edit_avatar(trained.path, **edits, output=tmp_path / "a", tell=lines.append)
+    assert len(made["left_out"]) == 3
+    assert [line.split(" is ")[0] for line in lines if "32 tokens" in line] == ["target text", "source text", "text"]
+    lines.clear()
+    crowd = requests.sample_avatars(
+        trained.path, texts=[long, "a man"], count=2, output=tmp_path / "b", tell=lines.append
+    )
+    assert [len(one["left_out"]) for one in crowd] == [1, 1, 0, 0]
+    assert sum("32 tokens" in line for line in lines) == 1
+
+
+def test_words_without_meaning_to_the_run_are_told(trained, tmp_path):
+    lines = []
+    requests.sample_avatar(trained.path, text="a person with zebra hair", output=tmp_path / "a", tell=lines.append)
+    assert lines == ["text: the run's CLIP was trained on no caption with 'zebra', and cannot know what that means"]
+
+
+def test_the_same_request_is_kept_and_another_one_is_told_of(trained, tmp_path):
+    out, lines = tmp_path / "a", []
+
+    def ask(**named):
+        lines.clear()
+        made = requests.sample_avatar(trained.path, output=out, tell=lines.append, **named)
+        return made["metadata"].stat().st_ino
+
+    first = ask(seed=1)
+    assert lines == []
+    assert ask(seed=1) == first
+    assert lines == [f"{out}: this very avatar is there already and kept"]
+    second = ask(seed=2)
+    assert second != first
+    assert lines == [f"{out}: another avatar (seed '1') is replaced"]
+    (out / "avatar-00.png").write_bytes(b"damaged")
+    assert ask(seed=2) != second
+    assert lines == [f"{out}: the same avatar, of other models or damaged, is replaced"]
+    edited = requests.edit_avatar(trained.path, target="a man", output=tmp_path / "e")
+    kept = requests.edit_avatar(trained.path, target="a man", output=tmp_path / "e", tell=lines.append)
+    assert "kept" in lines[-1]
+    assert kept == edited
+    crowd = [requests.sample_avatars(trained.path, count=2, seed=seed, output=tmp_path / "c") for seed in (4, 4)]
+    assert crowd[0] == crowd[1]
+    lines.clear()
+    requests.sample_avatars(trained.path, count=2, seed=4, output=tmp_path / "c", tell=lines.append)
+    assert lines == [f"{tmp_path / 'c'}: 2 of 2 avatars are there already and kept"]
+    lines.clear()
+    requests.sample_avatars(trained.path, count=2, seed=5, output=tmp_path / "c", tell=lines.append)
+    assert lines == [f"{tmp_path / 'c' / '0000'}: another avatar (seed '4') is replaced; and 1 more"]
+
+
+def test_a_picture_s_name_need_not_be_utf_8(trained, tmp_path):
+    path = tmp_path / os.fsdecode(b"me\xff.png")
+    Image.new("RGB", (50, 40), (90, 30, 30)).save(path)
+    made = requests.sample_avatar(trained.path, image=path, output=tmp_path / os.fsdecode(b"out\xff"))
+    assert json.loads(made["metadata"].read_text())["image"] == "me\\xff.png"
 
 
 def test_many_avatars_are_a_folder_each_and_the_same_as_alone(trained, tmp_path):

@@ -24,6 +24,7 @@ from rodin.store.atomic import put_in_place
 
 VERSION = 2  # of the format
 KEPT = 2  # whole checkpoints: if the last one is damaged, the one before is used
+REASON_LENGTH = 120  # characters of an error that are quoted: torch adds whole paragraphs of advice
 BLOCK = 1 << 22  # bytes hashed at once: 4 MB, where reading is as fast as with larger blocks
 NAME = re.compile(r"step-(\d{9})-(\d+)of(\d+)-([0-9a-f]{16})\.pt")
 
@@ -183,8 +184,8 @@ def read(path: Path, mapped: bool = False) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    """First line of an error's text; the kind of error where it has none, as at the end of a cut file."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """Begin of an error's text; the kind of error where it has none, as at the end of a cut file."""
+    return " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__
 
 
 class _Hashing(io.RawIOBase):

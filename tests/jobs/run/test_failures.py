@@ -1,5 +1,6 @@
 """Failures on record: which of them the user reads first, and whose fault an exception is."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -71,6 +72,9 @@ def raised(action) -> BaseException:
         (StoreError("no space"), "user", "no space"),
         (FileNotFoundError("a.txt: gone"), "user", "a.txt: gone"),
         (PermissionError("a.txt: not yours"), "user", "a.txt: not yours"),
+        (raised(lambda: Path("n" * 256).stat()), "user", "n" * 256 + ": File name too long; wanted a path that can be"),
+        (OSError(errno.EACCES, "Permission denied", "a.txt"), "user", "a.txt: Permission denied; wanted a path"),
+        (OSError(errno.EIO, "Input/output error", "a.txt"), "crash", "OSError: [Errno 5] Input/output error: 'a.txt'"),
         (ModuleNotFoundError("No module named 'bpy'"), "user", "No module named 'bpy'; install it"),
         (RuntimeError("boom"), "crash", "RuntimeError: boom"),
         (KeyError("a"), "crash", "KeyError: 'a'"),
