@@ -65,6 +65,12 @@ def test_a_file_is_what_gltf_wants(tmp_path):
     np.testing.assert_array_equal(found["COLOR_0"], np.hstack([wanted, np.full((4, 1), 65535)]))
 
 
+def test_every_part_begins_where_it_must_however_long_the_text_is(tmp_path):
+    for digits in range(8):
+        write_glb(tmp_path / "one.glb", TETRAHEDRON + np.float32(10) ** -digits, OUTWARD, COLOURS)
+        parsed(tmp_path / "one.glb")
+
+
 def test_no_two_colours_become_one():
     assert (np.diff(linear(np.arange(256, dtype=np.uint8)).astype(int)) > 0).all()
 

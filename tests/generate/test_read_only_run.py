@@ -34,7 +34,7 @@ def test_avatars_of_a_read_only_run_go_elsewhere(read_only, tmp_path):
 import sys
 from jobs.cli.app import status_of
 run = ["--run", "theirs"]
-asked = [["sample", *run, "--count", "2"], ["edit", *run, "--to", "a man"]]
+asked = [["sample", *run], ["edit", *run, "--to", "a man"]]
 for number, words in enumerate(asked):
     assert status_of(words) == 2
     assert status_of([*words, "--output", f"mine/{number}"]) == 0

@@ -18,6 +18,7 @@ def letters(text):
     ("text", "room", "read", "left_out"),
     [
         ("ab cd ef", 6, "ab cd ef", ""),
+        ("ab cd ", 4, "ab cd ", ""),
         ("ab cd ef", 5, "ab cd", "ef"),
         ("ab cd ef", 4, "ab cd", "ef"),
         ("ab cd ef", 3, "ab", "cd ef"),
@@ -33,6 +34,7 @@ def test_a_text_is_divided_after_the_last_word_that_fits(text, room, read, left_
 def test_unseen_words_are_told_once_and_without_punctuation():
     seen = set(letters("abc-"))
     assert unseen_words("a-b, cad! dac (cad) b'", seen, letters) == ["cad", "dac", "b'"]
+    assert unseen_words("abc", set(letters("abc")), letters) == []
 
 
 @pytest.mark.parametrize("count", [32, 77])

@@ -1,13 +1,16 @@
 """Which option of a command reaches which argument of the library; the library itself does not run here."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures.obedient import ROOT
 from PIL import Image
 
 from jobs.cli.app import status_of
@@ -141,6 +144,24 @@ def test_edit(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
     assert named["output"].name.startswith("edit-a-man-with-a-hat-")
     printed = "output: out\nviews: a.png\nviews: b.png\nmesh: none, the avatar has no surface\n"
     assert capsys.readouterr().out == printed
+
+
+def test_notes_go_to_stderr_and_paths_need_not_be_utf_8(run: Path):
+    script = """
+import os, sys, types
+from pathlib import Path
+from jobs.cli.app import main
+def made(*_, tell, **__):
+    tell("look")
+    return {"output": Path(os.fsdecode(b"out\\xff"))}
+module = types.ModuleType("rodin.generate.requests")
+module.sample_avatar = module.sample_avatars = made
+sys.modules["rodin.generate.requests"] = module
+main(["sample", "--run", "run"])
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == (b"output: out\xff\n", b"rodin: note: look\n", 0)
 
 
 @pytest.mark.parametrize("scale", ["0", "nan", "inf", "-1", "1e30"])
