@@ -28,6 +28,7 @@ CENTRE = Annotated[str, typer.Option("--centre", metavar="X,Y,Z", help="middle o
 UP = Annotated[str, typer.Option("--up", help="upward axis of the capture: y, z or auto")]
 FRONT = Annotated[str | None, typer.Option("--front", metavar="FILE", help="the picture that shows the face frontally")]
 MASKS = Annotated[Path | None, typer.Option("--masks", metavar="DIR", help="masks, with the names of the pictures")]
+INVERT = Annotated[bool, typer.Option("--invert-masks", help="masks are black where the person is")]
 BACKGROUND = Annotated[
     str | None, typer.Option("--background", help="of photographs: border, white, #rrggbb or none (kept whole)")
 ]
@@ -72,6 +73,7 @@ def import_command(kind: str, format_name: str, defaults: tuple[str, str, str]) 
         up: UP = defaults[2],
         front: FRONT = None,
         masks: MASKS = None,
+        invert_masks: INVERT = False,
         background: BACKGROUND = None,
         frame: FRAME = None,
         skip_missing: SKIP = False,
@@ -91,7 +93,8 @@ def import_command(kind: str, format_name: str, defaults: tuple[str, str, str]) 
         alignment = Alignment(
             config.triplane.box, numbers_or_auto(centre), number_or_auto(scale), None if up == AUTO else up, front
         )
-        subjects = plan_import(kind, source, config, alignment, Alpha(masks, background), frame, skip_missing)
+        alpha = Alpha(masks, background, invert_masks)
+        subjects = plan_import(kind, source, config, alignment, alpha, frame, skip_missing)
         if check is not None:
             draw_check(subjects, check, as_json)
         elif folder is not None:
@@ -129,6 +132,8 @@ def import_views(subjects: list[CapturedSubject], config: Config, folder: RunFol
         f"{folder.path}: {made['subjects']} people with {made['views']} views each{skipped}; "
         f"continue with `rodin run {folder.path}/run.toml --run {folder.path}`"
     )
+    for note in made["notes"]:
+        print(f"note: {note}")
 
 
 def draw_check(subjects: list[CapturedSubject], path: Path, as_json: bool) -> None:

@@ -50,6 +50,9 @@ STEPS = Annotated[
 PRECISION = Annotated[
     str | None, typer.Option("--precision", help="float32 or bfloat16; default: that of the run's config")
 ]
+BACKGROUND = Annotated[
+    str | None, typer.Option("--background", help="of a portrait without alpha: border, white, #rrggbb or none (kept)")
+]
 SEED = Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="the same seed makes the same avatar")]
 
 
@@ -60,6 +63,7 @@ def sample(
         list[Path] | None,
         typer.Option("--image", parser=some_path, metavar="PATH", help="portrait of the avatar; may be repeated"),
     ] = None,
+    background: BACKGROUND = None,
     seed: SEED = 0,
     count: Annotated[
         int, typer.Option("--count", min=1, max=MOST_AVATARS, help="avatars of each text or portrait; seeds count up")
@@ -89,16 +93,16 @@ def sample(
     texts, images = [checked_text("--text", one) for one in text or []], image or []
     if texts and images:
         raise ValueError("got both --text and --image, wanted one of them, or neither for an unconditional avatar")
-    for path in images:
-        check_image(path)
+    check_images(images, background)
     slug = slug_of(texts[0], "text") if texts else slug_of(images[0].stem, "image") if images else "nothing"
     if count * max(1, len(texts), len(images)) > 1:
         slug += f"-x{count}"
-    target = output or default_output(run, slug, seed, options, texts, images, count)
+    target = output or default_output(run, slug, seed, options, texts, images, background, count)
     from rodin.generate.requests import sample_avatar, sample_avatars
 
     screen = Screen(quiet=as_json)
-    named = {"seed": seed, "output": target, "options": options, "progress": screen.meter("sample"), "tell": tell}
+    named = {"background": background, "seed": seed, "output": target, "options": options, "tell": tell}
+    named["progress"] = screen.meter("sample")
     if count == 1 and len(texts) + len(images) <= 1:
         made = sample_avatar(run, text=next(iter(texts), None), image=next(iter(images), None), **named)
         screen.clear()
@@ -116,6 +120,7 @@ def edit(
         Path | None, typer.Option("--image", parser=some_path, metavar="PATH", help="the portrait to change")
     ] = None,
     text: Annotated[str | None, typer.Option("--text", help="a text to start from instead of a portrait")] = None,
+    background: BACKGROUND = None,
     source: Annotated[
         str | None, typer.Option("--from", help="description before the change; default: that of any person")
     ] = None,
@@ -139,9 +144,9 @@ def edit(
     target = checked_text("--to", target)
     text = None if text is None else checked_text("--text", text)
     source = None if source is None else checked_text("--from", source)
-    check_image(image)
     slug, images = f"edit-{slug_of(target, 'to')}", [] if image is None else [image]
-    output = output or default_output(run, slug, seed, options, [target, source, text], images)
+    check_images(images, background)
+    output = output or default_output(run, slug, seed, options, [target, source, text], images, background)
     from rodin.generate.requests import edit_avatar
 
     screen = Screen(quiet=as_json)
@@ -149,6 +154,7 @@ def edit(
         run,
         image=image,
         text=text,
+        background=background,
         source=source,
         target=target,
         seed=seed,
@@ -168,10 +174,11 @@ def default_output(
     options: SamplingOptions,
     texts: Sequence[str | None],
     images: Sequence[Path],
+    background: str | None,
     count: int = 1,
 ) -> Path:
     """Folder of the results without `--output`: the same for the same request, another one for any other."""
-    asked = [slug, seed, count, texts, [sha256_of(path) for path in images]]
+    asked = [slug, seed, count, texts, [sha256_of(path) for path in images], background]
     asked += [options.guidance_scale, options.steps, options.precision]
     digest = hashlib.sha256(canonical(asked).encode()).hexdigest()[:DIGEST_LENGTH]
     return run / "made" / f"{slug}-{digest}-seed-{seed}"
@@ -189,19 +196,16 @@ def tell(line: str) -> None:
     print(f"rodin: note: {line}", file=sys.stderr, flush=True)
 
 
-def check_image(path: Path | None) -> None:
-    """Refuse a file that is no image, before any model is loaded."""
-    if path is None:
-        return
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; wanted a picture (PNG, JPEG)")
-    from PIL import Image, UnidentifiedImageError
+def check_images(paths: list[Path], background: str | None) -> None:
+    """Refuse portraits in which nobody can be, before models are loaded; tell of those that seem to show no face."""
+    if background is not None and not paths:
+        raise ValueError(f"--background {background} is of a portrait; give one with --image")
+    if paths:
+        from rodin.data.portraits import FACE_PIXELS, read_portrait, shows_face
 
-    try:
-        with Image.open(path) as picture:
-            picture.verify()
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
-        raise ValueError(f"{path}: not a picture that can be read; wanted PNG or JPEG") from None
+        for path in paths:
+            if not shows_face(read_portrait(path, FACE_PIXELS, background)):
+                tell(f"{path}: no frontal face found, so the avatar may not be like the picture")
 
 
 def print_avatar(made: dict[str, Any], as_json: bool) -> None:

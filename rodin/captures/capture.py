@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from rodin.captures.lens import Lens
+from rodin.data.decoding import has_alpha, opened
 
 ROTATION_ERROR = 1e-3
 """largest entry of R R^T - 1 of a rotation R; written with four digits it stays below"""
@@ -19,12 +19,16 @@ ROTATION_ERROR = 1e-3
 
 @dataclass(frozen=True)
 class Frame:
-    """One image: its file, camera_to_world [4, 4] with OpenCV axes, its lens, and the file of its mask."""
+    """One image: its file, camera_to_world [4, 4] with OpenCV axes, its lens, and the file of its mask.
+
+    upright: whether the camera is that of the image turned as its EXIF orientation says, or of the pixels as stored.
+    """
 
     path: Path
     camera_to_world: np.ndarray
     lens: Lens
     mask: Path | None = None
+    upright: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,22 +96,6 @@ class MissingImages:
             )
 
 
-def opened(path: Path) -> Image.Image:
-    """A decoded image."""
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
-        raise ValueError(f"{path}: not a picture that can be read ({problem})") from None
-    return picture
-
-
-def has_alpha(path: Path) -> bool:
-    """Whether an image file has an alpha channel; reads only its header."""
-    with Image.open(path) as picture:
-        return picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
-
-
 def check_pose(matrix: object, where: str) -> np.ndarray:
     """A camera's matrix [4, 4] float64, checked to be a rotation and a translation."""
     try:
@@ -128,6 +116,12 @@ def check_pose(matrix: object, where: str) -> np.ndarray:
 
 def check_size(stated: dict[str, Any], size: tuple[int, int], where: str) -> None:
     """Compare the size of an image with the size that a file states; stated: names -> pixels along x, y."""
+    if size[0] != size[1] and tuple(stated.values()) == size[::-1]:
+        names, told, got = (" x ".join(map(str, each)) for each in (stated, size[::-1], size))
+        raise ValueError(
+            f"{where}: {names} is {told}, the picture has {got} pixels: one of them is turned by EXIF orientation, the "
+            "other not; turn the cameras, or remove the orientation from the pictures"
+        )
     for (name, value), pixels in zip(stated.items(), size, strict=True):
         if value is not None and value != pixels:
             raise ValueError(f"{where}: '{name}' is {value}, the picture has {pixels} pixels; correct one of them")

@@ -1,7 +1,8 @@
 """Reader of COLMAP reconstructions: a sparse model, text or binary, and images.
 
 Poses are world_to_camera, a unit quaternion (w, x, y, z) and a translation, with OpenCV axes; the centre of the first
-pixel is (0.5, 0.5). Both are our conventions. The world's scale, origin and orientation are arbitrary.
+pixel is (0.5, 0.5). Both are our conventions. Its cameras are those of the pixels as stored: it leaves EXIF
+orientations aside. The world's scale, origin and orientation are arbitrary.
 """
 
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from rodin.captures.capture import Capture, Frame, MissingImages, check_pose, check_size, folders_of, opened
+from rodin.captures.capture import Capture, Frame, MissingImages, check_pose, check_size, folders_of
 from rodin.captures.colmap_binary import read_binary
 from rodin.captures.colmap_model import Model, Shot
 from rodin.captures.colmap_text import read_text
+from rodin.data.decoding import opened
 
 WHAT = "a COLMAP model (sparse/0/images.bin or .txt)"
 FILES = ("images.bin", "images.txt")
@@ -52,8 +54,8 @@ def read_capture(folder: Path, skip_missing: bool = False) -> Capture:
             raise ValueError(f"{where}: camera {shot.camera}, which is not among the cameras")
         if picture is not None:
             lens = model.cameras[shot.camera]
-            check_size({"width": lens.width, "height": lens.height}, opened(picture).size, where)
-            frames.append(Frame(picture, pose, lens))
+            check_size({"width": lens.width, "height": lens.height}, opened(picture, upright=False).size, where)
+            frames.append(Frame(picture, pose, lens, upright=False))
     missing.check(model.path, place, len(frames))
     frames.sort(key=lambda frame: str(frame.path))
     name = folder.resolve().name

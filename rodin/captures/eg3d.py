@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from rodin.captures.capture import Capture, Frame, MissingImages, check_pose, opened
+from rodin.captures.capture import Capture, Frame, MissingImages, check_pose
 from rodin.captures.lens import Lens
 from rodin.captures.transforms import read_json
+from rodin.data.decoding import opened
 
 FILE = "dataset.json"
 NUMBERED = re.compile(r"\d{5}/img\d{8}")

@@ -30,6 +30,8 @@ GOLDEN = (5.0**0.5 - 1.0) / 2.0
 """golden ratio: its multiples spread evenly over the remaining views, however many are used"""
 VOTES = 12
 """images that vote on whether a point of the scene lies on the subject"""
+NOISE = 8
+"""alpha up to which a stored image shows nobody: soft masks of networks are not quite 0 where there is nobody"""
 ON_SUBJECT = 0.75
 """share of the votes that a point needs"""
 Progress = Callable[[int, int, str], None]
@@ -235,8 +237,10 @@ def write_views(
         progress: called with subjects done, subjects in all and the current id.
 
     Returns:
-        {"subjects", "views", "shards", "skipped"}.
+        {"subjects", "views", "shards", "skipped", "empty", "notes"}: empty counts the images written now in which
+        nobody is to be seen, notes are lines for the user.
     """
+    empty: list[Path] = []
     count, done, resolution = len(subjects[0].views), 0, subjects[0].settings.resolution
     shapes = {
         "rgba": (count, resolution, resolution, 4),
@@ -252,16 +256,23 @@ def write_views(
             for missing in writer.missing():
                 if progress is not None:
                     progress(done, len(subjects), missing)
-                add_subject(writer, members[missing])
+                empty += add_subject(writer, members[missing])
                 done += 1
             writer.publish()
         done = min((shard + 1) * shard_subjects, len(subjects))
     skipped = sum(len(subject.capture.skipped) for subject in subjects)
-    return {"subjects": len(subjects), "views": count, "shards": shards, "skipped": skipped}
+    made: dict[str, Any] = {"subjects": len(subjects), "views": count, "shards": shards, "skipped": skipped}
+    notes = [f"nobody is to be seen in {len(empty)} pictures, such as {empty[0]}"] if empty else []
+    return made | {"empty": len(empty), "notes": notes + notes_of(subjects)}
 
 
-def add_subject(writer: ShardWriter, subject: CapturedSubject) -> None:
-    """Write one subject's row."""
+def notes_of(subjects: list[CapturedSubject]) -> list[str]:
+    """What the user must know of the way that subjects were told from the background, each note once."""
+    return list(dict.fromkeys(note for subject in subjects for note in subject.cut_out.notes))
+
+
+def add_subject(writer: ShardWriter, subject: CapturedSubject) -> list[Path]:
+    """Write one subject's row; returns the images in which nobody is to be seen."""
     capture = subject.capture
     meta = {
         "caption": capture.captions[0] if capture.captions else "",
@@ -271,10 +282,7 @@ def add_subject(writer: ShardWriter, subject: CapturedSubject) -> None:
         "frames": [capture.frames[view.frame].path.name for view in subject.views],
         "placing": subject.placing.options() | {"turn": subject.placing.turn.tolist()},
     }
-    writer.add(
-        subject.id,
-        meta=meta,
-        rgba=np.stack([subject.image(index) for index in range(len(subject.views))]),
-        camera_to_world=subject.camera_to_world,
-        intrinsics=subject.intrinsics,
-    )
+    rgba = np.stack([subject.image(index) for index in range(len(subject.views))])
+    writer.add(subject.id, meta=meta, rgba=rgba, camera_to_world=subject.camera_to_world, intrinsics=subject.intrinsics)
+    seen = (rgba[..., 3] > NOISE).any(axis=(1, 2))
+    return [capture.frames[view.frame].path for view, some in zip(subject.views, seen, strict=True) if not some]

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from rodin.captures.importing import CapturedSubject
+from rodin.captures.alpha import OPAQUE
+from rodin.captures.importing import CapturedSubject, notes_of
 from rodin.field.hull import carve
 
 HULL_RESOLUTION = 64
 """cells along a side of the hull: enough to see its shape, a second of work"""
-OPAQUE = 127
-"""alpha above which a pixel belongs to the subject"""
 
 
 def inspect(subjects: list[CapturedSubject]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -21,7 +20,8 @@ def inspect(subjects: list[CapturedSubject]) -> tuple[dict[str, Any], dict[str, 
 
     Returns:
         the report, {"subjects", "views", "name", "centre", "scale", "hull": its share of the box, "touches":
-        whether it reaches the box's faces}, and the fields of `analysis.figures.capture_check.CaptureCheck`.
+        whether it reaches the box's faces, "notes": of `notes_of`}, and the fields of
+        `analysis.figures.capture_check.CaptureCheck`.
     """
     subject = subjects[0]
     box, count = subject.settings.alignment.box, len(subject.views)
@@ -35,7 +35,7 @@ def inspect(subjects: list[CapturedSubject]) -> tuple[dict[str, Any], dict[str, 
     ).numpy()
     share, touches, placing = float(hull.mean()), reaches_faces(hull), subject.placing.options()
     report = {"subjects": len(subjects), "views": count, "name": subject.capture.name, **placing}
-    report |= {"hull": round(share, 4), "touches": touches}
+    report |= {"hull": round(share, 4), "touches": touches, "notes": notes_of(subjects)}
     more = f", the first of {len(subjects)}" if len(subjects) > 1 else ""
     shown = sorted({0, min(subject.settings.reference_views, count - 1), count // 2, count - 1})
     centre = ",".join(f"{value:g}" for value in placing["centre"])
@@ -51,6 +51,7 @@ def inspect(subjects: list[CapturedSubject]) -> tuple[dict[str, Any], dict[str, 
             f"In the capture's world: --centre={centre} --scale {placing['scale']:g}. The box is +-{box:g} in ours.",
             advice(share, touches, subject.settings.whole),
             *cut_off(subject, rgba),
+            *report["notes"],
         ],
     }
     return report, drawn

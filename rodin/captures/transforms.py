@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from rodin.captures.capture import Capture, Frame, MissingImages, check_pose, check_size, folders_of, opened, read_json
+from rodin.captures.capture import Capture, Frame, MissingImages, check_pose, check_size, folders_of, read_json
 from rodin.captures.lens import Lens
+from rodin.data.decoding import opened
 
 FILE = "transforms.json"
 OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])

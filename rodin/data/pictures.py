@@ -1,13 +1,11 @@
-"""Images: from stores (RGBA uint8, straight alpha) and users' files to networks (RGB in [0, 1] over white)."""
+"""Images from stores (RGBA uint8, straight alpha) to networks (RGB in [0, 1] over white)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rodin.compositing import over_white
 
@@ -51,31 +49,3 @@ def refined(refiner: Callable[[torch.Tensor], torch.Tensor], rgba: torch.Tensor)
     better = refiner(over_white(rgba).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     colour = (better - (1 - opacity)) / opacity.clamp_min(FAINTEST)
     return torch.cat([torch.where(opacity > FAINTEST, colour, rgba[..., :3]).clamp(0, 1), opacity], dim=-1)
-
-
-def read_picture(path: Path, size: int) -> np.ndarray:
-    """Read a user's image: upright, cropped to the central square, resized, composited over white.
-
-    Args:
-        path: an image file that Pillow reads, with or without alpha.
-        size: side of the result, pixels.
-
-    Returns:
-        [size, size, 4] uint8, opaque.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not an image, or a damaged or far too large one; names the file.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such picture; wanted the path of a PNG or JPEG file")
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGBA")
-    except UnidentifiedImageError:
-        raise ValueError(f"{path}: not a picture; wanted a PNG or JPEG file") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
-        raise ValueError(f"{path}: a damaged or far too large picture ({problem}); wanted a PNG or JPEG file") from None
-    white = Image.new("RGBA", image.size, "white")
-    white.alpha_composite(image)
-    return np.asarray(ImageOps.fit(white, (size, size), Image.Resampling.LANCZOS), dtype=np.uint8).copy()

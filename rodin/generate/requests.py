@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rodin.config import Config
-from rodin.data.pictures import read_picture
+from rodin.data.portraits import read_portrait
 from rodin.generate.cascade import Avatars
 from rodin.generate.export import (
     check_output,
@@ -36,11 +36,12 @@ GENERAL_TEXTS = ("a photo of a person", "a portrait of a person")
 
 @dataclass(frozen=True)
 class AvatarRequest:
-    """Request for one avatar: a seed, and a text, an image or neither (unconditional)."""
+    """Request for one avatar: a seed, and a text, an image and its background, or neither (unconditional)."""
 
     seed: int
     text: str | None = None
     image: Path | None = None
+    background: str | None = None
 
     @property
     def condition(self) -> str:
@@ -52,6 +53,7 @@ class AvatarRequest:
         source: dict[str, Any] = {"from": self.condition}
         if self.image is not None:
             source |= {"image": readable(self.image.name), "image_sha256": sha256_of(self.image)}
+            source["background"] = self.background or "border"
         if self.text is not None:
             source["prompt"] = self.text
         return source | {"seed": self.seed}
@@ -62,6 +64,7 @@ def sample_avatar(
     *,
     text: str | None = None,
     image: Path | None = None,
+    background: str | None = None,
     seed: int = 0,
     output: Path,
     options: SamplingOptions | None = None,
@@ -74,6 +77,7 @@ def sample_avatar(
         run: a run folder with trained models.
         text: description of the avatar.
         image: an image of a person; give text or image or neither, not both.
+        background: of an image without alpha: "border" (the default), "white", "#rrggbb" or "none", kept whole.
         seed: the same seed gives the same avatar.
         output: folder to write; an avatar of this very request there is kept, another one replaced.
         options: sampling options; None: the run's config.
@@ -89,7 +93,7 @@ def sample_avatar(
             of range, a damaged model, or an output folder with other contents or that cannot be written.
         FileNotFoundError: no such run, image or trained model.
     """
-    (request,) = avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1)
+    (request,) = avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1, background)
     avatars = _open(run, options, request)
     check_output(output)
     source = request.metadata() | sampling_metadata(avatars.config) | _cut(avatars, [("text", request.text)], tell)
@@ -104,6 +108,7 @@ def sample_avatars(
     *,
     texts: Sequence[str] = (),
     images: Sequence[Path] = (),
+    background: str | None = None,
     seed: int = 0,
     count: int = 1,
     output: Path,
@@ -114,7 +119,7 @@ def sample_avatars(
     """Sample many avatars, each to a folder of its own; called again, it continues with the missing ones.
 
     Args:
-        run, options, progress, tell: as in `sample_avatar`.
+        run, background, options, progress, tell: as in `sample_avatar`.
         texts: descriptions of avatars.
         images: images of people; give texts or images or neither, not both.
         seed: seed of the first avatar of each text or image; the others count up.
@@ -127,7 +132,7 @@ def sample_avatars(
     Raises:
         ValueError, FileNotFoundError: as `sample_avatar`.
     """
-    requests = avatar_requests(texts, images, seed, count)
+    requests = avatar_requests(texts, images, seed, count, background)
     avatars = _open(run, options, requests[0])
     outputs = [output / f"{number:04d}" for number in range(len(requests))]
     for path in outputs:
@@ -156,6 +161,7 @@ def edit_avatar(
     *,
     image: Path | None = None,
     text: str | None = None,
+    background: str | None = None,
     target: str,
     source: str | Sequence[str] | None = None,
     seed: int = 0,
@@ -167,7 +173,7 @@ def edit_avatar(
     """Edit an avatar by texts: its latent moves by E(target) - mean E(source), its noise stays the same.
 
     Args:
-        run, seed, output, options, progress, tell: as in `sample_avatar`.
+        run, background, seed, output, options, progress, tell: as in `sample_avatar`.
         image: an image of the avatar to edit.
         text: a text to sample the avatar from instead; neither: an unconditional avatar.
         target: description of the avatar after the edit.
@@ -185,7 +191,7 @@ def edit_avatar(
     given = [source] if isinstance(source, str) else list(source or [])
     sources = [checked_text("source text", one) for one in given]
     target_text = checked_text("target text", target)
-    (request,) = avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1)
+    (request,) = avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1, background)
     avatars = _open(run, options, request, edits=True)
     check_output(output)
     texts = [("target text", target_text), *(("source text", one) for one in sources), ("text", request.text)]
@@ -202,15 +208,20 @@ def edit_avatar(
     return export_avatar(avatars, output, {"avatar": after, "before": before}, metadata)
 
 
-def avatar_requests(texts: Sequence[str], images: Sequence[Path], seed: int, count: int) -> list[AvatarRequest]:
+def avatar_requests(
+    texts: Sequence[str], images: Sequence[Path], seed: int, count: int, background: str | None = None
+) -> list[AvatarRequest]:
     """Requests for avatars, in order: `count` of each text or image, or `count` unconditional ones.
 
     Raises:
-        ValueError: both texts and images, a text that cannot be read, or a count or seed out of range.
+        ValueError: both texts and images, a text that cannot be read, a background without an image, or a count or seed
+            out of range.
         FileNotFoundError: no such image.
     """
     if texts and images:
         raise ValueError("got both a text and an image, wanted at most one of them")
+    if background is not None and not images:
+        raise ValueError(f"got the background '{background}' but no image; wanted both or none")
     if count < 1:
         raise ValueError(f"count: got {count}, wanted at least 1 avatar")
     if (total := count * max(1, len(texts), len(images))) > MOST_AVATARS:
@@ -223,7 +234,7 @@ def avatar_requests(texts: Sequence[str], images: Sequence[Path], seed: int, cou
     seeds = range(seed, seed + count)
     if texts := [checked_text("text", text) for text in texts]:
         return [AvatarRequest(number, text=text) for text in texts for number in seeds]
-    return [AvatarRequest(number, image=image) for image in images or [None] for number in seeds]
+    return [AvatarRequest(number, None, image, background) for image in images or [None] for number in seeds]
 
 
 def _open(run: Path, options: SamplingOptions | None, request: AvatarRequest, edits: bool = False) -> Avatars:
@@ -258,7 +269,9 @@ def _latents(avatars: Avatars, requests: Sequence[AvatarRequest]) -> torch.Tenso
     seeds = [request.seed for request in requests]
     if requests[0].image is not None:
         size = avatars.config.data.resolution
-        images = [read_picture(request.image, size) for request in requests if request.image is not None]
+        images = [
+            read_portrait(request.image, size, request.background) for request in requests if request.image is not None
+        ]
         return torch.cat([avatars.latent_from_image(image) for image in images])
     texts = [request.text for request in requests if request.text is not None]
     return avatars.latents_from_text(texts, seeds) if texts else avatars.latents_unconditional(seeds)

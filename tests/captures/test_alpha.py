@@ -82,7 +82,10 @@ def test_one_colour(told: str, colour: tuple[int, int, int], tmp_path: Path) -> 
 
 def test_a_plain_background_fits_no_other_colour(tmp_path: Path) -> None:
     masks = photographs(tmp_path / "a", lambda number: np.full((SIDE, SIDE, 3), 255.0))
-    assert overlap(tmp_path / "a", masks, Alpha(background="#20c040")) < 0.6
+    with pytest.raises(
+        ValueError, match=r"--background #20c040: nothing but the person in all 6 pictures; give another"
+    ):
+        overlap(tmp_path / "a", masks, Alpha(background="#20c040"))
 
 
 def test_given_masks_beside_and_in_the_file(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def save(folder: Path, content: object) -> None:
 def test_a_point_falls_where_it_did(tmp_path: Path) -> None:
     content = capture(tmp_path / "ann")
     made = import_transforms(tmp_path / "ann", RunFolder(tmp_path / "run"), resolution=24)
-    assert made == {"subjects": 1, "views": VIEWS, "shards": 1, "skipped": 0}
+    assert made == {"subjects": 1, "views": VIEWS, "shards": 1, "skipped": 0, "empty": 0, "notes": []}
     shards = Shards(tmp_path / "run" / "views", "views")
     cameras, intrinsics = shards.read("ann", "camera_to_world"), shards.read("ann", "intrinsics")
     rgba, names = shards.read("ann", "rgba"), shards.meta("ann")["frames"]
@@ -139,7 +139,7 @@ def test_many_people_by_folder_name_and_taken_up_again(tmp_path: Path) -> None:
     (tmp_path / "subjects" / ".cache").mkdir()
     run = RunFolder(tmp_path / "run")
     made = import_transforms(tmp_path / "subjects", run, resolution=20, shard_subjects=2)
-    assert made == {"subjects": 3, "views": 6, "shards": 2, "skipped": 0}
+    assert made == {"subjects": 3, "views": 6, "shards": 2, "skipped": 0, "empty": 0, "notes": []}
     shards = Shards(run.stage("import"), "views")
     assert shards.subjects == ["Zo-B", "ann", "carl"]
     assert shards.meta("Zo-B")["name"] == "Zoë B."

@@ -14,5 +14,7 @@ from rodin.store.run_folder import RunFolder
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_config(RunFolder(Path("run")), preset("tiny"))
-    Image.new("RGB", (4, 4)).save("me.png")
+    portrait = Image.new("RGB", (32, 32), "white")
+    portrait.paste((200, 30, 30), (8, 8, 24, 32))
+    portrait.save("me.png")
     return Path("run")

@@ -65,22 +65,25 @@ def test_tables_figures_and_the_report(run: Path, monkeypatch: pytest.MonkeyPatc
     assert json.loads(printed("report", "--json")) == {"report": "r.html"}
 
 
+MASKS = ["--masks", "m", "--invert-masks"]
+
+
 @pytest.mark.parametrize(
     ("kind", "arguments", "aligned", "cut_out"),
     [
-        ("colmap", [], (1.0, None, None, None, None), (None, None)),
-        ("transforms", [], (1.0, (0.0, 0.0, 0.0), 1.0, "y", None), (None, None)),
+        ("colmap", [], (1.0, None, None, None, None), (None, None, False)),
+        ("transforms", [], (1.0, (0.0, 0.0, 0.0), 1.0, "y", None), (None, None, False)),
         (
             "eg3d",
             ["--scale", "0.5", "--centre=1,-2,3.5", "--up", "z", "--front", "a.png"],
             (1.0, (1.0, -2.0, 3.5), 0.5, "z", "a.png"),
-            (None, None),
+            (None, None, False),
         ),
         (
             "transforms",
-            ["--scale", "auto", "--centre", "auto", "--up", "auto", "--masks", "m", "--background", "border"],
+            ["--scale", "auto", "--centre", "auto", "--up", "auto", *MASKS, "--background", "border"],
             (1.0, None, None, None, None),
-            (Path("m"), "border"),
+            (Path("m"), "border", True),
         ),
     ],
 )
@@ -89,7 +92,7 @@ def test_import(
 ):
     alignment = fake(monkeypatch, "rodin.captures.placing", Alignment="alignment")
     alpha = fake(monkeypatch, "rodin.captures.alpha", Alpha="alpha")
-    made = {"subjects": 1, "views": 6, "shards": 1, "skipped": 0}
+    made = {"subjects": 1, "views": 6, "shards": 1, "skipped": 0, "empty": 0, "notes": []}
     calls = fake(monkeypatch, "rodin.captures.importing", plan_import=["person"], write_views=made)
     more = ["--frame", "crop", "--skip-missing", "--preset", "tiny", "--set", "data.shard_subjects=3"]
     assert status_of(["import", kind, "captures", "--run", "new", *arguments, *more]) == 0

@@ -30,7 +30,8 @@ def test_one_avatar(run: Path, requests: Calls, capsys: pytest.CaptureFixture[st
     del named["progress"], named["tell"]
     output = named.pop("output")
     assert (name, folder, output.parent) == ("sample_avatar", run, run / "made")
-    assert named == {"text": "a man", "image": None, "seed": 3, "options": SamplingOptions(1.5, 7, "bfloat16")}
+    wanted = {"text": "a man", "image": None, "background": None, "seed": 3}
+    assert named == wanted | {"options": SamplingOptions(1.5, 7, "bfloat16")}
     assert json.loads(capsys.readouterr().out) == {"output": "out", "views": ["a.png", "b.png"], "mesh": None}
 
 
@@ -57,7 +58,9 @@ def test_results_have_a_folder_that_says_what_was_asked(arguments: list[str], ou
 
 def test_only_the_same_request_has_the_same_folder(run: Path, requests: Calls):
     Path("other").mkdir()
-    Image.new("RGB", (4, 4), "red").save("other/me.png")
+    portrait = Image.open("me.png")
+    portrait.paste((30, 200, 30), (8, 8, 24, 32))
+    portrait.save("other/me.png")
     Path("copied").mkdir()
     Path("copied/me.png").write_bytes(Path("me.png").read_bytes())
 
@@ -79,6 +82,7 @@ def test_only_the_same_request_has_the_same_folder(run: Path, requests: Calls):
         [*text, "--precision", "bfloat16"],
         ["sample", "--image", "me.png"],
         ["sample", "--image", "other/me.png"],
+        ["sample", "--image", "me.png", "--background", "none"],
         ["edit", "--to", "a man"],
         ["edit", "--to", "a man", "--from", "b"],
         ["edit", "--to", "a man", "--text", "b"],
@@ -99,6 +103,17 @@ def test_several_avatars(run: Path, requests: Calls, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == "out/0\nout/1\n"
     assert status_of(["sample", "--run", "run", "--image", "me.png", "--image", "me.png"]) == 0
     assert (requests[-1][2]["texts"], requests[-1][2]["images"]) == ([], [Path("me.png")] * 2)
+    assert requests[-1][2]["background"] is None
+    assert capsys.readouterr().err.count("note: me.png: no frontal face found, so the avatar may not be like") == 2
+
+
+def test_a_portrait_s_background_is_told(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
+    for command in (["sample"], ["sample", "--count", "2"], ["edit", "--to", "x"]):
+        told = [*command, "--run", "run", "--background", "#ffffff"]
+        assert status_of([*told, "--image", "me.png"]) == 0
+        assert requests[-1][2]["background"] == "#ffffff"
+        assert status_of(told) == 2
+        assert "--background #ffffff is of a portrait; give one with --image" in capsys.readouterr().err
 
 
 def test_edit(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
@@ -164,6 +179,8 @@ def test_what_no_avatar_can_be_made_of_is_refused_before_models_load(
 
 
 def test_a_damaged_picture_is_refused_before_models_load(run: Path, requests: Calls):
+    Image.new("RGB", (32, 32), "red").save("blank.png")
+    assert status_of(["sample", "--run", "run", "--image", "me.png", "--image", "blank.png"]) == 2
     data = bytearray(Path("me.png").read_bytes())
     data[data.index(b"IDAT") + 6] ^= 1
     Path("me.png").write_bytes(data)

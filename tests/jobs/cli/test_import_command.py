@@ -54,7 +54,7 @@ def test_look_first_then_bring_in(
     with Image.open("look.png") as picture:
         assert picture.size[0] > 1000
     made = told(["ann", "--run", "run"], capsys)
-    assert made == {"subjects": 1, "views": 6, "shards": 1, "skipped": 0}
+    assert made == {"subjects": 1, "views": 6, "shards": 1, "skipped": 0, "empty": 0, "notes": []}
     shards = Shards(tmp_path / "run" / "views", "views")
     assert shards.shape("rgba") == (6, 48, 48, 4)
     assert shards.meta("000000")["placing"]["centre"] == looked["centre"]

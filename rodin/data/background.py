@@ -15,6 +15,7 @@ from scipy.cluster.vq import kmeans2
 from skimage import measure
 from skimage.color import rgb2lab
 
+BACKGROUNDS = "border, white, #rrggbb or none"
 LONGEST = 384
 """longest side at which images are segmented, pixels: enough to see a person, and fast"""
 EDGE = 0.04
@@ -39,6 +40,8 @@ ISLAND = 0.1
 """islands under this share of the largest region are removed"""
 NEAR_COLOUR, OTHER_COLOUR = 0.04, 0.12
 """distances from a single background colour at which alpha begins and is full, as a share of 255"""
+FLAT = 0.95
+"""share of the edges that a single background colour fills at least: hair or a shoulder may touch them"""
 
 
 class Mixture(NamedTuple):
@@ -48,6 +51,25 @@ class Mixture(NamedTuple):
     means: np.ndarray
     precisions: np.ndarray
     log_dets: np.ndarray
+
+
+def colour_of(background: str) -> np.ndarray:
+    """The colour [3] uint8 of a background that is "white" or "#rrggbb"."""
+    text = {"white": "#ffffff"}.get(background, background)
+    try:
+        if len(text) == 7 and text[0] == "#":
+            return np.frombuffer(bytes.fromhex(text[1:]), np.uint8)
+    except ValueError:
+        pass
+    raise ValueError(f"background '{background}', wanted {BACKGROUNDS}")
+
+
+def border_colour(picture: np.ndarray) -> np.ndarray | None:
+    """The one colour [3] uint8 along the edges of an image [H, W, 3] uint8; None where there are several."""
+    edge = picture[_edge(*picture.shape[:2])].astype(np.float32)
+    colour = np.median(edge, axis=0)
+    flat = np.abs(edge - colour).max(axis=-1) <= NEAR_COLOUR * 255
+    return colour.astype(np.uint8) if flat.mean() >= FLAT else None
 
 
 def learn(pictures: Iterable[np.ndarray]) -> tuple[Mixture, Mixture]:

@@ -1,0 +1,92 @@
+"""Image files of any kind as 8-bit pictures; every command that reads a user's image reads it here."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+KINDS = "a PNG, JPEG, WebP or plain TIFF file"
+BEYOND = 1 / 255
+"""floats may lie this far outside [0, 1], one step of 8 bits: resizing and compression overshoot a little"""
+UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, Image.DecompressionBombError)
+"""what Pillow raises for files that are damaged or too large"""
+
+
+def opened(path: Path, upright: bool = True) -> Image.Image:
+    """The image in a file, scaled by its type: 16 bits / 257, floats x 255, whatever values it holds.
+
+    Args:
+        path: of the file.
+        upright: turn the image as its EXIF orientation says; else keep its pixels as they are stored.
+
+    Returns:
+        mode RGBA where `has_alpha`, else RGB.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not an image, a damaged or far too large one, several in one file, or values whose range is unknown.
+    """
+    picture = decoded(path, upright)
+    alpha = picture.has_transparency_data
+    key = picture.info.get("transparency")
+    try:
+        if picture.mode.startswith(("I", "F")):
+            values = np.asarray(picture)
+            if picture.mode == "I" and picture.format == "TIFF":
+                raise ValueError("integers of 32 bits, wanted 8 or 16")
+            grey = Image.fromarray(to_bytes(values))
+            if isinstance(key, int):
+                grey.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+            picture = grey
+        return picture.convert("RGBA" if alpha else "RGB")
+    except ValueError as problem:
+        raise unreadable(path, problem) from None
+
+
+def decoded(path: Path, upright: bool = True) -> Image.Image:
+    """The image in a file in its own mode; arguments and errors as `opened`."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; wanted {KINDS}")
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:  # Pillow warns of odd metadata
+            if getattr(picture, "is_animated", False) and picture.format != "MPO":
+                raise ValueError(f"{getattr(picture, 'n_frames', 2)} pictures in one file, wanted one")
+            turned = picture.getexif().get(ExifTags.Base.Orientation, 1)
+            if picture.format == "TIFF" and turned != 1:  # Pillow 13 scrambles those that are not compressed
+                raise ValueError(f"a TIFF of EXIF orientation {turned}; save it upright")
+            picture.load()
+            if upright:
+                ImageOps.exif_transpose(picture, in_place=True)
+        return picture
+    except UnidentifiedImageError:
+        raise unreadable(path, "of an unknown kind") from None
+    except UNREADABLE as problem:
+        raise unreadable(path, problem) from None
+
+
+def has_alpha(path: Path) -> bool:
+    """Whether an image file has an alpha channel or a transparent colour; reads only its header."""
+    try:
+        with Image.open(path) as picture:
+            return picture.has_transparency_data
+    except UNREADABLE as problem:
+        raise unreadable(path, problem) from None
+
+
+def to_bytes(values: np.ndarray) -> np.ndarray:
+    """Grey values [H, W], 16-bit or float in [0, 1], as uint8."""
+    if values.dtype.kind != "f":
+        return np.rint(values / 257).astype(np.uint8)
+    low, high = float(values.min()), float(values.max())
+    if not (low >= -BEYOND and high <= 1 + BEYOND):
+        raise ValueError(f"floats from {low:g} to {high:g}, wanted 0 to 1")
+    return np.rint(values.clip(0, 1) * 255).astype(np.uint8)
+
+
+def unreadable(path: Path, problem: object) -> ValueError:
+    """The error for a file that is no image that can be read."""
+    return ValueError(f"{path}: not a picture that can be read ({problem}); wanted {KINDS}")
