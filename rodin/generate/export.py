@@ -144,8 +144,8 @@ def check_output(output: Path) -> None:
         ValueError: no folder's name or a too long one, a file of that name, or a folder with other contents.
         StoreError: nothing can be written there.
     """
-    if output.name in ("", ".."):
-        raise ValueError(f"output: got '{output}', wanted the name of a folder that is not there yet")
+    if output.name in ("", "..") or "\0" in str(output):
+        raise ValueError(f"output: got {str(output)!r}, wanted the name of a folder that is not there yet")
     if too_long := [part for part in output.parts if len(os.fsencode(part)) > LONGEST_NAME]:
         raise ValueError(f"output: a name of {len(os.fsencode(too_long[0]))} bytes, wanted at most {LONGEST_NAME}")
     there = next(folder for folder in (output, *output.parents) if folder.exists())

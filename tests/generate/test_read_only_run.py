@@ -5,6 +5,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fixtures.obedient import ROOT
@@ -77,6 +78,7 @@ def test_a_full_disk_leaves_no_half_avatar_and_the_earlier_one(trained, tmp_path
     [
         (".", "wanted the name of a folder"),
         ("x/..", "wanted the name of a folder"),
+        ("x\0y", r"got 'x\\x00y', wanted the name of a folder"),
         ("n" * 256, "a name of 256 bytes, wanted at most 255"),
         ("ä" * 128 + "/x", "a name of 256 bytes"),
         ("file", "file: is a file"),
@@ -87,7 +89,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(name, words, tmp_pa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=words):
-        check_output(tmp_path.__class__(name))
+        check_output(Path(name))
 
 
 def test_the_longest_name_that_there_is_can_be_made(trained, tmp_path):
