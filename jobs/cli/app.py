@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,8 @@ for group in (run, plan, watch, generate, results, bench, captures, presets, dep
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 success, 1 a failure, 2 a mistake of the user, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # paths that we print need not be UTF-8
     sys.exit(status_of(list(sys.argv[1:] if arguments is None else arguments)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import time
@@ -15,6 +16,8 @@ from rodin.store.atomic import publish_bytes
 from rodin.store.errors import NO_DESCRIPTORS
 from rodin.store.run_folder import RunFolder
 
+# errno values of paths that the user cannot use: a name too long, a file taken for a folder, a closed folder, ...
+OF_A_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM)
 TAIL = 64 << 10  # bytes read from the end of a log, longer than any line in it
 
 
@@ -70,6 +73,8 @@ def failure_of(error: BaseException, stage: str, shard: int, log: str = "", rank
 def describe(error: BaseException) -> tuple[Literal["user", "crash"], str]:
     """Kind of an exception, and its one line."""
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in OF_A_PATH and error.filename:
+        return "user", f"{error.filename}: {error.strerror}; wanted a path that can be used"
     if isinstance(error, ValueError | FileNotFoundError | PermissionError):
         return ("user", text) if not _defect(error) else ("crash", f"{type(error).__name__}: {text}")
     if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:

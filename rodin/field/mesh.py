@@ -1,13 +1,9 @@
 """Meshes of tri-planes: marching cubes on the density, vertex colours from the decoder, shaded images of the mesh."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
-import trimesh
 from scipy import ndimage
 from skimage import measure
-from trimesh.exchange.gltf import export_glb
 
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
@@ -96,21 +92,6 @@ def mesh(
     return vertices, faces, np.rint(colour * 255).astype(np.uint8)
 
 
-def write_glb(path: Path, vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray) -> None:
-    """Write a coloured mesh as binary glTF; the world axes (y up, the face looks to +z) are those of glTF.
-
-    Args:
-        path: of the file; its folder exists.
-        vertices: [K, 3], world units.
-        faces: [F, 3].
-        colours: [K, 3] uint8.
-    """
-    if not len(faces):
-        raise ValueError(f"mesh for {path.name}: got no faces, wanted at least one; lower the level of the surface")
-    shape = trimesh.Trimesh(vertices=vertices, faces=faces, vertex_colors=colours, process=False)
-    Path(path).write_bytes(export_glb(shape))
-
-
 def shade(
     vertices: np.ndarray,
     faces: np.ndarray,
@@ -137,7 +118,7 @@ def shade(
     if len(faces):
         pixels, depth = cameras.project(vertices, camera_to_world, np.asarray(intrinsics) * SUPERSAMPLING)
         pixel, face, corner = _fragments(pixels[faces], depth[faces], fine)
-        normals = _vertex_normals(vertices, faces)
+        normals = vertex_normals(vertices, faces)
         normal = np.einsum("kc,kcd->kd", corner, normals[faces[face]])
         normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
         light = np.asarray(camera_to_world, np.float64)[:3, :3] @ (LIGHT * (1, -1, -1) / np.linalg.norm(LIGHT))
@@ -148,7 +129,8 @@ def shade(
     return np.rint(image * 255).astype(np.uint8)
 
 
-def _vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Outward normals at the vertices, [K, 3] float64 of unit length: those of the faces around, by their area."""
     a, b, c = (vertices[faces[:, k]].astype(np.float64) for k in range(3))
     cross = np.cross(b - a, c - a)
     flat = faces.ravel()

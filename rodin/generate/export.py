@@ -6,6 +6,7 @@ Everything written is marked as generated: the images in their text chunks, the 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -17,24 +18,33 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from rodin.field.mesh import write_glb
+from rodin.field.glb import METRES, write_glb
 from rodin.generate.cascade import Avatars
 from rodin.generate.mesh import front, surface_mesh
 from rodin.store import manifest
-from rodin.store.atomic import fsync_folder, make_folder
+from rodin.store.atomic import fsync_folder, make_folder, sha256_of
+from rodin.store.errors import StoreError, disk_error
 from rodin.store.run_folder import RunFolder
 
 METADATA = "metadata.json"
 MODELS = ("clip", "decoder", "base", "upsample", "latent", "prior")
 TURNTABLE_FRAMES = 24  # 15 degrees a frame
 FRAME_MILLISECONDS = 90  # a full turn in 2.2 s
+LONGEST_NAME = 255  # bytes of a file's name, on all file systems that Linux commonly has
+NOT_ASKED = ("files", "models", "run", "generator", "metres_per_unit", "cut")  # keys of metadata that no request sets
+SHOWN = 60  # characters of a value in metadata that a message quotes
 
 
 def metadata_of(avatars: Avatars, source: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata of an avatar, without its files: that it is generated, by which models, and from which source."""
     folder = avatars.folder
-    metadata = {"generated": True, "generator": "rodin-suite", "run": str(folder.path.resolve()), **source}
-    return metadata | {"models": {stage: checksums(folder, stage) for stage in MODELS}}
+    metadata = {"generated": True, "generator": "rodin-suite", "run": readable(folder.path.resolve()), **source}
+    return metadata | {"metres_per_unit": METRES, "models": {stage: checksums(folder, stage) for stage in MODELS}}
+
+
+def readable(path: Path | str) -> str:
+    """A path as text that can be stored: bytes in it that are not UTF-8 become escapes."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
 def export_avatar(
@@ -49,13 +59,17 @@ def export_avatar(
         source: metadata of what the avatar was sampled from.
 
     Returns:
-        paths of what was written: output, views, turntable, mesh (None where the avatar has no surface), metadata.
+        paths of what was written: output, views, turntable, mesh (None where the avatar has no surface), metadata; and
+        left_out, the words of each text that the text tower does not take.
+
+    Raises:
+        StoreError: the disk refuses; nothing is left of the new avatar, and an earlier export is unchanged.
     """
     config, metadata = avatars.config, metadata_of(avatars, source)
     make_folder(output.parent)
-    temporary = output.parent / f".{uuid.uuid4().hex}.{output.name}"
-    temporary.mkdir()
+    temporary = output.parent / f".{uuid.uuid4().hex}"
     try:
+        temporary.mkdir()
         for name, planes in planes_by_name.items():
             for view, image in enumerate(avatars.turn(planes, config.sample.views, config.sample.resolution)):
                 save_png(temporary / f"{name}-{view:02d}.png", image, metadata)
@@ -71,6 +85,8 @@ def export_avatar(
         text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
         (temporary / METADATA).write_text(text, encoding="utf-8")
         replace_folder(temporary, output)
+    except OSError as problem:
+        raise disk_error(output, problem) from problem
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return exported_paths(output)
@@ -78,38 +94,69 @@ def export_avatar(
 
 def exported_paths(output: Path) -> dict[str, Any]:
     """Paths in an exported folder, as `export_avatar` returns them."""
-    files = json.loads((output / METADATA).read_text(encoding="utf-8"))["files"]
+    metadata = _metadata_in(output)
+    files = metadata["files"]
     return {
         "output": output,
         "views": [output / name for name in files if name.endswith(".png")],
         "turntable": output / "turntable.gif",
         "mesh": output / "avatar.glb" if "avatar.glb" in files else None,
         "metadata": output / METADATA,
+        "left_out": [one["left_out"] for one in metadata.get("cut", [])],
     }
 
 
 def is_exported(output: Path, metadata: Mapping[str, Any]) -> bool:
-    """Whether a folder holds a complete export with this metadata."""
+    """Whether a folder holds a complete, undamaged export with this metadata."""
+    found = _metadata_in(output)
+    files = found.pop("files", {})
+    if found != json.loads(json.dumps(metadata)):
+        return False
+    return all((output / name).is_file() and sha256_of(output / name) == files[name]["sha256"] for name in files)
+
+
+def replaced(output: Path, metadata: Mapping[str, Any]) -> str:
+    """One line on the export in a folder that one with this metadata will replace; empty where there is none."""
+    found = _metadata_in(output)
+    if not found:
+        return ""
+    new = json.loads(json.dumps(metadata))
+    differing = [key for key in (found | new) if key not in NOT_ASKED and found.get(key) != new.get(key)]
+    if not differing:
+        return f"{output}: the same avatar, of other models or damaged, is replaced"
+    values = ", ".join(f"{key} {str(found.get(key))[:SHOWN]!r}" for key in differing)
+    return f"{output}: another avatar ({values}) is replaced"
+
+
+def _metadata_in(output: Path) -> dict[str, Any]:
+    """metadata.json of an export; empty where it is not there or cannot be read."""
     try:
         found = json.loads((output / METADATA).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    files = found.pop("files", {})
-    return found == json.loads(json.dumps(metadata)) and all((output / name).is_file() for name in files)
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def check_output(output: Path) -> None:
-    """Refuse an output folder that would overwrite anything but an earlier export.
+    """Refuse, before any work, an output folder that cannot be written or would overwrite anything but an export.
 
     Raises:
-        ValueError: a file of that name, or a folder with other contents.
+        ValueError: no folder's name or a too long one, a file of that name, or a folder with other contents.
+        StoreError: nothing can be written there.
     """
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise ValueError(f"{output}: is a file, wanted a folder's name for the output")
-    if any(output.iterdir()) and not (output / METADATA).is_file():
+    if output.name in ("", "..") or "\0" in str(output):
+        raise ValueError(f"output: got {str(output)!r}, wanted the name of a folder that is not there yet")
+    if too_long := [part for part in output.parts if len(os.fsencode(part)) > LONGEST_NAME]:
+        raise ValueError(f"output: a name of {len(os.fsencode(too_long[0]))} bytes, wanted at most {LONGEST_NAME}")
+    there = next(folder for folder in (output, *output.parents) if folder.exists())
+    if not there.is_dir():
+        named = "" if there == output else f" {there}"
+        raise ValueError(f"{output}:{named} is a file, wanted a folder's name for the output")
+    if output.exists() and any(output.iterdir()) and not (output / METADATA).is_file():
         raise ValueError(f"{output}: holds other files; wanted a new folder's name for the output")
+    above = output.parent if there == output else there  # where an entry will be made
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise StoreError(f"{output}: cannot write in {above}; give another folder with --output")
 
 
 def checksums(folder: RunFolder, stage: str) -> dict[str, str]:
@@ -122,7 +169,7 @@ def checksums(folder: RunFolder, stage: str) -> dict[str, str]:
 
 def replace_folder(temporary: Path, output: Path) -> None:
     """Rename a finished folder to its final name; an earlier export there is removed."""
-    earlier = temporary.with_suffix(".old")
+    earlier = temporary.with_name(f"{temporary.name}.old")
     if output.exists():
         output.replace(earlier)
     temporary.replace(output)

@@ -49,6 +49,39 @@ class LoadedNetwork:
         return self.network(*arguments, **named)
 
 
+def check_models(config: Config, folder: RunFolder, condition: str, edits: bool = False) -> None:
+    """Check, before any work, that all models that an avatar needs are there, and their files as long as published.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        condition: what the avatar is made from: text, image or nothing.
+        edits: whether it is edited by a text, too.
+
+    Raises:
+        FileNotFoundError: a stage that is not done, or a file that is gone; names the stage to run.
+        ValueError: a file of another length than its manifest lists.
+    """
+    stages = ["decoder", "base", "upsample", {"text": "prior", "image": "base", "nothing": "latent"}[condition]]
+    stages += ["refine"] * config.refine.enabled
+    stages += ["clip"] * ((edits or condition != "nothing") and config.clip.pretrained is None)
+    for stage in stages:
+        published = folder.manifest(stage)
+        if not manifest.complete(published):
+            raise FileNotFoundError(f"{folder.stage(stage)}: stage {stage} is not done; {_train(folder, stage)}")
+        again = f"bring it back, or remove {published} and {_train(folder, stage)}"
+        for name, entry in manifest.read(published).get("files", {}).items():
+            path = folder.stage(stage) / name
+            if not path.is_file():
+                raise FileNotFoundError(f"{path}: the file is gone; {again}")
+            if (size := path.stat().st_size) != entry["bytes"]:
+                raise ValueError(f"{path}: has {size} bytes, stage {stage} wrote {entry['bytes']}; {again}")
+
+
+def _train(folder: RunFolder, stage: str) -> str:
+    return f"run `rodin run {folder.config_file} --run {folder.path} --stages {stage}`"
+
+
 def load_base(folder: RunFolder, device: torch.device | None = None) -> LoadedNetwork:
     """Load the base model: (x_t, timestep, latent, drop) -> prediction."""
     return _load(folder, folder.stage("base"), BaseUNet, device)

@@ -7,35 +7,46 @@ from typing import Any
 
 from rodin.config import Config
 
+MOST_GUIDANCE = 100.0  # over it an avatar is noise clipped to the ends of its range; the paper tries up to 6
+MOST_SEED = 2**63 - 1  # what readers of metadata.json hold in a whole number
+MOST_AVATARS = 10_000  # of one request: their folders have names of four digits
+
 
 @dataclass(frozen=True)
 class SamplingOptions:
     """Sampling options that override the run's config; None keeps the config's value.
 
     Args:
-        guidance_scale: of the base model, over 0; 1: no guidance.
+        guidance_scale: of the base model, over 0 and at most 100; 1: no guidance.
         steps: DDIM steps of base model and upsampler.
         precision: of the networks, float32 or bfloat16.
+
+    Raises:
+        ValueError: guidance scale or precision out of range.
     """
 
     guidance_scale: float | None = None
     steps: int | None = None
     precision: str | None = None
 
+    def __post_init__(self) -> None:
+        scale, precision = self.guidance_scale, self.precision
+        if scale is not None and not 0 < scale <= MOST_GUIDANCE:
+            wanted = f"a number over 0 and up to {MOST_GUIDANCE:g} (1 is without guidance)"
+            raise ValueError(f"guidance scale: got {scale}, wanted {wanted}")
+        if precision not in (None, "float32", "bfloat16"):
+            raise ValueError(f"precision: got {precision!r}, wanted float32 or bfloat16")
+
     def config(self, config: Config) -> Config:
         """A run's config with these options applied.
 
         Raises:
-            ValueError: an option out of range; names the range.
+            ValueError: more steps than the base model has; names the range.
         """
         sample, changes = config.sample, {}
-        if (scale := self.guidance_scale) is not None:
-            if not 0 < scale < float("inf"):
-                raise ValueError(f"guidance scale: got {scale}, wanted a number over 0 (1 is without guidance)")
-            sample = sample.model_copy(update={"guidance_scale": scale})
+        if self.guidance_scale is not None:
+            sample = sample.model_copy(update={"guidance_scale": self.guidance_scale})
         if self.precision is not None:
-            if self.precision not in ("float32", "bfloat16"):
-                raise ValueError(f"precision: got '{self.precision}', wanted float32 or bfloat16")
             sample = sample.model_copy(update={"precision": self.precision})
         if self.steps is not None:
             most = config.base.diffusion.timesteps

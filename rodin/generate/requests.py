@@ -12,9 +12,19 @@ import torch
 from rodin.config import Config
 from rodin.data.portraits import read_portrait
 from rodin.generate.cascade import Avatars
-from rodin.generate.export import check_output, export_avatar, exported_paths, is_exported, metadata_of
+from rodin.generate.export import (
+    check_output,
+    export_avatar,
+    exported_paths,
+    is_exported,
+    metadata_of,
+    readable,
+    replaced,
+)
 from rodin.generate.latents import edited
-from rodin.generate.options import SamplingOptions, sampling_metadata
+from rodin.generate.models import check_models
+from rodin.generate.options import MOST_AVATARS, MOST_SEED, SamplingOptions, sampling_metadata
+from rodin.generate.texts import Tell, checked_text, read_texts
 from rodin.presets.toml import from_toml
 from rodin.store.atomic import sha256_of
 from rodin.store.run_folder import RunFolder
@@ -33,13 +43,19 @@ class AvatarRequest:
     image: Path | None = None
     background: str | None = None
 
+    @property
+    def condition(self) -> str:
+        """What the avatar is made from: text, image or nothing."""
+        return "image" if self.image is not None else "nothing" if self.text is None else "text"
+
     def metadata(self) -> dict[str, Any]:
         """The request as metadata of the avatar."""
+        source: dict[str, Any] = {"from": self.condition}
         if self.image is not None:
-            source = {"from": "image", "image": self.image.name, "image_sha256": sha256_of(self.image)}
+            source |= {"image": readable(self.image.name), "image_sha256": sha256_of(self.image)}
             source["background"] = self.background or "border"
-        else:
-            source = {"from": "nothing"} if self.text is None else {"from": "text", "prompt": self.text}
+        if self.text is not None:
+            source["prompt"] = self.text
         return source | {"seed": self.seed}
 
 
@@ -53,6 +69,7 @@ def sample_avatar(
     output: Path,
     options: SamplingOptions | None = None,
     progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> dict[str, Any]:
     """Sample one avatar: from a text, from an image, or unconditionally.
 
@@ -62,23 +79,28 @@ def sample_avatar(
         image: an image of a person; give text or image or neither, not both.
         background: of an image without alpha: "border" (the default), "white", "#rrggbb" or "none", kept whole.
         seed: the same seed gives the same avatar.
-        output: folder to write; an earlier export there is replaced.
+        output: folder to write; an avatar of this very request there is kept, another one replaced.
         options: sampling options; None: the run's config.
         progress: progress callback (done, total, note).
+        tell: called with one line for whatever the user may not expect: words of a text that are left out, an earlier
+            avatar that is kept or replaced.
 
     Returns:
-        paths of what was written: output, views, turntable, mesh (None where the avatar has no surface), metadata.
+        as `export_avatar`: paths of what was written, and the words of a text that were left out.
 
     Raises:
-        ValueError: text and image both given, an empty text, a file that is not an image, an option out of range, or
-            an output folder with other contents.
+        ValueError: text and image both given, a text that cannot be read, a file that is not an image, an option out
+            of range, a damaged model, or an output folder with other contents or that cannot be written.
         FileNotFoundError: no such run, image or trained model.
     """
     (request,) = avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1, background)
-    avatars = _open(run, options)
+    avatars = _open(run, options, request)
     check_output(output)
+    source = request.metadata() | sampling_metadata(avatars.config) | _cut(avatars, [("text", request.text)], tell)
+    if _kept(avatars, output, source, tell):
+        return exported_paths(output)
     (planes,) = _planes(avatars, [request], progress)
-    return export_avatar(avatars, output, {"avatar": planes}, request.metadata() | sampling_metadata(avatars.config))
+    return export_avatar(avatars, output, {"avatar": planes}, source)
 
 
 def sample_avatars(
@@ -92,11 +114,12 @@ def sample_avatars(
     output: Path,
     options: SamplingOptions | None = None,
     progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> list[dict[str, Any]]:
     """Sample many avatars, each to a folder of its own; called again, it continues with the missing ones.
 
     Args:
-        run, background, options, progress: as in `sample_avatar`.
+        run, background, options, progress, tell: as in `sample_avatar`.
         texts: descriptions of avatars.
         images: images of people; give texts or images or neither, not both.
         seed: seed of the first avatar of each text or image; the others count up.
@@ -110,14 +133,20 @@ def sample_avatars(
         ValueError, FileNotFoundError: as `sample_avatar`.
     """
     requests = avatar_requests(texts, images, seed, count, background)
-    avatars = _open(run, options)
-    sources = [request.metadata() | sampling_metadata(avatars.config) for request in requests]
+    avatars = _open(run, options, requests[0])
     outputs = [output / f"{number:04d}" for number in range(len(requests))]
     for path in outputs:
         check_output(path)
     if others := [path.name for path in output.glob("*") if path not in outputs and not path.name.startswith(".")]:
         raise ValueError(f"{output}: holds {others[0]}, not of these avatars; wanted a new folder's name for them")
+    cut = {text: _cut(avatars, [("text", text)], tell) for text in dict.fromkeys(one.text for one in requests)}
+    settings = sampling_metadata(avatars.config)
+    sources = [request.metadata() | settings | cut[request.text] for request in requests]
     missing = [n for n, path in enumerate(outputs) if not is_exported(path, metadata_of(avatars, sources[n]))]
+    if tell and (lines := [line for n in missing if (line := replaced(outputs[n], metadata_of(avatars, sources[n])))]):
+        tell(lines[0] + (f"; and {len(lines) - 1} more" if len(lines) > 1 else ""))
+    if tell and len(missing) < len(requests):
+        tell(f"{output}: {len(requests) - len(missing)} of {len(requests)} avatars are there already and kept")
     size = avatars.config.sample.batch
     for first in range(0, len(missing), size):
         batch, done = missing[first : first + size], len(requests) - len(missing) + first
@@ -139,11 +168,12 @@ def edit_avatar(
     output: Path,
     options: SamplingOptions | None = None,
     progress: Progress | None = None,
+    tell: Tell | None = None,
 ) -> dict[str, Any]:
     """Edit an avatar by texts: its latent moves by E(target) - mean E(source), its noise stays the same.
 
     Args:
-        run, background, seed, output, options, progress: as in `sample_avatar`.
+        run, background, seed, output, options, progress, tell: as in `sample_avatar`.
         image: an image of the avatar to edit.
         text: a text to sample the avatar from instead; neither: an unconditional avatar.
         target: description of the avatar after the edit.
@@ -158,17 +188,23 @@ def edit_avatar(
 
     Source: R35-R37.
     """
-    sources = _stripped("source text", [source] if isinstance(source, str) else list(source or GENERAL_TEXTS))
-    (target_text,) = _stripped("target text", [target])
+    given = [source] if isinstance(source, str) else list(source or [])
+    sources = [checked_text("source text", one) for one in given]
+    target_text = checked_text("target text", target)
     (request,) = avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1, background)
-    avatars = _open(run, options)
+    avatars = _open(run, options, request, edits=True)
     check_output(output)
+    texts = [("target text", target_text), *(("source text", one) for one in sources), ("text", request.text)]
+    sources = sources or list(GENERAL_TEXTS)
+    metadata = request.metadata() | {"target": target_text, "source": sources}
+    metadata |= sampling_metadata(avatars.config) | _cut(avatars, texts, tell)
+    if _kept(avatars, output, metadata, tell):
+        return exported_paths(output)
     embeddings = avatars.clip.text([target_text, *sources])[0]
     latent = _latents(avatars, [request])
     changed = edited(latent[0], embeddings[1:].to(latent), embeddings[0].to(latent))
     both, scale = torch.stack([changed, latent[0]]), avatars.config.sample.guidance_scale
     after, before = avatars.planes(both, [seed, seed], scale, _on_step(avatars.config, progress))
-    metadata = request.metadata() | {"target": target_text, "source": sources} | sampling_metadata(avatars.config)
     return export_avatar(avatars, output, {"avatar": after, "before": before}, metadata)
 
 
@@ -178,7 +214,8 @@ def avatar_requests(
     """Requests for avatars, in order: `count` of each text or image, or `count` unconditional ones.
 
     Raises:
-        ValueError: both texts and images, an empty text, a background without an image, or a count under 1.
+        ValueError: both texts and images, a text that cannot be read, a background without an image, or a count or seed
+            out of range.
         FileNotFoundError: no such image.
     """
     if texts and images:
@@ -187,27 +224,44 @@ def avatar_requests(
         raise ValueError(f"got the background '{background}' but no image; wanted both or none")
     if count < 1:
         raise ValueError(f"count: got {count}, wanted at least 1 avatar")
+    if (total := count * max(1, len(texts), len(images))) > MOST_AVATARS:
+        raise ValueError(f"count: got {total} avatars in all, wanted at most {MOST_AVATARS} at once")
+    if not 0 <= seed <= MOST_SEED + 1 - count:
+        raise ValueError(f"seed: got {seed}, wanted 0 to {MOST_SEED + 1 - count}")
     for image in images:
         if not image.is_file():
             raise FileNotFoundError(f"{image}: no such picture; wanted the path of a PNG or JPEG file")
     seeds = range(seed, seed + count)
-    if texts:
-        return [AvatarRequest(number, text=text) for text in _stripped("text", texts) for number in seeds]
+    if texts := [checked_text("text", text) for text in texts]:
+        return [AvatarRequest(number, text=text) for text in texts for number in seeds]
     return [AvatarRequest(number, None, image, background) for image in images or [None] for number in seeds]
 
 
-def _stripped(name: str, texts: Sequence[str]) -> list[str]:
-    for text in texts:
-        if not text.strip():
-            raise ValueError(f"{name}: got an empty one, wanted words such as 'a person with red hair'")
-    return [text.strip() for text in texts]
-
-
-def _open(run: Path, options: SamplingOptions | None) -> Avatars:
+def _open(run: Path, options: SamplingOptions | None, request: AvatarRequest, edits: bool = False) -> Avatars:
+    """The run's models, checked to be all that avatars like this one need."""
     folder = RunFolder(run)
     if not folder.config_file.is_file():
         raise FileNotFoundError(f"{run}: not a run folder (it has no {folder.config_file.name}); `rodin run` makes one")
-    return Avatars((options or SamplingOptions()).config(from_toml(folder.config_file)), folder)
+    avatars = Avatars((options or SamplingOptions()).config(from_toml(folder.config_file)), folder)
+    check_models(avatars.config, folder, request.condition, edits)
+    return avatars
+
+
+def _cut(avatars: Avatars, texts: Sequence[tuple[str, str | None]], tell: Tell | None) -> dict[str, Any]:
+    """What the text tower leaves out of named texts, as metadata of an avatar; empty where it reads all."""
+    given = [(name, text) for name, text in texts if text is not None]
+    cut = read_texts(avatars.clip, given, tell) if given else []
+    return {"cut": cut} if cut else {}
+
+
+def _kept(avatars: Avatars, output: Path, source: dict[str, Any], tell: Tell | None) -> bool:
+    """Whether the avatar is in the folder already; tells of that, or of another one that it replaces."""
+    metadata = metadata_of(avatars, source)
+    kept = is_exported(output, metadata)
+    line = f"{output}: this very avatar is there already and kept" if kept else replaced(output, metadata)
+    if tell and line:
+        tell(line)
+    return kept
 
 
 def _latents(avatars: Avatars, requests: Sequence[AvatarRequest]) -> torch.Tensor:

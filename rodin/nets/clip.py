@@ -7,6 +7,7 @@ import math
 import os
 import pickle
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import torch
 import torch.nn.functional as F
 
 from rodin.nets import torchvision_shim
+from rodin.nets.words import unseen_words, whole_words
 
 # of the colour channels of OpenAI's training set; models of open_clip expect inputs normalised with them
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)  # of the same
-SETTINGS, WEIGHTS = "clip.json", "clip.pt"
+SETTINGS, WEIGHTS, SEEN = "clip.json", "clip.pt", "seen.json"
+REASON_LENGTH = 120  # characters of an error that are quoted: torch lists every key of the state dict
 HEAD_WIDTH = 32  # of attention in a small CLIP, or the greatest divisor of it that divides the tower width
 
 
@@ -29,7 +32,10 @@ class Clip:
         model: the module of open_clip, for training.
         width: D, of the shared space. token_width: E, of a text token's last hidden state. token_count: L, longest
             text, tokens. image_size: side of the model's input, pixels.
+        seen: tokens of the texts that a run's CLIP was trained on; None: unknown, or too many to matter.
     """
+
+    seen: frozenset[int] | None = None
 
     def __init__(self, model: torch.nn.Module, settings: dict[str, Any]) -> None:
         self.model: Any = model
@@ -104,9 +110,10 @@ class Clip:
             raise ValueError(f"clip model: got '{model}', wanted one of open_clip's, such as ViT-B-32-quickgelu")
         try:
             module = open_clip.create_model(model, pretrained=str(path))
-        except (RuntimeError, KeyError, pickle.UnpicklingError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ValueError(f"{path}: not a state dict of {model} ({reason}); run `rodin weights fetch`") from None
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{path}: not a state dict of {model} ({_reason(error)}); run `rodin weights fetch`"
+            ) from None
         return cls(module.eval(), {"pretrained": model})
 
     @classmethod
@@ -115,13 +122,22 @@ class Clip:
 
         Raises:
             FileNotFoundError: the folder has no such model.
+            ValueError: its files cannot be read.
         """
         folder = Path(folder)
         for file in (folder / SETTINGS, folder / WEIGHTS):
             if not file.is_file():
                 raise FileNotFoundError(f"{file}: no such file; run stage clip first")
-        clip = cls.small(**json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
-        clip.model.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+        try:
+            clip = cls.small(**json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
+            clip.model.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+            if (folder / SEEN).is_file():  # CLIPs of earlier versions have none
+                clip.seen = frozenset(json.loads((folder / SEEN).read_text(encoding="utf-8")))
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{folder}: its CLIP cannot be read ({_reason(error)}); remove {folder / '00000.json'} and run stage "
+                "clip again"
+            ) from None
         clip.model.eval()
         return clip
 
@@ -137,7 +153,10 @@ class Clip:
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(self.model.state_dict(), folder / WEIGHTS)
         (folder / SETTINGS).write_text(json.dumps(self.settings, indent=2), encoding="utf-8")
-        return [SETTINGS, WEIGHTS]
+        if self.seen is None:
+            return [SETTINGS, WEIGHTS]
+        (folder / SEEN).write_text(json.dumps(sorted(self.seen)), encoding="utf-8")
+        return [SETTINGS, WEIGHTS, SEEN]
 
     @property
     def device(self) -> torch.device:
@@ -184,8 +203,21 @@ class Clip:
         return self._pooled(self._hidden(ids), ids)
 
     def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
-        """Tokens [N, L] int64 by open_clip's tokenizer, truncated to L; 0 after the end token."""
-        return _open_clip().tokenize(list(texts), context_length=self.token_count).to(self.device)
+        """Tokens [N, L] int64 by open_clip's tokenizer, 0 after the end token; of a long text the words that fit."""
+        read = [self.fitted(text)[0] for text in texts]
+        return _tokenizer()(read, context_length=self.token_count).to(self.device)
+
+    def fitted(self, text: str) -> tuple[str, str]:
+        """What the text tower reads of a text, and what it leaves out; a text that fits is read as it is."""
+        return whole_words(text, self.token_count - 2, _encode)  # 2: the start and the end token
+
+    def tokens(self, text: str) -> list[int]:
+        """All tokens of a text, without start and end; none where it holds nothing to read."""
+        return _encode(text)
+
+    def unseen(self, text: str) -> list[str]:
+        """Words of a text that the CLIP was not trained on; none where its words are unknown."""
+        return [] if self.seen is None else unseen_words(text, self.seen, _encode)
 
     def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
         h = self.model.token_embedding(ids) + self.model.positional_embedding
@@ -229,3 +261,17 @@ def _open_clip() -> Any:
     import open_clip.loss
 
     return open_clip
+
+
+@cache
+def _tokenizer() -> Any:
+    return _open_clip().SimpleTokenizer()  # of all models that we use
+
+
+def _encode(text: str) -> list[int]:
+    return _tokenizer().encode(text)
+
+
+def _reason(error: Exception) -> str:
+    """Begin of an error's text; the kind of error where it has none."""
+    return " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__

@@ -51,6 +51,9 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     def save(setup: TrainingSetup, trained: Trained) -> list[str]:
         clip.model.load_state_dict(trained.average)
         clip.model.eval()
+        subjects = training_subjects(config, views)
+        texts = {text for subject in subjects for text in captions_of(views, subject, config.data.captions)}
+        clip.seen = frozenset(token for text in texts for token in clip.tokens(clip.fitted(text)[0]))
         write_rows(folder, "clip-retrieval", 0, retrieval_rows(config, clip, views))
         return clip.save(output.path)
 

@@ -6,6 +6,8 @@ ranks. Shard 0 is published last: its manifest marks the whole stage as done.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -39,6 +41,8 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     views = Shards(folder.stage("render"), "views")
     clip = load_clip(config, folder)
     count = config.shards("render")  # a shard of latents for each shard of views
+    if here.rank == 0 and (line := long_captions(clip, views, config.data.captions)):
+        warnings.warn(line, stacklevel=1)
 
     def part() -> None:
         for number in range(here.rank, count, here.size):
@@ -78,6 +82,26 @@ def captions_of(views: Shards, subject: str, count: int) -> list[str]:
     meta = views.meta(subject)
     captions = meta.get("captions") or [meta.get("caption") or "a person"]
     return [captions[number % len(captions)] for number in range(count)]
+
+
+def long_captions(clip: Clip, views: Shards, count: int) -> str:
+    """One line for the log on the captions that are longer than the text tower takes; empty where all are read whole.
+
+    Args:
+        clip: the text encoder.
+        views: the store of views.
+        count: captions of each subject that are used.
+    """
+    subjects = [subject for subject in views.subjects if subject not in views.failed]
+    captions = dict.fromkeys(text for subject in subjects for text in captions_of(views, subject, count))
+    left_out = {text: left for text in captions if (left := clip.fitted(text)[1])}
+    if not left_out:
+        return ""
+    text, left = next(iter(left_out.items()))
+    return (
+        f"{len(left_out)} of {len(captions)} different captions are longer than the {clip.token_count} tokens that the "
+        f"text tower takes, and are used without their end: of {text!r} {left!r} is left out"
+    )
 
 
 def _writer(config: Config, folder: RunFolder, number: int, views: Shards, clip: Clip) -> ShardWriter:

@@ -16,7 +16,8 @@ import torch
 from rodin.config import Config
 from rodin.config.shards import shard_of
 from rodin.evaluation.prompts import Prompt, prompts_of
-from rodin.field.mesh import shade, write_glb
+from rodin.field.glb import write_glb
+from rodin.field.mesh import shade
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import interpolate, sampling_seed
 from rodin.generate.mesh import front, surface_mesh

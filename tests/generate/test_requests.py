@@ -1,6 +1,7 @@
 """Avatars on request: from a text, from a picture, edited; and what is refused."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -119,21 +120,35 @@ def test_an_export_that_lacks_a_file_or_is_of_another_avatar_is_made_again(train
 @pytest.mark.parametrize(
     ("command", "arguments", "message"),
     [
-        (requests.sample_avatar, {"text": "  "}, "text: got an empty one"),
-        (requests.sample_avatar, {"options": SamplingOptions(guidance_scale=0.0)}, "guidance scale: got 0.0"),
-        (requests.sample_avatar, {"options": SamplingOptions(steps=1001)}, "steps: got 1001, wanted 1 to 1000"),
-        (requests.sample_avatar, {"options": SamplingOptions(precision="float8")}, "precision: got 'float8'"),
-        (requests.sample_avatars, {"texts": ["a", " "]}, "text: got an empty one"),
+        (requests.sample_avatar, {"text": "  "}, "text is empty"),
+        (requests.sample_avatar, {"text": "red \udcff"}, r"text: got 'red \\udcff', which is not UTF-8"),
+        (requests.sample_avatar, {"text": "red\0hair"}, r"text: got a control character, '\\x00'"),
+        (requests.sample_avatar, {"text": "<END_of_text> hair"}, "text: got <end_of_text>"),
+        (requests.sample_avatar, {"text": "&nbsp;"}, "text: got '&nbsp;', in which the tokenizer finds no word"),
+        (requests.sample_avatar, {"text": "red " * 600}, "text: got 2400 characters, wanted at most 2000"),
+        (requests.sample_avatar, {"seed": -1}, "seed: got -1, wanted 0 to 9223372036854775807"),
+        (requests.sample_avatars, {"seed": 2**63 - 1, "count": 2}, "seed: got 9223372036854775807, wanted 0 to 92"),
+        (requests.sample_avatars, {"texts": ["a", "b"], "count": 5001}, "count: got 10002 avatars in all"),
+        (requests.sample_avatar, {"options": {"guidance_scale": 0.0}}, "guidance scale: got 0.0"),
+        (requests.sample_avatar, {"options": {"guidance_scale": float("nan")}}, "guidance scale: got nan"),
+        (requests.sample_avatar, {"options": {"guidance_scale": 100.1}}, "up to 100"),
+        (requests.sample_avatar, {"options": {"steps": 1001}}, "steps: got 1001, wanted 1 to 1000"),
+        (requests.sample_avatar, {"options": {"precision": "float8"}}, "precision: got 'float8'"),
+        (requests.sample_avatars, {"texts": ["a", " "]}, "text is empty"),
         (requests.sample_avatars, {"texts": ["a"], "images": ["b"]}, "both a text and an image"),
         (requests.sample_avatar, {"text": "a", "background": "white"}, "the background 'white' but no image"),
         (requests.sample_avatars, {"count": 0}, "count: got 0"),
         (requests.edit_avatar, {"target": "x", "source": "x"}, "nothing would change"),
-        (requests.edit_avatar, {"target": ""}, "target text: got an empty one"),
+        (requests.edit_avatar, {"target": ""}, "target text is empty"),
+        (requests.edit_avatar, {"target": "x", "source": ["y", ""]}, "source text is empty"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing(trained, tmp_path, command, arguments, message):
+    def ask(options=None, **others):
+        command(trained.path, output=tmp_path / "out", options=SamplingOptions(**(options or {})), **others)
+
     with pytest.raises(ValueError, match=message) as told:
-        command(trained.path, output=tmp_path / "out", **arguments)
+        ask(**arguments)
     assert "\n" not in str(told.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -148,6 +163,13 @@ def test_what_is_not_there_and_what_is_not_ours_is_left_alone(trained, tmp_path)
     with pytest.raises(ValueError, match="holds other files"):
         requests.sample_avatar(trained.path, output=tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_picture_s_name_need_not_be_utf_8(trained, tmp_path):
+    path = tmp_path / os.fsdecode(b"me\xff.png")
+    portrait(path, (40, 90, 200))
+    made = requests.sample_avatar(trained.path, image=path, output=tmp_path / os.fsdecode(b"out\xff"))
+    assert json.loads(made["metadata"].read_text())["image"] == "me\\xff.png"
 
 
 def test_many_avatars_are_a_folder_each_and_the_same_as_alone(trained, tmp_path):

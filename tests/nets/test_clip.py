@@ -87,6 +87,11 @@ def test_saved_and_loaded_is_the_same(clip, tmp_path):
     assert torch.equal(again.image(images), clip.image(images))
     assert torch.equal(again.text(["red hair"])[0], clip.text(["red hair"])[0])
     assert not again.model.training
+    assert again.unseen("a zebra") == []
+    clip.seen = frozenset(clip.tokens("a man with red hair"))
+    assert set(clip.save(tmp_path / "clip")) == {path.name for path in (tmp_path / "clip").iterdir()}
+    assert Clip.load_run(tmp_path / "clip").unseen("A man, RED zebra") == ["zebra"]
+    clip.seen = None
 
 
 def test_missing_weights_say_what_to_do(tmp_path):
@@ -114,9 +119,11 @@ def test_pretrained_weights_are_read_from_a_file(clip, tmp_path):
     torch.save({"visual.proj": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="not a state dict of Rodin-Test"):
         Clip.load_pretrained("Rodin-Test", tmp_path / "other.pt")
-    (tmp_path / "garbage.pt").write_bytes(b"not weights")
-    with pytest.raises(ValueError, match="not a state dict of Rodin-Test"):
-        Clip.load_pretrained("Rodin-Test", tmp_path / "garbage.pt")
+    for damaged in (b"not weights", b"", (tmp_path / "weights.pt").read_bytes()[:5000]):
+        (tmp_path / "damaged.pt").write_bytes(damaged)
+        with pytest.raises(ValueError, match="not a state dict of Rodin-Test") as told:
+            Clip.load_pretrained("Rodin-Test", tmp_path / "damaged.pt")
+        assert "\n" not in str(told.value)
     with pytest.raises(ValueError, match="wanted one of open_clip's"):
         Clip.load_pretrained("no-such-model", tmp_path / "weights.pt")
 

@@ -8,7 +8,7 @@ from fixtures.small_run import CONFIG, PEOPLE
 from rodin.evaluation.reconstruction import ViewComparison
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import unit
-from rodin.generate.models import load_upsampler
+from rodin.generate.models import load_clip, load_upsampler
 from rodin.hooks import Hooks, Stopped
 from rodin.stages import embed, evaluate, sample
 from rodin.stages.sweeps import convolution as sweep_convolution
@@ -46,6 +46,20 @@ class Ranks:
 
     def bcast(self, value, root):
         return []
+
+
+def test_captions_that_are_too_long_are_counted_and_told_once(trained, copy, monkeypatch):
+    views, clip = Shards(trained.stage("render"), "views"), load_clip(CONFIG, trained)
+    assert embed.long_captions(clip, views, CONFIG.data.captions) == ""
+    long = "a person with " + "very " * 30 + "red hair"
+    monkeypatch.setattr(Shards, "meta", lambda self, subject: {"captions": [long, f"{long} {subject}", "a man"]})
+    copy.stage("embed").unlink()
+    with pytest.warns(UserWarning, match="longer than the 32 tokens") as told:
+        embed.run(CONFIG, copy, 0, Hooks())
+    (line,) = (str(one.message) for one in told)
+    count = len(views.subjects)
+    assert line.startswith(f"{count + 1} of {count + 2} different captions are longer")
+    assert line.endswith("'very very very red hair' is left out")
 
 
 def test_embeddings_do_not_depend_on_the_number_of_ranks(trained, copy, monkeypatch):

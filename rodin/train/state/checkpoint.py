@@ -25,6 +25,7 @@ from rodin.store.atomic import put_in_place
 
 VERSION = 2  # of the format
 KEPT = 2  # whole checkpoints: if the last one is damaged, the one before is used
+REASON_LENGTH = 120  # characters of an error that are quoted: torch adds whole paragraphs of advice
 BLOCK = 1 << 22  # bytes hashed at once: 4 MB, where reading is as fast as with larger blocks
 NAME = re.compile(r"step-(\d{9})-(\d+)of(\d+)-([0-9a-f]{16})\.pt")
 NAME_1 = re.compile(r"step-\d{9}-[0-9a-f]{16}\.pt")  # of version 1, which had no parts
@@ -179,7 +180,7 @@ def read(path: Path, mapped: bool = False) -> dict[str, Any]:
     except OSError as error:
         raise _unreadable(path, error) from None
     except Exception as error:  # torch and pickle raise errors of many types
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        reason = " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__
         if isinstance(error, pickle.UnpicklingError):  # its message is long, and advises to load what may run code
             reason = "not a file of tensors"
         raise ValueError(

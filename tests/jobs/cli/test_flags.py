@@ -1,128 +1,15 @@
 """Which option of a command reaches which argument of the library; the library itself does not run here."""
 
 import json
-import sys
-import types
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
+from fixtures.recorded_calls import fake
 
 from jobs.cli.app import status_of
 from jobs.run.lock import driving
-from jobs.run.record import write_config
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
-
-Calls = list[tuple[str, tuple[Any, ...], dict[str, Any]]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    write_config(RunFolder(Path("run")), preset("tiny"))
-    portrait = Image.new("RGB", (32, 32), "white")
-    portrait.paste((200, 30, 30), (8, 8, 24, 32))
-    portrait.save("me.png")
-    return Path("run")
-
-
-def fake(monkeypatch: pytest.MonkeyPatch, module: str, **answers: Any) -> Calls:
-    """Put functions that record their arguments in a module's place: name -> what it returns."""
-    calls: Calls = []
-
-    def recorder(name: str, answer: Any) -> Any:
-        def record(*arguments: Any, **named: Any) -> Any:
-            calls.append((name, arguments, named))
-            return answer
-
-        return record
-
-    made = types.ModuleType(module)
-    for name, answer in answers.items():
-        setattr(made, name, recorder(name, answer))
-    monkeypatch.setitem(sys.modules, module, made)
-    return calls
-
-
-@pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    one = {"output": Path("out"), "views": [Path("a.png"), Path("b.png")], "mesh": None}
-    many = [one | {"output": Path(f"out/{number}")} for number in range(2)]
-    return fake(monkeypatch, "rodin.generate.requests", sample_avatar=one, sample_avatars=many, edit_avatar=one)
-
-
-@pytest.fixture
-def sampling(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    return fake(monkeypatch, "rodin.generate.options", SamplingOptions="options")
-
-
-def test_one_avatar(run: Path, requests: Calls, sampling: Calls, capsys: pytest.CaptureFixture[str]):
-    options = ["--guidance-scale", "1.5", "--steps", "7", "--precision", "bfloat16"]
-    assert status_of(["sample", "--run", "run", "--text", "a man", "--seed", "3", *options, "--json"]) == 0
-    (name, (folder,), named), (_, drawn, _) = requests[0], sampling[0]
-    assert drawn == (1.5, 7, "bfloat16")
-    del named["progress"]
-    assert (name, folder) == ("sample_avatar", run)
-    wanted = {"text": "a man", "image": None, "background": None, "seed": 3, "output": run / "made/text-3"}
-    assert named == wanted | {"options": "options"}
-    assert json.loads(capsys.readouterr().out) == {"output": "out", "views": ["a.png", "b.png"], "mesh": None}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "output"),
-    [
-        ([], "run/made/nothing-0"),
-        (["--image", "me.png", "--seed", "5"], "run/made/image-me-5"),
-        (["--count", "2"], "run/made/nothing-many-0"),
-        (["--text", "a", "--text", "b"], "run/made/text-many-0"),
-        (["--image", "me.png", "--count", "3"], "run/made/image-me-many-0"),
-        (["-o", "mine"], "mine"),
-    ],
-)
-def test_results_have_a_folder_of_their_own(arguments: list[str], output: str, run: Path, requests: Calls):
-    assert status_of(["sample", "--run", "run", *arguments]) == 0
-    assert requests[-1][2]["output"] == Path(output)
-
-
-def test_several_avatars(run: Path, requests: Calls, sampling: Calls, capsys: pytest.CaptureFixture[str]):
-    assert status_of(["sample", "--run", "run", "--text", "a", "--text", "b", "--count", "4", "--seed", "2"]) == 0
-    (name, _, named), (_, drawn, _) = requests[0], sampling[0]
-    assert (name, drawn) == ("sample_avatars", (None, None, None))
-    assert (named["texts"], named["images"], named["count"], named["seed"]) == (["a", "b"], [], 4, 2)
-    assert capsys.readouterr().out == "out/0\nout/1\n"
-    assert status_of(["sample", "--run", "run", "--image", "me.png", "--image", "me.png"]) == 0
-    assert (requests[-1][2]["texts"], requests[-1][2]["images"]) == ([], [Path("me.png")] * 2)
-    assert requests[-1][2]["background"] is None
-    assert capsys.readouterr().err.count("note: me.png: no frontal face found, so the avatar may not be like") == 2
-
-
-def test_a_portrait_s_background_is_told(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
-    for command in (["sample"], ["sample", "--count", "2"], ["edit", "--to", "x"]):
-        told = [*command, "--run", "run", "--background", "#ffffff"]
-        assert status_of([*told, "--image", "me.png"]) == 0
-        assert requests[-1][2]["background"] == "#ffffff"
-        assert status_of(told) == 2
-        assert "--background #ffffff is of a portrait; give one with --image" in capsys.readouterr().err
-
-
-def test_edit(run: Path, requests: Calls, sampling: Calls, capsys: pytest.CaptureFixture[str]):
-    words = ["--image", "me.png", "--from", "a man", "--to", "a man with a hat", "--seed", "4", "--steps", "9"]
-    assert status_of(["edit", "--run", "run", *words]) == 0
-    (name, _, named), (_, drawn, _) = requests[0], sampling[0]
-    assert (name, drawn) == ("edit_avatar", (None, 9, None))
-    assert (named["source"], named["target"]) == ("a man", "a man with a hat")
-    assert (named["image"], named["text"], named["seed"]) == (Path("me.png"), None, 4)
-    assert named["output"] == run / "made/edit-4"
-    assert capsys.readouterr().out == "output: out\nviews: ['a.png', 'b.png']\nmesh: None\n"
-
-
-@pytest.mark.parametrize("scale", ["0", "nan", "inf", "-1"])
-def test_a_guidance_scale_is_a_positive_number(scale: str, run: Path, requests: Calls):
-    assert status_of(["sample", "--run", "run", "--guidance-scale", scale]) == 2
-    assert status_of(["edit", "--run", "run", "--to", "x", "--guidance-scale", scale]) == 2
-    assert requests == []
 
 
 @pytest.mark.parametrize(
@@ -215,17 +102,6 @@ def test_import(
     assert planned == (kind, Path("captures"), config, "alignment", "alpha", "crop", True, True)
     assert written[:3] == (["person"], 3, RunFolder(Path("new")))
     assert RunFolder(Path("new")).config_file.is_file()
-
-
-def test_a_damaged_picture_is_refused_before_models_load(run: Path, requests: Calls):
-    Image.new("RGB", (32, 32), "red").save("blank.png")
-    assert status_of(["sample", "--run", "run", "--image", "me.png", "--image", "blank.png"]) == 2
-    data = bytearray(Path("me.png").read_bytes())
-    data[data.index(b"IDAT") + 6] ^= 1
-    Path("me.png").write_bytes(data)
-    assert status_of(["sample", "--run", "run", "--image", "me.png"]) == 2
-    assert status_of(["edit", "--run", "run", "--image", "me.png", "--to", "x"]) == 2
-    assert requests == []
 
 
 def test_a_check_draws_and_writes_no_views_even_with_a_run(

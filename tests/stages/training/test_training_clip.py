@@ -84,7 +84,7 @@ def config():
 
 def test_a_trained_clip_tells_people_apart_and_knows_colours(run):
     clip.run(config(), run, 0, Hooks())
-    assert set(manifest.read(run.manifest("clip"))["files"]) == {"clip.json", "clip.pt"}
+    assert set(manifest.read(run.manifest("clip"))["files"]) == {"clip.json", "clip.pt", "seen.json"}
     rows = {(row["subjects"], row["views"]): row for row in read_rows(run, "clip-retrieval")}
     assert set(rows) == {("training", "fitted"), ("training", "not fitted"), ("held-out", "not fitted")}
     for views in ("fitted", "not fitted"):
@@ -106,6 +106,7 @@ def test_a_trained_clip_tells_people_apart_and_knows_colours(run):
     assert likeness[red, 0] > likeness[red, 1]
     assert likeness[blue, 1] > likeness[blue, 0]
     assert captions(red)[1] == hair[0]
+    assert loaded.unseen("A person with red, zebra hair!") == ["zebra"]
 
 
 def test_a_pretrained_clip_is_not_trained(run):
