@@ -12,6 +12,7 @@ from typing import Literal
 
 from rodin.hooks import OtherRankFailed
 from rodin.store.atomic import publish_bytes
+from rodin.store.errors import system_error
 from rodin.store.run_folder import RunFolder
 
 TAIL = 64 << 10  # bytes read from the end of a log, longer than any line in it
@@ -67,6 +68,9 @@ def failure_of(error: BaseException, stage: str, shard: int, log: str = "", rank
 def describe(error: BaseException) -> tuple[Literal["user", "crash"], str]:
     """Kind of an exception, and its one line."""
     text = " ".join(str(error).split()) or type(error).__name__
+    refusal = system_error(error) if isinstance(error, OSError) else None
+    if refusal is not None:
+        return "user", str(refusal)
     if isinstance(error, ValueError | FileNotFoundError | PermissionError):
         return ("user", text) if not _defect(error) else ("crash", f"{type(error).__name__}: {text}")
     if isinstance(error, ModuleNotFoundError):

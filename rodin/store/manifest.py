@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rodin.store.atomic import publish_bytes, sha256_of
-from rodin.store.errors import OtherVersion, StoreError
+from rodin.store.errors import OtherVersion, StoreError, read_error
 
 CHECKSUM_KEY = "manifest_sha256"  # last key of every manifest
 
@@ -68,6 +68,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         StoreError: it is missing or damaged; the message names the file and the next step.
         OtherVersion: it is intact, but of schema 1.
+        Unreadable: the operating system does not let it be read.
     """
     path = Path(path)
     try:
@@ -75,7 +76,7 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise StoreError(f"{path}: no such manifest, this part of the run is not done; run its stage first") from None
     except OSError as problem:
-        raise StoreError(f"{path}: unreadable manifest ({problem}); {next_step(path)}") from None
+        raise read_error(path, problem) from None
     text = data[: -len(ending(b""))]
     if data == text + ending(text):
         content = json.loads(data)

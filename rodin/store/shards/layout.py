@@ -132,13 +132,17 @@ def put_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
 def inspect(path: Path) -> ShardContent:
     """Read the index of a finished shard.
 
+    HDF5 reads through a Python file. With a path it would lock the file where HDF5_USE_FILE_LOCKING says so, whatever
+    its argument `locking` is, and take another program's lock, or an error of the disk, for a damaged file.
+
     Raises:
         FileNotFoundError: the file is missing.
+        OSError: the operating system does not let it be read.
         StoreError: it is damaged or not a shard; names the file and the next step.
         OtherVersion: another version of rodin wrote it.
     """
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with path.open("rb") as raw, h5py.File(raw, "r") as file:
             return read_content(path, file)
     except StoreError:
         raise
