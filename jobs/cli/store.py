@@ -16,6 +16,7 @@ from jobs.cli.screen import Screen
 from jobs.run.lock import driving
 from jobs.run.record import read_config
 from rodin.config import Config
+from rodin.store.reading import read_text
 from rodin.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def info(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
     folder = RunFolder(run)
     read_config(folder)
     stores = inventory(folder)
-    record = tomllib.loads(folder.config_file.read_text(encoding="utf-8"))
+    record = tomllib.loads(read_text(folder.config_file))
     code = record.get("code", {})
     if as_json:
         versions = record.get("versions", {})

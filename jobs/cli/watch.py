@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,16 +15,17 @@ import typer
 from jobs.cli.options import JSON, RUN_ARGUMENT
 from jobs.graph.graph import NAMES
 from jobs.launch import slurm_client
-from jobs.launch.status import as_rows, status
-from jobs.run.ledger import submissions
+from jobs.launch.status import StageStatus, as_rows, status
+from jobs.run.ledger import Submission, read_ledger
 from jobs.run.lock import born, driver
-from jobs.run.record import read_config
+from jobs.run.record import check_run, read_config
 from rodin.store.run_folder import RunFolder
 
 STOP_SECONDS = 20.0  # longest wait for a driver to end: its workers get 5 s to save, and it reports them
 STOP_POLL_SECONDS = 0.1  # a driver without work ends in less than one second
 FOLLOW_SECONDS = 0.5  # between two looks at a growing log: a reader sees new lines at once
 MOST_JOBS = 3  # job numbers shown of each stage; --json lists all
+MOST_DAMAGED = 3  # damaged files shown of each stage; --json lists all
 
 
 def show_status(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
@@ -34,16 +36,33 @@ def show_status(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
       rodin status runs/demo
       rodin status runs/paper --json
     """
-    found = status(RunFolder(run))
+    folder, problem = RunFolder(run), None
+    try:
+        config = read_config(folder)
+    except ValueError as error:  # what is known without it is still shown
+        config, problem = None, error
+    found = status(folder, config)
     if as_json:
         print(json.dumps(as_rows(found), indent=1))
-        return
-    width = max(len(one.stage) for one in found)
+    else:
+        print_stages(run, found)
+    if problem is not None:
+        raise problem
+
+
+def print_stages(run: Path, found: list[StageStatus]) -> None:
+    """Print a line a stage, and what is damaged below it."""
+    width = max((len(one.stage) for one in found), default=0)
     for one in found:
         note = f"  {one.note}" if one.note else ""
         more = " ..." if len(one.jobs) > MOST_JOBS else ""
         jobs = f"  job {', '.join(one.jobs[:MOST_JOBS])}{more}" if one.jobs else ""
-        print(f"{one.stage:<{width}}  {one.state:<8} {one.done}/{one.shards}{jobs}{note}")
+        shards = "?" if one.shards is None else one.shards
+        print(f"{one.stage:<{width}}  {one.state:<8} {one.done}/{shards}{jobs}{note}")
+        for line in one.damage[:MOST_DAMAGED]:
+            print(f"{'':<{width}}  {line}")
+        if len(one.damage) > MOST_DAMAGED:
+            print(f"{'':<{width}}  and {len(one.damage) - MOST_DAMAGED} more; `rodin status {run} --json` lists all")
 
 
 def show_logs(
@@ -61,7 +80,7 @@ def show_logs(
       rodin logs runs/paper base --follow
     """
     folder = RunFolder(run)
-    read_config(folder)
+    check_run(folder)
     if stage is not None and stage not in NAMES:
         raise ValueError(f"unknown stage '{stage}'; there are {', '.join(NAMES)}")
     found = list((folder.jobs / "logs").glob(f"{stage or '*'}/*.out"))
@@ -84,8 +103,12 @@ def cancel(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
       rodin cancel runs/demo
     """
     folder = RunFolder(run)
-    read_config(folder)
-    stopped = {"driver": _stop_driver(folder), "jobs": _stop_jobs(folder)}
+    check_run(folder)
+    ledger, damaged = read_ledger(folder)
+    stopped = {"driver": _stop_driver(folder), "jobs": _stop_jobs(ledger)}
+    if damaged:
+        done = f"stopped {len(stopped['jobs'])} jobs and {'the' if stopped['driver'] else 'no'} driver, but "
+        raise ValueError(done + next(iter(damaged.values())))
     if as_json:
         print(json.dumps(stopped))
     elif not stopped["driver"] and not stopped["jobs"]:
@@ -110,9 +133,9 @@ def _stop_driver(folder: RunFolder) -> bool:
     return True
 
 
-def _stop_jobs(folder: RunFolder) -> list[str]:
-    """Cancel the run's jobs in Slurm's queue; their numbers."""
-    submitted = [one.job_id for one in submissions(folder)]
+def _stop_jobs(ledger: list[Submission]) -> list[str]:
+    """Cancel the submitted jobs that are in Slurm's queue; their numbers."""
+    submitted = [one.job_id for one in ledger]
     if not submitted:
         return []
     try:

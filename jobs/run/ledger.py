@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from rodin.store.atomic import publish_bytes
+from rodin.store.reading import entries, read_record
 from rodin.store.run_folder import RunFolder
 
 
@@ -43,10 +46,37 @@ def enter(folder: RunFolder, submission: Submission) -> None:
 
 
 def submissions(folder: RunFolder) -> list[Submission]:
-    """All submissions, oldest first."""
-    found = []
-    for path in (folder.jobs / "submissions").glob("*.json"):
-        data = json.loads(path.read_text(encoding="utf-8"))
-        data["elements"] = tuple(tuple(shards) for shards in data["elements"])
-        found.append(Submission(**data))
-    return sorted(found, key=lambda one: one.submitted)
+    """All submissions, oldest first.
+
+    Raises:
+        ValueError: a record cannot be read or is damaged, so that its jobs are not known; names the file.
+    """
+    found, damaged = read_ledger(folder)
+    if damaged:
+        raise ValueError(next(iter(damaged.values())))
+    return found
+
+
+def read_ledger(folder: RunFolder) -> tuple[list[Submission], dict[Path, str]]:
+    """The submissions whose records are whole, oldest first; and file -> what is wrong with it, one line each."""
+    found, damaged = [], {}
+    for path in [path for path in entries(folder.jobs / "submissions") if path.suffix == ".json"]:
+        try:
+            found.append(_submission(read_record(path)))
+        except FileNotFoundError:
+            continue
+        except ValueError as problem:
+            advice = "delete it once `squeue` shows no job of this run, then run the same command again"
+            damaged[path] = f"{problem}; it is the record of a submitted job: {advice}"
+        except (TypeError, KeyError):
+            damaged[path] = f"{path}: a submission of another version of rodin, or damaged; use the run's own code"
+    return sorted(found, key=lambda one: one.submitted), damaged
+
+
+def _submission(data: dict[str, Any]) -> Submission:
+    elements = tuple(tuple(int(shard) for shard in shards) for shards in data["elements"])
+    one = Submission(**data | {"elements": elements})
+    texts = (one.uid, one.stage, one.job_id, one.script)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(one.submitted, int | float):
+        raise TypeError("a field of another type")
+    return one

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rodin.store.atomic import make_folder
+from rodin.store.reading import read_record
 from rodin.store.run_folder import RunFolder
 
 
@@ -41,11 +42,13 @@ def driving(folder: RunFolder) -> Iterator[None]:
 
 
 def driver(folder: RunFolder) -> dict | None:
-    """The process that holds the lock: {"pid", "host", "born"}; None where there is none."""
+    """The process that holds the lock: {"pid", "host", "born"}; None where there is none, or the file is damaged."""
     try:
-        return json.loads((folder.jobs / "lock").read_text(encoding="utf-8"))
+        holder = read_record(folder.jobs / "lock")
     except (FileNotFoundError, ValueError):
         return None
+    whole = isinstance(holder.get("pid"), int) and isinstance(holder.get("host"), str) and "born" in holder
+    return holder if whole else None
 
 
 def born(pid: int) -> str:

@@ -1,8 +1,10 @@
 """Reading files and folders: what the operating system refuses is one clear line, never "there is nothing"."""
 
 import codecs
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from rodin.store.errors import StoreError, read_error
 
@@ -47,3 +49,22 @@ def read_text(path: Path) -> str:
         return data.decode()
     except UnicodeDecodeError as problem:
         raise StoreError(f"{path}: not UTF-8 text ({problem.reason} at byte {problem.start})") from None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The JSON object in a small file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StoreError: it holds something else; names the file.
+        Unreadable: the operating system does not let it be read.
+    """
+    try:
+        found = json.loads(read_text(path))
+    except json.JSONDecodeError as problem:
+        raise StoreError(f"{path}: not JSON ({problem})") from None
+    except RecursionError:
+        raise StoreError(f"{path}: not JSON that rodin wrote (nested too deeply)") from None
+    if not isinstance(found, dict):
+        raise StoreError(f"{path}: holds a {type(found).__name__}, wanted a JSON object")
+    return found

@@ -35,7 +35,8 @@ def write_rows(run: RunFolder, name: str, shard: int, rows: Iterable[Mapping[str
         run: the run.
         name: results name, e.g. ``fit`` or ``sweep-cfg``.
         shard: shard number; a later write of the same shard replaces the file.
-        rows: dicts of plain, finite values, each with a ``stage``.
+        rows: dicts of plain, finite values, each with a ``stage``; without any there is no file, since an empty one
+            is damage.
 
     Raises:
         ValueError: a row has no ``stage`` or holds something else; nothing is written.
@@ -46,7 +47,11 @@ def write_rows(run: RunFolder, name: str, shard: int, rows: Iterable[Mapping[str
         if "stage" not in row:
             raise ValueError(f"result row of {name}: got keys {sorted(row)}, wanted 'stage' among them")
         lines.append(canonical(dict(row)) + "\n")
-    publish_bytes(run.results / f"{name}-{shard:05d}.jsonl", "".join(lines).encode())
+    path = run.results / f"{name}-{shard:05d}.jsonl"
+    if lines:
+        publish_bytes(path, "".join(lines).encode())
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_rows(run: RunFolder, name: str) -> list[dict[str, Any]]:
@@ -63,7 +68,7 @@ def read_rows(run: RunFolder, name: str) -> list[dict[str, Any]]:
             data = path.read_bytes()
         except OSError as problem:
             raise read_error(path, problem) from None
-        for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else [], start=1):
+        for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), start=1):
             row = row_of(line)
             if row is None:
                 raise StoreError(f"{path}:{number}: not a result row; {next_step(run, path)}")
