@@ -59,7 +59,7 @@ def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
     """
     extra = tuple(stage.name for stage in SWEEPS if folder.stage(stage.name).is_dir())
     if config is None:
-        names = list({folder.stage(name): name for name in NAMES if folder.stage(name).is_dir()}.values())
+        names = [name for name in NAMES if name != "import" and folder.stage(name).is_dir()]  # which is `render` too
     else:
         names = [stage.name for stage in graph(config, extra)]
     ledger, torn = read_ledger(folder)

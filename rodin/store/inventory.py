@@ -34,7 +34,7 @@ def describe(folder: Path) -> dict[str, Any] | None:
 
     Raises:
         StoreError: a manifest or the first shard is damaged or cannot be read.
-        OtherVersion: another version of rodin wrote the shards.
+        OtherVersion: a manifest is whole, but not of a form that this version of rodin knows.
     """
     manifests = manifest_paths(folder)
     if not manifests or manifest.read(manifests[0]).get("kind") not in schema.KINDS:
@@ -45,7 +45,7 @@ def describe(folder: Path) -> dict[str, Any] | None:
     return {
         "store": folder.name,
         "kind": shards[0].kind,
-        "schema": schema.VERSION,
+        "schema": shards[0].version,
         "rows": sum(len(one.subjects) for one in shards),
         "failed": {subject: reason for one in shards for subject, reason in one.failed.items()},
         "shards": len(shards),

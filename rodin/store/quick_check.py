@@ -55,6 +55,8 @@ def problems_of_manifest(path: Path) -> list[str]:
     """What is wrong with a manifest, or with the files it describes: missing, of another size, or no HDF5 file."""
     try:
         known = manifest.read(path)
+        if known.get("kind") in schema.KINDS and known.get("version") != schema.VERSION:
+            return []
         if known.get("kind") in schema.KINDS:
             files = {path.with_suffix(".h5"): known["bytes"]}
         else:
@@ -95,12 +97,13 @@ def problems_of_rows(run: RunFolder, path: Path) -> list[str]:
         return []
     except OSError as problem:
         return [str(read_error(path, problem))]
-    last = tail.removesuffix(b"\n").rpartition(b"\n")[2]
+    _, begun, last = tail.removesuffix(b"\n").rpartition(b"\n")
+    ends = [line for line, whole in ((first, first.endswith(b"\n")), (last, begun)) if whole]
     if not first:
         reason = "is empty"
     elif not tail.endswith(b"\n"):
         reason = "ends in the middle of a row"
-    elif any(len(line) < TAIL and results.row_of(line) is None for line in (first, last)):
+    elif any(results.row_of(line) is None for line in ends):
         reason = "holds something else than result rows"
     else:
         return []

@@ -119,7 +119,7 @@ def test_a_failed_publish_leaves_the_old_file(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "x")], capture_output=True, text=True, timeout=60, check=False
     )
-    assert "StoreError" in run.stderr
+    assert "Unwritable" in run.stderr
     assert "needs" in run.stderr
     assert (tmp_path / "x").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]

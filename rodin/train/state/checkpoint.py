@@ -175,7 +175,8 @@ def read(path: Path, mapped: bool = False) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: cannot be read ({str(error).splitlines()[0]}); remove it and train again") from None
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{path}: cannot be read ({reason}); remove it and train again") from None
     except Exception as error:  # pickle raises errors of many types
         raise ValueError(
             f"{path}: is not a file of tensors ({type(error).__name__}); remove it and train again"
