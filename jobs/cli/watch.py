@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Annotated
 
@@ -89,7 +91,8 @@ def show_logs(
     latest = max(found, key=lambda path: path.stat().st_mtime)
     print(f"==> {latest}")
     with latest.open(encoding="utf-8", errors="replace") as file:
-        print("\n".join(file.read().splitlines()[-lines:]), flush=True)
+        last = deque(file, maxlen=min(lines, sys.maxsize))  # a log may be larger than the memory
+        print("".join(last).removesuffix("\n"), flush=True)
         while follow:
             time.sleep(FOLLOW_SECONDS)
             print(file.read(), end="", flush=True)

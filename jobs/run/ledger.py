@@ -74,8 +74,8 @@ def read_ledger(folder: RunFolder) -> tuple[list[Submission], dict[Path, str]]:
 
 
 def _submission(data: dict[str, Any]) -> Submission:
-    elements = tuple(tuple(int(shard) for shard in shards) for shards in data["elements"])
-    one = Submission(**data | {"elements": elements})
+    data["elements"] = tuple(tuple(int(shard) for shard in shards) for shards in data["elements"])
+    one = Submission(**data)
     texts = (one.uid, one.stage, one.job_id, one.script)
     if not all(isinstance(text, str) for text in texts) or not isinstance(one.submitted, int | float):
         raise TypeError("a field of another type")
