@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import io
 import os
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from rodin.store.errors import StoreError, Unreadable
 from rodin.store.reading import LARGEST, entries, read_text
 from rodin.store.repair import damaged, set_aside
 from rodin.store.run_folder import RunFolder
-from rodin.store.shards import attempt, layout
+from rodin.store.shards import attempt, layout, overlay
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 
@@ -65,42 +64,37 @@ def test_another_programs_lock_is_no_damage(run: RunFolder, setting: str | None)
 
 
 class Refusing:
-    """An operating system that does not let one file be opened, or read beyond its first bytes."""
+    """An operating system that does not let one file be opened, or read."""
 
-    def __init__(self, path: Path, number: int, read: bool) -> None:
-        self.path, self.number, self.read = path, number, read
+    def __init__(self, patched: pytest.MonkeyPatch, path: Path, number: int, read: bool) -> None:
+        self.path, self.read = path, read
+        self.error = OSError(number, os.strerror(number), str(path))
         self.plain_open, self.plain_read, self.path_open = os.open, os.preadv, Path.open
+        patched.setattr(os, "open", self.open)
+        patched.setattr(os, "preadv", self.preadv)
+        patched.setattr(layout, "ReadOnly", self.read_only)
+        patched.setattr(Path, "open", lambda path, *arguments, **names: self.open_path(path, *arguments, **names))
 
-    def error(self) -> OSError:
-        return OSError(self.number, os.strerror(self.number), str(self.path))
+    def refuse(self, path: object) -> None:
+        if str(path) == str(self.path) and not self.read:
+            raise self.error
 
     def open(self, path: object, *arguments: int, **names: int) -> int:
-        if str(path) == str(self.path) and not self.read:
-            raise self.error()
+        self.refuse(path)
         return self.plain_open(path, *arguments, **names)
+
+    def open_path(self, path: Path, *arguments: str, **names: str) -> object:
+        self.refuse(path)
+        return self.path_open(path, *arguments, **names)
+
+    def read_only(self, path: Path) -> overlay.ReadOnly:
+        self.refuse(path)
+        return overlay.ReadOnly(path)
 
     def preadv(self, handle: int, *arguments: object) -> int:
         if self.read and Path(f"/proc/self/fd/{handle}").resolve() == self.path:
-            raise self.error()
+            raise self.error
         return self.plain_read(handle, *arguments)
-
-    def open_path(self, path: Path, mode: str = "r", **names: str) -> object:
-        if path != self.path:
-            return self.path_open(path, mode, **names)
-        if not self.read:
-            raise self.error()
-        return Failing(self.error(), path)
-
-
-class Failing(io.FileIO):
-    """A file whose bytes cannot be read."""
-
-    def __init__(self, problem: OSError, path: Path) -> None:
-        super().__init__(path)
-        self.problem = problem
-
-    def readinto(self, buffer: object) -> int:
-        raise self.problem
 
 
 @pytest.mark.parametrize("read", [False, True])
@@ -110,11 +104,8 @@ def test_a_refusal_to_read_is_told_and_nothing_is_withdrawn(
 ) -> None:
     victim, cause = run.shard("fit", 1), os.strerror(number)
     shards, whole = Shards(run.stage("fit"), "planes"), (run.manifest("fit", 0), run.manifest("fit", 1))
-    refusing = Refusing(victim, number, read)
     with monkeypatch.context() as patched:
-        patched.setattr(os, "open", refusing.open)
-        patched.setattr(os, "preadv", refusing.preadv)
-        patched.setattr(Path, "open", lambda path, mode="r", *_, **names: refusing.open_path(path, mode, **names))
+        Refusing(patched, victim, number, read)
         found = damaged(run)
         assert [(one.path, one.unreadable) for one in found] == [(run.manifest("fit", 1), True)]
         assert len(found[0].problems) == 1
@@ -136,18 +127,37 @@ def test_a_refusal_to_read_is_told_and_nothing_is_withdrawn(
         assert writer.missing() == []
 
 
+def test_a_process_that_met_a_bad_disk_ends_as_usual(run: RunFolder) -> None:
+    code = (
+        "import os, sys, errno\n"
+        "from pathlib import Path\n"
+        "from rodin.store.shards.layout import inspect\n"
+        "plain = os.preadv\n"
+        "def preadv(handle, buffers, offset):\n"
+        "    if offset >= int(sys.argv[2]): raise OSError(errno.EIO, 'bad disk')\n"
+        "    return plain(handle, buffers, offset)\n"
+        "os.preadv = preadv\n"
+        "try: inspect(Path(sys.argv[1]))\n"
+        "except OSError as problem: print(problem.errno == errno.EIO)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(TESTS).parent)}
+    for offset in (0, 1000):
+        words = [sys.executable, "-c", code, str(run.shard("fit", 0)), str(offset)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=environment)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
 def test_a_row_that_cannot_be_read_is_no_damaged_row(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     shards = Shards(run.stage("fit"), "planes")
     shards.read("000001", "base")
-    refusing = Refusing(run.shard("fit", 0), errno.EIO, read=True)
+    source = attempt.from_shard(run.shard("fit", 0))
+    assert source is not None
     with monkeypatch.context() as patched:
-        patched.setattr(os, "preadv", refusing.preadv)
+        Refusing(patched, run.shard("fit", 0), errno.EIO, read=True)
         with pytest.raises(Unreadable, match="Input/output error"):
             shards.read("000001", "planes")
-        source = attempt.RowSource(run.shard("fit", 0), "planes", layout.inspect(run.shard("fit", 0)).rows, [])
-        assert attempt.intact_subjects(source) == []
         with pytest.raises(Unreadable, match="Input/output error"):
-            attempt.intact_subjects(attempt.from_shard(run.shard("fit", 0)))  # pyright: ignore[reportArgumentType]
+            attempt.intact_subjects(source)
     assert (shards.read("000001", "planes") == arrays_of("000001")["planes"]).all()
 
 
@@ -155,9 +165,8 @@ def test_a_journal_that_cannot_be_read_is_not_thrown_away(tmp_path: Path, monkey
     with ShardWriter(tmp_path, 0, "planes", ids(4), SHAPES) as writer:
         fill(writer, 2)
     journal = next(tmp_path.glob(".*.jsonl"))
-    refusing = Refusing(journal, errno.EIO, read=False)
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "open", lambda path, mode="r", *_, **names: refusing.open_path(path, mode, **names))
+        Refusing(patched, journal, errno.EIO, read=False)
         with pytest.raises(Unreadable, match="Input/output error"):
             ShardWriter(tmp_path, 0, "planes", ids(4), SHAPES)
     with ShardWriter(tmp_path, 0, "planes", ids(4), SHAPES) as writer:
