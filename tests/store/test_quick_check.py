@@ -8,6 +8,7 @@ import pytest
 from fixtures.shards import publish
 
 from rodin.store import manifest, results
+from rodin.store.errors import Unreadable
 from rodin.store.quick_check import TAIL, quick_problems
 from rodin.store.run_folder import RunFolder
 
@@ -94,6 +95,16 @@ def test_damaged_rows_are_found(run: RunFolder, stage: str, name: str, harm: Cal
 def test_a_row_longer_than_what_is_read_is_left_to_verify(run: RunFolder) -> None:
     results.write_rows(run, "base", 0, [{"stage": "base", "text": "x" * 2 * TAIL}])
     assert quick_problems(run, STAGES)["base"] == []
+
+
+def test_a_folder_that_cannot_be_listed_is_named(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> list[Path]:
+        raise Unreadable(f"{folder}: cannot read")
+
+    monkeypatch.setattr("rodin.store.quick_check.manifest_paths", refuse)
+    assert quick_problems(run, ["fit"]) == {"fit": [f"{run.stage('fit')}: cannot read"]}
+    monkeypatch.setattr("rodin.store.results.entries", refuse)
+    assert quick_problems(run, ["base"])["base"] == [f"{run.stage('base')}: cannot read", f"{run.results}: cannot read"]
 
 
 def test_another_versions_store_is_no_damage(run: RunFolder) -> None:

@@ -13,7 +13,7 @@ from fixtures.shards import SHAPES, arrays_of, fill, ids, publish
 
 from rodin.store import results
 from rodin.store.errors import StoreError, Unreadable
-from rodin.store.reading import LARGEST, entries, read_text
+from rodin.store.reading import LARGEST, entries, read_record, read_text
 from rodin.store.repair import damaged, set_aside
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards import attempt, layout, overlay
@@ -201,5 +201,11 @@ def test_small_texts(tmp_path: Path) -> None:
         read_text(tmp_path)
     with pytest.raises(FileNotFoundError):
         read_text(tmp_path / "b.toml")
+    path.write_text('{"a": 1}')
+    assert read_record(path) == {"a": 1}
+    for text, reason in (("[1]", "holds a list, wanted a JSON object"), ("{", "not JSON"), ("", "not JSON")):
+        path.write_text(text)
+        with pytest.raises(StoreError, match=rf"a\.toml: {reason}"):
+            read_record(path)
     assert entries(tmp_path) == [path]
     assert entries(tmp_path / "none") == entries(path) == []
