@@ -27,7 +27,7 @@ STOP_SECONDS = 20.0  # longest wait for a driver to end: its workers get 5 s to 
 STOP_POLL_SECONDS = 0.1  # a driver without work ends in less than one second
 FOLLOW_SECONDS = 0.5  # between two looks at a growing log: a reader sees new lines at once
 MOST_JOBS = 3  # job numbers shown of each stage; --json lists all
-MOST_DAMAGED = 3  # damaged files shown of each stage; --json lists all
+MOST_PROBLEMS = 3  # problems shown of each stage; --json lists all
 
 
 def show_status(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
@@ -53,7 +53,7 @@ def show_status(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
 
 
 def print_stages(run: Path, found: list[StageStatus]) -> None:
-    """Print a line a stage, and what is damaged below it."""
+    """Print a line a stage, and its problems below it."""
     width = max((len(one.stage) for one in found), default=0)
     for one in found:
         note = f"  {one.note}" if one.note else ""
@@ -61,10 +61,10 @@ def print_stages(run: Path, found: list[StageStatus]) -> None:
         jobs = f"  job {', '.join(one.jobs[:MOST_JOBS])}{more}" if one.jobs else ""
         shards = "?" if one.shards is None else one.shards
         print(f"{one.stage:<{width}}  {one.state:<8} {one.done}/{shards}{jobs}{note}")
-        for line in one.damage[:MOST_DAMAGED]:
+        for line in one.problems[:MOST_PROBLEMS]:
             print(f"{'':<{width}}  {line}")
-        if len(one.damage) > MOST_DAMAGED:
-            print(f"{'':<{width}}  and {len(one.damage) - MOST_DAMAGED} more; `rodin status {run} --json` lists all")
+        if len(one.problems) > MOST_PROBLEMS:
+            print(f"{'':<{width}}  and {len(one.problems) - MOST_PROBLEMS} more; `rodin status {run} --json` lists all")
 
 
 def show_logs(

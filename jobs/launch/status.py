@@ -31,10 +31,10 @@ class StageStatus:
         stage: its name.
         done: complete shards.
         shards: all shards; None: not known.
-        state: done, damaged, running, queued, failed, partly or waiting.
+        state: done, problem, running, queued, failed, partly or waiting.
         note: progress, reason or error.
         jobs: Slurm's ids of its jobs in the queue.
-        damage: what a quick look finds wrong with its files and its records, one line each with the next step.
+        problems: what a quick look finds damaged, or cannot read, of its files and records, one line each.
     """
 
     stage: str
@@ -43,7 +43,7 @@ class StageStatus:
     state: str
     note: str
     jobs: tuple[str, ...] = ()
-    damage: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
@@ -67,7 +67,7 @@ def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
     queued = _queue([one.job_id for one in sent])
     in_queue = {job.split("_")[0] for job in queued}
     ended = slurm_client.final_states([one.job_id for one in sent if one.job_id not in in_queue])
-    facts, damage = _Facts(folder, sent, queued, ended), quick_problems(folder, names)
+    facts, problems = _Facts(folder, sent, queued, ended), quick_problems(folder, names)
     records = torn | read_failures(folder)[1]
     found = []
     for name in names:
@@ -76,7 +76,7 @@ def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
         if config is not None:
             shards, left = config.shards(name), len(missing(folder, config, name))
             done = shards - left
-        lines = [*damage[name], *(line for path, line in records.items() if _is_of(path, name))]
+        lines = [*problems[name], *(line for path, line in records.items() if _is_of(path, name))]
         state, note = facts.of(name, done, left, bool(lines))
         jobs = tuple(sorted(facts.jobs(name)))
         found.append(StageStatus(name, done, shards, state, note, jobs, tuple(lines)))
@@ -115,12 +115,12 @@ class _Facts:
             return born(holder["pid"]) == holder["born"]
         return time.time() - state["time"] < FRESH_SECONDS  # started by hand
 
-    def of(self, stage: str, done: int, left: int, damaged: bool) -> tuple[str, str]:
+    def of(self, stage: str, done: int, left: int, problem: bool) -> tuple[str, str]:
         """State of a stage of which so many shards are done and left, and a note."""
         jobs = self.jobs(stage)
         running = [state for state in self.fresh if state["stage"] == stage]
         ends = self._bad_ends(stage)
-        if not left and not damaged:
+        if not left and not problem:
             return "done", ""
         if running or any(self.queued[job].state == "RUNNING" for job in jobs):
             return "running", "; ".join(line(one) for one in running[:NOTES])
@@ -130,8 +130,8 @@ class _Facts:
             return "failed", self.failed[stage].line
         if ends:
             return "failed", f"job ended as {', '.join(ends)}"
-        if damaged:
-            return "damaged", ""
+        if problem:
+            return "problem", ""
         return ("partly" if done else "waiting"), ""
 
     def _bad_ends(self, stage: str) -> list[str]:

@@ -112,10 +112,10 @@ def test_damaged_records_of_jobs(
     assert found["fit"]["jobs"] == ["7"]
     assert (found["base"]["state"], found["base"]["note"]) == ("failed", "boom")
     for stage, path in (("embed", bad["submissions/2.000-embed-b2.json"]), ("clip", bad["errors/clip-00000-0.json"])):
-        assert found[stage]["state"] == "damaged"
-        assert len(found[stage]["damage"]) == 1
-        assert found[stage]["damage"][0].startswith(f"{path}: ")
-    assert sum(len(row["damage"]) for row in found.values()) == 2
+        assert found[stage]["state"] == "problem"
+        assert len(found[stage]["problems"]) == 1
+        assert found[stage]["problems"][0].startswith(f"{path}: ")
+    assert sum(len(row["problems"]) for row in found.values()) == 2
     assert read_progress(run) == []
     status, _, err = command("cancel")
     assert (status, cancelled) == (2, ["7"])
@@ -131,7 +131,7 @@ def test_status_names_what_is_damaged(run: RunFolder, command: Callable[..., tup
     status, out, _ = command("status")
     lines = out.splitlines()
     assert status == 0
-    assert lines[0].split() == ["render", "damaged", "1/3"]
+    assert lines[0].split() == ["render", "problem", "1/3"]
     damaged = "results/timing-render-0000{}.jsonl: damaged, is empty; delete it: "
     assert [damaged.format(shard) in line for shard, line in enumerate(lines[1:4])] == [True] * 3
     assert lines[4].strip() == f"and 2 more; `rodin status {run.path} --json` lists all"

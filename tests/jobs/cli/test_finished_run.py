@@ -65,7 +65,7 @@ def test_commands_that_read_a_finished_run_leave_what_is_published_alone(
         assert digests(finished.path) == before, words
     capsys.readouterr()
     assert status_of(["status", str(finished.path), "--json"]) == 0
-    assert not any(row["damage"] for row in json.loads(capsys.readouterr().out))
+    assert not any(row["problems"] for row in json.loads(capsys.readouterr().out))
 
 
 @pytest.fixture

@@ -53,6 +53,15 @@ def test_without_permission_verify_and_repair_name_it(run: RunFolder, command: s
     assert damaged(run) == []
 
 
+def test_status_names_what_it_cannot_read_and_calls_it_no_damage(run: RunFolder) -> None:
+    run.shard("fit", 1).chmod(0)
+    done = rodin("status", run.path)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line.strip() for line in done.stdout.splitlines() if "00001.h5" in line]
+    assert line.startswith(f"{run.shard('fit', 1)}: cannot read (Permission denied); get permission")
+    assert "damaged" not in done.stdout
+
+
 def test_repair_sets_aside_what_is_damaged_and_leaves_what_it_cannot_read(run: RunFolder) -> None:
     os.truncate(run.shard("fit", 0), 3000)
     run.shard("fit", 1).chmod(0)
