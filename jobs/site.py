@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rodin.store.reading import read_text
+
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Real = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -124,8 +126,8 @@ def load_site(path: Path, stages: list[str]) -> Site:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such site file; slurm/sites/example.toml is one to copy")
     try:
-        site = Site.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        site = Site.model_validate(tomllib.loads(read_text(path)))
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not TOML: {error}") from None
     except ValidationError as error:
         raise ValueError(f"{path}: " + "; ".join(_sentence(one) for one in error.errors())) from None

@@ -116,14 +116,16 @@ SAME = {"10": "11", "13": "reconstruction"}
 """the paper's Figure 10 (more samples) and 13 (portrait inversion) -> the figure of ours that shows it"""
 
 
-def figure(run: Path, name: str) -> Path:
-    """Draw a figure into ``figures/figure-<name>.png``, atomically.
+def figure(run: Path, name: str, path: Path | None = None) -> Path:
+    """Draw a figure, atomically, and return its path.
 
     Args:
         run: a run folder, finished or not.
         name: one of FIGURES or of SAME.
+        path: the PNG to write; default: the run's ``figures/figure-<name>.png``.
 
     Raises:
+        Unwritable: the picture cannot be written.
         ValueError: no such figure, or no data for it yet; the message lists the figures, or names the stage to run.
         FileNotFoundError: no such run folder.
     """
@@ -132,6 +134,6 @@ def figure(run: Path, name: str) -> Path:
         raise ValueError(f"no figure '{name}'; there are {', '.join([*FIGURES, *SAME])}")
     if not Path(run).is_dir():
         raise FileNotFoundError(f"{run}: no such run folder; `rodin run` makes one")
-    path = RunFolder(run).figures / f"figure-{name}.png"
+    path = path or RunFolder(run).figures / f"figure-{name}.png"
     FIGURES[shown].draw(Path(run), path, FIGURES[shown].title)
     return path

@@ -80,7 +80,7 @@ def with_mesh(run: Path) -> list[Line]:
         if (mesh := mesh_picture(store, sample)) is not None:
             tiles += [Tile(frontal_view(store, sample), (sample,)), Tile(mesh, ("mesh",))]
     if not tiles:
-        raise _none_of(run, "a mesh")
+        raise _none_of(run, "meshes")
     return _grid(tiles, LARGE, WIDE_LARGE)
 
 

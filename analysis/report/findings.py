@@ -9,6 +9,7 @@ from analysis.figures.figures import FIGURES, figure
 from analysis.results.provenance import config_of, setting
 from analysis.results.rows import Row
 from analysis.tables.tables import TABLES, table, write_table
+from rodin.store.errors import Unwritable
 from rodin.store.run_folder import RunFolder
 
 
@@ -27,26 +28,35 @@ class Findings:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def write_findings(run: Path) -> Findings:
+def write_findings(run: Path, output: Path | None = None) -> Findings:
     """Write every table and figure that the results allow.
 
     Files of a table or figure that can no longer be made are removed, so that nothing stale stands beside new results.
 
+    Args:
+        run: the run folder.
+        output: folder for `tables/` and `figures/`; default: the run folder.
+
     Raises:
         FileNotFoundError: no such run folder.
+        Unwritable: a table or figure cannot be written.
     """
-    found, folder = Findings(), RunFolder(run)
+    found, folder = Findings(), RunFolder(output or run)
     for name in tables_of(run):
         try:
             found.tables[name] = table(run, name)
-            write_table(run, name, found.tables[name])
+            write_table(folder.path, name, found.tables[name])
+        except Unwritable:
+            raise
         except ValueError as problem:
             found.missing[f"table {name}"] = str(problem)
             for old in folder.tables.glob(f"table-{name}.*"):
                 old.unlink(missing_ok=True)
     for name in FIGURES:
         try:
-            found.figures[name] = figure(run, name)
+            found.figures[name] = figure(run, name, folder.figures / f"figure-{name}.png")
+        except Unwritable:
+            raise
         except ValueError as problem:
             found.missing[f"figure {name}"] = str(problem)
             (folder.figures / f"figure-{name}.png").unlink(missing_ok=True)

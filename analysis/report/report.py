@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -75,11 +76,12 @@ class EmbeddedFigure:
     data: str
 
 
-def write_report(run: Path) -> Path:
-    """Write tables, figures and ``report.html``: one self-contained page of all results that the run has so far.
+def write_report(run: Path, path: Path | None = None) -> Path:
+    """Write one self-contained page of all results that the run has so far.
 
     Args:
         run: a run folder, finished or not.
+        path: the page; nothing else is then written. Default: the run's ``report.html``, with its tables and figures.
 
     Returns:
         The path of the page.
@@ -87,15 +89,34 @@ def write_report(run: Path) -> Path:
     Raises:
         FileNotFoundError: no such run folder.
         ValueError: run.toml is damaged.
+        Unwritable: a file cannot be written.
+    """
+    if path is None:
+        path = RunFolder(run).report
+        publish_bytes(path, report_page(run))
+    else:
+        with TemporaryDirectory() as folder:
+            publish_bytes(path, report_page(run, Path(folder)))
+    return path
+
+
+def report_page(run: Path, output: Path | None = None) -> bytes:
+    """Write tables and figures, and return the page that shows them.
+
+    Args:
+        run: a run folder, finished or not.
+        output: folder for `tables/` and `figures/`; default: the run folder.
+
+    Raises:
+        FileNotFoundError: no such run folder.
+        ValueError: run.toml is damaged.
+        Unwritable: a table or figure cannot be written.
     """
     run = Path(run)
     if not run.is_dir():
         raise FileNotFoundError(f"{run}: no such run folder; `rodin run` makes one")
-    found = write_findings(run)
-    page = TEMPLATES.get_template("report.html.jinja").render(page_content(run, found))
-    path = RunFolder(run).report
-    publish_bytes(path, page.encode())
-    return path
+    content = page_content(run, write_findings(run, output))
+    return TEMPLATES.get_template("report.html.jinja").render(content).encode()
 
 
 def page_content(run: Path, found: Findings) -> dict[str, Any]:

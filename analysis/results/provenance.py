@@ -10,6 +10,7 @@ from typing import Any
 
 from rodin.presets import PRESETS, differences
 from rodin.presets.toml import from_toml
+from rodin.store.reading import read_text
 from rodin.store.run_folder import RunFolder
 
 
@@ -23,10 +24,10 @@ def run_record(run: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as problem:
         raise ValueError(
-            f"{path}: not TOML ({problem}); restore it from the run's code snapshot or submit again"
+            f"{path}: not TOML ({problem}); restore it, or delete it and run the same command again"
         ) from None
 
 

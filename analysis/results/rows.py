@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis.results.provenance import resume_command
-from rodin.store.results import read_rows
+from rodin.store.results import TIMING, WRITTEN_BY, read_rows
 from rodin.store.run_folder import RunFolder
 
 Row = dict[str, Any]
-
-FROM_STAGE = {"clip-retrieval": "clip", "fit": "index"}
-"""name of results -> the stage that writes them, where the two differ"""
 
 
 class MissingRows(ValueError):
@@ -35,12 +32,7 @@ def results(run: Path, name: str, stage: str, fields: Mapping[str, type], option
         MissingRows: there are no such rows; the message names the stage to run.
         ValueError: a row lacks a field or its value has another type; the message names file, field and next step.
     """
-    try:
-        rows = [row for row in read_rows(RunFolder(run), name) if row.get("stage") == stage]
-    except UnicodeDecodeError:
-        raise ValueError(
-            f"{run}/results/{name}-*.jsonl: not text; delete these files, then {next_step(run, name)}"
-        ) from None
+    rows = [row for row in read_rows(RunFolder(run), name) if row.get("stage") == stage]
     if not rows:
         raise missing_rows(run, name, stage)
     optional = set(optional)
@@ -52,7 +44,7 @@ def results(run: Path, name: str, stage: str, fields: Mapping[str, type], option
             if not _is(value, kind):
                 raise ValueError(
                     f"{run}/results/{name}-*.jsonl: '{stage}' row {number} has {field}={value!r}, wanted "
-                    f"{_TYPE_NAMES[kind]}; delete these files and {name}/*.json, then {next_step(run, name)}"
+                    f"{_TYPE_NAMES[kind]}; {_remake(run, name)}"
                 )
     return rows
 
@@ -64,10 +56,18 @@ def missing_rows(run: Path, name: str, stage: str) -> MissingRows:
 
 def next_step(run: Path, stage: str) -> str:
     """Advice on how to obtain the results of a stage."""
+    stage = WRITTEN_BY.get(stage, stage)
     if stage.startswith("sweep-") and stage != "sweep-cfg":
         return f"`rodin sweep {stage.removeprefix('sweep-')} --run {run}` measures them"
-    stage = FROM_STAGE.get(stage, stage)
     return f"run stage '{stage}': `{resume_command(run)}` goes on with whatever is missing"
+
+
+def _remake(run: Path, name: str) -> str:
+    """Advice on rows whose values are wrong."""
+    if name.startswith(TIMING):
+        return "delete these files: they hold the times of work that is done, which tables then lack"
+    manifests = RunFolder(run).stage(WRITTEN_BY.get(name, name)) / "*.json"
+    return f"delete these files and {manifests}, then {next_step(run, name)}"
 
 
 _TYPE_NAMES = {float: "a finite number", int: "a whole number", str: "a text", bool: "true or false", list: "a list"}
@@ -75,7 +75,10 @@ _TYPE_NAMES = {float: "a finite number", int: "a whole number", str: "a text", b
 
 def _is(value: Any, kind: type) -> bool:
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        try:
+            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        except OverflowError:  # an integer beyond every float
+            return False
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, kind)

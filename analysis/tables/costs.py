@@ -11,6 +11,7 @@ from typing import Any
 
 from analysis.results.provenance import resume_command
 from analysis.results.rows import MissingRows, Row, missing_rows, results
+from rodin.store.results import row_files
 from rodin.store.run_folder import RunFolder
 
 ORDER = (
@@ -41,10 +42,13 @@ LOSS = {"step": int, "loss": float}
 
 
 def table_timings(run: Path) -> list[Row]:
-    """Seconds and peak memory of each stage, one row per stage in the order they run, then their total."""
-    names = sorted(
-        {match[1] for path in RunFolder(run).results.glob("timing-*.jsonl") if (match := _TIMING.match(path.name))}
-    )
+    """Seconds and peak memory of each stage, one row per stage in the order they run, then their total.
+
+    The report's own time is left out: it is known only once the page is written, and the same results shall give the
+    same page.
+    """
+    found = (_TIMING.match(path.name) for path in row_files(RunFolder(run)))
+    names = sorted({match[1] for match in found if match is not None and match[1] != "report"})
     if not names:
         advice = f"`{resume_command(run)}` runs the stages"
         raise MissingRows(f"{run}: no timing rows in results/timing-*.jsonl yet; {advice}")

@@ -97,15 +97,20 @@ def render_table(rows: Sequence[Row]) -> str:
     return plain(grid(rows))
 
 
-def write_table(run: Path, name: str, rows: Sequence[Row]) -> list[Path]:
-    """Write the rows of a table into ``tables/`` as .txt, .md, .csv and .tex, each atomically.
+def write_table(folder: Path, name: str, rows: Sequence[Row]) -> list[Path]:
+    """Write the rows of a table as .txt, .md, .csv and .tex, each atomically.
+
+    Args:
+        folder: a run folder, or another one; the files go into its ``tables/``.
+        name: of the table.
+        rows: of the table.
 
     Returns:
         The four paths.
     """
     shown = grid(rows)
     texts = {"txt": plain(shown), "md": markdown(shown), "csv": comma_separated(rows), "tex": latex(shown)}
-    paths = [RunFolder(run).tables / f"table-{name}.{ending}" for ending in texts]
+    paths = [RunFolder(folder).tables / f"table-{name}.{ending}" for ending in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         publish_bytes(path, text.encode())
     return paths

@@ -6,6 +6,7 @@ import json
 import tomllib
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -15,6 +16,7 @@ from jobs.cli.screen import Screen
 from jobs.run.lock import driving
 from jobs.run.record import read_config
 from rodin.config import Config
+from rodin.store.reading import read_text
 from rodin.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -69,14 +71,29 @@ def verify(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
     found = find_damage(folder, Screen(quiet=as_json))
     if found is None:
         return
-    problems = [problem for damage in found for problem in damage.problems]
     if as_json:
-        print(json.dumps({"run": str(run), "problems": problems}, indent=1))
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ValueError(f"{problems[0]}{more}; `rodin store repair {run}` sets what is damaged aside")
+        print(json.dumps({"run": str(run), **as_plain(found)}, indent=1))
+    if found:
+        raise ValueError(sentence(run, found))
     if not as_json:
         print(f"{run}: everything is whole")
+
+
+def as_plain(found: list[Damage]) -> dict[str, list[str]]:
+    """Lines for --json: problems of what is damaged, and causes why the others could not be read."""
+    return {
+        "problems": [line for damage in found for line in damage.problems if not damage.unreadable],
+        "unreadable": [line for damage in found for line in damage.problems if damage.unreadable],
+    }
+
+
+def sentence(run: Path, found: list[Damage]) -> str:
+    """The first problem, how many more there are, and the next step; damage comes before what cannot be read."""
+    lines = [line for damage in sorted(found, key=lambda one: one.unreadable) for line in damage.problems]
+    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    if all(damage.unreadable for damage in found):
+        return lines[0] + more
+    return f"{lines[0]}{more}; `rodin store repair {run}` sets what is damaged aside"
 
 
 @store.command("repair")
@@ -98,11 +115,18 @@ def repair(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
             return
         set_aside(found)
         freed = remove_leftovers(folder)
-    problems = [problem for damage in found for problem in damage.problems]
-    lost = [lost_subjects(config, damage) for damage in found]
+    damaged, unread = [one for one in found if not one.unreadable], [one for one in found if one.unreadable]
+    problems = [problem for damage in damaged for problem in damage.problems]
+    lost = [lost_subjects(config, damage) for damage in damaged]
     if as_json:
-        print(json.dumps({"run": str(run), "problems": problems, "again": lost, "freed": freed}, indent=1))
-        return
+        print(json.dumps({"run": str(run), **as_plain(found), "again": lost, "freed": freed}, indent=1))
+    else:
+        _print_repair(run, problems, lost, freed)
+    if unread:
+        raise ValueError(sentence(run, unread))
+
+
+def _print_repair(run: Path, problems: list[str], lost: list[dict[str, Any]], freed: int) -> None:
     for problem in problems:
         print(problem)
     for one in lost:
@@ -137,7 +161,7 @@ def info(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
     folder = RunFolder(run)
     read_config(folder)
     stores = inventory(folder)
-    record = tomllib.loads(folder.config_file.read_text(encoding="utf-8"))
+    record = tomllib.loads(read_text(folder.config_file))
     code = record.get("code", {})
     if as_json:
         versions = record.get("versions", {})

@@ -7,7 +7,10 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
+from collections import deque
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,16 +18,17 @@ import typer
 from jobs.cli.options import JSON, RUN_ARGUMENT
 from jobs.graph.graph import NAMES
 from jobs.launch import slurm_client
-from jobs.launch.status import as_rows, status, unfinished
+from jobs.launch.status import StageStatus, as_rows, status, unfinished
 from jobs.run.ledger import cut_off, strike, submissions
 from jobs.run.lock import born, living
-from jobs.run.record import read_config
+from jobs.run.record import check_run, read_config
 from rodin.store.run_folder import RunFolder
 
 STOP_SECONDS = 20.0  # longest wait for a driver to end: its workers get 5 s to save, and it reports them
 STOP_POLL_SECONDS = 0.1  # a driver without work ends in less than one second
 FOLLOW_SECONDS = 0.5  # between two looks at a growing log: a reader sees new lines at once
 MOST_JOBS = 3  # job numbers shown of each stage; --json lists all
+MOST_PROBLEMS = 3  # problems shown of each stage; --json lists all
 
 
 def show_status(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
@@ -35,16 +39,33 @@ def show_status(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
       rodin status runs/demo
       rodin status runs/paper --json
     """
-    found = status(RunFolder(run))
+    folder, problem = RunFolder(run), None
+    try:
+        config = read_config(folder)
+    except ValueError as error:  # what is known without it is still shown
+        config, problem = None, error
+    found = status(folder, config)
     if as_json:
         print(json.dumps(as_rows(found), indent=1))
-        return
-    width = max(len(one.stage) for one in found)
+    else:
+        print_stages(run, found)
+    if problem is not None:
+        raise problem
+
+
+def print_stages(run: Path, found: list[StageStatus]) -> None:
+    """Print a line a stage, and its problems below it."""
+    width = max((len(one.stage) for one in found), default=0)
     for one in found:
         note = f"  {one.note}" if one.note else ""
         more = " ..." if len(one.jobs) > MOST_JOBS else ""
         jobs = f"  job {', '.join(one.jobs[:MOST_JOBS])}{more}" if one.jobs else ""
-        print(f"{one.stage:<{width}}  {one.state:<8} {one.done}/{one.shards}{jobs}{note}")
+        shards = "?" if one.shards is None else one.shards
+        print(f"{one.stage:<{width}}  {one.state:<8} {one.done}/{shards}{jobs}{note}")
+        for line in one.problems[:MOST_PROBLEMS]:
+            print(f"{'':<{width}}  {line}")
+        if len(one.problems) > MOST_PROBLEMS:
+            print(f"{'':<{width}}  and {len(one.problems) - MOST_PROBLEMS} more; `rodin status {run} --json` lists all")
 
 
 def show_logs(
@@ -66,7 +87,7 @@ def show_logs(
     if follow and as_json:
         raise ValueError("--json prints one object and ends; it does not go with --follow")
     folder = RunFolder(run)
-    read_config(folder)
+    check_run(folder)
     if stage is not None and stage not in NAMES:
         raise ValueError(f"unknown stage '{stage}'; there are {', '.join(NAMES)}")
     found = list((folder.jobs / "logs").glob(f"{stage or '*'}/*.out"))
@@ -74,7 +95,7 @@ def show_logs(
         raise FileNotFoundError(f"{folder.jobs / 'logs' / (stage or '')}: no log yet; `rodin status {run}` says why")
     latest = max(found, key=lambda path: path.stat().st_mtime)
     with latest.open(encoding="utf-8", errors="replace") as file:
-        last = file.read().splitlines()[-lines:]
+        last = [line.rstrip("\n") for line in deque(file, maxlen=min(lines, sys.maxsize))]  # it may exceed the memory
         if as_json:
             print(json.dumps({"log": str(latest), "lines": last}, indent=1))
             return
@@ -92,7 +113,7 @@ def cancel(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
       rodin cancel runs/demo
     """
     folder = RunFolder(run)
-    read_config(folder)
+    check_run(folder)
     holder = living(folder)
     near = holder is not None and holder["host"] == socket.gethostname()
     if holder is not None and near:

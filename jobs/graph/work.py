@@ -11,6 +11,7 @@ from jobs.graph.stage import Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
 from rodin.store.run_folder import RunFolder
+from rodin.store.shards.catalogue import manifest_paths
 
 ELEMENT_MINUTES = 60.0  # an element takes several shards up to about this long: long against the start of a job
 
@@ -56,8 +57,12 @@ class Run:
 
 
 def missing(folder: RunFolder, config: Config, name: str) -> list[int]:
-    """Shards of a stage without a manifest."""
-    present = {path.stem for path in folder.stage(name).glob("[0-9]*.json")}
+    """Shards of a stage without a manifest.
+
+    Raises:
+        Unreadable: the operating system does not let the stage's folder be listed.
+    """
+    present = {path.stem for path in manifest_paths(folder.stage(name))}
     return [shard for shard in range(config.shards(name)) if f"{shard:05d}" not in present]
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from jobs.graph.graph import SWEEPS, graph
+from jobs.graph.graph import NAMES, SWEEPS, graph
 from jobs.graph.work import missing
 from jobs.launch import slurm_client
-from jobs.run.failures import failures
-from jobs.run.ledger import Submission, submissions
+from jobs.run.failures import failures, read_failures
+from jobs.run.ledger import Submission, read_ledger, submissions
 from jobs.run.lock import born, driver
 from jobs.run.progress import line, read_progress
-from jobs.run.record import read_config
+from rodin.config import Config
+from rodin.store.quick_check import quick_problems
 from rodin.store.run_folder import RunFolder
+from rodin.store.shards.catalogue import manifest_paths
 
 FRESH_SECONDS = 60.0  # age of a progress file up to which a stage started by hand counts as running
 NOTES = 2  # shards whose progress the note of a stage shows
@@ -26,39 +30,61 @@ class StageStatus:
     Args:
         stage: its name.
         done: complete shards.
-        shards: all shards.
-        state: done, running, queued, failed, partly or waiting.
+        shards: all shards; None: not known.
+        state: done, problem, running, queued, failed, partly or waiting.
         note: progress, reason or error.
         jobs: Slurm's ids of its jobs in the queue.
+        problems: what a quick look finds damaged, or cannot read, of its files and records, one line each.
     """
 
     stage: str
     done: int
-    shards: int
+    shards: int | None
     state: str
     note: str
     jobs: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
-def status(folder: RunFolder) -> list[StageStatus]:
+def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
     """The state of every stage of a run.
 
+    Args:
+        folder: the run.
+        config: of the run; None where run.toml cannot be read: then only the stages that have begun are listed, and
+            nobody knows how many shards they have.
+
     Raises:
-        FileNotFoundError: no run lies there.
+        Unreadable: the operating system does not let a stage's folder be listed.
     """
-    config = read_config(folder)
     extra = tuple(stage.name for stage in SWEEPS if folder.stage(stage.name).is_dir())
+    if config is None:
+        names = [name for name in NAMES if name != "import" and folder.stage(name).is_dir()]  # which is `render` too
+    else:
+        names = [stage.name for stage in graph(config, extra)]
     sent = unfinished(folder)
     queued = _queue(sent)
     in_queue = {job.split("_")[0] for job in queued}
     ended = slurm_client.final_states([one for one in sent if one.job_id not in in_queue])
-    facts = _Facts(folder, sent, queued, ended)
+    facts, problems = _Facts(folder, sent, queued, ended), quick_problems(folder, names)
+    records = read_ledger(folder)[1] | read_failures(folder)[1]
     found = []
-    for stage in graph(config, extra):
-        shards, left = config.shards(stage.name), len(missing(folder, config, stage.name))
-        state, note = facts.of(stage.name, shards, left)
-        found.append(StageStatus(stage.name, shards - left, shards, state, note, tuple(sorted(facts.jobs(stage.name)))))
+    for name in names:
+        done = len(manifest_paths(folder.stage(name))) if config is None else 0
+        shards, left = None, 1
+        if config is not None:
+            shards, left = config.shards(name), len(missing(folder, config, name))
+            done = shards - left
+        lines = [*problems[name], *(line for path, line in records.items() if _is_of(path, name))]
+        state, note = facts.of(name, done, left, bool(lines))
+        jobs = tuple(sorted(facts.jobs(name)))
+        found.append(StageStatus(name, done, shards, state, note, jobs, tuple(lines)))
     return found
+
+
+def _is_of(record: Path, stage: str) -> bool:
+    """Whether a record of a submission (`TIME-STAGE-UID.json`) or a failure (`STAGE-SHARD-RANK.json`) is a stage's."""
+    return re.fullmatch(rf"([\d.]+-)?{re.escape(stage)}-[0-9a-z]+(-\d+)?", record.stem) is not None
 
 
 class _Facts:
@@ -88,12 +114,12 @@ class _Facts:
             return born(holder["pid"]) == holder["born"]
         return time.time() - state["time"] < FRESH_SECONDS  # started by hand
 
-    def of(self, stage: str, shards: int, left: int) -> tuple[str, str]:
-        """State of a stage, and a note."""
+    def of(self, stage: str, done: int, left: int, problem: bool) -> tuple[str, str]:
+        """State of a stage of which so many shards are done and left, and a note."""
         jobs = self.jobs(stage)
         running = [state for state in self.fresh if state["stage"] == stage]
         ends = self._bad_ends(stage)
-        if not left:
+        if not left and not problem:
             return "done", ""
         if running or any(self.queued[job].state == "RUNNING" for job in jobs):
             return "running", "; ".join(line(one) for one in running[:NOTES])
@@ -103,7 +129,9 @@ class _Facts:
             return "failed", self.failed[stage].line
         if ends:
             return "failed", f"job ended as {', '.join(ends)}"
-        return ("partly" if left < shards else "waiting"), ""
+        if problem:
+            return "problem", ""
+        return ("partly" if done else "waiting"), ""
 
     def _bad_ends(self, stage: str) -> list[str]:
         ids = {one.job_id for one in self.sent if one.stage == stage}

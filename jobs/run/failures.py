@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 import time
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rodin.hooks import OtherRankEnded, OtherRankFailed
 from rodin.store.atomic import publish_bytes
-from rodin.store.errors import NO_DESCRIPTORS
+from rodin.store.errors import system_error
+from rodin.store.reading import entries, read_record
 from rodin.store.run_folder import RunFolder
 
-# errno values of paths that the user cannot use: a name too long, a file taken for a folder, a closed folder, ...
-OF_A_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM)
 TAIL = 64 << 10  # bytes read from the end of a log, longer than any line in it
 
 
@@ -73,12 +71,11 @@ def failure_of(error: BaseException, stage: str, shard: int, log: str = "", rank
 def describe(error: BaseException) -> tuple[Literal["user", "crash"], str]:
     """Kind of an exception, and its one line."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OSError) and error.errno in OF_A_PATH and error.filename:
-        return "user", f"{error.filename}: {error.strerror}; wanted a path that can be used"
+    refusal = system_error(error) if isinstance(error, OSError) else None
+    if refusal is not None:
+        return "user", str(refusal)
     if isinstance(error, ValueError | FileNotFoundError | PermissionError):
         return ("user", text) if not _defect(error) else ("crash", f"{type(error).__name__}: {text}")
-    if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
-        return "user", f"{text}; raise `ulimit -n` and run the same command again"
     if isinstance(error, ModuleNotFoundError):
         return "user", f"{text}; install it (README.md, the extras of pip install)"
     return "crash", f"{type(error).__name__}: {text}"
@@ -106,14 +103,31 @@ def forget(folder: RunFolder, stage: str, shard: int) -> None:
 
 def failures(folder: RunFolder) -> list[Failure]:
     """Failures of unfinished shards: causes before consequences, then the user's mistakes, then the oldest."""
-    found = []
-    for path in (folder.jobs / "errors").glob("*.json"):
-        try:
-            found.append(Failure(**json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, TypeError):
-            continue
+    found = read_failures(folder)[0]
     unfinished = [one for one in found if not folder.manifest(one.stage, one.shard).is_file()]
     return sorted(unfinished, key=lambda one: (one.consequence, one.kind != "user", one.when))
+
+
+def read_failures(folder: RunFolder) -> tuple[list[Failure], dict[Path, str]]:
+    """All failures whose records are whole; and file -> what is wrong with it, one line each."""
+    found, damaged = [], {}
+    for path in [path for path in entries(folder.jobs / "errors") if path.suffix == ".json"]:
+        try:
+            found.append(_failure(read_record(path)))
+        except FileNotFoundError:
+            continue
+        except (ValueError, TypeError) as problem:
+            reason = str(problem) if str(path) in str(problem) else f"{path}: not a record of this version of rodin"
+            damaged[path] = f"{reason}; it says why a shard failed, and so does the shard's log; delete it"
+    return found, damaged
+
+
+def _failure(data: dict[str, Any]) -> Failure:
+    one = Failure(**data)
+    kinds = {"stage": str, "kind": str, "line": str, "log": str, "shard": int, "rank": int, "when": int | float}
+    if not all(isinstance(getattr(one, name), kind) for name, kind in kinds.items()):
+        raise TypeError("a field of another type")
+    return one
 
 
 def last_line(log: Path) -> str:

@@ -7,11 +7,16 @@ record of the name under which the job is to be found.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rodin.store.atomic import publish_bytes
+from rodin.store.reading import entries, read_record
 from rodin.store.run_folder import RunFolder
+
+RECORD = re.compile(r"(?P<submitted>\d+\.\d+)-(?P<stage>[a-z0-9-]+)-(?P<uid>[0-9a-z]+)\.json")
 
 
 @dataclass(frozen=True)
@@ -60,29 +65,46 @@ def strike(folder: RunFolder, submission: Submission) -> None:
 
 def submissions(folder: RunFolder) -> list[Submission]:
     """All submissions whose job is known, oldest first."""
-    return [one for one in _all(folder) if one.job_id]
+    return [one for one in read_ledger(folder)[0] if one.job_id]
 
 
 def cut_off(folder: RunFolder) -> list[Submission]:
     """Submissions whose job, if Slurm took it, is known by its name alone; oldest first."""
-    return [one for one in _all(folder) if not one.job_id]
+    return [one for one in read_ledger(folder)[0] if not one.job_id]
 
 
-def _all(folder: RunFolder) -> list[Submission]:
-    found = [_read(path) for path in (folder.jobs / "submissions").glob("*-*-*.json")]
-    return sorted(found, key=lambda one: one.submitted)
+def read_ledger(folder: RunFolder) -> tuple[list[Submission], dict[Path, str]]:
+    """All submissions, oldest first; of a damaged record, what its file's name tells.
+
+    Returns:
+        the submissions; and damaged or unreadable record -> what is wrong with it, one line.
+    """
+    found, damaged = [], {}
+    for path in entries(folder.jobs / "submissions"):
+        name = RECORD.fullmatch(path.name)
+        if name is None:
+            continue
+        try:
+            found.append(_submission(read_record(path)))
+        except FileNotFoundError:
+            continue
+        except (ValueError, TypeError, KeyError) as problem:
+            reason = problem if isinstance(problem, ValueError) else f"{path}: not a record of this rodin"
+            damaged[path] = (
+                f"{reason}; it is the record of a submitted job, which `rodin cancel {folder.path}` and the next "
+                "`rodin run` cancel by its name"
+            )
+            found.append(Submission(name["uid"], name["stage"], "", (), float(name["submitted"])))
+    return sorted(found, key=lambda one: one.submitted), damaged
 
 
-def _read(path: Path) -> Submission:
-    """A record; of a damaged one, what the file's name tells."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        data["elements"] = tuple(tuple(shards) for shards in data["elements"])
-        return Submission(**data)
-    except (ValueError, KeyError, TypeError):
-        submitted, _, rest = path.stem.partition("-")
-        stage, _, uid = rest.rpartition("-")
-        return Submission(uid, stage, "", (), float(submitted))
+def _submission(data: dict[str, Any]) -> Submission:
+    data["elements"] = tuple(tuple(int(shard) for shard in shards) for shards in data["elements"])
+    one = Submission(**data)
+    texts = (one.uid, one.stage, one.job_id, one.script, one.cluster)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(one.submitted, int | float):
+        raise TypeError("a field of another type")
+    return one
 
 
 def _path(folder: RunFolder, submission: Submission) -> Path:

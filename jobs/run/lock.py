@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rodin.store.atomic import make_folder
 from rodin.store.errors import disk_error
+from rodin.store.reading import read_record
 from rodin.store.run_folder import RunFolder
 
 # errors of flock on Lustre mounted without it, on NFS without its lock service, and on file systems that have none
@@ -74,9 +75,11 @@ def _without_lock(folder: RunFolder, problem: OSError, note: Callable[[str], Non
 def driver(folder: RunFolder) -> dict | None:
     """The process that took the lock last: {"pid", "host", "born"}; None once it has ended, unless it was killed."""
     try:
-        return json.loads((folder.jobs / "lock").read_text(encoding="utf-8"))
+        holder = read_record(folder.jobs / "lock")
     except (FileNotFoundError, ValueError):
         return None
+    whole = isinstance(holder.get("pid"), int) and isinstance(holder.get("host"), str) and "born" in holder
+    return holder if whole else None
 
 
 def living(folder: RunFolder) -> dict | None:

@@ -8,11 +8,15 @@ import os
 import time
 from pathlib import Path
 
+from rodin.store.reading import entries, read_record
 from rodin.store.run_folder import RunFolder
 from rodin.units import duration
 
 FILE_SECONDS = 0.5  # between two writes of the file: as often as a screen needs, cheap on a shared file system
 LINE_SECONDS = 10.0  # between two lines of the log
+NUMBER = (int, float)
+KINDS = {"stage": str, "shard": int, "done": NUMBER, "total": NUMBER, "note": str, "rate": NUMBER, "time": NUMBER}
+"""key of a progress file -> type; besides, `eta` is a number or null and `pid` an integer"""
 
 
 class Meter:
@@ -101,13 +105,15 @@ def log_of(folder: RunFolder, stage: str, job_id: str, rank: int = 0) -> Path:
 
 
 def read_progress(folder: RunFolder) -> list[dict]:
-    """Progress of every running shard."""
+    """Progress of every running shard; a damaged file tells none."""
     states = []
-    for path in sorted((folder.jobs / "progress").glob("*.json")):
+    for path in [path for path in entries(folder.jobs / "progress") if path.suffix == ".json"]:
         try:
-            states.append(json.loads(path.read_text(encoding="utf-8")))
+            state = read_record(path)
         except (OSError, ValueError):
             continue
+        if all(isinstance(state.get(name), kind) for name, kind in KINDS.items()):
+            states.append(state)
     return states
 
 
@@ -119,7 +125,7 @@ def line(state: dict) -> str:
     if state["rate"]:
         rate = state["rate"]
         parts.append(f"{rate:.3g}/s" if rate >= 0.1 else f"{1 / rate:.3g} s each")
-    if state["eta"] is not None:
+    if state.get("eta") is not None:
         parts.append(f"{duration(state['eta'])} left")
     if state["note"]:
         parts.append(state["note"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tomllib
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rodin.config import Config
 from rodin.presets import differences
 from rodin.presets.toml import from_toml, to_toml
 from rodin.store.atomic import publish_bytes
+from rodin.store.errors import Unreadable
 from rodin.store.run_folder import RunFolder
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "lpips", "numpy", "h5py", "bpy", "anny", "submitit")
@@ -25,10 +27,30 @@ def read_config(folder: RunFolder) -> Config:
 
     Raises:
         FileNotFoundError: no run lies there.
+        ValueError: run.toml is damaged, or of another version of rodin; the message names it and the next step.
     """
     if not folder.config_file.is_file():
         raise FileNotFoundError(f"{folder.path}: no run there (run.toml is missing); start one with `rodin run PRESET`")
-    return from_toml(folder.config_file)
+    try:
+        return from_toml(folder.config_file)
+    except Unreadable:
+        raise
+    except ValueError as problem:
+        raise ValueError(
+            f"{problem}; if another version of rodin wrote it, use that one (the run's code/), else restore it, or "
+            "delete it and start the run again with the same preset and --set"
+        ) from None
+
+
+def check_run(folder: RunFolder) -> None:
+    """Check that a run lies in a folder, even one whose run.toml is damaged or lost.
+
+    Raises:
+        FileNotFoundError: no run lies there.
+    """
+    if not folder.jobs.is_dir():
+        with suppress(ValueError):
+            read_config(folder)
 
 
 def check_config(folder: RunFolder, config: Config) -> None:

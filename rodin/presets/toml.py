@@ -10,6 +10,8 @@ import tomli_w
 
 from rodin.config import Config
 from rodin.presets import load
+from rodin.store.errors import StoreError
+from rodin.store.reading import read_text
 
 
 def to_toml(config: Config) -> str:
@@ -27,9 +29,14 @@ def from_toml(path: Path) -> Config:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; wanted a config in TOML")
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        return load(_map(data.get("config", data), "none", None))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
+        data = tomllib.loads(read_text(path))
+        config = data.get("config", data)
+        if not config:
+            raise ValueError("is empty" if not data else "its table [config] is empty")
+        return load(_map(config, "none", None))
+    except StoreError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 

@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from rodin.store.atomic import publish_bytes, sha256_of
-from rodin.store.errors import OtherVersion, StoreError
+from rodin.store.errors import OtherVersion, StoreError, read_error
+from rodin.store.shards import schema
 
 CHECKSUM_KEY = "manifest_sha256"  # last key of every manifest
+SHARD_KEYS = {
+    "subjects": list, "failed": dict, "bytes": int, "frame_sha256": str, "meta": dict, "attributes": dict,
+}  # fmt: skip
+"""key of a shard's manifest -> type of its value; FORMAT.md says what they hold"""
 
 
 def plain(value: Any) -> Any:
@@ -67,7 +72,8 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises:
         StoreError: it is missing or damaged; the message names the file and the next step.
-        OtherVersion: it is intact, but of schema 1.
+        OtherVersion: it is intact, but of schema 1 or of a form that this version does not know.
+        Unreadable: the operating system does not let it be read.
     """
     path = Path(path)
     try:
@@ -75,17 +81,38 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise StoreError(f"{path}: no such manifest, this part of the run is not done; run its stage first") from None
     except OSError as problem:
-        raise StoreError(f"{path}: unreadable manifest ({problem}); {next_step(path)}") from None
+        raise read_error(path, problem) from None
     text = data[: -len(ending(b""))]
     if data == text + ending(text):
         content = json.loads(data)
         del content[CHECKSUM_KEY]
+        if (odd := odd_key(content)) is not None:
+            raise OtherVersion(
+                f"{path}: written by another rodin (its {odd!r} has another form); "
+                "use the code snapshot in the run's code/ folder"
+            )
         return content
     if is_schema_1(data):
         raise OtherVersion(f"{path}: written by an older rodin; use the code snapshot in the run's code/ folder")
     if CHECKSUM_KEY.encode() not in data:
         raise StoreError(f"{path}: not a manifest that rodin wrote, or damaged beyond recognition; {next_step(path)}")
     raise StoreError(f"{path}: damaged or hand-edited manifest (its checksum does not fit); {next_step(path)}")
+
+
+def odd_key(content: dict[str, Any]) -> str | None:
+    """The key of an intact manifest that is missing or holds another kind of value than readers count on."""
+    files = content.get("files", {})
+    if not isinstance(files, dict):
+        return "files"
+    sizes = [one.get("bytes") if isinstance(one, dict) and "sha256" in one else None for one in files.values()]
+    if not all(isinstance(size, int) for size in sizes):
+        return "files"
+    kind = content.get("kind")
+    if kind is not None and not isinstance(kind, str):
+        return "kind"
+    if kind not in schema.KINDS or content.get("version") != schema.VERSION:
+        return None
+    return next((key for key, form in SHARD_KEYS.items() if not isinstance(content.get(key), form)), None)
 
 
 def is_schema_1(data: bytes) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rodin.store import manifest
 from rodin.store.atomic import fsync_folder
-from rodin.store.errors import OtherVersion, StoreError, disk_error
+from rodin.store.errors import OtherVersion, StoreError, Unreadable, disk_error, read_error
+from rodin.store.reading import entries
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards import attempt as attempts
 from rodin.store.shards import schema
@@ -21,22 +22,24 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Damage:
-    """A manifest that does not match what is on disk.
+    """A manifest that does not match what is on disk, or whose files cannot be read.
 
     Args:
         path: the manifest.
         problems: one line each, with its next step.
         subjects: subjects whose rows the stage must make again; empty if it is not a shard that is damaged; None if
             neither shard nor manifest lists them, which means all of the shard's.
+        unreadable: the operating system does not let the files be read, so that nothing is known to be damaged.
     """
 
     path: Path
     problems: list[str]
     subjects: list[str] | None
+    unreadable: bool = False
 
 
 def damaged(run: RunFolder, progress: Progress | None = None, rank: int = 0, size: int = 1) -> list[Damage]:
-    """The manifests of a run that do not match what is on disk.
+    """The manifests of a run that do not match what is on disk, or whose files cannot be read.
 
     Args:
         run: the run.
@@ -60,7 +63,8 @@ def damaged(run: RunFolder, progress: Progress | None = None, rank: int = 0, siz
 
 def stage_folders(run: RunFolder) -> list[Path]:
     """The folders of a run that stages write to."""
-    return [path for path in sorted(run.path.glob("[!.]*")) if path.is_dir() and path.name not in NO_STAGES]
+    found = [path for path in entries(run.path) if path.name not in NO_STAGES and not path.name.startswith(".")]
+    return [path for path in found if path.is_dir()]
 
 
 def damage_of(path: Path) -> Damage | None:
@@ -71,18 +75,23 @@ def damage_of(path: Path) -> Damage | None:
         problems = check_shard(shard) if is_shard else manifest.check_files(path)
     except OtherVersion:
         raise
+    except Unreadable as problem:
+        return Damage(path, [str(problem)], [], unreadable=True)
+    except OSError as problem:
+        return Damage(path, [str(read_error(Path(problem.filename or path), problem))], [], unreadable=True)
     except StoreError as problem:
         is_shard, problems = shard.exists(), [str(problem)]
     return Damage(path, problems, subjects_to_remake(shard) if is_shard else []) if problems else None
 
 
 def set_aside(found: Sequence[Damage]) -> None:
-    """Withdraw the manifests of what is damaged.
+    """Withdraw the manifests of what is damaged; what could only not be read is left alone.
 
     Shard files stay: the next run of the stage copies their intact rows and makes only the others again.
     """
-    gates = [gate for damage in found for gate in manifest.linked_manifests(damage.path)]
-    for path in dict.fromkeys([*gates, *(damage.path for damage in found)]):
+    broken = [damage.path for damage in found if not damage.unreadable]
+    gates = [gate for path in broken for gate in manifest.linked_manifests(path)]
+    for path in dict.fromkeys([*gates, *broken]):
         withdraw(path)
 
 

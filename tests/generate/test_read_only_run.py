@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.obedient import ROOT
-from fixtures.ordinary_user import as_ordinary_user
+from fixtures.ordinary_user import ordinary
 
 from rodin.generate import requests
 from rodin.generate.export import check_output
@@ -43,7 +43,7 @@ for number, words in enumerate(asked):
     before = sorted(read_only.rglob("*"))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        as_ordinary_user(sys.executable, "-c", script),
+        ordinary(sys.executable, "-c", script),
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -103,11 +103,11 @@ def test_requeues_are_submitits_timeouts(tmp_path: Path):
     run = run_on(PLAIN | {"requeues": 7}, tmp_path, "fit")
     (stage,) = run.stages
     (batch,) = batches(stage, run.resources(stage), run.missing(stage), 8, run.site)
-    assert executor_for(run, batch, "UID", []).max_num_timeout == 7
+    assert executor_for(run, batch, Submission("UID", "fit", "", batch.elements, 0.0), []).max_num_timeout == 7
 
 
 def test_a_stage_is_submitted_again_as_often_as_retries_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(slurm_client, "final_states", lambda ids: dict.fromkeys(ids, slurm_client.TIME))
+    monkeypatch.setattr(slurm_client, "final_states", lambda sent: {one.job_id: slurm_client.TIME for one in sent})
     for retries in (0, 1, 3):
         run = run_on(PLAIN | {"retries": retries}, tmp_path / str(retries), "base")
         launcher = SlurmLauncher(run, lambda text: None, lambda: None)

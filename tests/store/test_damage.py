@@ -9,7 +9,8 @@ import pytest
 from fixtures.shards import SHAPES, arrays_of, fill, ids, publish
 
 from rodin.store import manifest
-from rodin.store.errors import StoreError
+from rodin.store.errors import OtherVersion, StoreError
+from rodin.store.quick_check import quick_problems
 from rodin.store.repair import damaged, remove_leftovers, set_aside
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards import layout
@@ -194,3 +195,24 @@ def test_repair_leaves_another_versions_run_alone(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="a newer rodin"):
         damaged(run)
     assert path.exists()
+
+
+ODD_FORMS = {
+    "files": (
+        {"files": ["model.pt"]},
+        {"files": {"model.pt": {}}},
+        {"files": {"model.pt": {"bytes": "1", "sha256": ""}}},
+    ),
+    "kind": ({"kind": ["planes"]},),
+    "subjects": ({"kind": "planes", "version": 2}, {"kind": "planes", "version": 2, "subjects": 3}),
+}
+
+
+@pytest.mark.parametrize("key", ODD_FORMS)
+def test_an_intact_manifest_of_another_form_is_no_damage(tmp_path: Path, key: str) -> None:
+    run = RunFolder(tmp_path)
+    for content in ODD_FORMS[key]:
+        manifest.publish(run.manifest("fit"), content)
+        with pytest.raises(OtherVersion, match=f"its '{key}' has another form"):
+            damaged(run)
+        assert quick_problems(run, ["fit"]) == {"fit": []}

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from fixtures.shards import SHAPES, fill, ids, publish
 
+from jobs.run.failures import describe
 from rodin.store import manifest
 from rodin.store.atomic import publish_bytes, publishing
-from rodin.store.errors import StoreError, disk_error
+from rodin.store.errors import StoreError, disk_error, read_error, system_error
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 
@@ -119,7 +120,7 @@ def test_a_failed_publish_leaves_the_old_file(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "x")], capture_output=True, text=True, timeout=60, check=False
     )
-    assert "StoreError" in run.stderr
+    assert "Unwritable" in run.stderr
     assert "needs" in run.stderr
     assert (tmp_path / "x").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
@@ -190,3 +191,38 @@ def test_each_refusal_has_its_next_step(tmp_path: Path, number: int, message: st
     line = str(disk_error(tmp_path / "folder" / "x", OSError(number, os.strerror(number)), 2000))
     assert line.startswith(f"{tmp_path / 'folder' / 'x'}: {message}") or (number == errno.EIO and message in line)
     assert "\n" not in line
+
+
+READING = {
+    errno.EACCES: "cannot read (Permission denied); get permission to read it",
+    errno.EMFILE: "no file handles left (Too many open files); raise `ulimit -n`",
+    errno.EIO: "cannot read (Input/output error); check the disk or file system",
+}
+ANYTHING = {
+    errno.ENOSPC: "no space left: ",
+    errno.EDQUOT: "no space left: ",
+    errno.EROFS: "cannot write here (Read-only file system)",
+    errno.EMFILE: "no file handles left",
+    errno.EPERM: "Operation not permitted; get permission for it, or use another folder",
+    errno.ENAMETOOLONG: "File name too long; give another name, or move away what is there",
+    errno.ENOTDIR: "Not a directory; give another name, or move away what is there",
+    errno.ESTALE: "cannot read (Stale file handle); check the disk or file system",
+}
+
+
+@pytest.mark.parametrize("number", READING)
+def test_messages_for_reading_say_what_to_do(number: int) -> None:
+    line = str(read_error(Path("run/x"), OSError(number, os.strerror(number))))
+    assert line == f"run/x: {READING[number]} and run the same command again"
+
+
+@pytest.mark.parametrize("number", ANYTHING)
+def test_messages_for_any_refusal_say_what_to_do(number: int) -> None:
+    problem = OSError(number, os.strerror(number), "run/x")
+    assert str(system_error(problem)).startswith(f"run/x: {ANYTHING[number]}")
+    assert describe(problem) == ("user", str(system_error(problem)))
+
+
+def test_other_errors_of_the_system_are_not_the_users() -> None:
+    assert system_error(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")) is None
+    assert describe(OSError(errno.ENOMEM, "Cannot allocate memory"))[0] == "crash"

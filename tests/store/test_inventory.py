@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from fixtures.shards import SHAPES, fill, ids, publish
 
 from rodin.store import manifest
+from rodin.store.errors import StoreError
 from rodin.store.inventory import inventory
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.writer import ShardWriter
@@ -35,3 +37,20 @@ def test_the_summary_counts_what_is_on_disk(tmp_path: Path) -> None:
             "unfinished": unfinished,
         }
     ]
+
+
+def test_a_subject_may_have_a_row_in_several_shards(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path).stage("sweep-cfg")
+    for shard in range(3):
+        with ShardWriter(folder, shard, "planes", ids(2), SHAPES) as writer:
+            fill(writer)
+            writer.publish()
+    (found,) = inventory(RunFolder(tmp_path))
+    assert (found["rows"], found["shards"]) == (6, 3)
+
+
+def test_a_first_shard_that_is_lost_is_one_line(tmp_path: Path) -> None:
+    folder = publish(RunFolder(tmp_path).stage("fit"), shards=2)
+    (folder / "00000.h5").unlink()
+    with pytest.raises(StoreError, match=r"00000\.h5: missing though its manifest is there; delete"):
+        inventory(RunFolder(tmp_path))

@@ -8,7 +8,7 @@ import pytest
 
 from rodin.store.errors import StoreError
 from rodin.store.mpi import MARKS, SIZES, mpi_ranks
-from rodin.store.results import read_rows, write_rows
+from rodin.store.results import read_rows, row_files, write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.weights import weights_folder
 
@@ -85,3 +85,34 @@ def test_ranks_without_mpi_are_not_taken_for_one_process(monkeypatch: pytest.Mon
     monkeypatch.setenv("PMI_SIZE", "4")
     with pytest.raises(StoreError, match="MPI started 4 processes but mpi4py cannot load an MPI library"):
         mpi_ranks()
+
+
+def test_damaged_rows_name_what_to_delete(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    made_by = {"fit": "index", "clip-retrieval": "clip", "sweep-cfg": "sweep-cfg", "base": "base"}
+    for name, stage in made_by.items():
+        for content in (b"", b"\n", b"\xff\n", b"[]\n", b"[" * 100_000):
+            write_rows(run, name, 3, [{"stage": stage}])
+            path = run.results / f"{name}-00003.jsonl"
+            path.write_bytes(content)
+            with pytest.raises(StoreError) as problem:
+                read_rows(run, name)
+            remade = f"delete {path} and {run.manifest(stage, 3)} and run the same command again: it re-makes them"
+            assert str(problem.value) == f"{path}:1: not a result row; {remade}"
+    write_rows(run, "timing-fit", 0, [{"stage": "timing"}])
+    (run.results / "timing-fit-00000.jsonl").write_bytes(b"{")
+    with pytest.raises(StoreError, match="delete it: it holds the times of work that is done"):
+        read_rows(run, "timing-fit")
+
+
+def test_without_rows_there_is_no_file(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    write_rows(run, "fit", 0, [])
+    assert row_files(run) == []
+    write_rows(run, "fit", 0, [{"stage": "fit"}])
+    write_rows(run, "base", 12, [{"stage": "base"}])
+    (run.results / "notes.txt").write_text("x")
+    assert [path.name for path in row_files(run)] == ["base-00012.jsonl", "fit-00000.jsonl"]
+    assert [path.name for path in row_files(run, "fit")] == ["fit-00000.jsonl"]
+    write_rows(run, "fit", 0, [])
+    assert row_files(run, "fit") == []

@@ -1,11 +1,13 @@
 """`report`: tables, figures and report.html from the results. Imports no torch."""
 
+import hashlib
+
 from jobs.graph.stage import ONCE, Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
 from rodin.hooks import Hooks
 from rodin.store import manifest
-from rodin.store.atomic import sha256_of
+from rodin.store.atomic import publishing
 from rodin.store.run_folder import RunFolder
 
 REPORT_BYTES = 1e7  # on disk, mostly images
@@ -13,12 +15,24 @@ REPORT_BYTES = 1e7  # on disk, mostly images
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """Write the report and publish its manifest."""
-    del config, hooks
-    from analysis.report.report import write_report  # loads matplotlib, which no other stage needs
+    del config, hooks, shard
+    publish(folder)
 
-    written = write_report(folder.path)
-    size = {"bytes": written.stat().st_size, "sha256": sha256_of(written)}
-    manifest.publish(folder.manifest("report", shard), {"kind": "report", "files": {f"../{written.name}": size}})
+
+def publish(folder: RunFolder) -> None:
+    """Write the report, then its manifest; an older manifest is withdrawn before its page is replaced.
+
+    Raises:
+        Unwritable: a file cannot be written; an older page and its manifest stay.
+    """
+    from analysis.report.report import report_page  # loads matplotlib, which no other stage needs
+
+    page, path = report_page(folder.path), folder.manifest("report")
+    with publishing(folder.report) as temporary:
+        temporary.write_bytes(page)
+        path.unlink(missing_ok=True)
+    size = {"bytes": len(page), "sha256": hashlib.sha256(page).hexdigest()}
+    manifest.publish(path, {"kind": "report", "files": {f"../{folder.report.name}": size}})
 
 
 def _resources(config: Config, site: Site) -> Resources:

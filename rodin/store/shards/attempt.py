@@ -9,7 +9,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from rodin.store.errors import StoreError
+from rodin.store.errors import StoreError, read_error
 from rodin.store.manifest import canonical
 from rodin.store.shards import layout
 from rodin.store.shards.rowfile import Handle, RowLayout, checksum, read_row, text_checksum
@@ -97,11 +97,17 @@ def intact_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def from_journal(path: Path) -> RowSource | None:
-    """The rows that a journal lists as finished; None if its header is missing."""
+    """The rows that a journal lists as finished; None if its header is missing.
+
+    Raises:
+        Unreadable: the operating system does not let it be read.
+    """
     try:
         lines = list(intact_lines(path))
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError as problem:
+        raise read_error(path, problem) from None
     if not lines or "fields" not in lines[0]:
         return None
     rows = {
@@ -113,11 +119,17 @@ def from_journal(path: Path) -> RowSource | None:
 
 
 def from_shard(path: Path) -> RowSource | None:
-    """The rows of a finished shard file that has no manifest; None if HDF5 cannot read it."""
+    """The rows of a finished shard file that has no manifest; None if it is missing or no whole HDF5 file.
+
+    Raises:
+        Unreadable: the operating system does not let it be read.
+    """
     try:
         content = layout.inspect(path)
-    except (StoreError, OSError):
+    except (StoreError, FileNotFoundError):
         return None
+    except OSError as problem:
+        raise read_error(path, problem) from None
     finished = []
     for row, subject in enumerate(content.subjects):
         checksums = {name: sums[row].tolist() for name, sums in content.checksums.items()}
@@ -148,10 +160,29 @@ def intact_row(handle: Handle, source: RowSource, finished: FinishedRow) -> dict
     return arrays
 
 
-def intact_subjects(source: RowSource) -> list[str]:
-    """The subjects whose rows can be copied from a source."""
+def intact_rows(source: RowSource, wanted: Container[str]) -> Iterator[tuple[FinishedRow, dict[str, np.ndarray]]]:
+    """The rows of some subjects that can be copied from a source, each with its arrays; none if its file is missing.
+
+    Raises:
+        Unreadable: the operating system does not let it be read.
+    """
     try:
         handle = Handle(source.path)
-    except OSError:
-        return []
-    return [finished.subject for finished in source.finished if intact_row(handle, source, finished) is not None]
+        for finished in source.finished:
+            arrays = intact_row(handle, source, finished) if finished.subject in wanted else None
+            if arrays is not None:
+                yield finished, arrays
+    except FileNotFoundError:
+        return
+    except OSError as problem:
+        raise read_error(source.path, problem) from None
+
+
+def intact_subjects(source: RowSource) -> list[str]:
+    """The subjects whose rows can be copied from a source.
+
+    Raises:
+        Unreadable: the operating system does not let it be read.
+    """
+    everybody = {finished.subject for finished in source.finished}
+    return [finished.subject for finished, _ in intact_rows(source, everybody)]

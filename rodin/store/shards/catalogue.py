@@ -17,7 +17,7 @@ import xxhash
 
 from rodin.store import manifest
 from rodin.store.atomic import publish_bytes
-from rodin.store.errors import StoreError
+from rodin.store.errors import StoreError, read_error
 
 NAME = ".catalogue"
 MIN_READ = 32  # manifests; the cache is written only if more than these had to be read, since fewer take milliseconds
@@ -50,14 +50,21 @@ def manifest_paths(folder: Path) -> list[Path]:
 
 
 def stamps_of(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Name of each manifest of a folder -> stamp; empty if there is no such folder."""
+    """Name of each manifest of a folder -> stamp; empty if there is no such folder.
+
+    Raises:
+        Unreadable: the operating system does not let the folder be listed.
+    """
     found = {}
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        for entry in entries:
-            if MANIFEST.fullmatch(entry.name):
-                with suppress(FileNotFoundError):
-                    status = entry.stat()
-                    found[entry.name] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+            for entry in entries:
+                if MANIFEST.fullmatch(entry.name):
+                    with suppress(FileNotFoundError):
+                        status = entry.stat()
+                        found[entry.name] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    except OSError as problem:
+        raise read_error(folder, problem) from None
     return found
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rodin.store import manifest
-from rodin.store.errors import OtherVersion, StoreError
+from rodin.store.errors import OtherVersion, StoreError, Unreadable, read_error
 from rodin.store.manifest import next_step
 from rodin.store.shards import attempt as attempts
 from rodin.store.shards import layout, schema
@@ -22,6 +22,7 @@ def check_shard(path: Path) -> list[str]:
 
     Raises:
         OtherVersion: another version of rodin wrote it.
+        Unreadable: the operating system does not let it be read, so that nothing is known about it.
     """
     try:
         known = manifest.read(path.with_suffix(".json"))
@@ -30,9 +31,11 @@ def check_shard(path: Path) -> list[str]:
         return problems_of(path, known)
     except FileNotFoundError:
         return [f"{path}: missing though its manifest is there; {next_step(path)}"]
-    except OtherVersion:
+    except OSError as problem:
+        raise read_error(path, problem) from None
+    except (OtherVersion, Unreadable):
         raise
-    except (StoreError, OSError) as problem:
+    except StoreError as problem:
         return [str(problem)]
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from rodin.store.errors import OtherVersion, StoreError
 from rodin.store.manifest import canonical, next_step
 from rodin.store.shards import schema
-from rodin.store.shards.overlay import Overlay
+from rodin.store.shards.overlay import Overlay, ReadOnly
 from rodin.store.shards.rowfile import RowLayout
 
 
@@ -132,21 +132,29 @@ def put_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
 def inspect(path: Path) -> ShardContent:
     """Read the index of a finished shard.
 
+    HDF5 reads through a Python file. With a path it would lock the file where HDF5_USE_FILE_LOCKING says so, whatever
+    its argument `locking` is, and take another program's lock, or an error of the disk, for a damaged file.
+
     Raises:
         FileNotFoundError: the file is missing.
+        OSError: the operating system does not let it be read.
         StoreError: it is damaged or not a shard; names the file and the next step.
         OtherVersion: another version of rodin wrote it.
     """
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return read_content(path, file)
-    except StoreError:
-        raise
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as problem:
-        if isinstance(problem, OSError) and problem.errno is not None:
-            raise
-        reason = str(problem).strip("'\"").splitlines()[0] if str(problem) else type(problem).__name__
-        raise StoreError(f"{path}: damaged shard ({reason}); {next_step(path)}") from problem
+    with ReadOnly(path) as raw:
+        try:
+            with h5py.File(raw, "r") as file:
+                return read_content(path, file)
+        except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as problem:
+            raw.check()
+            if isinstance(problem, StoreError):
+                raise
+            raise _damaged(path, problem) from problem
+
+
+def _damaged(path: Path, problem: Exception) -> StoreError:
+    reason = str(problem).strip("'\"").splitlines()[0] if str(problem) else type(problem).__name__
+    return StoreError(f"{path}: damaged shard ({reason}); {next_step(path)}")
 
 
 def read_content(path: Path, file: h5py.File) -> ShardContent:

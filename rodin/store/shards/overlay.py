@@ -1,10 +1,12 @@
-"""File object for HDF5 whose changes stay in memory until `commit`.
+"""File objects for HDF5: one whose changes stay in memory until `commit`, and one to read from.
 
-At a file size limit h5py 3.16 (HDF5 2.0) raises RuntimeError without an errno while it closes a file, again at exit,
-and the process ends in a segmentation fault (measured). Here HDF5 writes to memory, which cannot fail, and the few
-pages it touched then go to disk by plain system calls, whose errors become one clear line.
+No error of the operating system may pass through HDF5. At a file size limit h5py 3.16 (HDF5 2.0) raises RuntimeError
+without an errno while it closes a file, again at exit, and the process ends in a segmentation fault (measured). Here
+HDF5 writes to memory, which cannot fail, and the few pages it touched then go to disk by plain system calls, whose
+errors become one clear line.
 """
 
+import errno
 import io
 import os
 from collections.abc import Iterator
@@ -83,6 +85,39 @@ class Overlay(io.RawIOBase):
             if keep:
                 self._pages[number] = page
         return page
+
+
+class ReadOnly(io.FileIO):
+    """Read-only file that keeps the number of an operating system's error and then gives HDF5 no more bytes.
+
+    It keeps no exception: one whose traceback leads back to this file is freed only when the process exits, which then
+    ends in a segmentation fault (h5py 3.16, measured).
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "rb")
+        self.path, self.errno = path, 0
+
+    def readinto(self, buffer: "memoryview") -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        start, count = self.tell(), 0
+        try:
+            count = read_at(self.fileno(), memoryview(buffer).cast("B"), start)
+        except OSError as problem:
+            self.errno = problem.errno or errno.EIO
+        self.seek(start + count)
+        return count
+
+    def check(self) -> None:
+        """Raise the error that reading met, if any.
+
+        Raises:
+            OSError: with its number and the file's name.
+        """
+        if self.errno:
+            raise OSError(self.errno, os.strerror(self.errno), str(self.path)) from None
 
 
 def spans(offset: int, count: int) -> Iterator[tuple[int, int, int, int]]:

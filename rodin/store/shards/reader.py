@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rodin.store import manifest
-from rodin.store.errors import NO_DESCRIPTORS, OtherVersion, StoreError, disk_error
+from rodin.store.errors import NO_DESCRIPTORS, OtherVersion, StoreError, read_error
 from rodin.store.manifest import next_step
 from rodin.store.shards import layout, schema
 from rodin.store.shards.catalogue import ShardEntry, catalogue
@@ -38,6 +38,7 @@ class Shards:
     Raises:
         StoreError: no shard is published there, a manifest is damaged or of another kind, or a subject is in two
             shards.
+        Unreadable: the operating system does not let a manifest be read.
         OtherVersion: another version of rodin wrote a shard.
     """
 
@@ -152,6 +153,7 @@ class Shards:
 
         Raises:
             StoreError: no such subject or field, or the row is damaged; names file, subject and next step.
+            Unreadable: the operating system does not let the row be read.
             IndexError: `rows` is out of range.
         """
         shard, row = self.locate(subject)
@@ -222,7 +224,11 @@ class Shards:
             )
         expected = self._layout(shard).checksums[field][row]
         handle = self._handle(shard)  # a reference until the read is done, since another thread may evict it
-        if not read_row(handle.number, rows, row, out, first):
+        try:
+            whole = read_row(handle.number, rows, row, out, first)
+        except OSError as problem:
+            raise read_error(path, problem) from problem
+        if not whole:
             raise StoreError(f"{path}, subject {subject}, field {field!r}: the file ends too soon; {next_step(path)}")
         if checksum(out, rows.split) != (expected[first : first + count] if rows.split else expected).tolist():
             raise StoreError(
@@ -276,7 +282,7 @@ class Shards:
                 raise StoreError(f"{path}: missing though its manifest is there; {next_step(path)}") from None
             except OSError as problem:
                 if last or problem.errno not in NO_DESCRIPTORS:
-                    raise disk_error(path, problem) from problem
+                    raise read_error(path, problem) from problem
                 self._open.clear()
         raise AssertionError("unreachable")
 

@@ -20,7 +20,7 @@ from rodin.store.shards import attempt as attempts
 from rodin.store.shards import finishing, layout, schema
 from rodin.store.shards.background_sync import BackgroundSync
 from rodin.store.shards.row_checks import as_field, finite_checksum
-from rodin.store.shards.rowfile import Handle, text_checksum, write_row
+from rodin.store.shards.rowfile import text_checksum, write_row
 
 
 class ShardWriter:
@@ -203,15 +203,9 @@ class ShardWriter:
         wanted = {name: (rows.dtype, rows.shape) for name, rows in self._rows.items()}
         if source.kind != self.kind or {name: (rows.dtype, rows.shape) for name, rows in source.rows.items()} != wanted:
             return
-        try:
-            handle = Handle(source.path)
-        except FileNotFoundError:
-            return
-        for finished in source.finished:
-            if finished.subject in self._row and finished.subject not in self.done:
-                arrays = attempts.intact_row(handle, source, finished)
-                if arrays is not None:
-                    self._write(finished.subject, finished.meta, arrays)
+        missing = {subject for subject in self._row if subject not in self.done}
+        for finished, arrays in attempts.intact_rows(source, missing):
+            self._write(finished.subject, finished.meta, arrays)
 
     def _superseded(self, earlier: list[attempts.RowSource]) -> list[Path]:
         """Earlier attempts whose rows are now on disk here; not the newest one, which may still be running."""

@@ -54,15 +54,19 @@ def test_tables_figures_and_the_report(run: Path, monkeypatch: pytest.MonkeyPatc
 
     tables = fake(monkeypatch, "analysis.tables.tables", table=[{"psnr": 1}], render_table="| psnr |")
     figures = fake(monkeypatch, "analysis.figures.figures", figure=Path("f.png"))
-    fake(monkeypatch, "analysis.report.report", write_report=Path("r.html"))
+    pages = fake(monkeypatch, "analysis.report.report", write_report=Path("r.html"), report_page=b"<p>")
     assert printed("table", "1") == "| psnr |\n"
     assert json.loads(printed("table", "1", "--json")) == [{"psnr": 1}]
     assert tables[0][1] == (run, "1")
     assert printed("figure", "9") == "f.png\n"
     assert json.loads(printed("figure", "9", "--json")) == {"figure": "9", "path": "f.png"}
-    assert figures[0][1] == (run, "9")
-    assert printed("report") == "r.html\n"
-    assert json.loads(printed("report", "--json")) == {"report": "r.html"}
+    assert printed("figure", "9", "--output", "f.png") == "f.png\n"
+    assert [call[1] for call in figures] == [(run, "9", None), (run, "9", None), (run, "9", Path("f.png"))]
+    assert printed("report") == "run/report.html\n"
+    assert (run / "report.html").read_bytes() == b"<p>"
+    assert json.loads(printed("report", "--json")) == {"report": "run/report.html"}
+    assert printed("report", "--output", "a.html") == "a.html\n"
+    assert [call[1] for call in pages] == [(run,), (run,), (run, Path("a.html"))]
 
 
 MASKS = ["--masks", "m", "--invert-masks"]

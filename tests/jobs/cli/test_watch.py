@@ -22,6 +22,7 @@ from jobs.run.ledger import Submission, enter
 from jobs.run.lock import born
 from jobs.run.record import write_config
 from rodin.presets import preset
+from rodin.store import manifest
 from rodin.store.run_folder import RunFolder
 
 
@@ -177,8 +178,7 @@ def test_status_shows_shards_jobs_and_failures(
     waiting = {f"7_{number}": slurm_client.Queued(f"7_{number}", "PENDING", "Priority") for number in range(2)}
     monkeypatch.setattr(slurm_client, "queue", lambda ids: waiting)
     monkeypatch.setattr(slurm_client, "final_states", lambda ids: {})
-    run.manifest("render", 0).parent.mkdir()
-    run.manifest("render", 0).write_text("{}")
+    manifest.publish(run.manifest("render", 0), {"kind": "fake"})
     lines = {line.split()[0]: line.split() for line in printed(["status", str(run.path)], capsys).splitlines()}
     assert lines["render"][1:3] == ["partly", "1/3"]
     assert lines["fit"][1:5] == ["queued", "0/2", "job", "7_0,"]
