@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from jobs.cli.options import CLUSTER, JSON, NEW_RUN, PRESET, SET, SITE, STAGES
-from jobs.cli.prepare import prepare
+from jobs.cli.prepare import notes_of, prepare, tell
 from jobs.plan.networks import network_rows, networks_text
 from jobs.plan.plan import plan_rows, plan_text
 from jobs.plan.rates import read_rates
@@ -24,7 +24,7 @@ def show_plan(
     name: PRESET,
     folder: NEW_RUN = None,
     changes: SET = None,
-    stages: STAGES = "",
+    stages: STAGES = None,
     cluster: CLUSTER = "local",
     site: SITE = None,
     rates: RATES = None,
@@ -42,7 +42,8 @@ def show_plan(
       rodin plan paper --cluster slurm --site mine.toml --rates runs/small
       rodin bench fit --run runs/small --json > speeds.json; rodin plan paper --site mine.toml --rates speeds.json
     """
-    work = prepare(name, folder, changes or [], stages, cluster, site)
+    work, change = prepare(name, folder, changes or [], stages, cluster, site)
+    tell(notes_of(work), change)
     measured, networks = read_rates(rates or []), network_rows(work.config)
     if as_json:
         sizes = {row["stage"]: row for row in networks}

@@ -15,7 +15,7 @@ from rodin.generate.cascade import Avatars
 from rodin.generate.export import check_output, export_avatar, exported_paths, is_exported, metadata_of
 from rodin.generate.latents import edited
 from rodin.generate.options import SamplingOptions, sampling_metadata
-from rodin.presets.toml import from_toml
+from rodin.presets.toml import from_run_toml
 from rodin.store.atomic import sha256_of
 from rodin.store.run_folder import RunFolder
 
@@ -197,7 +197,7 @@ def _open(run: Path, options: SamplingOptions | None) -> Avatars:
     folder = RunFolder(run)
     if not folder.config_file.is_file():
         raise FileNotFoundError(f"{run}: not a run folder (it has no {folder.config_file.name}); `rodin run` makes one")
-    return Avatars((options or SamplingOptions()).config(from_toml(folder.config_file)), folder)
+    return Avatars((options or SamplingOptions()).config(from_run_toml(folder.config_file)), folder)
 
 
 def _latents(avatars: Avatars, requests: Sequence[AvatarRequest]) -> torch.Tensor:
