@@ -10,7 +10,7 @@ from jobs.graph.changes import Change, change_of
 from jobs.graph.graph import NAMES, chosen, graph
 from jobs.graph.stage import Stage
 from jobs.graph.work import Run
-from jobs.plan.notes import site_notes
+from jobs.plan.warnings import site_warnings
 from jobs.run.record import check_folder
 from jobs.site import Site, load_site, local_site
 from rodin.config import Config
@@ -36,7 +36,7 @@ def prepare(
         site: site file; None: this machine.
 
     Returns:
-        the run, and what its config changes in a folder that is a run's already; `Change.refused` is left to the caller.
+        the run, and what its config changes in a folder of an earlier run; `Change.refused` is left to the caller.
 
     Raises:
         ValueError: an unknown preset, key, stage or cluster; a config that cannot run; an unfit site.
@@ -89,7 +89,8 @@ def runnable(
 
 def notes_of(work: Run) -> list[str]:
     """What a user should know of a run before it begins, one line each."""
-    return notes(work.config, [stage.name for stage in work.stages]) + site_notes(work)
+    found = notes(work.config, [stage.name for stage in work.stages])
+    return found + [f"{stage.name}: {warning}" for stage in work.stages for warning in site_warnings(work, stage)]
 
 
 def tell(lines: list[str], change: Change) -> None:

@@ -105,6 +105,8 @@ def asked_of(stage: Stage, config: Config, site: Site) -> Resources:
         return resources
     names = [field.name for field in dataclasses.fields(Resources)]
     overrides = site.stages[stage.name].model_dump(exclude_none=True, include=set(names))
+    ranks = overrides.get("ranks", resources.ranks)
+    resources = dataclasses.replace(resources, memory_gb=resources.memory_gb * ranks / resources.ranks)
     return dataclasses.replace(resources, **overrides)
 
 

@@ -1,4 +1,4 @@
-"""What stages have left in a run folder: whether one has begun, with which settings, and how long a model was trained."""
+"""What stages have left in a run folder: whether one has begun, with which settings, and the steps of a training."""
 
 from __future__ import annotations
 

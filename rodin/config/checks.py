@@ -109,13 +109,13 @@ def _models(config: Config) -> Iterator[str]:
         yield f"prior.width {config.prior.width} is not a multiple of prior.heads {config.prior.heads}"
     if patch.used and upsample.diffusion.predicts != "x0":
         yield (
-            f"upsample.patch renders x0, but upsample.diffusion.predicts is {upsample.diffusion.predicts}; set it to x0, "
-            "or upsample.patch.pixel and .perceptual to 0"
+            f"upsample.patch renders x0, but upsample.diffusion.predicts is {upsample.diffusion.predicts}; set it to "
+            "x0, or upsample.patch.pixel and .perceptual to 0"
         )
     if patch.perceptual and min(patch.side, config.data.resolution) < LPIPS_SIDE:
         yield (
-            f"upsample.patch.side: got {patch.side} of pictures of {config.data.resolution}, wanted {LPIPS_SIDE} or more "
-            "for LPIPS, or upsample.patch.perceptual=0"
+            f"upsample.patch.side: got {patch.side} of pictures of {config.data.resolution}, wanted {LPIPS_SIDE} or "
+            "more for LPIPS, or upsample.patch.perceptual=0"
         )
     for key, (low, high), least in (
         ("downscale", upsample.degrade.downscale, 1),
@@ -123,7 +123,10 @@ def _models(config: Config) -> Iterator[str]:
         ("noise", upsample.degrade.noise, 0),
     ):
         if not least <= low <= high < math.inf:
-            yield f"upsample.degrade.{key} is {_numbers((low, high))}, wanted the least value, {least} or more, then the greatest"
+            yield (
+                f"upsample.degrade.{key} is {_numbers((low, high))}, wanted the least value, {least} or more, then the "
+                "greatest"
+            )
     for name in MODELS:
         diffusion = getattr(config, name).diffusion
         if diffusion.sampling_steps > diffusion.timesteps:
@@ -198,8 +201,8 @@ def notes(config: Config, stages: Collection[str]) -> list[str]:
         training = getattr(config, name).training
         if name in stages and training.warmup >= training.steps:
             found.append(
-                f"{name}.training.warmup {training.warmup:,} is no less than its {training.steps:,} steps: the step size "
-                "never reaches lr"
+                f"{name}.training.warmup {training.warmup:,} is no less than its {training.steps:,} steps: the step "
+                "size never reaches lr"
             )
     for name in MODELS:
         diffusion = getattr(config, name).diffusion

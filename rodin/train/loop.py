@@ -151,8 +151,8 @@ def train(
                 _show(state, ranks, callbacks.picture)
             callbacks.part_done("report")
 
-            # Save: at the end of a step, never in the middle of one; the file is written during the next steps. The last
-            # step is saved too: a training with more steps goes on from there.
+            # Save: at the end of a step, never in the middle of one; the file is written during the next steps.
+            # The last step is saved too: a training with more steps goes on from there.
             stop = stop and state.step < plan.steps
             if layout.saves and (stop or state.step % plan.checkpoint_every == 0 or state.step == plan.steps):
                 saver.save(state.step, lambda copy: state.content(identity, copy))
