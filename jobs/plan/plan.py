@@ -37,8 +37,8 @@ def plan_rows(run: Run, rates: Mapping[str, Rate] | None = None) -> list[dict[st
         rows {"stage", "after", "kind", "work", "amount", "unit", "shards", "done", "taken_seconds", "elements",
         "arrays", "element_seconds", "nodes", "ranks", "cpus", "gpus", "memory_gb", "wall_seconds", "hours", "source",
         "basis", "disk_bytes", "disk_source", "disk_basis", "warnings"}: `taken_seconds` as measured, of the shards
-        that are done, one after another, None without any; `ranks` and `cpus` of one element; `hours` of cores, or of GPUs
-        if it uses some; `wall_seconds` with as many elements at once as the site runs; both of the shards still
+        that are done, one after another, None without any; `ranks` and `cpus` of one element; `hours` of cores, or of
+        GPUs if it uses some; `wall_seconds` with as many elements at once as the site runs; both of the shards still
         missing. `source` and `basis` tell where times come from.
     """
     return [_row(run, stage, (rates or {}).get(stage.name)) for stage in run.stages]
