@@ -83,7 +83,7 @@ def reopen(folder: RunFolder, stage: str, keep: bool) -> None:
     for path in home.glob("*"):
         if path.is_dir() and not (path / "checkpoints").is_dir():
             shutil.rmtree(path)
-        elif path.is_file():
+        elif path.is_file():  # also an attempt at a shard
             path.unlink()
-    for path in [*home.glob(".[0-9]*"), *folder.results.glob(f"{stage}-*.jsonl")]:
+    for path in folder.results.glob(f"{stage}-*.jsonl"):
         path.unlink(missing_ok=True)

@@ -152,6 +152,7 @@ def test_a_longer_training_opens_itself_and_all_that_follows(run: RunFolder):
     assert [work._missing(name) for name in ("base", "sample", "fit")] == [[0], [0, 1], []]
     (run.stage("base") / "model.pt").touch()
     (run.stage("sample") / "meshes").mkdir()
+    (run.stage("sample") / ".00001.attempt.h5").touch()
     for name in ("evaluate-00000", "timing-evaluate-00000", "fit-00000"):
         run.results.mkdir(exist_ok=True)
         (run.results / f"{name}.jsonl").touch()
@@ -224,7 +225,16 @@ def test_a_training_cannot_become_shorter_than_it_is(done: int | None, asked: in
     steps = 5 if done is None else 10
     change = change_of(run, tiny(f"base.training.steps={asked}"))
     assert (f"base.training.steps is {steps} there, asked for {asked}" in str(change.refused)) == refused
-    assert ("a training can go on, not become shorter" in str(change.refused)) == refused
+    assert ("and base was made with it (a training can go on, not become shorter)" in str(change.refused)) == refused
+
+
+def test_many_keys_are_named_in_part_and_several_stages_are_were(run: RunFolder):
+    finish(run, "render", "fit")
+    five = [f"data.{name}" for name in ("samples=3", "views=11", "resolution=25", "fov_degrees=32", "camera_radius=5")]
+    assert "more" not in str(change_of(run, tiny(*five)).refused)
+    refused = str(change_of(run, tiny(*five, "fit.steps=3", "fit.rays=3")).refused)
+    assert "; and 2 more, and render and fit were made with it; set it back" in refused
+    assert refused.count("asked for") == 5
 
 
 def test_steps_of_a_damaged_or_an_absent_training_are_not_known(run: RunFolder):
