@@ -213,7 +213,9 @@ def test_steps_edited_in_run_toml_are_held_against_what_was_trained(run: RunFold
     assert change_of(run, tiny("base.training.steps=40")).longer == {"base": (10, 40)}
 
 
-@pytest.mark.parametrize(("done", "asked", "refused"), [(10, 5, True), (None, 4, True), (None, 5, False)])
+@pytest.mark.parametrize(
+    ("done", "asked", "refused"), [(10, 5, True), (None, 4, True), (None, 5, False), (None, 12, False)]
+)
 def test_a_training_cannot_become_shorter_than_it_is(done: int | None, asked: int, refused: bool, run: RunFolder):
     if done is None:
         path = run.stage("base") / "checkpoints" / "step-000000005-0of1-0123456789abcdef.pt"
@@ -224,6 +226,7 @@ def test_a_training_cannot_become_shorter_than_it_is(done: int | None, asked: in
         finish(run, "base", steps=done)
     steps = 5 if done is None else 10
     change = change_of(run, tiny(f"base.training.steps={asked}"))
+    assert change.reopened == frozenset()  # what is not finished need not be opened
     assert (f"base.training.steps is {steps} there, asked for {asked}" in str(change.refused)) == refused
     assert ("and base was made with it (a training can go on, not become shorter)" in str(change.refused)) == refused
 
