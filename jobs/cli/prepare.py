@@ -50,8 +50,9 @@ def prepare(
         raise ValueError("; ".join(found))
     run_folder = RunFolder(folder or Path("runs") / Path(name).stem)
     change = change_of(run_folder, config)
-    reopened = change.reopened if change.refused is None else frozenset(NAMES)  # a plan of it is one of a new run
-    return runnable(run_folder, config, selected, cluster, site, reopened), change
+    if change.refused is not None:  # a plan of it is one of a new run
+        return Run(run_folder, config, site_of(cluster, site), tuple(selected), frozenset(NAMES)), change
+    return runnable(run_folder, config, selected, cluster, site, change.reopened), change
 
 
 def stage_names(text: str | None) -> list[str]:

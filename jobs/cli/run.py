@@ -149,7 +149,7 @@ def changed(work: Run, cluster: str, screen: Screen) -> Run:
     """
     change = change_of(work.folder, work.config)
     check_change(work.folder, change)
-    if change.keys and cluster == "slurm":
+    if (change.keys or change.reopened) and cluster == "slurm":
         _check_queue(work.folder)
     make_change(work.folder, work.config, change)
     if (sentence := change.sentence()) is not None:

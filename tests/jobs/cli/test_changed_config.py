@@ -53,7 +53,7 @@ def error(capsys: pytest.CaptureFixture[str]) -> str:
     return err
 
 
-@pytest.mark.parametrize("options", [[], ["--dry-run"], [*SLURM, "--dry-run"], SLURM])
+@pytest.mark.parametrize("options", [[], ["--dry-run"], [*SLURM, "--dry-run"], SLURM, ["--stages", "sample"]])
 def test_what_a_begun_stage_follows_from_cannot_change(options: list[str], run: RunFolder, capsys):
     before = files()
     assert status_of(["run", "tiny", "--set", "fit.steps=9", *options]) == 2
@@ -70,6 +70,8 @@ def test_a_plan_is_made_for_any_config_in_any_folder(run: RunFolder, capsys: pyt
         "note: planned as a new run: runs/tiny is a run of another config: fit.steps is 20 there, asked for 9, and fit "
         "was made with it; set it back, or choose another folder with --run\n"
     )
+    assert status_of(["plan", "tiny", "--set", "fit.steps=9", "--stages", "sample"]) == 0
+    capsys.readouterr()
     assert status_of(["plan", "tiny", "--json"]) == 0
     assert [row["stage"] for row in json.loads(capsys.readouterr().out) if row["done"]][:2] == ["render", "clip"]
     Path("notes").mkdir()
@@ -145,6 +147,11 @@ def test_the_config_does_not_change_under_queued_jobs(
     assert asked == [["17"], ["17"]]
     assert status_of(change) == 0  # nothing changes: nothing is asked
     assert len(asked) == 2
+    text = run.config_file.read_text()
+    at = text.index("steps = 10", text.index("[config.base.training]"))
+    run.config_file.write_text(text[:at] + "steps = 40" + text[at + 10 :])
+    assert status_of(["run", "runs/tiny/run.toml", "--run", "runs/tiny", *SLURM]) == 0
+    assert len(asked) == 3  # an edit that opens stages again is asked about too
 
 
 @pytest.mark.parametrize("command", [["run", "tiny"], ["run", "tiny", "--dry-run"], ["run", "tiny", *SLURM]])
