@@ -36,8 +36,21 @@ class SiteTable(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True)
 
 
-class StageOverride(SiteTable):
-    """Resources of one stage on this site, where the estimate of jobs/graph/stages/ is wrong; absent: the estimate."""
+class Placement(SiteTable):
+    """Where jobs are sent; absent: as for all jobs; "": nothing is passed to sbatch."""
+
+    partition: str | None = None
+    """sbatch --partition"""
+    account: str | None = None
+    """sbatch --account"""
+    qos: str | None = None
+    """sbatch --qos"""
+    constraint: str | None = None
+    """sbatch --constraint"""
+
+
+class StageOverride(Placement):
+    """One stage on this site: where it is sent, and its resources where the estimate of jobs/graph/stages/ is wrong."""
 
     nodes: Positive | None = None
     """machines"""
@@ -66,6 +79,8 @@ class Site(SiteTable):
     """sbatch --qos"""
     constraint: str | None = None
     """sbatch --constraint"""
+    cpu: Placement = Placement()
+    """where stages without a GPU are sent: `cpu = { partition = "cpu" }`; what is absent there is as above"""
     setup: list[str] = []
     """shell lines before the command in every job: module load, exports; $RODIN_PYTHON is the interpreter"""
     python: str = sys.executable
@@ -105,7 +120,20 @@ class Site(SiteTable):
     extra: dict[str, str | int | bool] = {}
     """further sbatch parameters, `{ reservation = "x" }`"""
     stages: dict[str, StageOverride] = {}
-    """resources of single stages: `[stages.NAME]`"""
+    """placement and resources of single stages: `[stages.NAME]`"""
+
+    def placement(self, stage: str, gpus: int) -> dict[str, str]:
+        """Parameters of sbatch that say where a stage is sent.
+
+        Args:
+            stage: its name.
+            gpus: GPUs of each process; without one, `cpu` counts.
+        """
+        placed: dict[str, str | None] = {name: getattr(self, name) for name in Placement.model_fields}
+        for table in (self.cpu if gpus == 0 else None, self.stages.get(stage)):
+            if table is not None:
+                placed |= table.model_dump(include=set(placed), exclude_none=True)
+        return {name: value for name, value in placed.items() if value}
 
     def flops(self, cpus: int, gpus: int) -> float:
         """Operations a second of one rank: a rough estimate for plans."""
@@ -140,7 +168,8 @@ def load_site(path: Path, stages: list[str]) -> Site:
 def _sentence(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        known = StageOverride.model_fields if key.startswith("stages.") else Site.model_fields
+        tables = {"stages": StageOverride, "cpu": Placement}
+        known = tables.get(str(error["loc"][0]) if len(error["loc"]) > 1 else "", Site).model_fields
         close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
         return f"unknown key '{key}'" + (f" (did you mean '{close[0]}'?)" if close else "")
     if error["type"] == "missing":

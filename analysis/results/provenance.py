@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rodin.presets import PRESETS, differences
-from rodin.presets.toml import from_toml
+from rodin.presets.toml import from_run_toml
 from rodin.store.reading import read_text
 from rodin.store.run_folder import RunFolder
 
@@ -48,7 +48,7 @@ def facts_of(run: Path) -> dict[str, str]:
 def resume_command(run: Path) -> str:
     """Command that continues a run: with its preset's name if the config is unchanged, else with its own run.toml."""
     try:
-        config = from_toml(RunFolder(run).config_file)
+        config = from_run_toml(RunFolder(run).config_file)
     except (ValueError, FileNotFoundError):
         return f"rodin run PRESET --run {run}"
     plain = config == PRESETS.get(config.preset)
@@ -58,7 +58,7 @@ def resume_command(run: Path) -> str:
 def fresh_command(run: Path) -> str:
     """Command that starts an equal run: the preset's name and a ``--set`` for each changed key."""
     try:
-        config = from_toml(RunFolder(run).config_file)
+        config = from_run_toml(RunFolder(run).config_file)
     except (ValueError, FileNotFoundError):
         return resume_command(run)
     base = PRESETS.get(config.preset)

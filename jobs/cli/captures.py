@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs.cli.options import JSON, SET
+from jobs.cli.prepare import check_change
 from jobs.cli.screen import Screen
+from jobs.graph.changes import change_of, make_change
+from jobs.graph.reads import values_read
+from jobs.run.begun import keep_settings
 from jobs.run.lock import driving
-from jobs.run.record import check_config, write_config
 from rodin.config import Config
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
@@ -88,7 +91,7 @@ def import_command(kind: str, format_name: str, defaults: tuple[str, str, str]) 
         config = preset(name, [*(changes or []), "data.source=import"])
         folder = RunFolder(run) if run is not None else None
         if folder is not None:
-            check_config(folder, config)
+            check_change(folder, change_of(folder, config))
         elif check is None:
             raise ValueError("--run is missing: the run folder for the views, or --check PNG to draw the import first")
         from rodin.captures.alpha import Alpha
@@ -126,7 +129,8 @@ def import_views(subjects: list[CapturedSubject], config: Config, folder: RunFol
 
     screen = Screen(quiet=as_json)
     with driving(folder, screen.note):
-        write_config(folder, config)
+        make_change(folder, config, change_of(folder, config))
+        keep_settings(folder, "import", values_read("import", config))
         made = write_views(subjects, config.data.shard_subjects, folder, screen.meter("import"))
     screen.clear()
     if as_json:

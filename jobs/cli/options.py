@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-PRESET = Annotated[str, typer.Argument(help="a preset (`rodin presets`), or a TOML file with a whole config")]
+PRESET = Annotated[
+    str, typer.Argument(help="a preset (`rodin presets`), or a TOML file that names one and changes keys")
+]
 RUN_ARGUMENT = Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]
 RUN_OPTION = Annotated[Path, typer.Option("--run", help="run folder")]
 NEW_RUN = Annotated[Path | None, typer.Option("--run", help="run folder; default runs/PRESET")]
 SET = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one key; may be repeated")]
-STAGES = Annotated[str, typer.Option("--stages", help="only these, separated by commas")]
+STAGES = Annotated[str | None, typer.Option("--stages", help="only these, separated by commas")]
 CLUSTER = Annotated[str, typer.Option("--cluster", help="local or slurm")]
 SITE = Annotated[Path | None, typer.Option("--site", help="site file, slurm/sites/NAME.toml; needed with slurm")]
 JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from jobs.cli.options import CLUSTER, JSON, NEW_RUN, PRESET, SET, SITE, STAGES
-from jobs.cli.prepare import prepare
+from jobs.cli.prepare import prepare, tell
 from jobs.plan.networks import network_rows, networks_text
 from jobs.plan.plan import plan_rows, plan_text
-from jobs.plan.rates import read_rates
+from jobs.plan.rates import read_rates, run_rates
+from rodin.config.checks import notes
 
 RATES = Annotated[
     list[Path] | None,
@@ -24,7 +25,7 @@ def show_plan(
     name: PRESET,
     folder: NEW_RUN = None,
     changes: SET = None,
-    stages: STAGES = "",
+    stages: STAGES = None,
     cluster: CLUSTER = "local",
     site: SITE = None,
     rates: RATES = None,
@@ -33,7 +34,8 @@ def show_plan(
     """Print the stages with work, ranks, hours and disk, and the networks' sizes; submit and write nothing.
 
     Each figure has its source: measured (the same work was timed), scaled (other work was timed, on the same hardware),
-    given (by the site file) or estimated (by our formulas). For the best plan, run a little on that machine first:
+    given (by the site file) or estimated (by our formulas). What a run has finished is shown as it was measured, and
+    its pace counts for what is left. For the best plan, run a little on that machine first:
 
     \b
     Examples:
@@ -42,8 +44,11 @@ def show_plan(
       rodin plan paper --cluster slurm --site mine.toml --rates runs/small
       rodin bench fit --run runs/small --json > speeds.json; rodin plan paper --site mine.toml --rates speeds.json
     """
-    work = prepare(name, folder, changes or [], stages, cluster, site)
+    work, change = prepare(name, folder, changes or [], stages, cluster, site)
+    tell(notes(work.config, [stage.name for stage in work.stages]), change)
     measured, networks = read_rates(rates or []), network_rows(work.config)
+    if work.folder.config_file.is_file() and change.refused is None:
+        measured = run_rates(work.folder.path) | measured
     if as_json:
         sizes = {row["stage"]: row for row in networks}
         print(json.dumps([row | sizes.get(row["stage"], {}) for row in plan_rows(work, measured)], indent=1))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobs.graph.changes import Change, change_of
 from jobs.graph.graph import NAMES, chosen, graph
 from jobs.graph.stage import Stage
 from jobs.graph.work import Run
 from jobs.launch.process import check_place
-from jobs.run.record import check_config
+from jobs.plan.warnings import site_warnings
+from jobs.run.record import check_folder
 from jobs.site import Site, load_site, local_site
 from rodin.config import Config
+from rodin.config.checks import faults_of_stages, notes
 from rodin.presets import preset
 from rodin.presets.toml import from_toml
 from rodin.store.run_folder import RunFolder
@@ -19,33 +23,59 @@ from rodin.store.run_folder import RunFolder
 CLUSTERS = ("local", "slurm")
 
 
-def prepare(name: str, folder: Path | None, changes: list[str], stages: str, cluster: str, site: Path | None) -> Run:
+def prepare(
+    name: str, folder: Path | None, changes: list[str], stages: str | None, cluster: str, site: Path | None
+) -> tuple[Run, Change]:
     """Make the run that a command line describes, with all its checks.
 
     Args:
-        name: preset, or TOML file with a whole config.
+        name: preset, or TOML file that names a preset and changes some of its keys.
         folder: run folder; None: runs/NAME.
-        changes: KEY=VALUE changes of the preset.
-        stages: names separated by commas; empty: all stages of the config.
+        changes: KEY=VALUE changes of the preset or of the file.
+        stages: names separated by commas; None: all stages of the config.
         cluster: local or slurm.
         site: site file; None: this machine.
 
+    Returns:
+        the run, and what its config changes in a folder of an earlier run; `Change.refused` is left to the caller.
+
     Raises:
-        ValueError: an unknown preset, key, stage or cluster; a run folder of another config; an unfit site.
+        ValueError: an unknown preset, key, stage or cluster; a config that cannot run; an unfit site.
     """
     check_cluster(cluster)
     config = config_of(name, changes)
+    names = stage_names(stages)
+    sweeps = tuple(name for name in names if name.startswith("sweep-"))
+    selected = chosen(graph(config, sweeps), names) if names else graph(config)
+    if found := faults_of_stages(config, [stage.name for stage in selected]):
+        raise ValueError("; ".join(found))
     run_folder = RunFolder(folder or Path("runs") / Path(name).stem)
-    check_config(run_folder, config)
-    selected = graph(config)
-    names = [part.strip() for part in stages.split(",") if part.strip()]
-    if names:
-        sweeps = tuple(name for name in names if name.startswith("sweep-"))
-        selected = chosen(graph(config, sweeps), names)
-    return runnable(run_folder, config, selected, cluster, site)
+    change = change_of(run_folder, config)
+    if change.refused is not None:  # a plan of it is one of a new run
+        return Run(run_folder, config, site_of(cluster, site), tuple(selected), frozenset(NAMES)), change
+    return runnable(run_folder, config, selected, cluster, site, change.reopened), change
 
 
-def runnable(folder: RunFolder, config: Config, stages: Sequence[Stage], cluster: str, site: Path | None) -> Run:
+def stage_names(text: str | None) -> list[str]:
+    """The names in the value of `--stages`; an empty list where the option is absent.
+
+    Raises:
+        ValueError: the option is there, but no name.
+    """
+    names = [part.strip() for part in (text or "").split(",") if part.strip()]
+    if text is not None and not names:
+        raise ValueError(f"--stages got '{text}', wanted names of stages separated by commas, such as render,fit")
+    return names
+
+
+def runnable(
+    folder: RunFolder,
+    config: Config,
+    stages: Sequence[Stage],
+    cluster: str,
+    site: Path | None,
+    reopened: frozenset[str] = frozenset(),
+) -> Run:
     """Some stages of a run on a site, checked to have all their inputs.
 
     Raises:
@@ -54,11 +84,35 @@ def runnable(folder: RunFolder, config: Config, stages: Sequence[Stage], cluster
     """
     check_cluster(cluster)
     check_place(folder.path, cluster)
-    work = Run(folder, config, site_of(cluster, site), tuple(stages))
+    work = Run(folder, config, site_of(cluster, site), tuple(stages), reopened)
     blocked = work.blocked()
     if blocked:
         raise ValueError(blocked)
     return work
+
+
+def notes_of(work: Run) -> list[str]:
+    """What a user should know of a run before it begins, one line each."""
+    found = notes(work.config, [stage.name for stage in work.stages])
+    return found + [f"{stage.name}: {warning}" for stage in work.stages for warning in site_warnings(work, stage)]
+
+
+def tell(lines: list[str], change: Change) -> None:
+    """Print notes on stderr, and what a config would change in a run folder, where nothing is done about it."""
+    told = f"planned as a new run: {change.refused}" if change.refused else change.sentence()
+    for line in [*lines, *([told] if told else [])]:
+        print(f"note: {line}", file=sys.stderr)
+
+
+def check_change(folder: RunFolder, change: Change) -> None:
+    """Refuse a folder that is no run's, or a run of another config.
+
+    Raises:
+        ValueError: names the file, or the keys and the stages that were made with others.
+    """
+    check_folder(folder)
+    if change.refused is not None:
+        raise ValueError(change.refused)
 
 
 def check_cluster(cluster: str) -> None:
@@ -68,12 +122,8 @@ def check_cluster(cluster: str) -> None:
 
 
 def config_of(name: str, changes: list[str]) -> Config:
-    """Config of a preset with changes, or of a TOML file."""
-    if not name.endswith(".toml"):
-        return preset(name, changes)
-    if changes:
-        raise ValueError("--set goes with a preset; with a TOML file, change the file")
-    return from_toml(Path(name))
+    """Config of a preset or of a TOML file, with changes."""
+    return from_toml(Path(name), changes) if name.endswith(".toml") else preset(name, changes)
 
 
 def site_of(cluster: str, path: Path | None) -> Site:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import signal
 import time
@@ -12,18 +13,21 @@ from typing import Annotated
 import typer
 
 from jobs.cli.options import CLUSTER, JSON, NEW_RUN, PRESET, RUN_OPTION, SET, SITE, STAGES
-from jobs.cli.prepare import prepare, runnable
+from jobs.cli.prepare import check_change, notes_of, prepare, runnable, tell
 from jobs.cli.screen import Screen
 from jobs.cli.summary import summary, summary_text
+from jobs.graph.changes import change_of, make_change
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
-from jobs.launch.slurm_client import check_clients
+from jobs.launch.slurm_client import Unreachable, check_clients, queue
 from jobs.plan.plan import plan_rows, plan_text
 from jobs.run.failures import Failed, failures
+from jobs.run.ledger import submissions
 from jobs.run.lock import driving
-from jobs.run.record import read_config, write_config
+from jobs.run.record import read_config
 from jobs.run.snapshot import take
 from jobs.weights import check_weights
+from rodin.config.checks import faults_of_stages
 from rodin.store.run_folder import RunFolder
 
 SWEEPS = ("cfg", "resolution", "views", "convolution")
@@ -33,7 +37,7 @@ def run(
     name: PRESET,
     folder: NEW_RUN = None,
     changes: SET = None,
-    stages: STAGES = "",
+    stages: STAGES = None,
     cluster: CLUSTER = "local",
     site: SITE = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be submitted; write nothing")] = False,
@@ -50,8 +54,10 @@ def run(
       rodin run small --stages render,decoder,fit
       rodin run paper --cluster slurm --site slurm/sites/mine.toml --dry-run
     """
-    work = prepare(name, folder, changes or [], stages, cluster, site)
+    work, change = prepare(name, folder, changes or [], stages, cluster, site)
+    check_change(work.folder, change)
     if dry_run:
+        tell(notes_of(work), change)
         print_scripts(work, cluster, as_json)
         return
     if cluster == "slurm":
@@ -81,12 +87,19 @@ def sweep(
     run_folder = RunFolder(folder)
     config = read_config(run_folder)
     stages = chosen(graph(config, (f"sweep-{kind}",)), [f"sweep-{kind}", "report"])
-    work = runnable(run_folder, config, stages, cluster, site)
+    if found := faults_of_stages(config, [f"sweep-{kind}"]):
+        raise ValueError(
+            f"{'; '.join(found)}; `rodin run {run_folder.config_file} --run {folder} --set KEY=VALUE "
+            f"--stages sweep-{kind},report` changes it"
+        )
+    change = change_of(run_folder, config)
+    check_change(run_folder, change)
+    work = runnable(run_folder, config, stages, cluster, site, change.reopened)
     if cluster == "slurm":
         check_clients()
-    if work.missing(stages[0]):
-        run_folder.manifest("report").unlink(missing_ok=True)
-    execute(work, cluster, no_wait=False, refresh_code=False, as_json=as_json)
+    execute(
+        work, cluster, no_wait=False, refresh_code=False, as_json=as_json, report_again=bool(work.missing(stages[0]))
+    )
 
 
 def print_scripts(work: Run, cluster: str, as_json: bool) -> None:
@@ -103,8 +116,18 @@ def print_scripts(work: Run, cluster: str, as_json: bool) -> None:
         print("\n".join(f"### {name}\n{text}" for name, text in found))
 
 
-def execute(work: Run, cluster: str, no_wait: bool, refresh_code: bool, as_json: bool) -> None:
+def execute(
+    work: Run, cluster: str, no_wait: bool, refresh_code: bool, as_json: bool, report_again: bool = False
+) -> None:
     """Drive a run to its end and print a summary.
+
+    Args:
+        work: what is to be done.
+        cluster: local or slurm.
+        no_wait: submit and return.
+        refresh_code: replace the run's snapshot of the code.
+        as_json: print the summary as JSON.
+        report_again: the report's manifest is withdrawn first, so that the report is written anew.
 
     Raises:
         Failed: a stage failed for a reason that the user cannot mend.
@@ -112,8 +135,12 @@ def execute(work: Run, cluster: str, no_wait: bool, refresh_code: bool, as_json:
     """
     screen = Screen(quiet=as_json)
     begin = time.time()
+    for line in notes_of(work):
+        screen.note(f"note: {line}")
     with driving(work.folder, screen.note), terminating():
-        write_config(work.folder, work.config)
+        work = changed(work, cluster, screen)
+        if report_again:
+            work.folder.manifest("report").unlink(missing_ok=True)
         if take(work.folder, refresh_code):
             screen.note("note: the code has changed since this run began; the run keeps its own (--refresh-code)")
         try:
@@ -124,6 +151,35 @@ def execute(work: Run, cluster: str, no_wait: bool, refresh_code: bool, as_json:
     screen.clear()
     found = summary(work, begin)
     print(json.dumps(found) if as_json else summary_text(found))
+
+
+def changed(work: Run, cluster: str, screen: Screen) -> Run:
+    """Write the config of a run, make way for what it changes in a run that has begun, and say so in one line.
+
+    Raises:
+        ValueError: a stage that has begun was made with other values, or queued jobs would read the new ones.
+    """
+    change = change_of(work.folder, work.config)
+    check_change(work.folder, change)
+    if (change.keys or change.reopened) and cluster == "slurm":
+        _check_queue(work.folder)
+    make_change(work.folder, work.config, change)
+    if (sentence := change.sentence()) is not None:
+        screen.note(f"note: {sentence}")
+    return dataclasses.replace(work, reopened=frozenset())
+
+
+def _check_queue(folder: RunFolder) -> None:
+    """Refuse to change the config under queued jobs, which were submitted for another one."""
+    try:
+        queued = queue(submissions(folder))
+    except Unreachable as error:
+        raise Failed(f"Slurm does not answer ({error}); the config changes only once its queue is known") from None
+    if queued:
+        raise ValueError(
+            f"{folder.path}: job {min(queued)} of this run is in the queue and would read the changed config; "
+            f"`rodin cancel {folder.path}` first"
+        )
 
 
 def _launch(work: Run, cluster: str, no_wait: bool, screen: Screen) -> None:

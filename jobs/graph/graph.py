@@ -79,7 +79,7 @@ def _connected(stage: Stage, stages: list[Stage], views: str) -> Stage:
     if stage.name == "report":
         return dataclasses.replace(stage, after=tuple(name for name in names if name != "report"))
     after = [views if name == "render" or (name == "clip" and "clip" not in names) else name for name in stage.after]
-    if stage.name == "sample" and "refine" in names:
+    if stage.name in ("sample", "sweep-cfg") and "refine" in names:
         after.append("refine")
     return dataclasses.replace(stage, after=tuple(after))
 
@@ -98,12 +98,21 @@ def chosen(stages: list[Stage], names: list[str]) -> list[Stage]:
     return [stage for stage in stages if stage.name in names]
 
 
-def resources_of(stage: Stage, config: Config, site: Site) -> Resources:
-    """Resources of a stage on a site: the stage's own, overridden by the site file, within the limits of the site."""
+def asked_of(stage: Stage, config: Config, site: Site) -> Resources:
+    """Resources that a stage asks for: its own estimate, overridden by the site file, whatever the site's limits."""
     resources = stage.resources(config, site)
-    if stage.name in site.stages:
-        overrides = site.stages[stage.name].model_dump(exclude_none=True)
-        resources = dataclasses.replace(resources, **overrides)
+    if stage.name not in site.stages:
+        return resources
+    names = [field.name for field in dataclasses.fields(Resources)]
+    overrides = site.stages[stage.name].model_dump(exclude_none=True, include=set(names))
+    ranks = overrides.get("ranks", resources.ranks)
+    resources = dataclasses.replace(resources, memory_gb=resources.memory_gb * ranks / resources.ranks)
+    return dataclasses.replace(resources, **overrides)
+
+
+def resources_of(stage: Stage, config: Config, site: Site) -> Resources:
+    """Resources of a stage on a site: what it asks for, within the limits of the site."""
+    resources = asked_of(stage, config, site)
     ranks = 1 if stage.kind == "mpi" and site.mpi == "none" else resources.ranks
     if site.mpi == "mpiexec":  # one machine
         resources = dataclasses.replace(resources, nodes=1)

@@ -16,6 +16,9 @@ BACKWARD = 3  # operations of forward and backward pass over those of the forwar
 STEP_OVERHEAD_SECONDS = 0.01  # of an optimiser step besides its arithmetic: data, logging, launching kernels
 WALL_FACTOR = 3  # wall time over the expected time, which is an estimate; too short costs a requeue
 START_UP_MINUTES = 10  # wall time added for imports, compilation and opening of stores
+PARAMETER_GB = 4e-9  # of a parameter in float32
+CHECKPOINT_COPIES = 4  # of the network, in memory while a checkpoint is written: weights, average, two moments
+TRAINED_VECTORS = 5  # of the same size that each rank trains with, in memory without a GPU; gradients too
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,9 @@ def training_ranks(site: Site, batch: int) -> tuple[int, int]:
     return max(shapes, key=lambda shape: (shape[0] * shape[1], shape[1]))
 
 
-def training_resources(site: Site, *, batch: int, forward: float, steps: int, memory_gb: float) -> Resources:
+def training_resources(
+    site: Site, *, batch: int, forward: float, steps: int, memory_gb: float, parameters: int = 0
+) -> Resources:
     """Resources of a training stage.
 
     Args:
@@ -116,18 +121,25 @@ def training_resources(site: Site, *, batch: int, forward: float, steps: int, me
         batch: samples in a step over all ranks.
         forward: operations of one sample, forward pass.
         steps: optimiser steps.
-        memory_gb: memory of one rank, gigabytes.
+        memory_gb: memory of one rank without the network, gigabytes.
+        parameters: of the network.
     """
     nodes, ranks = training_ranks(site, batch)
     gpus = 1 if site.gpus_per_node else 0
     cpus = max(1, site.cpus_per_node // ranks if gpus else site.train_cpus)
     seconds = steps * (BACKWARD * batch * forward / (nodes * ranks * site.flops(cpus, gpus)) + STEP_OVERHEAD_SECONDS)
-    return Resources(nodes, ranks, cpus, gpus, ranks * memory_gb, seconds / 60)
+    copies = CHECKPOINT_COPIES if gpus else ranks * (CHECKPOINT_COPIES + TRAINED_VECTORS)
+    return Resources(nodes, ranks, cpus, gpus, ranks * memory_gb + copies * PARAMETER_GB * parameters, seconds / 60)
 
 
 def mpi_ranks(site: Site, most: int) -> int:
     """Ranks of an MPI stage with `most` independent parts: one where the site has no MPI."""
     return 1 if site.mpi == "none" else max(1, min(most, site.mpi_ranks))
+
+
+def network_ranks(site: Site, most: int) -> int:
+    """Ranks of an MPI stage that uses networks: at most one a GPU where there are some."""
+    return mpi_ranks(site, min(most, site.gpus_per_node or most))
 
 
 def whole_minutes(minutes: float) -> int:

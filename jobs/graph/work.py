@@ -25,12 +25,14 @@ class Run:
         config: of the run.
         site: where it runs.
         stages: the requested ones, in graph order.
+        reopened: names of stages that count as not done, whatever lies in the folder.
     """
 
     folder: RunFolder
     config: Config
     site: Site
     stages: tuple[Stage, ...]
+    reopened: frozenset[str] = frozenset()
 
     def resources(self, stage: Stage) -> Resources:
         """Resources of a stage on this site."""
@@ -38,7 +40,12 @@ class Run:
 
     def missing(self, stage: Stage) -> list[int]:
         """Shards without a manifest."""
-        return missing(self.folder, self.config, stage.name)
+        return self._missing(stage.name)
+
+    def _missing(self, name: str) -> list[int]:
+        if name in self.reopened:
+            return list(range(self.config.shards(name)))
+        return missing(self.folder, self.config, name)
 
     def done(self) -> bool:
         """Whether every requested stage is complete."""
@@ -51,7 +58,7 @@ class Run:
             if not self.missing(stage):
                 continue
             for name in stage.after:
-                if name not in requested and missing(self.folder, self.config, name) and stage.name != "report":
+                if name not in requested and stage.name != "report" and self._missing(name):
                     return f"stage '{stage.name}' reads '{name}', which is not done; add it to --stages"
         return None
 

@@ -139,10 +139,7 @@ def executor_for(run: Run, batch: Batch, submission: Submission, dependencies: l
         "setup": [f"export RODIN_PYTHON={shlex.quote(site.python)}", *site.setup, *exports(run, resources)],
         "srun_args": srun_arguments(batch.stage, resources, site),
         "additional_parameters": {"kill-on-invalid-dep": "yes", "requeue": True, **site.extra},
-        "partition": site.partition,
-        "account": site.account,
-        "qos": site.qos,
-        "constraint": site.constraint,
+        **site.placement(batch.stage.name, resources.gpus),
         "dependency": "afterok:" + ":".join(dependencies) if dependencies else None,
     }
     if resources.gpus and site.gpu_type:

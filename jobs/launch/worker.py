@@ -16,8 +16,10 @@ from importlib import import_module
 from pathlib import Path
 
 from jobs.graph.graph import NAMES, stage_of
+from jobs.graph.reads import values_read
 from jobs.launch.ending import die_with_driver, end_waits
 from jobs.launch.process import Process, process_of_environment, thread_variables
+from jobs.run.begun import keep_settings
 from jobs.run.failures import Failed, Failure, failure_of, forget, print_error, record
 from jobs.run.hardware import hardware
 from jobs.run.progress import Meter
@@ -84,6 +86,7 @@ def _run_shard(
 ) -> Failure | None:
     if process.rank == 0:
         forget(folder, stage, shard)
+        keep_settings(folder, stage, values_read(stage, config))
     meter = Meter(folder, stage, shard, quiet=process.rank > 0)
     start, _ = time.monotonic(), forget_peak()
     try:

@@ -13,10 +13,12 @@ from typing import Any
 from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run, element_count
 from jobs.plan.rates import Rate
+from jobs.plan.warnings import site_warnings, time_warnings
+from rodin.store import results
 from rodin.units import byte_size, duration
 
 COLUMNS = (
-    *("stage", "after", "done", "work", "elements", "ranks", "cpus", "gpus", "memory", "time", "hours", "from"),
+    *("stage", "after", "done", "took", "work", "elements", "ranks", "cpus", "gpus", "memory", "time", "hours", "from"),
     *("disk", "from"),
 )
 MEASURED, SCALED, GIVEN, ESTIMATED = "measured", "scaled", "given", "estimated"
@@ -32,10 +34,11 @@ def plan_rows(run: Run, rates: Mapping[str, Rate] | None = None) -> list[dict[st
         rates: measured speeds by stage name; stages without one are estimated.
 
     Returns:
-        rows {"stage", "after", "kind", "work", "amount", "unit", "shards", "done", "elements", "arrays",
-        "element_seconds", "nodes", "ranks", "cpus", "gpus", "memory_gb", "wall_seconds", "hours", "source", "basis",
-        "disk_bytes", "disk_source", "disk_basis"}: `ranks` and `cpus` of one element; `hours` of cores, or of GPUs
-        if it uses some; `wall_seconds` with as many elements at once as the site runs; both of the shards still
+        rows {"stage", "after", "kind", "work", "amount", "unit", "shards", "done", "taken_seconds", "elements",
+        "arrays", "element_seconds", "nodes", "ranks", "cpus", "gpus", "memory_gb", "wall_seconds", "hours", "source",
+        "basis", "disk_bytes", "disk_source", "disk_basis", "warnings"}: `taken_seconds` as measured, of the shards
+        that are done, one after another, None without any; `ranks` and `cpus` of one element; `hours` of cores, or of
+        GPUs if it uses some; `wall_seconds` with as many elements at once as the site runs; both of the shards still
         missing. `source` and `basis` tell where times come from.
     """
     return [_row(run, stage, (rates or {}).get(stage.name)) for stage in run.stages]
@@ -58,6 +61,7 @@ def _row(run: Run, stage: Stage, rate: Rate | None) -> dict[str, Any]:
         "unit": stage.amount.unit,
         "shards": shards,
         "done": shards - left,
+        "taken_seconds": _taken(run, stage) if left < shards else None,
         "elements": elements,
         "arrays": math.ceil(elements / run.site.max_array_size),
         "element_seconds": minutes * 60 / elements,
@@ -71,7 +75,14 @@ def _row(run: Run, stage: Stage, rate: Rate | None) -> dict[str, Any]:
         "source": source,
         "basis": basis,
     }
-    return row | _disk(run, stage, rate)
+    row |= _disk(run, stage, rate)
+    return row | {"warnings": [*(time_warnings(run, row) if left else []), *site_warnings(run, stage)]}
+
+
+def _taken(run: Run, stage: Stage) -> float | None:
+    """Seconds that the finished shards of a stage took, one after another; None: not on record."""
+    rows = results.read_rows(run.folder, f"timing-{stage.name}")
+    return sum(row["seconds"] for row in rows) if rows else None
 
 
 def _units(resources: Resources) -> int:
@@ -129,12 +140,7 @@ def plan_text(run: Run, rates: Mapping[str, Rate] | None = None) -> str:
         notes.append(
             "estimated: by our formulas; `--rates` takes measurements of a run or a bench on the same hardware"
         )
-    slow = [row for row in rows if row["kind"] == "array" and row["element_seconds"] > 60 * run.site.max_minutes]
-    notes += [
-        f"{row['stage']}: an element takes {duration(row['element_seconds'])}, more than max_minutes of the site: "
-        "it is requeued and continues; fewer people a shard (data.shard_subjects) make it shorter"
-        for row in slow
-    ]
+    notes += [f"{row['stage']}: {warning}" for row in rows for warning in row["warnings"]]
     return "\n".join([*lines, *notes])
 
 
@@ -156,6 +162,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["stage"],
         after or "-",
         f"{row['done']}/{row['shards']}",
+        "-" if row["taken_seconds"] is None else duration(row["taken_seconds"]),
         row["work"],
         f"{row['elements']}{arrays}",
         ranks,

@@ -1,4 +1,4 @@
-"""run.toml: config, code version and package versions of a run. Written once; another config is refused."""
+"""run.toml: config, code version and package versions of a run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from pathlib import Path
 import tomli_w
 
 from rodin.config import Config
-from rodin.presets import differences
-from rodin.presets.toml import from_toml, to_toml
+from rodin.presets.toml import from_run_toml, to_toml
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import Unreadable
 from rodin.store.run_folder import RunFolder
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "lpips", "numpy", "h5py", "bpy", "anny", "submitit")
-NAMED_KEYS = 5  # different keys that one message lists
 GIT_SECONDS = 10  # longest wait for git, which may hang on a network file system
 
 
@@ -32,7 +30,7 @@ def read_config(folder: RunFolder) -> Config:
     if not folder.config_file.is_file():
         raise FileNotFoundError(f"{folder.path}: no run there (run.toml is missing); start one with `rodin run PRESET`")
     try:
-        return from_toml(folder.config_file)
+        return from_run_toml(folder.config_file)
     except Unreadable:
         raise
     except ValueError as problem:
@@ -53,30 +51,38 @@ def check_run(folder: RunFolder) -> None:
             read_config(folder)
 
 
-def check_config(folder: RunFolder, config: Config) -> None:
-    """Check that a config is the run's own.
+def write_config(folder: RunFolder, config: Config) -> None:
+    """Write run.toml; where it exists only its config is replaced, and only by another one."""
+    content = {"code": code_version(), "versions": versions()}
+    if folder.config_file.is_file():
+        if read_config(folder) == config:
+            return
+        content = tomllib.loads(folder.config_file.read_text(encoding="utf-8"))
+        content = {name: content[name] for name in ("code", "versions") if name in content}
+    content["config"] = tomllib.loads(to_toml(config))
+    publish_bytes(folder.config_file, tomli_w.dumps(content).encode())
+
+
+def check_folder(folder: RunFolder) -> None:
+    """Refuse to make a run in a folder that is in use: a run's folder is new, empty, or a run's already.
 
     Raises:
-        ValueError: names each key that differs, its value in the run and the requested one.
+        ValueError: names a file there that is no run's.
     """
-    if not folder.config_file.is_file():
+    if folder.config_file.is_file() or not folder.path.is_dir():
         return
-    different = differences(read_config(folder), config)
-    if different:
-        listed = [f"{key} is {ours!r} there, asked for {theirs!r}" for key, (ours, theirs) in different.items()]
-        more = f"; and {len(listed) - NAMED_KEYS} more" if len(listed) > NAMED_KEYS else ""
+    ours = {folder.jobs.name} if (folder.jobs / "lock").is_file() else set()  # of a run stopped before its run.toml
+    foreign = sorted(path.name for path in folder.path.iterdir() if path.name not in ours and not _partial(path))
+    if foreign:
         raise ValueError(
-            f"{folder.path} is a run of another config: {'; '.join(listed[:NAMED_KEYS])}{more}; "
-            "choose another folder with --run"
+            f"{folder.path}: not a run's folder: it holds {foreign[0]}{' and more' if foreign[1:] else ''} and no "
+            "run.toml; wanted a new or an empty folder, choose one with --run"
         )
 
 
-def write_config(folder: RunFolder, config: Config) -> None:
-    """Write run.toml unless it exists."""
-    if folder.config_file.is_file():
-        return
-    content = {"code": code_version(), "versions": versions(), "config": tomllib.loads(to_toml(config))}
-    publish_bytes(folder.config_file, tomli_w.dumps(content).encode())
+def _partial(path: Path) -> bool:
+    """Whether a file is one that a killed command left while it wrote run.toml."""
+    return path.name.startswith(".") and path.name.endswith(".run.toml")
 
 
 def versions() -> dict[str, str]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pydantic import model_validator
+from pydantic import ValidationInfo, model_validator
 
+from rodin.config.checks import faults
 from rodin.config.data import Data
 from rodin.config.fitting import Fit, FitLosses, SharedDecoder, TriPlane
 from rodin.config.models import Base, Degrade, Diffusion, Latent, Patch, Prior, Refine, SmallClip, Training, Upsample
-from rodin.config.section import Count, Section
+from rodin.config.section import Section, Seed
 from rodin.config.shards import shard_count, shard_of
 from rodin.config.uses import Evaluate, Sample, Sweeps
 
@@ -41,12 +42,15 @@ __all__ = [
 ]
 
 
+UNCHECKED = "unchecked"  # key of pydantic's context: the values need not fit together, as they belong to a run
+
+
 class Config(Section):
     """All of a run."""
 
     preset: str
     """the preset this started from"""
-    seed: Count = 0
+    seed: Seed = 0
     """everything random follows from it"""
     data: Data = Data()
     triplane: TriPlane = TriPlane()
@@ -63,56 +67,9 @@ class Config(Section):
     sweeps: Sweeps = Sweeps()
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Config:
-        plane, data, fit = self.triplane, self.data, self.fit
-        if plane.resolution % plane.base_resolution:
-            raise ValueError(
-                f"triplane.resolution {plane.resolution} is not a multiple of base_resolution {plane.base_resolution}"
-            )
-        if fit.min_rescale > plane.resolution:
-            raise ValueError(f"fit.min_rescale {fit.min_rescale} is over triplane.resolution {plane.resolution}")
-        if fit.held_out_views >= data.views:
-            raise ValueError(f"fit.held_out_views {fit.held_out_views} leaves none of data.views {data.views} to fit")
-        if data.reference_views + 1 > data.views - fit.held_out_views:
-            fitted = data.views - fit.held_out_views
-            raise ValueError(f"data.reference_views {data.reference_views} must be under the {fitted} fitted views")
-        if self.clip.patch > self.clip.image_size or self.clip.image_size % self.clip.patch:
-            raise ValueError(
-                f"clip.image_size {self.clip.image_size} is not a multiple of clip.patch {self.clip.patch}"
-            )
-        if self.upsample.patch.used and self.upsample.diffusion.predicts != "x0":
-            raise ValueError(
-                f"upsample.patch renders x0, but upsample.diffusion.predicts is {self.upsample.diffusion.predicts}; "
-                "set it to x0, or upsample.patch.pixel and .perceptual to 0"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _networks_can_be_built(self) -> Config:
-        base, plane = self.base, self.triplane
-        halvings = len(base.multipliers) - 1
-        if plane.base_resolution % 2**halvings:
-            raise ValueError(
-                f"triplane.base_resolution {plane.base_resolution} cannot be halved {halvings} times, once for each of "
-                "base.multipliers but the last"
-            )
-        sides = [plane.base_resolution // 2**level for level in range(halvings + 1)]
-        attended = [sides[-1], *base.attention]  # the middle always has attention
-        for multiplier, side in zip(base.multipliers, sides, strict=True):
-            channels = base.channels * multiplier
-            if side in attended and channels % base.head_channels:
-                raise ValueError(
-                    f"base.head_channels {base.head_channels} does not divide the {channels} channels of the level "
-                    f"with attention at side {side} (base.channels times its multiplier)"
-                )
-        factor = plane.resolution // plane.base_resolution
-        if self.upsample.channels % factor:
-            raise ValueError(
-                f"upsample.channels {self.upsample.channels} is not a multiple of {factor}, triplane.resolution over "
-                "base_resolution"
-            )
-        if self.prior.width % self.prior.heads:
-            raise ValueError(f"prior.width {self.prior.width} is not a multiple of prior.heads {self.prior.heads}")
+    def _fits_together(self, info: ValidationInfo) -> Config:
+        if not (info.context or {}).get(UNCHECKED) and (found := faults(self)):
+            raise ValueError("; ".join(found))
         return self
 
     def train_subjects(self) -> list[str]:

@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rodin.config.section import Count, Positive, Real, Section
+from rodin.config.section import Count, Finite, Positive, Real, Section, Side
+
+MOST_VIEWS = 10_000  # of a person: over that, one person does not fit into memory
 
 
 class Data(Section):
@@ -16,11 +18,11 @@ class Data(Section):
     """training people (R21: 100K)"""
     held_out: Count = 1_000
     """people no training stage sees; Table 1 is measured on them (R48: 1K)"""
-    views: Annotated[int, Field(ge=4)] = 300
+    views: Annotated[int, Field(ge=4, le=MOST_VIEWS)] = 300
     """pictures of each person (R22: 300)"""
     reference_views: Positive = 24
     """the first views of a person are near frontal; view 0 is exactly frontal (ours)"""
-    resolution: Annotated[int, Field(ge=16)] = 256
+    resolution: Side = 256
     """height and width of a picture in pixels (R23: 256)"""
     samples: Positive = 32
     """Cycles samples a pixel; 8 are 38.8 dB from a picture of 512, 16 are 42, 32 are 45, denoised, 256² (ours)"""
@@ -30,7 +32,7 @@ class Data(Section):
     """distance of the cameras from the origin, world units (ours)"""
     fov_degrees: Annotated[float, Field(gt=1, lt=120)] = 31.0
     """full field of view of a camera, degrees (ours)"""
-    elevation: tuple[float, float] = (-20.0, 40.0)
+    elevation: tuple[Finite, Finite] = (-20.0, 40.0)
     """lowest and highest camera, degrees over the horizon (ours)"""
     shard_subjects: Positive = 64
     """people packed into one shard, one array element's work (ours)"""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rodin.config.section import Count, Positive, Real, Section, Weight
+from rodin.config.section import Count, Finite, PlaneSide, Positive, Real, Section, Weight
 
 
 class TriPlane(Section):
@@ -12,9 +12,9 @@ class TriPlane(Section):
 
     channels: Positive = 32
     """features of each plane (R25: 32)"""
-    resolution: Annotated[int, Field(ge=8)] = 256
+    resolution: PlaneSide = 256
     """side of a fitted plane (R25: 256)"""
-    base_resolution: Annotated[int, Field(ge=8)] = 64
+    base_resolution: PlaneSide = 64
     """side of the planes the base model makes (R5: 64)"""
     box: Real = 1.0
     """half the side of the cube that is fitted, world units (ours)"""
@@ -81,9 +81,9 @@ class Fit(Section):
     """smallest resolution of the random rescaling; the largest is the plane's own (R28: 64)"""
     held_out_views: Positive = 8
     """the last views of a person are not fitted; quality is measured there (ours)"""
-    target_psnr: float | None = None
+    target_psnr: Finite | None = None
     """stop early once the held-out views reach this, dB (ours)"""
-    floor_psnr: float = 12.0
+    floor_psnr: Finite = 12.0
     """a fit under this is retried with another seed, then recorded as failed, dB (ours)"""
     retries: Count = 1
     """tries after the first (ours)"""

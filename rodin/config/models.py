@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rodin.config.section import Count, Fraction, Positive, Real, Section, Weight
+from rodin.config.section import Count, Dropout, Finite, Fraction, Positive, Real, Section, Weight
+
+MOST_TIMESTEPS = 100_000  # a hundred times the paper's; a schedule is computed as a whole
 
 
 class SmallClip(Section):
@@ -35,7 +37,7 @@ class SmallClip(Section):
 class Diffusion(Section):
     """Noising and sampling (R1-R4, R16-R19)."""
 
-    timesteps: Positive = 1_000
+    timesteps: Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)] = 1_000
     """T (R16: 1000; upsampler R17: 100)"""
     schedule: Literal["linear", "cosine", "sigmoid"] = "linear"
     """noise schedule; linear betas are scaled by 1000/T (R18)"""
@@ -91,7 +93,7 @@ class Base(Section):
 
     channels: Positive = 192
     """channels at the first level (R5: 192)"""
-    multipliers: tuple[Positive, ...] = (1, 2, 3, 4)
+    multipliers: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 2, 3, 4)
     """channel multiplier of each level (ours)"""
     blocks: Positive = 3
     """residual blocks a level (ours)"""
@@ -99,7 +101,7 @@ class Base(Section):
     """resolutions with attention (ours)"""
     head_channels: Positive = 64
     """channels of an attention head (ours)"""
-    dropout: Fraction = 0.1
+    dropout: Dropout = 0.1
     """dropout in residual blocks (ours)"""
     drop_latent: Fraction = 0.2
     """share of training samples whose condition is dropped (R50)"""
@@ -112,11 +114,11 @@ class Base(Section):
 class Degrade(Section):
     """Condition augmentation: a random mix of downscale, blur and noise (R11; ranges ours)."""
 
-    downscale: tuple[float, float] = (1.0, 2.0)
+    downscale: tuple[Finite, Finite] = (1.0, 2.0)
     """least and greatest factor under the base resolution"""
-    blur: tuple[float, float] = (0.0, 1.0)
+    blur: tuple[Finite, Finite] = (0.0, 1.0)
     """least and greatest standard deviation of the Gaussian blur, low-resolution pixels"""
-    noise: tuple[float, float] = (0.0, 0.1)
+    noise: tuple[Finite, Finite] = (0.0, 0.1)
     """least and greatest standard deviation of the Gaussian noise, feature units"""
 
 
@@ -145,7 +147,7 @@ class Upsample(Section):
     """channels at the low resolution (ours)"""
     blocks: Positive = 4
     """residual blocks on either side of the middle (ours)"""
-    dropout: Fraction = 0.0
+    dropout: Dropout = 0.0
     """dropout in residual blocks (ours)"""
     roll_out: bool = True
     """the three planes side by side (R6); off for Figure 6's ablation"""
@@ -164,7 +166,7 @@ class Upsample(Section):
 class Latent(Section):
     """Latent diffusion for unconditional sampling (R39)."""
 
-    layers: Positive = 20
+    layers: Annotated[int, Field(ge=2, le=1_000)] = 20
     """layers of the MLP (R39: 20)"""
     hidden: Positive = 2048
     """hidden width (R39: 2048)"""

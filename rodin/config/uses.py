@@ -4,7 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rodin.config.section import Count, Positive, Real, Section
+from rodin.config.section import LARGEST_SIDE, Count, Positive, Real, Section, Side
+
+MOST_CELLS = 1_024  # a side of the grid of marching cubes: 4 GB of densities
+SweptSide = Annotated[int, Field(ge=4, le=LARGEST_SIDE)]
 
 
 class Sample(Section):
@@ -26,11 +29,11 @@ class Sample(Section):
     """points of the reverse process that are rendered (R45)"""
     views: Positive = 8
     """pictures of each sample, around it; the first is frontal"""
-    resolution: Annotated[int, Field(ge=16)] = 256
+    resolution: Side = 256
     """side of those pictures, pixels"""
     render_samples: Positive = 128
     """samples on a ray when rendering"""
-    mesh_resolution: Annotated[int, Field(ge=16)] = 256
+    mesh_resolution: Annotated[int, Field(ge=16, le=MOST_CELLS)] = 256
     """grid of marching cubes (R55)"""
     shard_samples: Positive = 16
     """avatars packed into one array element"""
@@ -52,11 +55,11 @@ class Evaluate(Section):
 class Sweeps(Section):
     """The paper's ablations."""
 
-    guidance_scales: tuple[Real, ...] = (1.0, 1.2, 1.5, 3.0, 6.0)
+    guidance_scales: Annotated[tuple[Real, ...], Field(min_length=1)] = (1.0, 1.2, 1.5, 3.0, 6.0)
     """Table 1's columns; 1 is 'w/o CFG' (R49)"""
-    plane_resolutions: tuple[Positive, ...] = (64, 128, 256, 384, 512)
+    plane_resolutions: Annotated[tuple[SweptSide, ...], Field(min_length=1)] = (64, 128, 256, 384, 512)
     """Figure 3's planes (R43)"""
-    view_counts: tuple[Positive, ...] = (10, 25, 50, 100, 200, 300)
+    view_counts: Annotated[tuple[Positive, ...], Field(min_length=1)] = (10, 25, 50, 100, 200, 300)
     """Figure 4's numbers of views (R44)"""
     fit_subjects: Positive = 8
     """people fitted at each point of Figures 3 and 4 (ours)"""

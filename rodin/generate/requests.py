@@ -25,7 +25,7 @@ from rodin.generate.latents import edited
 from rodin.generate.models import check_models
 from rodin.generate.options import MOST_AVATARS, MOST_SEED, SamplingOptions, sampling_metadata
 from rodin.generate.texts import Tell, checked_text, read_texts
-from rodin.presets.toml import from_toml
+from rodin.presets.toml import from_run_toml
 from rodin.store.atomic import sha256_of
 from rodin.store.run_folder import RunFolder
 
@@ -242,7 +242,7 @@ def _open(run: Path, options: SamplingOptions | None, request: AvatarRequest, ed
     folder = RunFolder(run)
     if not folder.config_file.is_file():
         raise FileNotFoundError(f"{run}: not a run folder (it has no {folder.config_file.name}); `rodin run` makes one")
-    avatars = Avatars((options or SamplingOptions()).config(from_toml(folder.config_file)), folder)
+    avatars = Avatars((options or SamplingOptions()).config(from_run_toml(folder.config_file)), folder)
     check_models(avatars.config, folder, request.condition, edits)
     return avatars
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from rodin.config import Config
+from rodin.config import UNCHECKED, Config
 from rodin.presets.demo import DEMO
 from rodin.presets.paper import PAPER
 from rodin.presets.small import SMALL
@@ -29,34 +29,99 @@ def preset(name: str, overrides: Iterable[str] = ()) -> Config:
     Raises:
         ValueError: unknown preset or key (with the nearest name), a wrong type, a value out of range.
     """
+    return load(overridden(named(name).model_dump(mode="json"), overrides))
+
+
+def named(name: str) -> Config:
+    """The preset of a name.
+
+    Raises:
+        ValueError: unknown; names the nearest one and all there are.
+    """
     if name not in PRESETS:
         raise ValueError(f"unknown preset '{name}'{_nearest(name, PRESETS)}; there are {', '.join(PRESETS)}")
-    data = PRESETS[name].model_dump(mode="json")
+    return PRESETS[name]
+
+
+def overridden(data: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Plain data of a whole config with ``key=value`` texts laid over it, in place.
+
+    Raises:
+        ValueError: not key=value, or an unknown key, with the nearest name.
+    """
     for override in overrides:
         _lay(data, override)
-    return load(data)
+    return data
 
 
-def load(data: Mapping[str, Any]) -> Config:
+def whole(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data of a config in which keys may be left out: these are the ones of the preset that it names.
+
+    Raises:
+        ValueError: keys are left out, and `preset` names no preset.
+    """
+    if not describe().keys() - _flattened(data).keys():
+        return dict(data)
+    name = data.get("preset")
+    if not isinstance(name, str):
+        raise ValueError(
+            f"key 'preset' is missing: wanted the preset that all other keys come from, such as preset = \"demo\"; "
+            f"there are {', '.join(PRESETS)}"
+        )
+    return _merged(named(name).model_dump(mode="json"), data)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def load(data: Mapping[str, Any], checked: bool = True) -> Config:
     """A config from plain data (a run's own run.toml, say), with every mistake as one line.
+
+    Args:
+        data: section -> key -> value.
+        checked: whether the values must also fit together (`rodin.config.checks`), as before a run begins.
 
     Raises:
         ValueError: names the key, what it got and what is wanted.
     """
     try:
-        return Config.model_validate(data)
+        return Config.model_validate(data, context=None if checked else {UNCHECKED: True})
     except ValidationError as error:
         raise ValueError("; ".join(_sentence(one) for one in error.errors())) from None
 
 
 def differences(ours: Config, theirs: Config) -> dict[str, tuple[Any, Any]]:
     """The keys in which two configs differ -> (value in ours, value in theirs)."""
-    left, right = _flat(ours), _flat(theirs)
+    left, right = flat(ours), flat(theirs)
     return {
         key: (left.get(key), right.get(key))
         for key in sorted(left.keys() | right.keys())
         if left.get(key) != right.get(key)
     }
+
+
+def flat(config: Config) -> dict[str, Any]:
+    """Every key of a config -> its value as plain data; a list is one value."""
+    return _flattened(config.model_dump(mode="json"))
+
+
+def _flattened(data: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    def walk(value: Any, prefix: str) -> None:
+        if isinstance(value, Mapping):
+            for name, inner in value.items():
+                walk(inner, f"{prefix}.{name}" if prefix else name)
+        else:
+            found[prefix] = value
+
+    walk(data, "")
+    return found
 
 
 def describe() -> dict[str, str]:
@@ -89,20 +154,6 @@ def _lay(data: dict[str, Any], override: str) -> None:
         here[last] = json.loads(text)
     except json.JSONDecodeError:
         here[last] = {"none": None, "yes": True, "no": False}.get(text.strip().lower(), text.strip())
-
-
-def _flat(config: Config) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-
-    def walk(value: Any, prefix: str) -> None:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                walk(inner, f"{prefix}.{name}" if prefix else name)
-        else:
-            flat[prefix] = value
-
-    walk(config.model_dump(mode="json"), "")
-    return flat
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:

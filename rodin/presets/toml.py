@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from rodin.config import Config
-from rodin.presets import load
+from rodin.presets import load, overridden, whole
 from rodin.store.errors import StoreError
 from rodin.store.reading import read_text
 
@@ -19,25 +20,59 @@ def to_toml(config: Config) -> str:
     return tomli_w.dumps(_map(config.model_dump(mode="json"), None, "none"))
 
 
-def from_toml(path: Path) -> Config:
+def from_toml(path: Path, overrides: Iterable[str] = ()) -> Config:
     """A config from a TOML file whose top level, or whose table `config`, is one.
+
+    Keys that a file of the user does not have are those of the preset that its key `preset` names.
+
+    Args:
+        path: the file.
+        overrides: ``key=value`` texts laid over it, as in `rodin.presets.preset`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: not TOML, or not a config; names the file and the key.
     """
+    data, written_by_run = _table(path)
+    try:
+        full = load(data, checked=False).model_dump(mode="json") if written_by_run else whole(data)
+        return load(overridden(full, overrides))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def from_run_toml(path: Path) -> Config:
+    """The config that a run has written down. It is whole, and was checked before the run began.
+
+    Keys that an older rodin did not know have their defaults; checks that came later refuse nothing that has run.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not TOML, or not a config; names the file and the key.
+    """
+    data, _ = _table(path)
+    try:
+        return load(data, checked=False)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _table(path: Path) -> tuple[dict[str, Any], bool]:
+    """The config in a TOML file as plain data, and whether a run wrote the file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; wanted a config in TOML")
     try:
         data = tomllib.loads(read_text(path))
-        config = data.get("config", data)
-        if not config:
-            raise ValueError("is empty" if not data else "its table [config] is empty")
-        return load(_map(config, "none", None))
     except StoreError:
         raise
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
+    table = data.get("config", data)
+    if not table:
+        raise ValueError(f"{path}: {'is empty' if not data else 'its table [config] is empty'}")
+    if not isinstance(table, dict):
+        raise ValueError(f"{path}: config: got {table!r}, wanted a table of keys")
+    return _map(table, "none", None), "versions" in data
 
 
 def _map(value: Any, old: Any, new: Any) -> Any:

@@ -100,16 +100,10 @@ class PatchLoss:
 
         Raises:
             FileNotFoundError: the perceptual loss needs LPIPS, whose weights are missing; names the file.
-            ValueError: patches too small for LPIPS.
         """
         patch, distance = config.upsample.patch, None
         if patch.perceptual:
             path = weights_folder() / LPIPS_FILE
-            if min(patch.side, config.data.resolution) < lpips.SMALLEST:
-                raise ValueError(
-                    f"upsample.patch.side: got {patch.side} of pictures of {config.data.resolution}, wanted "
-                    f"{lpips.SMALLEST} or more for LPIPS, or upsample.patch.perceptual=0"
-                )
             network, _ = lpips.load(path, device)
             if network is None:
                 raise FileNotFoundError(

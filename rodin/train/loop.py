@@ -153,8 +153,9 @@ def train(
             callbacks.part_done("report")
 
             # Save: at the end of a step, never in the middle of one; the file is written during the next steps.
+            # The last step is saved too: a training with more steps goes on from there.
             stop = stop and state.step < plan.steps
-            if layout.saves and (stop or (state.step % plan.checkpoint_every == 0 and state.step < plan.steps)):
+            if layout.saves and (stop or state.step % plan.checkpoint_every == 0 or state.step == plan.steps):
                 saver.save(state.step, lambda copy: state.content(identity, copy))
             callbacks.part_done("save")
             if stop:

@@ -103,29 +103,32 @@ def test_a_runs_folder_is_named_as_its_preset_or_file(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sites, "mpi_works", lambda: False)
     Path("mine.toml").write_text(to_toml(preset("tiny")))
-    assert prepare("tiny", None, [], "", "local", None).folder.path == Path("runs/tiny")
-    work = prepare("mine.toml", None, [], "", "local", None)
+    assert prepare("tiny", None, [], None, "local", None)[0].folder.path == Path("runs/tiny")
+    work, _ = prepare("mine.toml", None, [], None, "local", None)
     assert (work.folder.path, work.config) == (Path("runs/mine"), preset("tiny"))
     assert [stage.name for stage in work.stages] == [stage.name for stage in graph(preset("tiny"))]
-    assert prepare("tiny", Path("x"), ["seed=4"], "", "local", None).config.seed == 4
+    assert prepare("tiny", Path("x"), ["seed=4"], None, "local", None)[0].config.seed == 4
     assert list(tmp_path.iterdir()) == [tmp_path / "mine.toml"]
 
 
 def test_stages_are_put_into_the_graphs_order(tmp_path: Path):
     site = tmp_path / "site.toml"
     site.write_text('name = "here"\n')
-    work = prepare("tiny", tmp_path / "run", [], " fit, render,decoder,", "slurm", site)
+    work, _ = prepare("tiny", tmp_path / "run", [], " fit, render,decoder,", "slurm", site)
     assert [stage.name for stage in work.stages] == ["render", "decoder", "fit"]
     assert work.site.name == "here"
     every = ",".join([*(stage.name for stage in graph(preset("tiny"))), "sweep-views"])
-    assert "sweep-views" in [stage.name for stage in prepare("tiny", tmp_path / "run", [], every, "local", site).stages]
+    work, _ = prepare("tiny", tmp_path / "run", [], every, "local", site)
+    assert "sweep-views" in [stage.name for stage in work.stages]
 
 
-def test_a_file_is_changed_in_the_file(tmp_path: Path):
+def test_a_file_takes_changes_as_a_preset_does(tmp_path: Path):
     path = tmp_path / "mine.toml"
     path.write_text(to_toml(preset("tiny")))
-    with pytest.raises(ValueError, match="--set goes with a preset"):
-        config_of(str(path), ["seed=1"])
+    assert config_of(str(path), ["seed=1"]) == preset("tiny", ["seed=1"])
+
+
+def test_slurm_needs_a_site():
     with pytest.raises(ValueError, match="needs --site FILE"):
         site_of("slurm", None)
 

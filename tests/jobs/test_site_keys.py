@@ -26,6 +26,7 @@ KEYS: dict[str, tuple[Any, dict[str, Any], str, list[str]]] = {
     "account": ("mine", {}, "fit", ["#SBATCH --account=mine"]),
     "qos": ("high", {}, "fit", ["#SBATCH --qos=high"]),
     "constraint": ("a100", {}, "fit", ["#SBATCH --constraint=a100"]),
+    "cpu": ({"partition": "cpu"}, GPUS | {"partition": "gpu"}, "render", ["#SBATCH --partition=cpu"]),
     "setup": (["module load x"], {}, "fit", ["module load x"]),
     "python": ("/my envs/python", {}, "fit", ["export RODIN_PYTHON='/my envs/python'"]),
     "mpi": ("pmix", {"mpi_ranks": 2}, "evaluate", ["#SBATCH --ntasks-per-node=2"]),
@@ -75,6 +76,36 @@ def test_overrides_of_a_stage(tmp_path: Path):
     script = first_script(PLAIN | {"gpus_per_node": 8, "stages": {"base": given}}, tmp_path, "base")
     for line in ("nodes=2", "ntasks-per-node=2", "cpus-per-task=3", "gpus-per-node=4", "mem=7680M", "time=100"):
         assert f"#SBATCH --{line}" in script.splitlines()
+
+
+PLACES = {"partition": "gpu", "account": "mine", "qos": "high", "constraint": "a100"}
+
+
+def placed(site: dict[str, Any], folder: Path, stage: str) -> dict[str, str]:
+    lines = first_script(PLAIN | GPUS | PLACES | site, folder, stage).splitlines()
+    flags = [line.removeprefix("#SBATCH --").partition("=") for line in lines if line.startswith("#SBATCH --")]
+    return {name: value for name, _, value in flags if name in PLACES}
+
+
+def test_stages_without_a_gpu_are_sent_to_a_place_of_their_own(tmp_path: Path):
+    site = {"cpu": {"partition": "cpu", "constraint": ""}}
+    elsewhere = {"partition": "cpu", "account": "mine", "qos": "high"}
+    assert {stage: placed(site, tmp_path, stage) for stage in ("render", "index", "report")} == {
+        stage: elsewhere for stage in ("render", "index", "report")
+    }
+    assert {stage: placed(site, tmp_path, stage) for stage in ("fit", "base", "sample")} == {
+        stage: PLACES for stage in ("fit", "base", "sample")
+    }
+    without_gpus = {"gpus_per_node": 0, "ranks_per_node": 1}
+    assert placed(site | without_gpus, tmp_path, "base") == elsewhere
+
+
+def test_a_stage_has_the_last_word_on_its_place(tmp_path: Path):
+    stages = {"render": {"partition": "long", "cpus": 3}, "base": {"qos": "", "account": "theirs"}}
+    site = {"cpu": {"partition": "cpu", "qos": "low"}, "stages": stages}
+    assert placed(site, tmp_path, "render") == PLACES | {"partition": "long", "qos": "low"}
+    assert placed(site, tmp_path, "base") == {"partition": "gpu", "account": "theirs", "constraint": "a100"}
+    assert "#SBATCH --cpus-per-task=3" in first_script(PLAIN | GPUS | site, tmp_path, "render").splitlines()
 
 
 def test_mpi_reaches_srun_for_mpi_stages_of_several_ranks_only(tmp_path: Path):

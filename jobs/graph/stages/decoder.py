@@ -1,11 +1,12 @@
 """`decoder`: trains the shared MLP decoder on the first subjects; ranks share the subjects."""
 
-from jobs.graph.costs import POINTS, decoder_points, points_seconds
+from jobs.graph.costs import POINTS, RGBA, decoder_points, points_seconds
 from jobs.graph.stage import Amount, Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
 
-RANK_GB = 4.0  # memory of one rank: torch, and the views and planes of its subjects
+RANK_GB = 4.0  # memory of one rank: torch, and a step
+SUBJECT_VECTORS = 3 * 4 * 4 / 3  # bytes a value of a subject's planes: three vectors in float32, with coarser levels
 DECODER_BYTES = 1e6  # on disk, an upper bound
 
 
@@ -15,7 +16,17 @@ def _resources(config: Config, site: Site) -> Resources:
     while nodes * ranks > config.decoder.subjects:
         nodes, ranks = (nodes - 1, ranks) if nodes > 1 else (1, ranks - 1)
     cpus = max(1, site.cpus_per_node // ranks if gpus else site.train_cpus)
-    return Resources(nodes, ranks, cpus, gpus, RANK_GB * ranks, points_seconds(decoder_points(config), cpus, gpus) / 60)
+    memory = ranks * (RANK_GB + _kept_gb(config, nodes * ranks, gpus))
+    return Resources(nodes, ranks, cpus, gpus, memory, points_seconds(decoder_points(config), cpus, gpus) / 60)
+
+
+def _kept_gb(config: Config, world: int, gpus: int) -> float:
+    """Memory for what a rank keeps of its subjects: planes, and pictures if they are in no GPU's memory; gigabytes."""
+    plane, data, limit = config.triplane, config.data, config.decoder.memory_gb
+    subjects = 1e-9 * min(config.decoder.subjects, data.subjects) / world
+    planes = subjects * SUBJECT_VECTORS * 3 * plane.channels * plane.resolution**2
+    pictures = 0.0 if gpus else subjects * RGBA * data.views * data.resolution**2
+    return min(limit, planes) + min(limit, pictures)
 
 
 def _work(config: Config) -> str:

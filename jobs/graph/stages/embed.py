@@ -1,7 +1,7 @@
 """`embed`: CLIP embeddings of all views and captions; MPI ranks share the subjects."""
 
 from jobs.graph.costs import FLOAT16, FLOAT32, FLOPS, embed_flops
-from jobs.graph.stage import Amount, Resources, Stage, mpi_ranks
+from jobs.graph.stage import Amount, Resources, Stage, network_ranks
 from jobs.site import Site
 from rodin.config import Config
 from rodin.config.networks import text_shape
@@ -15,7 +15,7 @@ RANK_GB = 3.0  # memory of one rank: torch, CLIP and a batch of images
 
 def _resources(config: Config, site: Site) -> Resources:
     pictures = (config.data.subjects + config.data.held_out) * config.data.views
-    ranks = mpi_ranks(site, pictures // PICTURES_A_RANK)
+    ranks = network_ranks(site, pictures // PICTURES_A_RANK)
     gpus = 1 if site.gpus_per_node >= ranks else 0
     cpus = site.train_cpus
     rate = GPU_RATE * gpus or CORE_RATE * cpus * (VIT_B_32_SIDE / config.clip.image_size) ** 2

@@ -1,14 +1,14 @@
 """`evaluate`: reconstruction of held-out subjects, nearest training subjects; MPI ranks share the subjects."""
 
 from jobs.graph.costs import AVATAR_GB, CPUS_WITH_GPU, FLOPS, ROWS_BYTES, judged_flops, picture_seconds
-from jobs.graph.stage import Amount, Resources, Stage, mpi_ranks
+from jobs.graph.stage import Amount, Resources, Stage, network_ranks
 from jobs.graph.stages.sample import seconds_each
 from jobs.site import Site
 from rodin.config import Config
 
 
 def _resources(config: Config, site: Site) -> Resources:
-    ranks = mpi_ranks(site, config.measured_count())
+    ranks = network_ranks(site, config.measured_count())
     gpus = 1 if site.gpus_per_node >= ranks else 0
     cpus = max(1, min(site.cpus_per_node // ranks, CPUS_WITH_GPU)) if gpus else 1
     each = seconds_each(config, site, cpus, gpus) + config.evaluate.views * picture_seconds(config, cpus, gpus)

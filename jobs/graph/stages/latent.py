@@ -15,6 +15,7 @@ def _resources(config: Config, site: Site) -> Resources:
         forward=latent_flops(config),
         steps=training.steps,
         memory_gb=SMALL_TRAINING_GB,
+        parameters=latent_size(config).parameters,
     )
 
 

@@ -15,6 +15,7 @@ def _resources(config: Config, site: Site) -> Resources:
         forward=prior_flops(config),
         steps=training.steps,
         memory_gb=SMALL_TRAINING_GB,
+        parameters=prior_size(config).parameters,
     )
 
 

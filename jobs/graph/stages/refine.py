@@ -15,6 +15,7 @@ def _resources(config: Config, site: Site) -> Resources:
         forward=refine_flops(config),
         steps=training.steps,
         memory_gb=TRAINING_GB,
+        parameters=refine_size(config, config.data.resolution).parameters,
     )
 
 

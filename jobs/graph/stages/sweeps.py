@@ -16,6 +16,7 @@ from jobs.graph.costs import (
     training_flops,
     upsample_flops,
 )
+from jobs.graph.sizes import upsample_size
 from jobs.graph.stage import Amount, Resources, Stage, training_resources
 from jobs.graph.stages.sample import seconds_each
 from jobs.site import Site
@@ -62,8 +63,9 @@ def _convolution(config: Config, site: Site) -> Resources:
         forward=upsample_flops(config),
         steps=training.steps,
         memory_gb=TRAINING_GB,
+        parameters=upsample_size(config).parameters,
     )
-    return Resources(1, 1, one.cpus, one.gpus, TRAINING_GB, UPSAMPLERS * one.minutes * one.world)
+    return Resources(1, 1, one.cpus, one.gpus, one.memory_gb / one.ranks, UPSAMPLERS * one.minutes * one.world)
 
 
 def _rows_bytes(config: Config) -> float:

@@ -15,6 +15,7 @@ def _resources(config: Config, site: Site) -> Resources:
         forward=upsample_flops(config),
         steps=training.steps,
         memory_gb=TRAINING_GB,
+        parameters=upsample_size(config).parameters,
     )
 
 

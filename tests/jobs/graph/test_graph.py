@@ -8,14 +8,12 @@ from jobs.graph.graph import NAMES, SWEEPS, chosen, graph, resources_of
 from jobs.graph.stage import training_ranks, training_resources, whole_minutes
 from jobs.graph.work import Run, deal, element_count
 from jobs.plan.plan import plan_rows
-from jobs.site import CPU_FLOPS, Site, load_site
+from jobs.site import CPU_FLOPS, Site
 from jobs.weights import check_weights
 from rodin.config import Config
 from rodin.presets import PRESETS, preset
 from rodin.store import manifest
 from rodin.store.run_folder import FOLDERS, RunFolder
-
-SITES = Path(__file__).resolve().parents[3] / "slurm" / "sites"
 
 
 def names(config: Config, *extra: str) -> list[str]:
@@ -215,34 +213,6 @@ def test_a_site_without_room_for_the_cores_of_all_ranks_gives_each_fewer():
     assert (found.ranks, found.cpus) == (4, 2)
     local = resources_of(stage, preset("demo"), site.model_copy(update={"mpi": "mpiexec", "train_nodes": 2}))
     assert local.nodes == 1
-
-
-@pytest.mark.parametrize("path", sorted(SITES.glob("*.toml")), ids=lambda path: path.name)
-def test_site_files_of_the_repository_load(path: Path):
-    assert load_site(path, NAMES).name
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("name = 'x'\npartion = 'y'", "unknown key 'partion' (did you mean 'partition'?)"),
-        ("name = 'x'\n[stages.fitt]\ncpus = 1", "unknown stage 'fitt'"),
-        ("name = 'x'\n[stages.fit]\ncpu = 1", "unknown key 'stages.fit.cpu' (did you mean 'cpus'?)"),
-        ("name = 'x'\nthrottle = 0", "throttle: got 0"),
-        ("name = 'x'\nthrottle = 'many'", "throttle: got 'many'"),
-        ("name = 'x'\nmpi = 'pmi3'", "mpi: got 'pmi3'"),
-        ("partition = 'x'", "key 'name' is missing"),
-        ("name = ", "not TOML"),
-    ],
-)
-def test_bad_site_is_one_clear_line(text: str, words: str, tmp_path: Path):
-    path = tmp_path / "site.toml"
-    path.write_text(text)
-    with pytest.raises(ValueError) as caught:
-        load_site(path, NAMES)
-    assert words in str(caught.value)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def test_ranks_on_few_machines_are_preferred():

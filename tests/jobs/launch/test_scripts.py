@@ -63,6 +63,7 @@ FLAGS: list[tuple[str, str, dict[str, Any], dict[str, str]]] = [
     ("train_nodes", "base", {"train_nodes": 2}, {"nodes": "2"}),
     ("ranks_per_node", "base", {"ranks_per_node": 2}, {"ntasks-per-node": "2"}),
     ("train_cpus", "base", {"train_cpus": 3}, {"cpus-per-task": "3"}),
+    ("cpu", "render", {**GPUS, "partition": "gpu", "cpu": {"partition": "small"}}, {"partition": "small"}),
     ("mpi_ranks", "evaluate", MPI, {"ntasks-per-node": "2"}),
     ("throttle", "render", {"throttle": 3}, {"array": "0-2%3"}),
     ("max_minutes", "fit", {"max_minutes": 7}, {"time": "7"}),

@@ -153,6 +153,73 @@ def test_a_note_names_elements_over_the_sites_longest_time(tmp_path: Path):
         assert ("more than max_minutes" in text) == noted
 
 
+def warned(folder: Path, site: dict[str, Any], stage: str, *changes: str) -> list[str]:
+    config = preset("tiny", list(changes))
+    run = Run(RunFolder(folder), config, Site.model_validate(site), tuple(chosen(graph(config), [stage])))
+    (row,) = plan_rows(run)
+    return row["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "shards", "words"),
+    [
+        (
+            "base",
+            1,
+            "it takes 3 h 00 min, more than max_minutes of the site (60): it is requeued and continues, 3 times",
+        ),
+        ("embed", 1, "it takes 3 h 00 min"),
+        ("fit", 2, "an element takes 3 h 00 min, more than max_minutes of the site (60)"),
+        ("sample", 2, "fewer people a shard (sample.shard_samples) make it shorter"),
+    ],
+)
+def test_every_stage_over_the_sites_longest_time_is_named(stage: str, shards: int, words: str, tmp_path: Path):
+    site: dict[str, Any] = {"name": "x", "max_minutes": 60, "stages": {stage: {"minutes": 180.0 * shards}}}
+    (warning,) = warned(tmp_path, site, stage)
+    assert words in warning
+    assert "too few" not in warning
+    assert "requeues is 1: too few" in warned(tmp_path, site | {"requeues": 1}, stage)[0]
+    assert warned(tmp_path, site | {"name": "local"}, stage) == []
+    site["stages"][stage]["minutes"] = 60.0 * shards
+    assert warned(tmp_path, site, stage) == []
+
+
+def test_a_stage_that_is_done_needs_no_time_and_no_memory(tmp_path: Path):
+    site = {"name": "x", "max_minutes": 60, "memory_gb_per_node": 1.0, "stages": {"base": {"minutes": 180.0}}}
+    assert len(warned(tmp_path, site, "base")) == 2
+    RunFolder(tmp_path).stage("base").mkdir()
+    RunFolder(tmp_path).manifest("base").write_text("{}")
+    assert warned(tmp_path, site, "base") == []
+
+
+def test_memory_and_devices_that_a_site_does_not_have_are_named(tmp_path: Path):
+    (warning,) = warned(tmp_path, {"name": "x", "memory_gb_per_node": 5.9}, "base")
+    assert "needs about 6.0 GB on each machine by our estimate, memory_gb_per_node of x is 5.9" in warning
+    assert warned(tmp_path, {"name": "x", "memory_gb_per_node": 6.1}, "base") == []
+    given = {"name": "x", "memory_gb_per_node": 5.0, "stages": {"base": {"memory_gb": 4.0}}}
+    assert warned(tmp_path, given, "base") == []
+    (warning,) = warned(tmp_path, {"name": "x"}, "render", "data.device=CUDA")
+    assert "data.device is CUDA, but x has no GPU; wanted CPU" in warning
+    assert warned(tmp_path, {"name": "x", "gpus_per_node": 1}, "render", "data.device=CUDA") == []
+
+
+def test_what_is_done_shows_what_it_took(tmp_path: Path):
+    path = timed(tmp_path / "run", THREE, [row(1, 8.0, CORES), row(0, 3.0, CORES)])
+    for stage in ("fit", "decoder"):
+        RunFolder(path).stage(stage).mkdir()
+        (RunFolder(path).stage(stage) / "00000.json").write_text("{}")
+    stages = tuple(chosen(graph(THREE), ["decoder", "fit", "base"]))
+    rows = {one["stage"]: one for one in plan_rows(Run(RunFolder(path), THREE, Site(name="x"), stages))}
+    assert (rows["fit"]["taken_seconds"], rows["decoder"]["taken_seconds"], rows["base"]["taken_seconds"]) == (
+        11,
+        None,
+        None,
+    )
+    text = plan_text(Run(RunFolder(path), THREE, Site(name="x"), stages)).splitlines()
+    assert text[0].split()[:4] == ["stage", "after", "done", "took"]
+    assert [line.split()[3] for line in text[1:4]] == ["-", "11", "-"]
+
+
 def test_disk_of_a_run_with_some_shards(tmp_path: Path):
     path = timed(tmp_path / "run", THREE, [row(1, 8.0, CORES)])
     folder = RunFolder(path).stage("fit")

@@ -82,7 +82,11 @@ def raised(action) -> BaseException:
         (FileNotFoundError("a.txt: gone"), "user", "a.txt: gone"),
         (PermissionError("a.txt: not yours"), "user", "a.txt: not yours"),
         (raised(lambda: Path("n" * 256).stat()), "user", "n" * 256 + ": File name too long; give another name"),
-        (OSError(errno.EACCES, "Permission denied", "a.txt"), "user", "a.txt: Permission denied; get permission for it"),
+        (
+            OSError(errno.EACCES, "Permission denied", "a.txt"),
+            "user",
+            "a.txt: Permission denied; get permission",
+        ),
         (OSError(errno.EIO, "Input/output error", "a.txt"), "user", "a.txt: cannot read (Input/output error); check"),
         (ModuleNotFoundError("No module named 'bpy'"), "user", "No module named 'bpy'; install it"),
         (RuntimeError("boom"), "crash", "RuntimeError: boom"),

@@ -111,4 +111,4 @@ def test_a_trained_clip_tells_people_apart_and_knows_colours(run):
 
 def test_a_pretrained_clip_is_not_trained(run):
     with pytest.raises(ValueError, match="nothing to train"):
-        clip.run(preset("tiny", ["clip.pretrained=ViT-B-32"]), run, 0, Hooks())
+        clip.run(preset("tiny", ["clip.pretrained=ViT-B-32", "clip.width=512", "clip.image_size=224"]), run, 0, Hooks())

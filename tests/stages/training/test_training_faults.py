@@ -55,13 +55,13 @@ def one_line(error):
     ("stage", "key", "wanted"),
     [
         (base, "triplane.channels=8", r"planes: 'base' of a subject is \[3, 4, 8, 8\], wanted \[3, 8, 8, 8\]; set"),
-        (base, "triplane.base_resolution=16", r"\[3, 4, 8, 8\], wanted \[3, 4, 16, 16\]; set .* or fit again"),
+        (base, "triplane.base_resolution=16 base.attention=[8]", r"\[3, 4, 8, 8\], wanted \[3, 4, 16, 16\]; .* or fit"),
         (upsample, "triplane.resolution=32", r"planes: 'planes' of a subject is \[3, 4, 16, 16\], wanted \[3, 4, 32"),
     ],
 )  # fmt: skip
 def test_planes_of_another_size_than_the_config_s(stage, key, wanted, run):
     with pytest.raises(ValueError, match=wanted) as told:
-        stage.run(config_of(key), run, 0, Hooks())
+        stage.run(config_of(*key.split()), run, 0, Hooks())
     one_line(told)
 
 
