@@ -17,7 +17,7 @@ from jobs.launch.element import Element
 from jobs.launch.process import job_environment
 from jobs.run.ledger import Submission
 from jobs.site import Site
-from rodin.store.atomic import make_folder, publish_bytes
+from rodin.store.atomic import publish_bytes
 from rodin.store.errors import disk_error
 
 LARGEST_SIGNAL_SHARE = 0.5  # of the wall time: a short job would else be signalled at its start
@@ -57,7 +57,6 @@ class ScriptExecutor(submitit.SlurmExecutor):
             StoreError: the script or a pickle could not be written; the job may be in the queue.
         """
         folder = Path(self.folder)
-        make_folder(folder)
         script = folder / f"{uid}_submission.sh"
         pickles = [folder / f"{uid}_{number}.pkl" for number in range(len(elements))]
         try:
