@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import submitit
+from submitit.core.utils import JobPaths
 
 from jobs.graph.stage import Resources, Stage, whole_minutes
 from jobs.graph.work import Run, deal, element_count
@@ -68,7 +69,7 @@ class ScriptExecutor(submitit.SlurmExecutor):
             job_id, cluster = slurm_client.send(script, keep)
             names = [f"{job_id}_{number}" for number in range(len(elements))] if len(elements) > 1 else [job_id]
             for name, pickle in zip(names, pickles, strict=True):  # the job waits a minute for its pickle
-                pickle.rename(submitit.core.utils.JobPaths(folder, name).submitted_pickle)
+                pickle.rename(JobPaths(folder, name).submitted_pickle)
         except BaseException as problem:
             for path in (script, *pickles):
                 path.unlink(missing_ok=True)
