@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from submitit.core.utils import DelayedSubmission
@@ -11,6 +12,7 @@ from jobs.cli import watch
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
 from jobs.launch import slurm, slurm_client
+from jobs.launch.element import Element
 from jobs.launch.process import check_place
 from jobs.launch.slurm import SlurmLauncher, asked_cluster, chosen_by_environment
 from jobs.launch.slurm_client import Unreachable
@@ -84,7 +86,8 @@ def test_the_record_is_there_before_sbatch_is_called_and_gets_the_id_after(run: 
     assert cut_off(run) == []
     minutes = int(re.findall("--time=(.*)", (run.path / sent.script).read_text())[0])
     pickles = [DelayedSubmission.load(run.jobs / "logs" / "fit" / f"7_{number}_submitted.pkl") for number in range(2)]
-    assert [one.function.tasks[0].shards for one in pickles] == list(sent.elements)
+    elements = [cast(Element, one.function) for one in pickles]
+    assert [one.tasks[0].shards for one in elements] == list(sent.elements)
     assert {(one._timeout_min, one._timeout_countdown) for one in pickles} == {(minutes, 3)}
 
 
