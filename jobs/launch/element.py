@@ -31,6 +31,8 @@ class Element:
         gpus: names of the GPUs it may use, as in CUDA_VISIBLE_DEVICES; None under Slurm, which says so itself.
     """
 
+    gpus: tuple[str, ...] | None = None  # of an element that was sent before there was this attribute
+
     def __init__(
         self,
         run_dir: str,

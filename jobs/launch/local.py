@@ -182,10 +182,13 @@ class LocalLauncher:
         folder = self.run.folder
         several = unit.stage.kind == "train" and unit.resources.ranks > 1
         inbox = None if unit.solo or gpus else Inbox(folder.jobs / "inbox" / uuid.uuid4().hex)
+        numbers = [int(name) for name in gpus if name.isdigit()]
         executor = submitit.LocalExecutor(folder.jobs / "logs" / (unit.stage.name if inbox is None else "workers"))
         executor.update_parameters(
             timeout_min=FOREVER_MINUTES,
             tasks_per_node=unit.resources.ranks if several else 1,
+            gpus_per_node=len(numbers),  # for runs with older code, whose Element names no GPUs
+            visible_gpus=numbers,
             stderr_to_stdout=True,
         )
         if inbox is not None:

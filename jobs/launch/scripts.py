@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import submitit
+from submitit.core.utils import JobPaths
 
 from jobs.graph.stage import Resources, Stage, whole_minutes
 from jobs.graph.work import Run, deal, element_count
@@ -17,7 +18,7 @@ from jobs.launch.element import Element
 from jobs.launch.process import job_environment
 from jobs.run.ledger import Submission
 from jobs.site import Site
-from rodin.store.atomic import make_folder, publish_bytes
+from rodin.store.atomic import publish_bytes
 from rodin.store.errors import disk_error
 
 LARGEST_SIGNAL_SHARE = 0.5  # of the wall time: a short job would else be signalled at its start
@@ -57,7 +58,6 @@ class ScriptExecutor(submitit.SlurmExecutor):
             StoreError: the script or a pickle could not be written; the job may be in the queue.
         """
         folder = Path(self.folder)
-        make_folder(folder)
         script = folder / f"{uid}_submission.sh"
         pickles = [folder / f"{uid}_{number}.pkl" for number in range(len(elements))]
         try:
@@ -69,7 +69,7 @@ class ScriptExecutor(submitit.SlurmExecutor):
             job_id, cluster = slurm_client.send(script, keep)
             names = [f"{job_id}_{number}" for number in range(len(elements))] if len(elements) > 1 else [job_id]
             for name, pickle in zip(names, pickles, strict=True):  # the job waits a minute for its pickle
-                pickle.rename(submitit.core.utils.JobPaths(folder, name).submitted_pickle)
+                pickle.rename(JobPaths(folder, name).submitted_pickle)
         except BaseException as problem:
             for path in (script, *pickles):
                 path.unlink(missing_ok=True)

@@ -84,10 +84,8 @@ def test_a_driver_on_another_machine_is_not_signalled_and_its_jobs_are_cancelled
         told = capsys.readouterr().err
         assert f"is driven by process {process.pid} on far; cancel it there; here 1 jobs of it were cancelled" in told
     assert process.poll() is None
-    assert json.loads(printed(["cancel", str(run.path), "--json"], capsys)) == {
-        "driver": False,
-        "jobs": ["7"],
-    }  # killed
+    killed = json.loads(printed(["cancel", str(run.path), "--json"], capsys))
+    assert killed == {"driver": False, "jobs": ["7"]}
 
 
 def test_cancel_names_each_queued_job_of_this_run_once(

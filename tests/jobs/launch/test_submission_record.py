@@ -1,14 +1,18 @@
 """No job is ever in Slurm's queue without a record in the run, whatever happens around its sbatch."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
+from submitit.core.utils import DelayedSubmission
 
 from jobs.cli import watch
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
 from jobs.launch import slurm, slurm_client
+from jobs.launch.element import Element
 from jobs.launch.process import check_place
 from jobs.launch.slurm import SlurmLauncher, asked_cluster, chosen_by_environment
 from jobs.launch.slurm_client import Unreachable
@@ -75,12 +79,16 @@ def test_the_record_is_there_before_sbatch_is_called_and_gets_the_id_after(run: 
         return "Submitted batch job 7 on cluster alpha\n"
 
     clients.answers["sbatch"] = sbatch
-    launcher(run).submit()
+    launcher(run, requeues=3).submit()
     (sent,) = submissions(run)
     assert (sent.job_id, sent.cluster, sent.stage) == ("7", "alpha", "fit")
     assert (run.path / sent.script).is_file()
     assert cut_off(run) == []
-    assert {"7_0_submitted.pkl", "7_1_submitted.pkl"} <= set(files(run))
+    minutes = int(re.findall("--time=(.*)", (run.path / sent.script).read_text())[0])
+    pickles = [DelayedSubmission.load(run.jobs / "logs" / "fit" / f"7_{number}_submitted.pkl") for number in range(2)]
+    elements = [cast(Element, one.function) for one in pickles]
+    assert [one.tasks[0].shards for one in elements] == list(sent.elements)
+    assert {(one._timeout_min, one._timeout_countdown) for one in pickles} == {(minutes, 3)}
 
 
 @pytest.mark.parametrize("problem", [StoreError("disk full"), KeyboardInterrupt(), SystemExit()])
