@@ -27,7 +27,7 @@ RING = ("data.camera_radius", "data.fov_degrees")  # of the cameras around a sam
 READS: dict[str, tuple[str, ...]] = {
     "render": (
         "seed",
-        *(f"data.{key}" for key in (*VIEWS, *CAMERAS, "samples", "denoise", "elevation")),
+        *(f"data.{key}" for key in (*VIEWS, *CAMERAS, "captions", "samples", "denoise", "elevation")),
     ),
     "import": ("triplane.box", *(f"data.{key}" for key in VIEWS)),
     "clip": ("seed", "clip", "data.captions", "fit.held_out_views"),

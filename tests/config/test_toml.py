@@ -42,7 +42,7 @@ def test_a_list_or_a_null_replaces_that_of_the_preset(tmp_path: Path):
     ("text", "words"),
     [
         ("[fit]\nsteps = 7\n", "mine.toml: key 'preset' is missing: wanted the preset that all other keys come from"),
-        ("", "key 'preset' is missing"),
+        ("", "mine.toml: is empty"),
         ("preset = 3\n", "key 'preset' is missing"),
         ('preset = "dmeo"\n', "unknown preset 'dmeo' (did you mean 'demo'?)"),
         ('preset = "demo"\nstep = 3\n', "unknown key 'step'"),

@@ -5,10 +5,9 @@ import re
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
 from fixtures.small_run import CONFIG
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from jobs.cli.app import status_of
 from rodin.hooks import Hooks
@@ -38,7 +37,9 @@ def test_the_readme_shows_the_uses_of_a_finished_run():
 @pytest.mark.parametrize("line", finished_run_commands())
 def test_a_command_of_the_readme_runs(line, measured, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    Image.fromarray(np.full((64, 64, 3), 200, np.uint8)).save("me.png")
+    portrait = Image.new("RGB", (64, 64), "white")
+    ImageDraw.Draw(portrait).ellipse((16, 8, 48, 56), fill=(200, 150, 120))
+    portrait.save("me.png")
     small = re.sub(r"--count \d+", "--count 2", line.replace("runs/demo", str(measured.path)))
     arguments = [*shlex.split(small)[1:], "--json"]
     if arguments[0] in ("sample", "edit"):

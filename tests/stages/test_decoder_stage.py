@@ -131,7 +131,7 @@ def test_the_state_of_older_code_is_refused_not_misread(tmp_path: Path) -> None:
         stage.run(config(), folder, 0, asked_after(4))
     last = folder.stage("decoder") / "state" / "last.json"
     manifest.publish(last, {name: value for name, value in manifest.read(last).items() if name != "layout"})
-    with pytest.raises(ValueError, match="got the state of layout 1, wanted 2.*delete"):
+    with pytest.raises(ValueError, match="got the state of layout 1, wanted 2.*move .* elsewhere"):
         stage.run(config(), folder, 0, Hooks())
 
 

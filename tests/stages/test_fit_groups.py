@@ -105,7 +105,7 @@ def test_a_fit_ends_once_its_target_is_reached(whole: RunFolder) -> None:
     views, made, mean = Shards(whole.stage("render"), "views"), load_decoder(whole), load_mean(whole)
     steps = []
     for target in ("-50", "90", "none"):
-        changed = config("fit.steps=30", f"fit.target_psnr={target}")
+        changed = config("fit.steps=30", f"fit.target_psnr={target}", "fit.floor_psnr=-60")
         steps.append(stage.fit_subject(changed, views, "000001", made, mean).meta["steps"])
     assert steps == [25, 30, 30]
 

@@ -55,7 +55,7 @@ def test_a_row_of_the_curve_that_a_stop_interrupts_is_that_of_the_unbroken_run(t
 
 def test_a_stop_request_in_the_last_step_is_too_late_to_matter(tmp_path):
     assert stopped_after(tmp_path, 12).finished
-    assert saved_steps(tmp_path) == [4, 8]
+    assert saved_steps(tmp_path) == [8, 12]
 
 
 def test_progress_journal_pictures_and_parts_come_in_order(tmp_path):

@@ -133,8 +133,8 @@ def test_the_config_does_not_change_under_queued_jobs(
     enter(run, Submission("u", "upsample", "17", ((0,),), 1.0))
     asked: list[list[str]] = []
 
-    def queue(ids: list[str]) -> dict[str, slurm_client.Queued]:
-        asked.append(ids)
+    def queue(sent: list[Submission]) -> dict[str, slurm_client.Queued]:
+        asked.append([one.job_id for one in sent])
         return {"17": slurm_client.Queued("17", "PENDING", "Priority")} if len(asked) == 1 else {}
 
     monkeypatch.setattr(commands, "queue", queue)

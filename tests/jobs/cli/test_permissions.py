@@ -79,7 +79,7 @@ def test_repair_sets_aside_what_is_damaged_and_leaves_what_it_cannot_read(run: R
 WRITES = {
     "figure": (["figure", "fit"], "figures/figure-fit.png: cannot write here (Permission denied)"),
     "report": (["report"], "run/jobs: cannot write here (Permission denied)"),
-    "sweep": (["sweep", "views"], "report/00000.json: Permission denied; get permission for it"),
+    "sweep": (["sweep", "views"], "run/jobs: cannot write here (Permission denied)"),
 }
 
 
@@ -150,7 +150,7 @@ def read_only_disk(folder: Path) -> list[str]:
     [
         (["figure", "fit", "--run"], "run/figures: cannot write here"),
         (["store", "repair"], "run/jobs: cannot write here"),
-        (["sweep", "views", "--run"], "report/00000.json: cannot write here"),
+        (["sweep", "views", "--run"], "run/jobs: cannot write here"),
     ],
 )
 def test_a_read_only_file_system(run: RunFolder, words: list[str], file: str) -> None:
