@@ -184,11 +184,13 @@ def faults_of_stages(config: Config, stages: Collection[str]) -> list[str]:
 def notes(config: Config, stages: Collection[str]) -> list[str]:
     """Values that have less effect on some stages than they say, one line each."""
     data, evaluate, found = config.data, config.evaluate, []
+    fitted, most_views = data.views - config.fit.held_out_views, max(config.sweeps.view_counts, default=0)
     at_most = [
         ("decoder.subjects", config.decoder.subjects, "data.subjects", data.subjects, ("decoder",)),
         ("evaluate.subjects", evaluate.subjects, "data.held_out", data.held_out, ("evaluate", "sweep-cfg")),
         ("evaluate.views", evaluate.views, "data.views", data.views, ("evaluate", "sweep-cfg")),
         ("evaluate.neighbours", evaluate.neighbours, "data.subjects", data.subjects, ("evaluate",)),
+        ("sweeps.view_counts", most_views, "data.views less fit.held_out_views", fitted, ("sweep-views",)),
         (
             *("sample.trajectory_steps", config.sample.trajectory_steps),
             *("base.diffusion.sampling_steps", config.base.diffusion.sampling_steps, ("sample",)),

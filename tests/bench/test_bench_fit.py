@@ -16,6 +16,7 @@ from rodin.field.generators import generators_for
 from rodin.fitting.scene import make_scene
 
 
+@pytest.mark.slow
 def test_bench_races_with_and_without_each_idea() -> None:
     torch.manual_seed(0)
     fog = Decoder(4, 16, density=1.0).requires_grad_(False)

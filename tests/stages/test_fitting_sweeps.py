@@ -112,6 +112,7 @@ def test_people_the_decoder_never_saw_are_held_against_decoders_of_their_own(tra
         bench_decoder(seen, trained, 2, lambda *_: None)
 
 
+@pytest.mark.slow
 def test_people_of_a_run_are_raced_together_too_and_give_the_rate_of_the_stage(trained, monkeypatch):
     fewer = CONFIG.fit.model_copy(update={"steps": 5, "together": 2})
     config, reports = CONFIG.model_copy(update={"fit": fewer}), []
