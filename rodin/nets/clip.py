@@ -133,7 +133,12 @@ class Clip:
             clip.model.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
             if (folder / SEEN).is_file():  # CLIPs of earlier versions have none
                 clip.seen = frozenset(json.loads((folder / SEEN).read_text(encoding="utf-8")))
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        except OSError as error:
+            raise ValueError(
+                f"{error.filename or folder}: cannot be read ({error.strerror or error}); mend that and run the same "
+                "command again, nothing is lost"
+            ) from None
+        except (RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
             raise ValueError(
                 f"{folder}: its CLIP cannot be read ({_reason(error)}); remove {folder / '00000.json'} and run stage "
                 "clip again"

@@ -1,9 +1,12 @@
 """Models that are not there or not whole are found before any work, with the stage to run."""
 
+import errno
+
 import pytest
 from fixtures.small_run import CONFIG
 
 from rodin.generate.models import check_models, load_clip
+from rodin.nets.clip import Clip
 from rodin.store import manifest
 from rodin.store.run_folder import RunFolder
 from rodin.train.state import checkpoint
@@ -83,3 +86,18 @@ def test_a_damaged_clip_is_one_short_line(name, content, trained, tmp_path):
         load_clip(CONFIG, folder)
     assert "\n" not in str(told.value)
     assert len(str(told.value)) < 2 * len(str(tmp_path)) + 300
+
+
+def test_a_clip_that_the_disk_does_not_give_is_not_lost(made_up, monkeypatch):
+    folder = made_up.stage("clip")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("clip.json", "clip.pt"):
+        (folder / name).write_bytes(b"{}")
+
+    def refuse(*_, **__):
+        raise OSError(errno.EIO, "Input/output error", "clip.pt")
+
+    monkeypatch.setattr(Clip, "small", refuse)
+    with pytest.raises(ValueError, match="clip.pt: cannot be read .*Input/output error.*nothing is lost") as told:
+        Clip.load_run(folder)
+    assert "remove" not in str(told.value)

@@ -124,7 +124,7 @@ def test_a_published_shard_is_left_alone(tmp_path: Path) -> None:
     assert (folder / "00000.h5").stat().st_ino == before
     with pytest.raises(StoreError, match="holds 4 subjects of kind planes, wanted 5"):
         ShardWriter(folder, 0, "planes", ids(5), SHAPES)
-    with pytest.raises(StoreError, match="use another run folder or delete this shard"):
+    with pytest.raises(StoreError, match="use another run folder or move this shard elsewhere"):
         ShardWriter(folder, 0, "planes", ids(4, 1), SHAPES)
     with pytest.raises(StoreError, match="holds 4 subjects of kind planes, wanted 4 of kind views"):
         ShardWriter(folder, 0, "views", ids(4), VIEWS)

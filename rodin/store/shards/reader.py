@@ -76,7 +76,8 @@ class Shards:
                 if subject in seen:
                     path = self._path(entry.shard).with_suffix(".json")
                     raise StoreError(
-                        f"{path}: subject {subject} is also in shard {seen[subject]}; delete one of the two"
+                        f"{path}: subject {subject} is also in shard {seen[subject]}; move the one that is of "
+                        "another run elsewhere"
                     )
                 seen[subject] = entry.shard
 

@@ -164,7 +164,8 @@ class ShardWriter:
         if known.get("kind") != self.kind or sorted(published) != sorted(self.subjects):
             raise StoreError(
                 f"{self._manifest_path}: holds {len(published)} subjects of kind {known.get('kind')}, wanted "
-                f"{len(self.subjects)} of kind {self.kind}; use another run folder or delete this shard"
+                f"{len(self.subjects)} of kind {self.kind}; use another run folder or move this shard "
+                "elsewhere"
             )
         self.complete = True
 
