@@ -20,7 +20,7 @@ from jobs.graph.reads import values_read
 from jobs.launch.ending import die_with_driver, end_waits
 from jobs.launch.process import Process, process_of_environment, thread_variables
 from jobs.run.begun import keep_settings
-from jobs.run.failures import Failed, Failure, failure_of, forget, print_error, record
+from jobs.run.failures import Failed, Failure, describe, failure_of, forget, print_error, record
 from jobs.run.hardware import hardware
 from jobs.run.progress import Meter
 from jobs.run.record import read_config
@@ -162,8 +162,11 @@ def main(arguments: Sequence[str]) -> int:
         shards = [int(shard) for shard in arguments[2:]] or list(range(config.shards(stage)))
         check_stage(config, stage, shards)
         run_stage(run_dir, stage, shards, process_of_environment(), stop)
-    except (ValueError, FileNotFoundError) as error:
-        print_error(str(error))
+    except (ValueError, OSError) as error:
+        kind, line = describe(error)
+        if kind != "user":
+            raise
+        print_error(line)
         return 2
     except (Failed, Stopped) as error:
         print_error(str(error))

@@ -1,5 +1,6 @@
 """The worker inside a job: which shards it runs, what it records, and which signal means what."""
 
+import errno
 import os
 import signal
 import sys
@@ -181,3 +182,20 @@ def test_a_wrong_command_line_is_one_line_and_status_2(run: RunFolder, capsys, m
     told = capsys.readouterr().err
     assert words in told
     assert len(told.splitlines()) == 1
+
+
+def test_a_refusal_of_the_system_before_the_stage_begins_is_one_line(run: RunFolder, capsys, monkeypatch):
+    monkeypatch.setattr(StopFlag, "listen", lambda stop: None)
+    monkeypatch.setattr(worker, "read_config", refuse(PermissionError(errno.EACCES, "Permission denied", "run.toml")))
+    assert worker.main([str(run.path), "fit"]) == 2
+    assert capsys.readouterr().err.startswith("rodin: error: run.toml: Permission denied; get permission")
+    monkeypatch.setattr(worker, "read_config", refuse(OSError(errno.ECONNRESET, "gone")))
+    with pytest.raises(OSError, match="gone"):
+        worker.main([str(run.path), "fit"])
+
+
+def refuse(error: OSError) -> Callable[[RunFolder], None]:
+    def read_config(folder: RunFolder) -> None:
+        raise error
+
+    return read_config
