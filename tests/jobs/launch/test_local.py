@@ -37,6 +37,7 @@ def begun(rodin: Rodin, stage: str) -> int:
     return sum(rank.partition("/")[0] in ("-", "0") for _, _, rank in rodin.starts(stage))
 
 
+@pytest.mark.slow
 def test_jobs_share_out_the_gpus_by_their_names(rodin: Rodin):
     (rodin.cwd / "site.toml").write_text('name = "local"\ncpus_per_node = 16\ngpus_per_node = 2\nranks_per_node = 2\n')
     done = rodin(

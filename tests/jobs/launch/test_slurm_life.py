@@ -126,7 +126,13 @@ def test_nothing_is_sent_twice(slurm: Rodin, cluster: Path):
 
 
 @pytest.mark.parametrize(
-    ("state", "accounting"), [("TIMEOUT", "on"), ("OUT_OF_MEMORY", "off"), ("NODE_FAIL", "on"), ("FAILED", "on")]
+    ("state", "accounting"),
+    [
+        ("TIMEOUT", "on"),
+        ("OUT_OF_MEMORY", "off"),
+        pytest.param("NODE_FAIL", "on", marks=pytest.mark.slow),
+        pytest.param("FAILED", "on", marks=pytest.mark.slow),
+    ],
 )
 def test_death_of_its_surroundings_is_sent_again(slurm: Rodin, cluster: Path, state: str, accounting: str):
     (cluster / "faults").write_text(f"end fit {state}\n" + ("sacct off\n" if accounting == "off" else ""))
