@@ -155,7 +155,7 @@ def _stop_jobs(folder: RunFolder) -> list[str]:
     except slurm_client.Unreachable as error:
         raise ValueError(f"Slurm does not answer ({error}); try again") from None
     with contextlib.suppress(slurm_client.Unreachable):  # those that squeue did not list, should it be mistaken
-        slurm_client.cancel([one for one in unfinished(folder) if one.job_id not in live])
+        slurm_client.cancel([one for one in unfinished(folder, sent) if one.job_id not in live])
     return live
 
 

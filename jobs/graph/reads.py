@@ -11,13 +11,7 @@ from typing import Any
 from rodin.config import Config
 from rodin.presets import flat
 
-TRAININGS = (
-    "base",
-    "upsample",
-    "latent",
-    "prior",
-    "refine",
-)  # stages that can be trained longer: `NAME.training.steps`
+TRAININGS = ("base", "upsample", "latent", "prior", "refine")  # can be trained longer: `NAME.training.steps`
 VIEWS = ("subjects", "held_out", "views", "reference_views", "resolution", "shard_subjects", "source")
 CAMERAS = ("camera_radius", "fov_degrees")
 SAMPLED = ("refine.enabled", "sample.precision", "sample.render_samples", "base.diffusion", "upsample.diffusion")

@@ -11,7 +11,7 @@ from jobs.graph.graph import NAMES, SWEEPS, graph
 from jobs.graph.work import missing
 from jobs.launch import slurm_client
 from jobs.run.failures import failures, read_failures
-from jobs.run.ledger import Submission, read_ledger, submissions
+from jobs.run.ledger import Submission, read_ledger
 from jobs.run.lock import born, driver
 from jobs.run.progress import line, read_progress
 from rodin.config import Config
@@ -62,12 +62,13 @@ def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
         names = [name for name in NAMES if name != "import" and folder.stage(name).is_dir()]  # which is `render` too
     else:
         names = [stage.name for stage in graph(config, extra)]
-    sent = unfinished(folder)
+    ledger, torn = read_ledger(folder)
+    sent = unfinished(folder, ledger)
     queued = _queue(sent)
     in_queue = {job.split("_")[0] for job in queued}
     ended = slurm_client.final_states([one for one in sent if one.job_id not in in_queue])
     facts, problems = _Facts(folder, sent, queued, ended), quick_problems(folder, names)
-    records = read_ledger(folder)[1] | read_failures(folder)[1]
+    records = torn | read_failures(folder)[1]
     found = []
     for name in names:
         done = len(manifest_paths(folder.stage(name))) if config is None else 0
@@ -144,12 +145,13 @@ class _Facts:
         )
 
 
-def unfinished(folder: RunFolder) -> list[Submission]:
-    """Submissions with a shard that is not done."""
+def unfinished(folder: RunFolder, ledger: list[Submission]) -> list[Submission]:
+    """Those of some submissions whose job is known and has a shard that is not done."""
     return [
         one
-        for one in submissions(folder)
-        if not all(folder.manifest(one.stage, shard).is_file() for element in one.elements for shard in element)
+        for one in ledger
+        if one.job_id
+        and not all(folder.manifest(one.stage, shard).is_file() for element in one.elements for shard in element)
     ]
 
 
