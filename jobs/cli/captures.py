@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs.cli.options import JSON, SET
-from jobs.cli.prepare import check_change
+from jobs.cli.prepare import check_change, config_of
 from jobs.cli.screen import Screen
 from jobs.graph.changes import change_of, make_change
 from jobs.graph.reads import values_read
 from jobs.run.begun import keep_settings
 from jobs.run.lock import driving
 from rodin.config import Config
-from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 SOURCE = Annotated[Path, typer.Argument(metavar="SRC", help="one person's folder, or a folder of such folders")]
 RUN = Annotated[Path | None, typer.Option("--run", help="run folder; created if absent")]
-PRESET = Annotated[str, typer.Option("--preset", help="preset of a new run")]
+PRESET = Annotated[str, typer.Option("--preset", help="preset of a new run, or a TOML file as of `rodin run`")]
 SCALE = Annotated[str, typer.Option("--scale", help="our units in one unit of the capture, or auto")]
 CENTRE = Annotated[str, typer.Option("--centre", metavar="X,Y,Z", help="middle of the head in the capture, or auto")]
 UP = Annotated[str, typer.Option("--up", help="upward axis of the capture: y, z or auto")]
@@ -88,7 +87,7 @@ def import_command(kind: str, format_name: str, defaults: tuple[str, str, str]) 
         check: CHECK = None,
         as_json: JSON = False,
     ) -> None:
-        config = preset(name, [*(changes or []), "data.source=import"])
+        config = config_of(name, [*(changes or []), "data.source=import"])
         folder = RunFolder(run) if run is not None else None
         if folder is not None:
             check_change(folder, change_of(folder, config))

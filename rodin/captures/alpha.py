@@ -62,7 +62,8 @@ class Alpha:
 def cutter(capture: Capture, alpha: Alpha) -> Cut:
     """The function that tells the person from the background; all masks are checked here.
 
-    In order: the user's masks, masks that the capture names, the images' own alpha, the background model.
+    In order: the user's masks, masks that the capture names, the images' own alpha, the background model. Alpha of
+    images that a run exported is taken as it is, all opaque or not.
 
     Raises:
         ValueError, FileNotFoundError: a mask of another size, no way to tell the person from the background, or one
@@ -78,6 +79,8 @@ def cutter(capture: Capture, alpha: Alpha) -> Cut:
         return Cut(lambda frame: with_alpha(frame, masks.opacity(frame)), masks.notes)
     if alpha.invert:
         raise ValueError(f"{capture.source}: masks are to be inverted, but there are none; give --masks DIR")
+    if capture.ordered and not capture.bare:
+        return Cut(rgba)
     if capture.transparent:
         remedy = "give masks (--masks DIR)"
         check_somebody(capture, own_alpha, f"{capture.source}, alpha of the pictures", remedy)

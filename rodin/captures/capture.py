@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,11 @@ import numpy as np
 
 from rodin.captures.lens import Lens
 from rodin.data.decoding import has_alpha, opened
+
+EXPORTED = "rodin"
+"""key of our record about an exported person in `transforms.json`, and in `rodin.json` beside EG3D's pictures"""
+EXPORT_VERSION = 1
+"""of that record"""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Capture:
         points: [M, 3] points of the scene in the capture's world, if there are any.
         name: of the person: a folder's or file's name.
         skipped: names of images that are listed but missing.
+        record: what `rodin export views` wrote down about the person, if it made these images; empty otherwise.
     """
 
     folder: Path
@@ -55,6 +61,12 @@ class Capture:
     points: np.ndarray | None = None
     name: str = ""
     skipped: list[str] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the images are views of a run in the order of that run, and their alpha is theirs."""
+        return bool(self.record)
 
     @cached_property
     def transparent(self) -> bool:
@@ -96,6 +108,34 @@ def read_json(path: Path, wanted: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path}: got a {type(content).__name__}, wanted an object")
     return content
+
+
+def read_captions(content: Mapping[str, Any], path: Path) -> list[str]:
+    """Descriptions of the person under 'captions' (our key) or 'caption'."""
+    captions = content.get("captions", [content["caption"]] if "caption" in content else [])
+    if not isinstance(captions, list) or not all(isinstance(caption, str) and caption.strip() for caption in captions):
+        raise ValueError(f"{path}: 'captions' is {captions!r}, wanted a list of texts")
+    return captions
+
+
+def read_exported(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What `rodin export views` wrote down about a person: `origin` and `attributes`; empty where it did not.
+
+    Raises:
+        ValueError: of another version, or changed into something else.
+    """
+    record = content.get(EXPORTED)
+    if record is None:
+        return {}
+    if not isinstance(record, dict) or record.get("version") != EXPORT_VERSION:
+        raise ValueError(
+            f"{path}: '{EXPORTED}' is not the record of `rodin export views` that this version writes (version "
+            f"{EXPORT_VERSION}); export again, or delete that key to import the pictures as any others"
+        )
+    origin, attributes = record.get("origin"), record.get("attributes")
+    if not isinstance(origin, str) or not isinstance(attributes, dict):
+        raise ValueError(f"{path}: '{EXPORTED}' wants a text 'origin' and an object 'attributes'; export again")
+    return {"origin": origin, "attributes": attributes}
 
 
 def folders_of(source: Path, holds: Callable[[Path], bool], what: str) -> list[Path]:

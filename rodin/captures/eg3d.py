@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from rodin.captures.capture import Capture, Frame, meeting, named, read_json
+from rodin.captures.capture import Capture, Frame, meeting, named, read_captions, read_exported, read_json
 from rodin.captures.lens import Lens
 from rodin.captures.naming import Pictures, fold, parts_of
 from rodin.captures.sanity import check_lens, check_pose
 from rodin.data.decoding import opened
 
 FILE = "dataset.json"
+PERSON = "rodin.json"
+"""captions and our record, in a person's folder; EG3D itself reads pictures only"""
 NUMBERED = re.compile(r"\d{5}/img\d{8}")
 
 
@@ -78,10 +80,14 @@ def folder_of(name: str) -> str:
 
 
 def read_subject(path: Path, frames: list[Frame], missing: list[str], pictures: Pictures) -> Capture:
-    """One person's images as a capture."""
+    """One person's images as a capture, with what an export wrote down about the person beside them."""
     pictures.check(path, len(frames), missing)
     folder = meeting(frames)
-    return Capture(folder, path, named(frames, folder), name=folder.resolve().name, skipped=missing)
+    about = folder / PERSON
+    content = read_json(about, f"wanted the record of {folder.name}") if about.is_file() else {}
+    captions, record = read_captions(content, about), read_exported(content, about)
+    name = folder.resolve().name
+    return Capture(folder, path, named(frames, folder), captions, name=name, skipped=missing, record=record)
 
 
 def read_label(numbers: object, where: str) -> tuple[np.ndarray, np.ndarray]:

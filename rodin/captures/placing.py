@@ -60,8 +60,11 @@ class Placing:
     scale: float
 
     def pose(self, camera_to_world: np.ndarray) -> np.ndarray:
-        """A camera_to_world [4, 4] of the capture in our world."""
+        """A camera_to_world [4, 4] of the capture in our world; to the last bit the same where nothing moves."""
         placed = np.eye(4)
+        if self.scale == 1 and not self.centre.any() and np.array_equal(self.turn, np.eye(3)):
+            placed[:3] = camera_to_world[:3]  # a product would turn -0 into 0
+            return placed
         placed[:3, :3] = self.turn @ camera_to_world[:3, :3]
         placed[:3, 3] = self.scale * (self.turn @ (camera_to_world[:3, 3] - self.centre))
         return placed

@@ -10,6 +10,8 @@ from rodin.captures.lens import Lens
 ROTATION_ERROR = 0.02
 """largest relative error of an axis's length, or of a quaternion's, that is mended: the nearest rotation is then under
 about a degree away; rounded numbers and tools that average or crop poses stay below"""
+EXACT = 1e-6
+"""such an error up to which a matrix is kept as it is: numbers of single precision are rounded by a tenth of it"""
 WIDEST, NARROWEST = 170.0, 1.0
 """field of view of a perspective camera, degrees; beyond, a picture of a head is stretched or a telescope's"""
 MOST_OBLONG = 2.1
@@ -22,7 +24,7 @@ this near to the middle"""
 
 
 def check_pose(matrix: object, where: str) -> np.ndarray:
-    """A camera's matrix [4, 4] float64, its 3 x 3 part brought to the nearest rotation.
+    """A camera's matrix [4, 4] float64, its 3 x 3 part brought to the nearest rotation unless it is one up to EXACT.
 
     Raises:
         ValueError: not such a matrix, scaled, sheared by more than ROTATION_ERROR, or mirrored.
@@ -49,7 +51,8 @@ def check_pose(matrix: object, where: str) -> np.ndarray:
             f"{fault}: it is sheared, {100 * error:.1f} % off a rotation, and up to {100 * ROTATION_ERROR:g} % are "
             "mended; export it again"
         )
-    pose[:3, :3] = left @ right
+    if error > EXACT:
+        pose[:3, :3] = left @ right
     return pose
 
 

@@ -9,14 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from rodin.captures.capture import Capture, Frame, folders_of, meeting, named, read_json
+from rodin.captures.capture import (
+    Capture,
+    Frame,
+    folders_of,
+    meeting,
+    named,
+    read_captions,
+    read_exported,
+    read_json,
+)
 from rodin.captures.naming import Pictures
 from rodin.captures.sanity import check_pose
 from rodin.captures.transforms_lens import read_lens
 from rodin.data.decoding import opened
 
 FILE = "transforms.json"
-OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 MASKS = ("mask_path", "fg_mask_path", "mask_file_path", "mask")
 """keys of masks: nerfstudio's, that of head avatar data, and what scripts call them"""
 
@@ -45,11 +53,11 @@ def read_capture(folder: Path, pictures: Pictures, masks: Pictures) -> Capture:
     split = path.with_name("transforms_train.json").exists()
     more = "; join its transforms_train.json, _val and _test into one" if split else ""
     content = read_json(path, f"wanted one in each person's folder{more}")
-    listed = content.pop("frames", None)
-    if not isinstance(listed, list) or not listed:
+    entries = content.pop("frames", None)
+    if not isinstance(entries, list) or not entries:
         raise ValueError(f"{path}: 'frames' is empty or not a list, wanted one entry a picture")
     frames = []
-    for number, entry in enumerate(listed):
+    for number, entry in enumerate(entries):
         where = f"{path}, frame {number}"
         if not isinstance(entry, dict):
             raise ValueError(f"{where}: got {type(entry).__name__}, wanted an object with 'file_path'")
@@ -58,10 +66,21 @@ def read_capture(folder: Path, pictures: Pictures, masks: Pictures) -> Capture:
         if picture is None:
             continue
         lens = read_lens(content, entry, opened(picture).size, where)
-        frames.append(Frame(picture, pose @ OPENGL_TO_OPENCV, lens, read_mask(masks, entry, where)))
+        frames.append(Frame(picture, other_axes(pose), lens, read_mask(masks, entry, where)))
     pictures.check(path, len(frames))
-    captions, name = read_captions(content, path), folder.resolve().name
-    return Capture(folder, path, named(frames, meeting(frames)), captions, name=name, skipped=pictures.missing)
+    captions, record, name = read_captions(content, path), read_exported(content, path), folder.resolve().name
+    listed = named(frames, meeting(frames))
+    return Capture(folder, path, listed, captions, name=name, skipped=pictures.missing, record=record)
+
+
+def other_axes(pose: np.ndarray) -> np.ndarray:
+    """A camera_to_world [..., 4, 4] with OpenGL axes for one with OpenCV axes, and the other way round.
+
+    Exact: a product of matrices would lose the sign of zeros.
+    """
+    turned = pose.copy()
+    turned[..., :3, 1:3] *= -1
+    return turned
 
 
 def read_mask(masks: Pictures, entry: Mapping[str, Any], where: str) -> Path | None:
@@ -77,11 +96,3 @@ def read_mask(masks: Pictures, entry: Mapping[str, Any], where: str) -> Path | N
             )
         return path
     return None
-
-
-def read_captions(content: Mapping[str, Any], path: Path) -> list[str]:
-    """Descriptions of the person under 'captions' (our key) or 'caption'."""
-    captions = content.get("captions", [content["caption"]] if "caption" in content else [])
-    if not isinstance(captions, list) or not all(isinstance(caption, str) and caption.strip() for caption in captions):
-        raise ValueError(f"{path}: 'captions' is {captions!r}, wanted a list of texts")
-    return captions

@@ -22,15 +22,15 @@ from rodin.field.glb import METRES, write_glb
 from rodin.generate.cascade import Avatars
 from rodin.generate.mesh import front, surface_mesh
 from rodin.store import manifest
-from rodin.store.atomic import fsync_folder, make_folder, sha256_of
-from rodin.store.errors import StoreError, disk_error
+from rodin.store.atomic import make_folder, sha256_of
+from rodin.store.errors import disk_error
+from rodin.store.outputs import replace_folder
 from rodin.store.run_folder import RunFolder
 
 METADATA = "metadata.json"
 MODELS = ("clip", "decoder", "base", "upsample", "latent", "prior")
 TURNTABLE_FRAMES = 24  # 15 degrees a frame
 FRAME_MILLISECONDS = 90  # a full turn in 2.2 s
-LONGEST_NAME = 255  # bytes of a file's name, on all file systems that Linux commonly has
 NOT_ASKED = ("files", "models", "run", "generator", "metres_per_unit", "cut")  # keys of metadata that no request sets
 SHOWN = 60  # characters of a value in metadata that a message quotes
 
@@ -137,44 +137,12 @@ def _metadata_in(output: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def check_output(output: Path) -> None:
-    """Refuse, before any work, an output folder that cannot be written or would overwrite anything but an export.
-
-    Raises:
-        ValueError: no folder's name or a too long one, a file of that name, or a folder with other contents.
-        StoreError: nothing can be written there.
-    """
-    if output.name in ("", "..") or "\0" in str(output):
-        raise ValueError(f"output: got {str(output)!r}, wanted the name of a folder that is not there yet")
-    if too_long := [part for part in output.parts if len(os.fsencode(part)) > LONGEST_NAME]:
-        raise ValueError(f"output: a name of {len(os.fsencode(too_long[0]))} bytes, wanted at most {LONGEST_NAME}")
-    there = next(folder for folder in (output, *output.parents) if folder.exists())
-    if not there.is_dir():
-        named = "" if there == output else f" {there}"
-        raise ValueError(f"{output}:{named} is a file, wanted a folder's name for the output")
-    if output.exists() and any(output.iterdir()) and not (output / METADATA).is_file():
-        raise ValueError(f"{output}: holds other files; wanted a new folder's name for the output")
-    above = output.parent if there == output else there  # where an entry will be made
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise StoreError(f"{output}: cannot write in {above}; give another folder with --output")
-
-
 def checksums(folder: RunFolder, stage: str) -> dict[str, str]:
     """SHA-256 of each file that a stage published; empty for a stage that has not run."""
     path = folder.manifest(stage)
     if not manifest.complete(path):
         return {}
     return {name: entry["sha256"] for name, entry in manifest.read(path).get("files", {}).items()}
-
-
-def replace_folder(temporary: Path, output: Path) -> None:
-    """Rename a finished folder to its final name; an earlier export there is removed."""
-    earlier = temporary.with_name(f"{temporary.name}.old")
-    if output.exists():
-        output.replace(earlier)
-    temporary.replace(output)
-    fsync_folder(output.parent)
-    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def save_png(path: Path, rgba: np.ndarray, metadata: Mapping[str, Any]) -> None:

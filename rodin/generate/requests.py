@@ -13,7 +13,7 @@ from rodin.config import Config
 from rodin.data.portraits import read_portrait
 from rodin.generate.cascade import Avatars
 from rodin.generate.export import (
-    check_output,
+    METADATA,
     export_avatar,
     exported_paths,
     is_exported,
@@ -27,6 +27,7 @@ from rodin.generate.options import MOST_AVATARS, MOST_SEED, SamplingOptions, sam
 from rodin.generate.texts import Tell, checked_text, read_texts
 from rodin.presets.toml import from_run_toml
 from rodin.store.atomic import sha256_of
+from rodin.store.outputs import check_output
 from rodin.store.run_folder import RunFolder
 
 Progress = Callable[[int, int, str], None]
@@ -95,7 +96,7 @@ def sample_avatar(
     """
     (request,) = avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1, background)
     avatars = _open(run, options, request)
-    check_output(output)
+    check_output(output, METADATA)
     source = request.metadata() | sampling_metadata(avatars.config) | _cut(avatars, [("text", request.text)], tell)
     if _kept(avatars, output, source, tell):
         return exported_paths(output)
@@ -136,7 +137,7 @@ def sample_avatars(
     avatars = _open(run, options, requests[0])
     outputs = [output / f"{number:04d}" for number in range(len(requests))]
     for path in outputs:
-        check_output(path)
+        check_output(path, METADATA)
     if others := [path.name for path in output.glob("*") if path not in outputs and not path.name.startswith(".")]:
         raise ValueError(f"{output}: holds {others[0]}, not of these avatars; wanted a new folder's name for them")
     cut = {text: _cut(avatars, [("text", text)], tell) for text in dict.fromkeys(one.text for one in requests)}
@@ -193,7 +194,7 @@ def edit_avatar(
     target_text = checked_text("target text", target)
     (request,) = avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1, background)
     avatars = _open(run, options, request, edits=True)
-    check_output(output)
+    check_output(output, METADATA)
     texts = [("target text", target_text), *(("source text", one) for one in sources), ("text", request.text)]
     sources = sources or list(GENERAL_TEXTS)
     metadata = request.metadata() | {"target": target_text, "source": sources}

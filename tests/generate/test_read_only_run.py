@@ -12,8 +12,8 @@ from fixtures.obedient import ROOT
 from fixtures.ordinary_user import ordinary
 
 from rodin.generate import requests
-from rodin.generate.export import check_output
 from rodin.store.errors import StoreError
+from rodin.store.outputs import check_output
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(name, words, tmp_pa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=words):
-        check_output(Path(name))
+        check_output(Path(name), "metadata.json")
 
 
 def test_the_longest_name_that_there_is_can_be_made(trained, tmp_path):

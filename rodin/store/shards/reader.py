@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from xxhash import xxh3_64_hexdigest
 
 from rodin.store import manifest
 from rodin.store.errors import NO_DESCRIPTORS, OtherVersion, StoreError, read_error
@@ -139,6 +140,11 @@ class Shards:
     def shape(self, field: str) -> tuple[int, ...]:
         """One subject's shape of a field, in the first shard."""
         return self._rows(self._numbers[0], field).shape
+
+    def checksum(self, subject: str, field: str) -> str:
+        """16 hexadecimal digits that differ where two rows of a field do; no row is read."""
+        shard, row = self.locate(subject)
+        return xxh3_64_hexdigest(self._layout(shard).checksums[field][row].tobytes())
 
     def read(self, subject: str, field: str, rows: Choice = None, out: np.ndarray | None = None) -> np.ndarray:
         """Read one subject's array.

@@ -1,0 +1,50 @@
+"""Folders that a command writes for the user: refused where other things lie there, replaced as a whole."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from rodin.store.atomic import fsync_folder
+from rodin.store.errors import StoreError
+
+LONGEST_NAME = 255  # bytes of a file's name, on all file systems that Linux commonly has
+LEFTOVER = re.compile(r"\.[0-9a-f]{32}(\..+)?")
+"""names of files and folders that a killed command was still writing, see `rodin.store.atomic.publishing`"""
+
+
+def check_output(output: Path, record: str) -> None:
+    """Refuse, before any work, an output folder that cannot be written or would overwrite anything but an export.
+
+    Args:
+        output: the folder.
+        record: name of the file in it that shows it to be an earlier output of the same command.
+
+    Raises:
+        ValueError: no folder's name or a too long one, a file of that name, or a folder with other contents.
+        StoreError: nothing can be written there.
+    """
+    if output.name in ("", "..") or "\0" in str(output):
+        raise ValueError(f"output: got {str(output)!r}, wanted the name of a folder that is not there yet")
+    if too_long := [part for part in output.parts if len(os.fsencode(part)) > LONGEST_NAME]:
+        raise ValueError(f"output: a name of {len(os.fsencode(too_long[0]))} bytes, wanted at most {LONGEST_NAME}")
+    there = next(folder for folder in (output, *output.parents) if folder.exists())
+    if not there.is_dir():
+        named = "" if there == output else f" {there}"
+        raise ValueError(f"{output}:{named} is a file, wanted a folder's name for the output")
+    foreign = output.exists() and not all(LEFTOVER.fullmatch(path.name) for path in output.iterdir())
+    if foreign and not (output / record).is_file():
+        raise ValueError(f"{output}: holds other files; wanted a new folder's name for the output")
+    above = output.parent if there == output else there  # where an entry will be made
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise StoreError(f"{output}: cannot write in {above}; give another folder with --output")
+
+
+def replace_folder(temporary: Path, output: Path) -> None:
+    """Rename a finished folder to its final name; an earlier export there is removed."""
+    earlier = temporary.with_name(f"{temporary.name}.old")
+    if output.exists():
+        output.replace(earlier)
+    temporary.replace(output)
+    fsync_folder(output.parent)
+    shutil.rmtree(earlier, ignore_errors=True)
