@@ -16,6 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from rodin.captures.capture import EXPORTED
 from rodin.config import Config
 from rodin.data.shared_decoder import load_decoder
 from rodin.export.folder import GENERATOR, ORIGINS, exporting, record_of
@@ -25,7 +26,6 @@ from rodin.store.atomic import publish_bytes
 from rodin.store.errors import check_space
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
-from rodin.store.shards.rowfile import finite
 
 FILE_BYTES = 1 << 28
 """most bytes of planes in a file, 268 MB: three copies fit into the memory of any machine"""
@@ -78,7 +78,7 @@ class PlanesExport:
     def marks(self, people: Sequence[str]) -> dict[str, str]:
         """What a file says of itself: where it comes from, and of which rows it was made."""
         rows = {subject: self.shards.checksum(subject, "planes") for subject in people}
-        return {"generator": GENERATOR, "origin": self.origin, "rows": manifest.canonical(rows)}
+        return marked(origin=self.origin, rows=rows)
 
     @property
     def origin(self) -> str:
@@ -116,13 +116,18 @@ def export_planes(export: PlanesExport, progress: Progress | None = None) -> dic
             for subject in export.files[name]:
                 if progress is not None:
                     progress(done + len(planes), len(people), name)
-                planes[subject] = read_planes(export.shards, subject)
+                planes[subject] = export.shards.read(subject, "planes")
             publish_bytes(export.output / name, save(planes, marks[name]))
             done += len(planes)
         publish_bytes(export.output / DECODER, decoder_bytes(decoder, export.origin))
         publish_bytes(export.output / PEOPLE, people_text(export).encode())
     made = {"output": str(export.output), "subjects": len(people), "files": len(marks), "written": len(missing)}
     return made | {"kept": len(marks) - len(missing), "bytes": len(people) * export.row_bytes}
+
+
+def marked(**said: Any) -> dict[str, str]:
+    """Metadata of a file of safetensors. One entry, as several are written in another order each time."""
+    return {EXPORTED: manifest.canonical({"generator": GENERATOR, **said})}
 
 
 def is_whole(path: Path, marks: dict[str, str]) -> bool:
@@ -134,25 +139,10 @@ def is_whole(path: Path, marks: dict[str, str]) -> bool:
         return False
 
 
-def read_planes(shards: Shards, subject: str) -> np.ndarray:
-    """A person's planes [3, C, R, R] float16.
-
-    Raises:
-        ValueError: values that are not finite.
-    """
-    planes = shards.read(subject, "planes")
-    if not finite(planes):
-        raise ValueError(
-            f"{shards.folder}: subject {subject}: its planes are not finite; leave it out with --subjects, or fit again"
-        )
-    return planes
-
-
 def decoder_bytes(decoder: Decoder, origin: str) -> bytes:
     """The decoder's weights, float32, under the names of `Decoder`, as a file of safetensors."""
     weights = {name: value.numpy() for name, value in decoder.state_dict().items()}
-    marks = {"generator": GENERATOR, "origin": f"decoder of {origin}", "settings": json.dumps(decoder.settings())}
-    return save(weights, marks)
+    return save(weights, marked(origin=f"decoder of {origin}", settings=decoder.settings()))
 
 
 def people_text(export: PlanesExport) -> str:

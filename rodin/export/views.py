@@ -76,17 +76,8 @@ class ViewsExport:
                 )
 
     def person(self, subject: str) -> Person:
-        """A person's cameras and descriptions.
-
-        Raises:
-            ValueError: cameras that are not finite.
-        """
+        """A person's cameras and descriptions."""
         poses, lenses = (self.shards.read(subject, field) for field in ("camera_to_world", "intrinsics"))
-        if not (np.isfinite(poses).all() and np.isfinite(lenses).all() and (lenses[:, :2] > 0).all()):
-            raise ValueError(
-                f"{self.shards.folder}: subject {subject}: a camera is not finite or has no focal length; leave it out "
-                "with --subjects"
-            )
         meta, checksum = self.shards.meta(subject), self.shards.checksum(subject, "rgba")
         captions = meta.get("captions") or [meta.get("caption", "")]
         origin = meta.get("origin", ORIGINS[self.config.data.source])

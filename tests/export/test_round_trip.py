@@ -1,0 +1,166 @@
+"""Views that are exported and imported again are the same to the last bit, and mean the same to other readers."""
+
+import json
+import shlex
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fixtures import sharing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from jobs.cli.app import status_of
+from rodin.captures.alpha import Alpha
+from rodin.captures.importing import plan_import, write_views
+from rodin.captures.placing import Alignment
+from rodin.config import Config
+from rodin.export.folder import ORIGINS
+from rodin.export.views import ViewsExport, export_views
+from rodin.field.cameras import project
+from rodin.presets.toml import from_toml
+from rodin.store.run_folder import RunFolder
+from rodin.store.shards.reader import Shards
+
+FORMATS = ("transforms", "eg3d")
+QUICK = settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def export(run: RunFolder, config: Config, form: str, output: Path) -> dict:
+    shards = Shards(run.stage("render"), "views")
+    return export_views(ViewsExport(run, config, form, output, shards, shards.subjects))
+
+
+def bring_in(form: str, source: Path, target: Path, **how) -> None:
+    config = from_toml(source / "import.toml")
+    people = plan_import(form, source, config, Alignment(config.triplane.box), Alpha(**how))
+    write_views(people, config.data.shard_subjects, RunFolder(target))
+
+
+@QUICK
+@given(
+    form=st.sampled_from(FORMATS),
+    side=st.sampled_from([16, 17, 24, 33, 48]),
+    seed=st.integers(0, 10_000),
+    opaque=st.booleans(),
+    exact=st.booleans(),
+    shared=st.booleans(),
+)
+def test_what_is_exported_and_imported_is_the_same_to_the_last_bit(
+    form: str, side: int, seed: int, opaque: bool, exact: bool, shared: bool
+) -> None:
+    config = sharing.config_of(side, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        run = sharing.make_views(root / "run", config, seed, opaque=opaque, exact=exact, shared=shared)
+        export(run, config, form, root / "out")
+        bring_in(form, root / "out", root / "copy")
+        assert sharing.rows(root / "copy") == sharing.rows(root / "run")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_command_that_an_export_tells_imports_it(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = sharing.config_of()
+    sharing.make_views(tmp_path / "run", config, meta=lambda subject: {"caption": "", "captions": [], "attributes": {}})
+    assert status_of(["export", "views", "--run", "run", "--format", form, "-o", "my people", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["subjects"], told["views"], told["pictures"], told["written"], told["kept"]) == (4, 5, 20, 4, 0)
+    assert json.loads(Path("my people/README.json").read_text())["import"] == told["import"]
+    words = [word.replace("NEW", "copy") for word in shlex.split(told["import"])]
+    assert status_of(words[1:]) == 0
+    assert sharing.rows(tmp_path / "copy") == sharing.rows(tmp_path / "run")
+    again = from_toml(Path("copy/run.toml")).data
+    assert (again.subjects, again.held_out, again.source) == (3, 1, "import")
+
+
+def corner(config: Config, run: RunFolder, subject: str, view: int) -> tuple[np.ndarray, np.ndarray]:
+    """A point of the world, and where the run's own camera sees it."""
+    shards, point = Shards(run.stage("render"), "views"), np.array([0.3, -0.2, 0.4])
+    pose, lens = (shards.read(subject, field, view) for field in ("camera_to_world", "intrinsics"))
+    return point, project(point[None], pose, lens)[0][0]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_reader_of_nerf_data_sees_a_point_where_the_run_does(shared: bool, tmp_path: Path) -> None:
+    config = sharing.config_of(18)
+    run = sharing.make_views(tmp_path / "run", config, shared=shared)
+    export(run, config, "transforms", tmp_path / "out")
+    home = tmp_path / "out" / "000001"
+    content = json.loads((home / "transforms.json").read_text(encoding="utf-8"))
+    assert ("fl_x" in content) == shared
+    for view, frame in enumerate(content["frames"]):
+        told = content | frame
+        point, pixel = corner(config, run, "000001", view)
+        x, y, z, _ = np.linalg.inv(np.array(frame["transform_matrix"])) @ [*point, 1.0]
+        seen = told["fl_x"] * x / -z + told["cx"], told["fl_y"] * -y / -z + told["cy"]
+        np.testing.assert_allclose(seen, pixel, atol=1e-4)
+        assert told["camera_angle_x"] == pytest.approx(2 * np.arctan(18 / 2 / told["fl_x"]))
+        assert told["camera_angle_y"] == pytest.approx(2 * np.arctan(18 / 2 / told["fl_y"]))
+        with Image.open(home / frame["file_path"]) as picture:
+            assert (picture.size, picture.mode) == ((told["w"], told["h"]), "RGBA")
+
+
+def test_a_reader_of_eg3d_data_sees_a_point_where_the_run_does(tmp_path: Path) -> None:
+    config = sharing.config_of(18)
+    run = sharing.make_views(tmp_path / "run", config, shared=False)
+    export(run, config, "eg3d", tmp_path / "out")
+    labels = dict(json.loads((tmp_path / "out" / "dataset.json").read_text())["labels"])
+    pictures = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
+    assert labels.keys() == pictures
+    assert len(labels) == 4 * sharing.VIEWS
+    for view in range(sharing.VIEWS):
+        label = np.array(labels[f"000003/{view:03d}.png"])
+        point, pixel = corner(config, run, "000003", view)
+        seen = label[16:].reshape(3, 3) @ (np.linalg.inv(label[:16].reshape(4, 4)) @ [*point, 1.0])[:3]
+        np.testing.assert_allclose(18 * seen[:2] / seen[2], pixel, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_pictures_say_that_their_people_are_synthetic_also_after_a_round_trip(form: str, tmp_path: Path) -> None:
+    config = sharing.config_of()
+    export(sharing.make_views(tmp_path / "run", config), config, form, tmp_path / "out")
+    bring_in(form, tmp_path / "out", tmp_path / "copy")
+    imported = from_toml(tmp_path / "out" / "import.toml")
+    export(RunFolder(tmp_path / "copy"), imported, form, tmp_path / "again")
+    for folder in ("out", "again"):
+        with Image.open(next((tmp_path / folder).rglob("*.png"))) as picture:
+            assert picture.info["Source"] == ORIGINS["avatars"]
+    assert json.loads((tmp_path / "again" / "README.json").read_text())["origin"] == ORIGINS["import"]
+
+
+def test_pictures_of_an_export_that_lost_their_alpha_need_a_background(tmp_path: Path) -> None:
+    config = sharing.config_of()
+    export(sharing.make_views(tmp_path / "run", config), config, "transforms", tmp_path / "out")
+    for path in (tmp_path / "out").rglob("*.png"):
+        Image.open(path).convert("RGB").save(path)
+    with pytest.raises(ValueError, match="no transparency"):
+        bring_in("transforms", tmp_path / "out", tmp_path / "copy")
+    bring_in("transforms", tmp_path / "out", tmp_path / "copy", background="none")
+    assert sharing.rows(tmp_path / "copy")["000002"][1:] == sharing.rows(tmp_path / "run")["000002"][1:]
+
+
+@pytest.mark.parametrize("record", [[], {"version": 2}, {"version": 1, "origin": 3, "attributes": {}}, {"version": 1}])
+@pytest.mark.parametrize(("form", "file"), [("transforms", "transforms.json"), ("eg3d", "rodin.json")])
+def test_a_record_of_another_version_is_refused(form: str, file: str, record: object, tmp_path: Path) -> None:
+    config = sharing.config_of()
+    export(sharing.make_views(tmp_path / "run", config), config, form, tmp_path / "out")
+    path = tmp_path / "out" / "000002" / file
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"rodin": record}))
+    with pytest.raises(ValueError, match=f"000002/{file}: 'rodin' .*export again"):
+        bring_in(form, tmp_path / "out", tmp_path / "copy")
+
+
+def test_a_matrix_of_worse_than_single_precision_is_still_mended(tmp_path: Path) -> None:
+    from rodin.captures.sanity import check_pose
+
+    pose = np.eye(4)
+    pose[0, 1] = 1e-4
+    assert np.abs(check_pose(pose, "x")[:3, :3] @ check_pose(pose, "x")[:3, :3].T - np.eye(3)).max() < 1e-12
+    kept = np.eye(4)
+    kept[0, 1] = 3e-8
+    assert (check_pose(kept, "x") == kept).all()
