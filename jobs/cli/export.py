@@ -65,7 +65,7 @@ def views(
         )
         return
     screen = Screen(quiet=as_json)
-    made = export_views(export, screen.meter("export"))
+    made = export_views(export, screen.meter("export"), screen.meter("look"))
     screen.clear()
     kept = f" ({made['kept']} of them were there)" if made["kept"] else ""
     there = f"{output}: {many(made['subjects'], 'folder')} of {made['views']} views each{kept}"

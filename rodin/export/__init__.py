@@ -1,0 +1,1 @@
+"""A run's people for other projects: views in two formats, and tri-planes with their decoder."""

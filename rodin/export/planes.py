@@ -104,16 +104,17 @@ def export_planes(export: PlanesExport, progress: Progress | None = None) -> dic
     people = list(export.subjects)
     record = record_of(export.folder, export.config, "planes", "safetensors", people) | described(export, decoder)
     with exporting(export.output, record):
-        marks = {name: export.marks(part) for name, part in export.files.items()}
+        files = export.files
+        marks = {name: export.marks(part) for name, part in files.items()}
         missing = [name for name in marks if not is_whole(export.output / name, marks[name])]
         if missing:
-            needed = export.row_bytes * sum(len(export.files[name]) for name in missing)
+            needed = export.row_bytes * sum(len(files[name]) for name in missing)
             check_space(export.output / missing[0], needed)
             (export.output / PEOPLE).unlink(missing_ok=True)
-        done = len(people) - sum(len(export.files[name]) for name in missing)
+        done = len(people) - sum(len(files[name]) for name in missing)
         for name in missing:
             planes = {}
-            for subject in export.files[name]:
+            for subject in files[name]:
                 if progress is not None:
                     progress(done + len(planes), len(people), name)
                 planes[subject] = export.shards.read(subject, "planes")

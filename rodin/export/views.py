@@ -109,9 +109,12 @@ class ViewsExport:
         return self.config.model_copy(update={"data": self.config.data.model_copy(update=data)})
 
 
-def is_whole(export: ViewsExport, person: Person) -> bool:
+def is_whole(export: ViewsExport, subject: str) -> bool:
     """Whether a person's folder holds the same cameras, descriptions and pictures as would be written now."""
-    home = export.output / person.subject
+    home = export.output / subject
+    if not home.is_dir():
+        return False
+    person = export.person(subject)
     name, text = export.listing(person)
     try:
         same = (home / name).read_bytes() == text.encode()
@@ -164,12 +167,15 @@ def write_person(export: ViewsExport, person: Person, threads: ThreadPoolExecuto
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def export_views(export: ViewsExport, progress: Progress | None = None) -> dict[str, Any]:
+def export_views(
+    export: ViewsExport, progress: Progress | None = None, looking: Progress | None = None
+) -> dict[str, Any]:
     """Write an export; people who are there already, whole and the same, are kept.
 
     Args:
         export: what is to be written.
         progress: called with people done, people in all and the current id.
+        looking: the same, while it is found out who is there already.
 
     Returns:
         {"output", "format", "subjects", "views", "pictures", "written", "kept", "import"}: numbers of people, views of
@@ -181,7 +187,12 @@ def export_views(export: ViewsExport, progress: Progress | None = None) -> dict[
     subjects, views = list(export.subjects), export.shards.shape("rgba")[0]
     record = record_of(export.folder, export.config, "views", export.form, subjects) | described(export)
     with exporting(export.output, record), ThreadPoolExecutor(THREADS) as threads:
-        missing = [subject for subject in subjects if not is_whole(export, export.person(subject))]
+        missing = []
+        for number, subject in enumerate(subjects):
+            if looking is not None:
+                looking(number, len(subjects), subject)
+            if not is_whole(export, subject):
+                missing.append(subject)
         if missing:
             check_space(export.output / missing[0], len(missing) * size_of(export, missing[0]))
             (export.output / eg3d.FILE).unlink(missing_ok=True)
