@@ -1,5 +1,6 @@
 """Exports of views that go on, are refused, killed, or meet a full disk."""
 
+import errno
 import hashlib
 import json
 import os
@@ -50,11 +51,12 @@ def test_a_second_command_keeps_what_is_whole_and_makes_the_rest(
     out, before = Path("out"), digests(Path("out"))
     untouched = (out / "000000").stat().st_ino
     next((out / "000001").rglob("002.png")).unlink()
-    (next((out / "000002").glob("*.json"))).write_text("{}")
+    next((out / "000002").glob("*.json")).write_text("{}")
+    next((out / "000003").glob("*.json")).unlink()
     capsys.readouterr()
     assert typed("--json", form=form) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["written"], told["kept"]) == (2, 2)
+    assert (told["written"], told["kept"]) == (3, 1)
     assert digests(out) == before
     assert (out / "000000").stat().st_ino == untouched
 
@@ -164,8 +166,10 @@ def test_ids_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
         views.ViewsExport(run, CONFIG, "eg3d", tmp_path / "out", shards, shards.subjects)
 
 
-@pytest.mark.parametrize("form", views.FORMATS)
-@pytest.mark.parametrize("moment", ["mkdir", "save", "listing", "rename", "old", "end"])
+@pytest.mark.parametrize(
+    ("form", "moment"),
+    [*(("transforms", moment) for moment in ("mkdir", "save", "listing", "rename", "old")), ("eg3d", "end")],
+)
 def test_a_killed_export_leaves_only_whole_people_and_goes_on(
     run: RunFolder, form: str, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,3 +250,20 @@ def test_a_dry_run_tells_the_size_and_writes_nothing(run: RunFolder, capsys: pyt
     assert typed() == 0
     size = sum(path.stat().st_size for path in Path("out").rglob("*.png"))
     assert told["bytes"] == pytest.approx(size, rel=0.02)
+
+
+def test_a_file_system_without_locks_keeps_what_another_may_be_writing(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leftover = Path("out") / f".{'0' * 32}"
+    leftover.mkdir(parents=True)
+
+    def refuse(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fcntl.flock", refuse)
+        assert typed() == 0
+    assert leftover.is_dir()
+    assert typed() == 0
+    assert not leftover.exists()

@@ -25,7 +25,7 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
 FORMATS = ("transforms", "eg3d")
-QUICK = settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=10, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def export(run: RunFolder, config: Config, form: str, output: Path) -> dict:
