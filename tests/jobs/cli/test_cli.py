@@ -16,7 +16,7 @@ from jobs.cli.app import app, status_of
 COMMANDS = [
     *("run", "plan", "sweep", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
     *("presets", "departures", "import transforms", "import eg3d", "import colmap"),
-    *("store verify", "store info", "store repair", "weights fetch"),
+    *("store verify", "store info", "store repair", "weights fetch", "export views", "export planes"),
 ]
 
 
@@ -73,6 +73,11 @@ MISTAKES = {
         "nowhere: no such folder; wanted one",
     ),
     "model nowhere": (["import", "colmap", "runs", "--run", "runs/i"], "runs: neither has a COLMAP model"),
+    "export of no run": (["export", "planes", "--run", "no", "--output", "x"], "no: no run there"),
+    "export too early": (
+        ["export", "planes", "--run", "runs/tiny", "--output", "x"],
+        "no finished shard of kind planes",
+    ),
     "no run, no check": (["import", "colmap", "runs"], "--run is missing"),
     "scale no number": (["import", "eg3d", "runs", "--run", "runs/i", "--scale", "x"], "--scale got 'x', wanted a num"),
     "centre no numbers": (["import", "eg3d", "runs", "--run", "runs/i", "--centre", "1,2"], "wanted three numbers"),
@@ -146,7 +151,7 @@ def test_examples_of_the_help_parse():
     assert len(examples) > 30
     for example in examples:
         words = shlex.split(example)
-        depth = 2 if words[0] in ("store", "weights", "import") else 1
+        depth = 2 if words[0] in ("store", "weights", "import", "export") else 1
         found(words[:depth]).make_context("rodin", words[depth:])
 
 
