@@ -56,7 +56,8 @@ READS: dict[str, tuple[str, ...]] = {
 FREE_TRAINING = (
     *("steps", "checkpoint_every", "micro_batch", "recompute", "compile", "sharded", "picture_every", "tensorboard"),
 )
-SAMPLING = ("sampler", "sampling_steps", "clip", "noise_scale")  # keys of a diffusion that its training does not read
+# Keys of a diffusion that its training does not read.
+SAMPLING = ("sampler", "sampling_steps", "clip", "clip_std", "clip_share", "noise_scale")
 # Keys that change how fast results come, and them by rounding at most.
 FREE = ("data.device", "decoder.memory_gb", "fit.compile", "fit.together", "sample.batch")
 

@@ -1,12 +1,13 @@
 """The learned models: CLIP, base, upsampler, latent, text prior, refiner."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from rodin.config.section import Count, Dropout, Finite, Fraction, Positive, Real, Section, Weight
 
 MOST_TIMESTEPS = 100_000  # a hundred times the paper's; a schedule is computed as a whole
+LATENT_STD = 4.5  # standard deviations; of a million normal numbers 7 lie beyond, so the clip takes no latent away
 
 
 class SmallClip(Section):
@@ -34,6 +35,13 @@ class SmallClip(Section):
     """AdamW's step size (ours)"""
 
 
+def _clip_named(value: Any) -> Any:
+    """The name of a clip that an earlier version's config has as true or false; "none" in a TOML file is None."""
+    if value is None or isinstance(value, bool):
+        return "range" if value else "off"
+    return value
+
+
 class Diffusion(Section):
     """Noising and sampling (R1-R4, R16-R19)."""
 
@@ -41,14 +49,20 @@ class Diffusion(Section):
     """T (R16: 1000; upsampler R17: 100)"""
     schedule: Literal["linear", "cosine", "sigmoid"] = "linear"
     """noise schedule; linear betas are scaled by 1000/T (R18)"""
-    predicts: Literal["eps", "x0"] = "eps"
+    predicts: Literal["eps", "x0", "v"] = "eps"
     """what the network predicts (R3: eps; ours for the upsampler and prior: x0)"""
     sampler: Literal["ancestral", "ddim"] = "ancestral"
     """ancestral steps of equation 3, or DDIM (R4)"""
     sampling_steps: Positive = 100
     """steps of a sample (R19: 100)"""
-    clip: bool = True
-    """clip x0_hat to the data's range, [-1, 1] for planes, while sampling; latents have none (ours)"""
+    clip: Annotated[Literal["off", "range", "texel", "std", "dynamic"], BeforeValidator(_clip_named)] = "texel"
+    """clip of x0_hat while sampling: to each texel's range over the training people, to planes' [-1, 1] (range; a model
+    without texels' ranges has this for texel), to clip_std, dynamic thresholding, or off; latents have no range (ours)
+    """
+    clip_std: Real = 2.0
+    """bound of clips std and dynamic, standard deviations of the training data around its mean (ours; ADM's data: 2)"""
+    clip_share: Annotated[float, Field(gt=0, le=1)] = 0.995
+    """share of a sample's entries that clip dynamic brings within clip_std by scaling (ours; Imagen: 0.995)"""
     noise_scale: Real = 1.0
     """scale of the noise added while sampling (ours)"""
 
@@ -170,7 +184,7 @@ class Latent(Section):
     """layers of the MLP (R39: 20)"""
     hidden: Positive = 2048
     """hidden width (R39: 2048)"""
-    diffusion: Diffusion = Diffusion(clip=False)
+    diffusion: Diffusion = Diffusion(clip="std", clip_std=LATENT_STD)
     """noising and sampling"""
     training: Training = Training(batch=96, lr=4e-5)
     """how it is trained"""
@@ -189,7 +203,7 @@ class Prior(Section):
     """share of training samples whose text is dropped (ours)"""
     best_of: Positive = 2
     """samples drawn, the best kept by dot product with the text (R41: 2)"""
-    diffusion: Diffusion = Diffusion(predicts="x0", clip=False)
+    diffusion: Diffusion = Diffusion(predicts="x0", clip="std", clip_std=LATENT_STD)
     """noising and sampling"""
     training: Training = Training(batch=96, lr=4e-5)
     """how it is trained"""

@@ -15,13 +15,11 @@ from rodin.data.pictures import images_over_white, refined, to_bytes
 from rodin.data.shared_decoder import load_decoder
 from rodin.device import default_device
 from rodin.diffusion.guidance import guided
-from rodin.diffusion.per_sample import per_sample
-from rodin.diffusion.process import x0_from_eps
-from rodin.diffusion.samplers import Denoise, OnStep, ancestral, ddim, sample
-from rodin.diffusion.schedule import Schedule
+from rodin.diffusion.samplers import Denoise, OnStep
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.render import render_views
+from rodin.generate.drawing import draw_samples
 from rodin.generate.latents import sampling_seed, unit
 from rodin.generate.models import (
     LoadedNetwork,
@@ -34,65 +32,8 @@ from rodin.generate.models import (
 )
 from rodin.nets.clip import Clip
 from rodin.store.run_folder import RunFolder
-from rodin.train.data.normaliser import Normaliser
 
 LATENT, PRIOR, BASE, UPSAMPLE = range(4)  # part of a seed: the models' noises are independent of each other
-
-
-def draw_samples(
-    model: Denoise,
-    normaliser: Normaliser,
-    settings: Diffusion,
-    shape: Sequence[int],
-    seeds: Sequence[int],
-    *,
-    latent: Any = None,
-    device: torch.device,
-    precision: str = "float32",
-    on_step: OnStep | None = None,
-) -> torch.Tensor:
-    """Draw samples from one diffusion model, in the data's units.
-
-    Args:
-        model: (x_t, timestep, latent) -> eps or x0 (see `settings.predicts`), in the model's units.
-        normaliser: between the data's units and the model's; x0_hat is clipped to the data's range.
-        settings: noising and sampling.
-        shape: shape of one sample.
-        seeds: N; a sample depends on its own seed only, not on its batch (on a CPU to the last bit).
-        latent: third argument of `model`.
-        device: device to sample on.
-        precision: float32 or bfloat16, of the network; the sampler computes in float32.
-        on_step: called with (step, timestep, x0_hat in the data's units).
-
-    Returns:
-        [N, *shape] float32.
-    """
-    schedule = Schedule.named(settings.schedule, settings.timesteps).to(device)
-    network = per_sample(model) if device.type == "cpu" else model
-
-    def clean(x_t: torch.Tensor, timestep: torch.Tensor, latent: Any) -> torch.Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            prediction = network(x_t, timestep, latent).to(x_t)
-        x0 = prediction if settings.predicts == "x0" else x0_from_eps(schedule, x_t, timestep, prediction)
-        return normaliser.clip(x0) if settings.clip else x0
-
-    def report_step(step: int, timestep: int, x0: torch.Tensor) -> None:
-        if on_step is not None:
-            on_step(step, timestep, normaliser.from_model(x0))
-
-    x0 = sample(
-        clean,
-        schedule,
-        (len(seeds), *shape),
-        ddim() if settings.sampler == "ddim" else ancestral,
-        steps=min(settings.sampling_steps, settings.timesteps),
-        seeds=seeds,
-        latent=latent,
-        noise_scale=settings.noise_scale,
-        device=device,
-        on_step=report_step,
-    )
-    return normaliser.from_model(x0)
 
 
 class Avatars:

@@ -6,16 +6,18 @@ import torch
 from fixtures.small_run import CONFIG
 
 from rodin.config import Diffusion
+from rodin.diffusion.clips import dynamic
 from rodin.diffusion.schedule import Schedule
 from rodin.field.planes import resize
-from rodin.generate.cascade import Avatars, draw_samples
+from rodin.generate.cascade import Avatars
+from rodin.generate.drawing import draw_samples
 from rodin.train.data.normaliser import Normaliser
 
 CPU = torch.device("cpu")
 NORMALISER = Normaliser([1.0, -2.0, 0.5], [2.0, 4.0, 1.0], 0.5, axis=1, low=-3.0, high=3.0)
 
 
-@pytest.mark.parametrize("predicts", ["x0", "eps"])
+@pytest.mark.parametrize("predicts", ["x0", "eps", "v"])
 @pytest.mark.parametrize("sampler", ["ddim", "ancestral"])
 def test_a_model_that_knows_the_answer_gives_it_in_the_data_s_units(predicts, sampler):
     settings = Diffusion(predicts=predicts, sampler=sampler, sampling_steps=4)
@@ -27,7 +29,8 @@ def test_a_model_that_knows_the_answer_gives_it_in_the_data_s_units(predicts, sa
         if predicts == "x0":
             return x0
         alpha_bar = schedule.alpha_bar[timestep].to(x_t)[:, None]
-        return (x_t - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()
+        eps = (x_t - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()
+        return eps if predicts == "eps" else alpha_bar.sqrt() * eps - (1 - alpha_bar).sqrt() * x0
 
     def on_step(step, timestep, x0):
         steps.append((step, timestep))
@@ -39,14 +42,41 @@ def test_a_model_that_knows_the_answer_gives_it_in_the_data_s_units(predicts, sa
     assert [timestep for _, timestep in steps] == [999, 666, 333, 0]
 
 
-@pytest.mark.parametrize("clip", [True, False])
-def test_samples_are_clipped_to_the_data_s_range_only_where_asked(clip):
-    settings = Diffusion(predicts="x0", sampler="ddim", sampling_steps=2, clip=clip)
-    far = torch.full((1, 3), 9.0)
-    drawn = draw_samples(
-        lambda x_t, timestep, latent: NORMALISER.to_model(far), NORMALISER, settings, (3,), [0], device=CPU
-    )
-    torch.testing.assert_close(drawn, torch.full((1, 3), 3.0 if clip else 9.0))
+CLIPS = {  # of [9, 9, 0.9], whose means are 1, -2 and 0.5 and standard deviations 2, 4 and 1
+    "off": [9.0, 9.0, 0.9],
+    "range": [3.0, 3.0, 0.9],
+    True: [3.0, 3.0, 0.9],  # as run.toml of earlier versions says it
+    False: [9.0, 9.0, 0.9],
+    "texel": [1.5, 2.5, 0.9],
+    "std": [1 + 1.5 * 2, -2 + 1.5 * 4, 0.9],
+    # 4, 2.75 and 0.4 standard deviations: two thirds lie within 2.75, which becomes 1.5
+    "dynamic": [1 + 1.5 * 2, -2 + 1.5 * 4, 0.5 + 0.4 * 1.5 / 2.75],
+}
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_samples_are_clipped_as_is_asked(clip):
+    settings = Diffusion(predicts="x0", sampler="ddim", sampling_steps=2, clip=clip, clip_std=1.5, clip_share=0.6)
+    bounds = torch.tensor([0.0, -1.0, 0.5]), torch.tensor([1.5, 2.5, 1.0])
+    normaliser = Normaliser(**NORMALISER.state() | dict(zip(("least", "greatest"), bounds, strict=True)))
+    far = normaliser.to_model(torch.tensor([[9.0, 9.0, 0.9]]))
+    drawn = draw_samples(lambda x_t, timestep, latent: far, normaliser, settings, (3,), [0], device=CPU)
+    torch.testing.assert_close(drawn, torch.tensor([CLIPS[clip]]))
+
+
+def test_a_model_of_an_earlier_version_is_sampled_as_before():
+    state = {name: NORMALISER.state()[name] for name in ("mean", "std", "target", "axis", "low", "high")}
+    settings = Diffusion(predicts="x0", sampler="ddim", sampling_steps=2)
+    assert settings.clip == "texel"
+    far = NORMALISER.to_model(torch.full((1, 3), 9.0))
+    drawn = draw_samples(lambda x_t, timestep, latent: far, Normaliser(**state), settings, (3,), [0], device=CPU)
+    torch.testing.assert_close(drawn, torch.full((1, 3), 3.0))
+
+
+def test_dynamic_thresholding_looks_at_each_sample_alone():
+    x0 = torch.tensor([[0.2, -0.5, 0.9, 1.2], [-2.0, 4.0, 1.0, 40.0]])
+    torch.testing.assert_close(dynamic(x0, 1.0, 0.75), torch.tensor([[0.2, -0.5, 0.9, 1.0], [-0.5, 1.0, 0.25, 1.0]]))
+    torch.testing.assert_close(dynamic(x0, 1.0, 1.0)[1], x0[1] / 40)
 
 
 @pytest.fixture

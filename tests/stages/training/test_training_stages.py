@@ -1,13 +1,14 @@
 """The training stages on a run of made-up people: what they write, that it loads, learns, stops and goes on."""
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from fixtures.made_up_run import make_latents, make_planes
 
-from rodin.data.normalisers import latent_normaliser, plane_normaliser
+from rodin.data.normalisers import RANGES, latent_normaliser, plane_normaliser
 from rodin.data.rows import SubjectField, training_subjects
 from rodin.generate import models
 from rodin.hooks import Hooks, Stopped
@@ -176,6 +177,21 @@ def test_normalisers_bring_what_is_trained_on_to_scale(stores):
         wild = torch.linspace(-3, 3, normaliser.mean.numel()).view(1, *normaliser.mean.shape)
         clipped = normaliser.from_model(normaliser.clip(normaliser.to_model(wild)))
         torch.testing.assert_close(clipped, wild.clamp(-1, 1), atol=1e-5, rtol=0)
+        each = torch.from_numpy(SubjectField(fits, people, field)(np.arange(6))).float()
+        clipped = normaliser.from_model(normaliser.clip_entries(normaliser.to_model(wild)))
+        torch.testing.assert_close(clipped, wild.clamp(each.amin(0), each.amax(0)), atol=1e-5, rtol=0)
+
+
+def test_an_index_of_an_earlier_version_has_no_ranges_and_clips_to_that_of_planes(stores, tmp_path):
+    run = RunFolder(tmp_path)
+    shutil.copytree(stores.stage("index"), run.stage("index"))
+    content = manifest.read(run.manifest("index"))
+    del content["files"][RANGES]
+    manifest.publish(run.manifest("index"), content)
+    (run.stage("index") / RANGES).unlink()
+    normaliser = plane_normaliser(run, "base")
+    wild = torch.linspace(-9, 9, normaliser.mean.numel()).view(1, *normaliser.mean.shape)
+    assert torch.equal(normaliser.clip_entries(wild), normaliser.clip(wild))
 
 
 def test_an_upsampler_variant_goes_to_its_own_place(run):
