@@ -19,7 +19,7 @@ from rodin.diffusion.samplers import Denoise, OnStep
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.render import render_views
-from rodin.generate.drawing import draw_samples
+from rodin.generate.drawing import draw_samples, guided_timesteps
 from rodin.generate.latents import sampling_seed, unit
 from rodin.generate.models import (
     LoadedNetwork,
@@ -117,11 +117,15 @@ class Avatars:
         Source: R40, R41.
         """
         loaded, samples = self._prior, []
+
+        def read(z_t: torch.Tensor, timestep: torch.Tensor, latent: Any, drop: torch.Tensor | None) -> torch.Tensor:
+            return loaded(z_t, timestep, *latent, drop)
+
         embeddings = [self.clip.text([prompt]) for prompt in prompts]
         text, tokens, mask = (torch.cat(parts).to(self.device) for parts in zip(*embeddings, strict=True))
         for attempt in range(self.config.prior.best_of):
             latents = self._draw(
-                lambda z_t, timestep, latent: loaded(z_t, timestep, *latent),
+                self._guided(read, loaded, self.config.prior.diffusion, self.config.prior.guidance_scale),
                 loaded,
                 self.config.prior.diffusion,
                 (loaded.settings["latent_width"],),
@@ -172,7 +176,7 @@ class Avatars:
         """
         plane, loaded = self.config.triplane, self.base
         return self._draw(
-            guided(model or loaded, guidance_scale),
+            self._guided(model or loaded, loaded, self.config.base.diffusion, guidance_scale),
             loaded,
             self.config.base.diffusion,
             (3, plane.channels, plane.base_resolution, plane.base_resolution),
@@ -195,6 +199,13 @@ class Avatars:
             latent=loaded.normaliser.resized(plane.base_resolution).to_model(low.clamp(-1, 1)),
         )
         return planes.clamp(-1, 1)
+
+    def _guided(
+        self, model: Callable[..., torch.Tensor], loaded: LoadedNetwork, settings: Diffusion, scale: float
+    ) -> Denoise:
+        """`guided` at the noise levels of the config, by the schedule that the model was trained with."""
+        where = guided_timesteps(settings.model_copy(update=loaded.diffusion), self.device)
+        return guided(model, scale, where)
 
     def _draw(
         self, model: Denoise, loaded: LoadedNetwork, settings: Diffusion, *arguments: Any, **named: Any

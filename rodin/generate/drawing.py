@@ -71,6 +71,15 @@ def draw_samples(
     return normaliser.from_model(x0)
 
 
+def guided_timesteps(settings: Diffusion, device: torch.device) -> torch.Tensor | None:
+    """The timesteps whose noise level is in `settings.guidance_interval`, [T] bool; None: all of them."""
+    if settings.guidance_interval is None:
+        return None
+    low, high = settings.guidance_interval
+    level = (1 / schedule_of(settings, device).alpha_bar - 1).sqrt()
+    return (low < level) & (level <= high)
+
+
 def clipped(x0: torch.Tensor, normaliser: Normaliser, settings: Diffusion) -> torch.Tensor:
     """x0_hat [N, ...] in the model's units, clipped as `settings.clip` says."""
     bound = settings.clip_std * normaliser.target
