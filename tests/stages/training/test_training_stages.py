@@ -96,6 +96,28 @@ def test_a_stage_trains_publishes_and_loads(stage, run):
 
 
 @pytest.mark.parametrize("stage", list(STAGES))
+def test_target_weights_and_curve_of_the_config_are_those_of_the_training(stage, stores, tmp_path):
+    losses = {}
+    for name, changes in {
+        "plain": [],
+        "v": ["predicts=v"],
+        "weighted": ["predicts=v", "min_snr=0.5"],
+        "noisier": ["predicts=v", "schedule=cosine", "schedule_tau=2"],
+    }.items():
+        run = RunFolder(tmp_path / name)
+        run.path.mkdir()
+        for other in ("fit", "index", "embed"):
+            (run.path / stores.stage(other).name).symlink_to(stores.stage(other))
+        config = config_of(f"{stage}.training.steps=1", *(f"{stage}.diffusion.{change}" for change in changes))
+        STAGES[stage].run(config, run, 0, Hooks())
+        losses[name] = read_rows(run, stage)[0]["loss"]
+    assert len(set(losses.values())) == 4
+    loaded = LOADERS[stage](run, torch.device("cpu")).diffusion
+    shape = {"schedule_start": 0.2, "schedule_end": 1.0, "schedule_tau": 2.0}
+    assert loaded == {"timesteps": loaded["timesteps"], "schedule": "cosine", "predicts": "v", **shape}
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
 def test_stopped_at_any_step_and_run_again_it_is_the_unbroken_stage(stage, stores, tmp_path):
     config, states = config_of(f"{stage}.training.steps=9"), []
     for name, stop_at in (("unbroken", 99), ("stopped", 4)):
