@@ -80,7 +80,7 @@ DEMO = Config(
     latent=Latent(
         layers=6,
         hidden=256,
-        diffusion=Diffusion(clip="std", clip_std=4.5, sampling_steps=100),
+        diffusion=Diffusion(predicts="v", clip="std", clip_std=4.5, sampling_steps=100),
         training=_training(64, 1000, 5e-4, 0.99),
     ),
     prior=Prior(
