@@ -15,6 +15,7 @@ TRAININGS = ("base", "upsample", "latent", "prior", "refine")  # can be trained 
 VIEWS = ("subjects", "held_out", "views", "reference_views", "resolution", "shard_subjects", "source")
 CAMERAS = ("camera_radius", "fov_degrees")
 SAMPLED = ("refine.enabled", "sample.precision", "sample.render_samples", "base.diffusion", "upsample.diffusion")
+PRIOR = ("prior.best_of", "prior.guidance_scale")  # its training does not read them
 RING = ("data.camera_radius", "data.fov_degrees")  # of the cameras around a sampled avatar
 
 # Keys, or sections with all their keys.
@@ -37,7 +38,7 @@ READS: dict[str, tuple[str, ...]] = {
     "latent": ("seed", "latent"),
     "prior": ("seed", "prior"),
     "refine": ("seed", "refine", "sample.render_samples"),
-    "sample": ("seed", "sample", *SAMPLED, *RING, "latent.diffusion", "prior.diffusion", "prior.best_of"),
+    "sample": ("seed", "sample", *SAMPLED, *RING, "latent.diffusion", "prior.diffusion", *PRIOR),
     "evaluate": ("seed", "evaluate", "sweeps.shard_subjects", "sample.guidance_scale", "sample.views", *SAMPLED, *RING),
     "sweep-cfg": (
         *("seed", "sweeps.guidance_scales", "sweeps.shard_subjects", "evaluate.subjects", "evaluate.views"),
@@ -56,7 +57,8 @@ READS: dict[str, tuple[str, ...]] = {
 FREE_TRAINING = (
     *("steps", "checkpoint_every", "micro_batch", "recompute", "compile", "sharded", "picture_every", "tensorboard"),
 )
-SAMPLING = ("sampler", "sampling_steps", "clip", "noise_scale")  # keys of a diffusion that its training does not read
+# Keys of a diffusion that its training does not read.
+SAMPLING = ("sampler", "sampling_steps", "clip", "clip_std", "clip_share", "noise_scale", "guidance_interval")
 # Keys that change how fast results come, and them by rounding at most.
 FREE = ("data.device", "decoder.memory_gb", "fit.compile", "fit.together", "sample.batch")
 
@@ -66,7 +68,7 @@ def reads(stage: str, key: str) -> bool:
     section, _, last = key.rpartition(".")
     if key in FREE or (section.endswith(".training") and last in FREE_TRAINING):
         return False
-    if stage in TRAININGS and (key in ("prior.best_of", "refine.enabled") or _sampling(section, last)):
+    if stage in TRAININGS and (key in (*PRIOR, "refine.enabled") or _sampling(section, last)):
         return False
     return any(key == one or key.startswith(f"{one}.") for one in READS[stage])
 

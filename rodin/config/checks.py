@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from rodin.config.shards import shard_count
+from rodin.diffusion.curves import fault, shape_of
 
 if TYPE_CHECKING:
     from rodin.config import Config
@@ -104,7 +106,9 @@ def _base(config: Config) -> Iterator[str]:
 
 
 def _models(config: Config) -> Iterator[str]:
-    upsample, patch = config.upsample, config.upsample.patch
+    upsample, patch, pairs = config.upsample, config.upsample.patch, config.prior.pairs
+    if pairs is not None and not PurePath(pairs).is_absolute():
+        yield f"prior.pairs '{pairs}' is no absolute path: jobs may begin in another folder"
     if config.prior.width % config.prior.heads:
         yield f"prior.width {config.prior.width} is not a multiple of prior.heads {config.prior.heads}"
     if patch.used and upsample.diffusion.predicts != "x0":
@@ -133,6 +137,14 @@ def _models(config: Config) -> Iterator[str]:
             yield (
                 f"{name}.diffusion.sampling_steps {diffusion.sampling_steps} is over {name}.diffusion.timesteps "
                 f"{diffusion.timesteps}"
+            )
+        shape = shape_of(diffusion.schedule, diffusion.schedule_start, diffusion.schedule_end, diffusion.schedule_tau)
+        if problem := fault(diffusion.schedule, shape):
+            yield f"{name}.diffusion.schedule {diffusion.schedule}: schedule_{problem}"
+        if diffusion.guidance_interval and not diffusion.guidance_interval[0] < diffusion.guidance_interval[1]:
+            yield (
+                f"{name}.diffusion.guidance_interval is {_numbers(diffusion.guidance_interval)}, wanted the lowest "
+                "noise level, then the highest"
             )
 
 
@@ -206,11 +218,21 @@ def notes(config: Config, stages: Collection[str]) -> list[str]:
                 f"{name}.training.warmup {training.warmup:,} is no less than its {training.steps:,} steps: the step "
                 "size never reaches lr"
             )
-    for name in MODELS:
-        diffusion = getattr(config, name).diffusion
-        if name in stages and diffusion.sampler == "ddim" and diffusion.noise_scale != 1:
-            found.append(f"{name}.diffusion.noise_scale {diffusion.noise_scale:g} has no effect: ddim adds no noise")
-    return found
+    return [*found, *(line for name in MODELS if name in stages for line in _without_effect(config, name))]
+
+
+def _without_effect(config: Config, name: str) -> Iterator[str]:
+    """Keys of a model's diffusion that change nothing."""
+    diffusion, key = getattr(config, name).diffusion, f"{name}.diffusion"
+    if diffusion.sampler == "ddim" and diffusion.noise_scale != 1:
+        yield f"{key}.noise_scale {diffusion.noise_scale:g} has no effect: ddim adds no noise"
+    if name in ("latent", "prior") and diffusion.clip in ("range", "texel"):
+        yield f"{key}.clip {diffusion.clip} has no effect: latents have no range; std or dynamic would clip them"
+    if name in ("upsample", "latent") and diffusion.guidance_interval is not None:
+        yield f"{key}.guidance_interval {_numbers(diffusion.guidance_interval)} has no effect: {name} is not guided"
+    curve = (diffusion.schedule_start, diffusion.schedule_end, diffusion.schedule_tau)
+    if diffusion.schedule == "linear" and any(value is not None for value in curve):
+        yield f"{key}.schedule_start, _end and _tau have no effect: they are of cosine and sigmoid, not of linear"
 
 
 def _numbers(values: Collection[float]) -> str:

@@ -1,12 +1,13 @@
 """The learned models: CLIP, base, upsampler, latent, text prior, refiner."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from rodin.config.section import Count, Dropout, Finite, Fraction, Positive, Real, Section, Weight
 
 MOST_TIMESTEPS = 100_000  # a hundred times the paper's; a schedule is computed as a whole
+LATENT_STD = 4.5  # standard deviations; of a million normal numbers 7 lie beyond, so the clip takes no latent away
 
 
 class SmallClip(Section):
@@ -34,6 +35,13 @@ class SmallClip(Section):
     """AdamW's step size (ours)"""
 
 
+def _clip_named(value: Any) -> Any:
+    """The name of a clip that an earlier version's config has as true or false; "none" in a TOML file is None."""
+    if value is None or isinstance(value, bool):
+        return "range" if value else "off"
+    return value
+
+
 class Diffusion(Section):
     """Noising and sampling (R1-R4, R16-R19)."""
 
@@ -41,16 +49,33 @@ class Diffusion(Section):
     """T (R16: 1000; upsampler R17: 100)"""
     schedule: Literal["linear", "cosine", "sigmoid"] = "linear"
     """noise schedule; linear betas are scaled by 1000/T (R18)"""
-    predicts: Literal["eps", "x0"] = "eps"
+    schedule_start: Finite | None = None
+    """start of the cosine's or sigmoid's curve; none: 0.2 and 0 (ours)"""
+    schedule_end: Finite | None = None
+    """end of that curve; none: 1 and 3 (ours)"""
+    schedule_tau: Real | None = None
+    """temperature of that curve, the higher the noisier for the cosine, the lower for the sigmoid; none: 3 and 0.3
+    (ours)"""
+    predicts: Literal["eps", "x0", "v"] = "eps"
     """what the network predicts (R3: eps; ours for the upsampler and prior: x0)"""
+    min_snr: Real | None = None
+    """gamma of the min-SNR weights of timesteps in the loss (Hang et al.: 5); none: all weigh the same (ours)"""
     sampler: Literal["ancestral", "ddim"] = "ancestral"
     """ancestral steps of equation 3, or DDIM (R4)"""
     sampling_steps: Positive = 100
     """steps of a sample (R19: 100)"""
-    clip: bool = True
-    """clip x0_hat to the data's range, [-1, 1] for planes, while sampling; latents have none (ours)"""
+    clip: Annotated[Literal["off", "range", "texel", "std", "dynamic"], BeforeValidator(_clip_named)] = "texel"
+    """clip of x0_hat while sampling: to each texel's range over the training people, to planes' range [-1, 1], to
+    clip_std, dynamic thresholding, or off; a model that knows no texel's range has range for texel (ours)"""
+    clip_std: Real = 2.0
+    """bound of clips std and dynamic, standard deviations of the training data around its mean; ADM's data: 2 (ours)"""
+    clip_share: Annotated[float, Field(gt=0, le=1)] = 0.995
+    """share of a sample's entries that clip dynamic brings within clip_std by scaling; Imagen: 0.995 (ours)"""
     noise_scale: Real = 1.0
     """scale of the noise added while sampling (ours)"""
+    guidance_interval: tuple[Weight, Weight] | None = None
+    """noise levels √(1/alpha_bar − 1) over the first and up to the second at which samples are guided; none: all;
+    Kynkäänniemi et al.: 0.28 to 2.9 of data whose standard deviation is 0.5, as of planes here (ours)"""
 
 
 class Training(Section):
@@ -170,7 +195,7 @@ class Latent(Section):
     """layers of the MLP (R39: 20)"""
     hidden: Positive = 2048
     """hidden width (R39: 2048)"""
-    diffusion: Diffusion = Diffusion(clip=False)
+    diffusion: Diffusion = Diffusion(clip="std", clip_std=LATENT_STD)
     """noising and sampling"""
     training: Training = Training(batch=96, lr=4e-5)
     """how it is trained"""
@@ -189,7 +214,12 @@ class Prior(Section):
     """share of training samples whose text is dropped (ours)"""
     best_of: Positive = 2
     """samples drawn, the best kept by dot product with the text (R41: 2)"""
-    diffusion: Diffusion = Diffusion(predicts="x0", clip=False)
+    guidance_scale: Real = 1.0
+    """classifier-free guidance of its samples; 1: without (ours)"""
+    pairs: str | None = None
+    """folder of another run with the same CLIP, whose captions and views it learns too; none: the run's own alone
+    (R42: 100,000 pairs)"""
+    diffusion: Diffusion = Diffusion(predicts="x0", clip="std", clip_std=LATENT_STD)
     """noising and sampling"""
     training: Training = Training(batch=96, lr=4e-5)
     """how it is trained"""

@@ -12,6 +12,7 @@ from rodin.store.run_folder import RunFolder
 from rodin.train.data.normaliser import Normaliser
 
 MEANS = "means.npz"
+RANGES = "ranges.npz"  # least and greatest value of each texel, as the planes are stored; an older index has none
 PLANE_STD = 0.5  # standard deviation in the network's units, as of ADM's images in [-1, 1]
 MOST_SUBJECTS = 20_000  # independent subjects give a standard deviation to 1 / sqrt(2 * 20 000) = 0.5 %
 SUBJECTS_AT_ONCE = 256  # subjects in memory at a time: 24 views of 512 float64 each are 25 MB
@@ -37,12 +38,18 @@ def plane_normaliser(folder: RunFolder, field: str) -> Normaliser:
     """Normaliser that subtracts the mean planes and scales each channel to a standard deviation of 0.5.
 
     Args:
-        folder: the run; stage `index` has measured mean and deviation.
+        folder: the run; stage `index` has measured mean, deviation and each texel's range.
         field: "base" or "planes".
     """
     index, prefix = manifest.read(folder.manifest("index")), {"base": "base_", "planes": ""}[field]
     mean = torch.from_numpy(mean_subject(folder, field))
-    return Normaliser(mean, index[f"{prefix}spread"], PLANE_STD, axis=2, low=-1.0, high=1.0)
+    least, greatest = _ranges(folder, field) if RANGES in index["files"] else (None, None)
+    return Normaliser(mean, index[f"{prefix}spread"], PLANE_STD, 2, -1.0, 1.0, least, greatest)
+
+
+def _ranges(folder: RunFolder, field: str) -> tuple[torch.Tensor, torch.Tensor]:
+    with np.load(folder.stage("index") / RANGES, allow_pickle=False) as ranges:
+        return torch.from_numpy(ranges[f"{field}_least"]), torch.from_numpy(ranges[f"{field}_greatest"])
 
 
 def latent_normaliser(latents: SubjectField, most: int = MOST_SUBJECTS) -> Normaliser:

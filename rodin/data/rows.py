@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
 
 from rodin.config import Config, Diffusion
+from rodin.diffusion.curves import EARLIER, shape_of
 from rodin.diffusion.schedule import Schedule
 from rodin.store import manifest
 from rodin.store.errors import StoreError
@@ -19,6 +21,7 @@ from rodin.train.data.draws import Draws, uniform
 
 CACHE_BYTES = 1 << 30  # 1 GiB for one field on one rank; a larger field is read from disk, ahead of the step
 READ_THREADS = 8  # rows of a batch read at a time: one read waits for the disk while another is checked
+CURVE = ("schedule_start", "schedule_end", "schedule_tau")
 DIGEST_DIGITS = 16  # hexadecimal digits of a SHA-256: 64 bits tell decoders apart and fit in an error message
 
 
@@ -112,8 +115,8 @@ def decoder_digest(folder: RunFolder) -> str | None:
     return next(iter(manifest.read(folder.manifest("decoder"))["files"].values()))["sha256"][:DIGEST_DIGITS]
 
 
-def draw_indices(draws: Draws, purpose: str, count: int) -> np.ndarray:
-    """[n] a random index in 0..count-1 for each sample, such as the view it uses."""
+def draw_indices(draws: Draws, purpose: str, count: int | np.ndarray) -> np.ndarray:
+    """[n] a random index in 0..count-1 for each sample, such as the view it uses; a count for all or for each."""
     return (uniform(draws.seed, purpose, draws.positions) * count).astype(np.int64)
 
 
@@ -130,11 +133,28 @@ def training_subjects(config: Config, *stores: Shards) -> list[str]:
     return subjects
 
 
-def noising_settings(diffusion: Diffusion) -> dict[str, int | str]:
-    """Settings of a diffusion that are fixed by training: timesteps, schedule and what the network predicts."""
-    return {"timesteps": diffusion.timesteps, "schedule": diffusion.schedule, "predicts": diffusion.predicts}
+def noising_settings(diffusion: Diffusion) -> dict[str, int | float | str]:
+    """Settings of a diffusion that are fixed by training: timesteps, schedule and what the network predicts.
+
+    The curve of the schedule is left out where it is that of earlier versions, whose records have none.
+    """
+    fixed = {"timesteps": diffusion.timesteps, "schedule": diffusion.schedule, "predicts": diffusion.predicts}
+    shape = shape_of(diffusion.schedule, *_curve(diffusion))
+    if diffusion.schedule == "linear" or shape == EARLIER[diffusion.schedule]:
+        return fixed
+    return fixed | dict(zip(CURVE, shape, strict=True))
+
+
+def trained_noising(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a diffusion from those that a trained network's file has, with the curve of an earlier version."""
+    earlier = EARLIER.get(record.get("schedule", ""))
+    return dict(record) if earlier is None else dict(zip(CURVE, earlier, strict=True)) | dict(record)
 
 
 def schedule_of(diffusion: Diffusion, device: torch.device) -> Schedule:
     """Noise schedule of a config's diffusion, on a device."""
-    return Schedule.named(diffusion.schedule, diffusion.timesteps).to(device)
+    return Schedule.named(diffusion.schedule, diffusion.timesteps, *_curve(diffusion)).to(device)
+
+
+def _curve(diffusion: Diffusion) -> tuple[float | None, float | None, float | None]:
+    return diffusion.schedule_start, diffusion.schedule_end, diffusion.schedule_tau

@@ -1,8 +1,10 @@
-"""The forward process, its posterior, and the conversions between x_t, x0 and eps."""
+"""The forward process, its posterior, and the conversions between x_t, x0, eps and v."""
 
 import torch
 
 from rodin.diffusion.schedule import Schedule
+
+PREDICTIONS = ("eps", "x0", "v")
 
 
 def noise_to(schedule: Schedule, x0: torch.Tensor, timestep: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
@@ -33,6 +35,50 @@ def eps_from_x0(schedule: Schedule, x_t: torch.Tensor, timestep: torch.Tensor, x
     """eps [N, ...] from x_t and its clean sample; arguments as in `noise_to`."""
     alpha_bar = at(schedule.alpha_bar, timestep, x_t)
     return (1 - alpha_bar).rsqrt().to(x_t) * (x_t - alpha_bar.sqrt().to(x_t) * x0)
+
+
+def v_from(schedule: Schedule, x0: torch.Tensor, timestep: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
+    """v = √alpha_bar eps − √(1 − alpha_bar) x0, [N, ...]; arguments as in `noise_to`.
+
+    Ours: v is a third target (Salimans and Ho 2022): eps where x_t is nearly clean, −x0 where it is nearly noise.
+    """
+    alpha_bar = at(schedule.alpha_bar, timestep, x0)
+    return alpha_bar.sqrt().to(x0) * eps - (1 - alpha_bar).sqrt().to(x0) * x0
+
+
+def x0_from_v(schedule: Schedule, x_t: torch.Tensor, timestep: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """x0 [N, ...] = √alpha_bar x_t − √(1 − alpha_bar) v, from x_t and its v; arguments as in `noise_to`."""
+    alpha_bar = at(schedule.alpha_bar, timestep, x_t)
+    return alpha_bar.sqrt().to(x_t) * x_t - (1 - alpha_bar).sqrt().to(x_t) * v
+
+
+def x0_from(
+    predicts: str, schedule: Schedule, x_t: torch.Tensor, timestep: torch.Tensor, prediction: torch.Tensor
+) -> torch.Tensor:
+    """x0_hat [N, ...] of a network's prediction.
+
+    Args:
+        predicts: what the network predicts: "eps", "x0" or "v".
+        schedule, x_t, timestep: as in `noise_to`.
+        prediction: [N, ...] output of the network.
+
+    Raises:
+        ValueError: another name.
+    """
+    if predicts == "x0":
+        return prediction
+    return {"eps": x0_from_eps, "v": x0_from_v}[known(predicts)](schedule, x_t, timestep, prediction)
+
+
+def known(predicts: str) -> str:
+    """A name of what a network predicts, if it is one.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if predicts not in PREDICTIONS:
+        raise ValueError(f"predicts: got '{predicts}', wanted {', '.join(PREDICTIONS[:-1])} or {PREDICTIONS[-1]}")
+    return predicts
 
 
 def posterior(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-LARGEST_BETA = 0.999  # cap of β, as in ADM: alpha_bar never reaches 0
-LINEAR = (1e-4, 0.02)  # first and last β of the linear schedule at T = 1000 (DDPM)
-COSINE_OFFSET = 0.008  # share of the schedule before its start, so that the first β is not too small (iDDPM)
+from rodin.diffusion.curves import LARGEST_BETA, LINEAR, NAMES, betas, curve, shape_of
 
 
 @dataclass(frozen=True)
@@ -19,7 +16,7 @@ class Schedule:
     """A noise schedule, whole or respaced.
 
     Args:
-        alpha_bar: [S] float64, prod_{s<=t} (1 - beta_s), falling; α_t in the paper (equation 1).
+        alpha_bar: [S] float64, prod_{s<=t} (1 - beta_s), never rising; α_t in the paper (equation 1).
         timesteps: [S] int64, timestep of each entry in the *original* schedule: the argument of the network.
     """
 
@@ -36,29 +33,29 @@ class Schedule:
         return cls.from_betas(torch.linspace(scale * LINEAR[0], scale * LINEAR[1], T, dtype=torch.float64))
 
     @classmethod
-    def cosine(cls, T: int) -> Schedule:
-        """alpha_bar(u) = cos²((u + 0.008) / 1.008 · π/2). Ours: iDDPM's schedule is an option."""
-        return cls.from_curve(lambda u: math.cos((u + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2) ** 2, T)
+    def named(
+        cls, name: str, T: int, start: float | None = None, end: float | None = None, tau: float | None = None
+    ) -> Schedule:
+        """The schedule of a name in a config: linear, cosine or sigmoid.
 
-    @classmethod
-    def sigmoid(cls, T: int, start: float = -3.0, end: float = 3.0) -> Schedule:
-        """alpha_bar(u) falls as a sigmoid from `start` to `end`. Ours: this schedule is an option."""
-        low, high = _sigmoid(start), _sigmoid(end)
-        return cls.from_curve(lambda u: (high - _sigmoid(start + u * (end - start))) / (high - low), T)
+        Args:
+            name: of the schedule.
+            T: timesteps.
+            start, end, tau: of `rodin.diffusion.curves.curve`; None: the schedule's own. Linear has none.
 
-    @classmethod
-    def named(cls, name: str, T: int) -> Schedule:
-        """The schedule of a name in a config: linear, cosine or sigmoid."""
-        if name not in ("linear", "cosine", "sigmoid"):
+        Raises:
+            ValueError: another name, or parameters that make no schedule.
+        """
+        if name not in NAMES:
             raise ValueError(f"schedule: got '{name}', wanted linear, cosine or sigmoid")
-        return {"linear": cls.linear, "cosine": cls.cosine, "sigmoid": cls.sigmoid}[name](T)
+        if name == "linear":
+            return cls.linear(T)
+        return cls.from_curve(curve(name, shape_of(name, start, end, tau)), T)
 
     @classmethod
     def from_curve(cls, curve: Callable[[float], float], T: int) -> Schedule:
-        """A schedule whose alpha_bar follows a curve on [0, 1], each β at most 0.999."""
-        points = [curve(step / _at_least_one(T)) for step in range(T + 1)]
-        betas = [1 - later / earlier for earlier, later in itertools.pairwise(points)]
-        return cls.from_betas(torch.tensor(betas, dtype=torch.float64))
+        """A schedule whose alpha_bar follows a curve on [0, 1] down to 1e-9, each β at most 0.999."""
+        return cls.from_betas(torch.tensor(betas(curve, _at_least_one(T)), dtype=torch.float64))
 
     @classmethod
     def from_betas(cls, betas: torch.Tensor) -> Schedule:
@@ -112,10 +109,6 @@ def _evenly(T: int, steps: int) -> list[int]:
     if not 1 <= steps <= T:
         raise ValueError(f"sampling steps: got {steps}, wanted 1 to {T}, the timesteps of the schedule")
     return [round(step * (T - 1) / (steps - 1)) for step in range(steps)] if steps > 1 else [T - 1]
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
 
 
 def _at_least_one(T: int) -> int:

@@ -15,13 +15,11 @@ from rodin.data.pictures import images_over_white, refined, to_bytes
 from rodin.data.shared_decoder import load_decoder
 from rodin.device import default_device
 from rodin.diffusion.guidance import guided
-from rodin.diffusion.per_sample import per_sample
-from rodin.diffusion.process import x0_from_eps
-from rodin.diffusion.samplers import Denoise, OnStep, ancestral, ddim, sample
-from rodin.diffusion.schedule import Schedule
+from rodin.diffusion.samplers import Denoise, OnStep
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.render import render_views
+from rodin.generate.drawing import draw_samples, guided_timesteps
 from rodin.generate.latents import sampling_seed, unit
 from rodin.generate.models import (
     LoadedNetwork,
@@ -34,65 +32,8 @@ from rodin.generate.models import (
 )
 from rodin.nets.clip import Clip
 from rodin.store.run_folder import RunFolder
-from rodin.train.data.normaliser import Normaliser
 
 LATENT, PRIOR, BASE, UPSAMPLE = range(4)  # part of a seed: the models' noises are independent of each other
-
-
-def draw_samples(
-    model: Denoise,
-    normaliser: Normaliser,
-    settings: Diffusion,
-    shape: Sequence[int],
-    seeds: Sequence[int],
-    *,
-    latent: Any = None,
-    device: torch.device,
-    precision: str = "float32",
-    on_step: OnStep | None = None,
-) -> torch.Tensor:
-    """Draw samples from one diffusion model, in the data's units.
-
-    Args:
-        model: (x_t, timestep, latent) -> eps or x0 (see `settings.predicts`), in the model's units.
-        normaliser: between the data's units and the model's; x0_hat is clipped to the data's range.
-        settings: noising and sampling.
-        shape: shape of one sample.
-        seeds: N; a sample depends on its own seed only, not on its batch (on a CPU to the last bit).
-        latent: third argument of `model`.
-        device: device to sample on.
-        precision: float32 or bfloat16, of the network; the sampler computes in float32.
-        on_step: called with (step, timestep, x0_hat in the data's units).
-
-    Returns:
-        [N, *shape] float32.
-    """
-    schedule = Schedule.named(settings.schedule, settings.timesteps).to(device)
-    network = per_sample(model) if device.type == "cpu" else model
-
-    def clean(x_t: torch.Tensor, timestep: torch.Tensor, latent: Any) -> torch.Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            prediction = network(x_t, timestep, latent).to(x_t)
-        x0 = prediction if settings.predicts == "x0" else x0_from_eps(schedule, x_t, timestep, prediction)
-        return normaliser.clip(x0) if settings.clip else x0
-
-    def report_step(step: int, timestep: int, x0: torch.Tensor) -> None:
-        if on_step is not None:
-            on_step(step, timestep, normaliser.from_model(x0))
-
-    x0 = sample(
-        clean,
-        schedule,
-        (len(seeds), *shape),
-        ddim() if settings.sampler == "ddim" else ancestral,
-        steps=min(settings.sampling_steps, settings.timesteps),
-        seeds=seeds,
-        latent=latent,
-        noise_scale=settings.noise_scale,
-        device=device,
-        on_step=report_step,
-    )
-    return normaliser.from_model(x0)
 
 
 class Avatars:
@@ -176,11 +117,15 @@ class Avatars:
         Source: R40, R41.
         """
         loaded, samples = self._prior, []
+
+        def read(z_t: torch.Tensor, timestep: torch.Tensor, latent: Any, drop: torch.Tensor | None) -> torch.Tensor:
+            return loaded(z_t, timestep, *latent, drop)
+
         embeddings = [self.clip.text([prompt]) for prompt in prompts]
         text, tokens, mask = (torch.cat(parts).to(self.device) for parts in zip(*embeddings, strict=True))
         for attempt in range(self.config.prior.best_of):
             latents = self._draw(
-                lambda z_t, timestep, latent: loaded(z_t, timestep, *latent),
+                self._guided(read, loaded, self.config.prior.diffusion, self.config.prior.guidance_scale),
                 loaded,
                 self.config.prior.diffusion,
                 (loaded.settings["latent_width"],),
@@ -231,7 +176,7 @@ class Avatars:
         """
         plane, loaded = self.config.triplane, self.base
         return self._draw(
-            guided(model or loaded, guidance_scale),
+            self._guided(model or loaded, loaded, self.config.base.diffusion, guidance_scale),
             loaded,
             self.config.base.diffusion,
             (3, plane.channels, plane.base_resolution, plane.base_resolution),
@@ -254,6 +199,13 @@ class Avatars:
             latent=loaded.normaliser.resized(plane.base_resolution).to_model(low.clamp(-1, 1)),
         )
         return planes.clamp(-1, 1)
+
+    def _guided(
+        self, model: Callable[..., torch.Tensor], loaded: LoadedNetwork, settings: Diffusion, scale: float
+    ) -> Denoise:
+        """`guided` at the noise levels of the config, by the schedule that the model was trained with."""
+        where = guided_timesteps(settings.model_copy(update=loaded.diffusion), self.device)
+        return guided(model, scale, where)
 
     def _draw(
         self, model: Denoise, loaded: LoadedNetwork, settings: Diffusion, *arguments: Any, **named: Any

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rodin.config import Config
-from rodin.data.rows import decoder_digest
+from rodin.data.rows import decoder_digest, trained_noising
 from rodin.device import default_device
 from rodin.nets.base import BaseUNet
 from rodin.nets.clip import Clip
@@ -148,7 +148,8 @@ def _load(folder: RunFolder, model_folder: Path, kind: type[nn.Module], device: 
         network = kind(**record["settings"])
         network.load_state_dict(record["model"])
         normaliser = Normaliser(**record["normaliser"] or {"mean": [0.0], "std": [1.0], "target": 1.0, "axis": 1})
-        settings, diffusion, samples = (record[name] for name in ("settings", "diffusion", "samples"))
+        settings, samples = record["settings"], record["samples"]
+        diffusion = trained_noising(record["diffusion"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:REASON_LENGTH]
         raise ValueError(

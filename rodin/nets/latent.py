@@ -11,12 +11,13 @@ TIME_WIDTH = 64  # of the time embedding, as in Diffusion Autoencoders
 
 
 class LatentMLP(nn.Module):
-    """Predicts the noise of a noised latent; the input is concatenated to that of every layer after the first.
+    """Denoises a noised latent; the input is concatenated to that of every layer after the first.
 
     Args:
         latent_width: D. hidden: width of the hidden layers. layers: fully connected layers, including the last.
 
-    Source: paper B.4 (R39), Diffusion Autoencoders: time enters as a scale before layer normalisation and SiLU.
+    Source: paper B.4 (R39), Diffusion Autoencoders: time enters as a scale before layer normalisation and SiLU, and all
+    layers before a SiLU, those of the scale too, begin with He's initialisation.
     """
 
     def __init__(self, *, latent_width: int, hidden: int, layers: int) -> None:
@@ -32,11 +33,11 @@ class LatentMLP(nn.Module):
         self.scales = nn.ModuleList([nn.Linear(latent_width, hidden) for _ in inputs])
         self.norms = nn.ModuleList([nn.LayerNorm(hidden) for _ in inputs])
         self.last = nn.Linear(hidden + latent_width, latent_width)
-        for layer in self.layers:
+        for layer in (*self.layers, *self.scales):
             nn.init.kaiming_normal_(layer.weight, a=0, nonlinearity="relu")  # type: ignore[arg-type]
 
     def forward(self, x_t: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        """x_t [N, D] of order one, timestep [N] -> eps [N, D]."""
+        """x_t [N, D] of order one, timestep [N] -> prediction [N, D]."""
         check_shape("x_t", x_t, "N D", D=self.latent_width, N=len(timestep))
         time = self.time(time_embedding(timestep, TIME_WIDTH))
         h = x_t

@@ -80,14 +80,14 @@ DEMO = Config(
     latent=Latent(
         layers=6,
         hidden=256,
-        diffusion=Diffusion(clip=False, sampling_steps=100),
+        diffusion=Diffusion(predicts="v", clip="std", clip_std=4.5, sampling_steps=100),
         training=_training(64, 1000, 5e-4, 0.99),
     ),
     prior=Prior(
         layers=3,
         width=96,
         heads=4,
-        diffusion=Diffusion(predicts="x0", clip=False, sampling_steps=50),
+        diffusion=Diffusion(predicts="x0", clip="std", clip_std=4.5, sampling_steps=50),
         training=_training(32, 500, 5e-4, 0.99),
     ),
     sample=Sample(

@@ -40,7 +40,12 @@ SMALL = Config(
         diffusion=Diffusion(timesteps=100, predicts="x0"),
         training=Training(batch=16, steps=20_000, lr=1e-4, ema=0.999),
     ),
-    latent=Latent(layers=10, hidden=1024, training=Training(batch=96, steps=20_000, lr=1e-4, ema=0.999)),
+    latent=Latent(
+        layers=10,
+        hidden=1024,
+        diffusion=Diffusion(predicts="v", clip="std", clip_std=4.5),
+        training=Training(batch=96, steps=20_000, lr=1e-4, ema=0.999),
+    ),
     prior=Prior(layers=6, width=256, training=Training(batch=96, steps=20_000, lr=1e-4, ema=0.999)),
     sample=Sample(unconditional=32, resolution=128, mesh_resolution=128),
     evaluate=Evaluate(subjects=50, views=60),

@@ -68,12 +68,17 @@ TINY = Config(
         diffusion=Diffusion(timesteps=100, predicts="x0", sampler="ddim", sampling_steps=3),
         training=_training(2, 10),
     ),
-    latent=Latent(layers=2, hidden=32, diffusion=Diffusion(clip=False, sampling_steps=4), training=_training(8, 10)),
+    latent=Latent(
+        layers=2,
+        hidden=32,
+        diffusion=Diffusion(clip="std", clip_std=4.5, sampling_steps=4),
+        training=_training(8, 10),
+    ),
     prior=Prior(
         layers=1,
         width=32,
         heads=2,
-        diffusion=Diffusion(predicts="x0", clip=False, sampling_steps=4),
+        diffusion=Diffusion(predicts="x0", clip="std", clip_std=4.5, sampling_steps=4),
         training=_training(8, 10),
     ),
     sample=Sample(

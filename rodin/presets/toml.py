@@ -10,6 +10,7 @@ from typing import Any
 import tomli_w
 
 from rodin.config import Config
+from rodin.diffusion.curves import EARLIER
 from rodin.presets import load, overridden, whole
 from rodin.store.errors import StoreError
 from rodin.store.reading import read_text
@@ -35,7 +36,7 @@ def from_toml(path: Path, overrides: Iterable[str] = ()) -> Config:
     """
     data, written_by_run = _table(path)
     try:
-        full = load(data, checked=False).model_dump(mode="json") if written_by_run else whole(data)
+        full = load(_as_run(data), checked=False).model_dump(mode="json") if written_by_run else whole(data)
         return load(overridden(full, overrides))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -52,7 +53,7 @@ def from_run_toml(path: Path) -> Config:
     """
     data, _ = _table(path)
     try:
-        return load(data, checked=False)
+        return load(_as_run(data), checked=False)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -73,6 +74,16 @@ def _table(path: Path) -> tuple[dict[str, Any], bool]:
     if not isinstance(table, dict):
         raise ValueError(f"{path}: config: got {table!r}, wanted a table of keys")
     return _map(table, "none", None), "versions" in data
+
+
+def _as_run(data: dict[str, Any]) -> dict[str, Any]:
+    """A run's config with what was meant by keys that are missing: earlier versions had one cosine, one sigmoid."""
+    for model in data.values():
+        diffusion = model.get("diffusion") if isinstance(model, dict) else None
+        if isinstance(diffusion, dict) and "schedule_start" not in diffusion and diffusion.get("schedule") in EARLIER:
+            curve = EARLIER[diffusion["schedule"]]
+            diffusion |= dict(zip(("schedule_start", "schedule_end", "schedule_tau"), curve, strict=True))
+    return data
 
 
 def _map(value: Any, old: Any, new: Any) -> Any:

@@ -64,6 +64,7 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
             normaliser.to_model(batch["planes"].float()),
             config.base.diffusion.predicts,
             draws,
+            config.base.diffusion.min_snr,
         )
 
     first = np.arange(min(PREVIEWED, len(subjects)))

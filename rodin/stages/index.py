@@ -1,4 +1,5 @@
-"""Stage `index`: checks all shards of fitted planes and computes the mean planes and statistics of each channel.
+"""Stage `index`: checks all shards of fitted planes and computes the mean planes, each texel's least and greatest value
+over the people, and statistics of each channel.
 
 MPI ranks divide the shards. The subjects of a shard are merged in row order and shards in shard order, and sums of
 planes are exact, so the results are the same to the last bit for any number of ranks.
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rodin.config import Config
-from rodin.data.normalisers import MEANS
+from rodin.data.normalisers import MEANS, RANGES
 from rodin.hooks import Hooks, Stopped
 from rodin.stages.collective import gather_parts
 from rodin.store import manifest, results
@@ -25,7 +26,30 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
 FIELDS = {"planes": "", "base": "base_"}
-Sums = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Of the planes of some subjects: sum, [3, C, R, R] float64, and each texel's least and greatest value."""
+
+    sum: np.ndarray
+    least: np.ndarray
+    greatest: np.ndarray
+
+    @classmethod
+    def of(cls, planes: np.ndarray) -> Totals:
+        """Totals of one subject's planes [3, C, R, R]."""
+        return cls(planes.astype(np.float64), planes, planes)
+
+    def joined(self, other: Totals) -> Totals:
+        """Totals of the subjects of both."""
+        least, greatest = np.minimum(self.least, other.least), np.maximum(self.greatest, other.greatest)
+        return Totals(self.sum + other.sum, least, greatest)
+
+
+def add(totals: dict[str, Totals], field: str, more: Totals) -> None:
+    """Join more totals to those of a field, in place."""
+    totals[field] = totals[field].joined(more) if field in totals else more
 
 
 @dataclass(frozen=True)
@@ -106,26 +130,29 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             "run the same command again until `fit` is done"
         )
 
-    def part() -> tuple[list[ShardReport], Sums]:
+    def part() -> tuple[list[ShardReport], dict[str, Totals]]:
         mine = range(here.rank, count, here.size)
         reports: list[ShardReport] = []
-        sums: Sums = {}
+        totals: dict[str, Totals] = {}
         for done, number in enumerate(mine):
             hooks.progress(done, len(mine), f"shard {number:05d}")
             if hooks.should_stop():
                 raise Stopped()
-            reports.append(report(planes, number, sums))
-        return reports, sums
+            reports.append(report(planes, number, totals))
+        return reports, totals
 
     parts = gather_parts(here, part)
     if here.rank == 0:
         reports = sorted((each for reports, _ in parts for each in reports), key=lambda each: each.shard)
-        sums = {field: np.sum([sums[field] for _, sums in parts if sums], axis=0) for field in FIELDS}
-        publish(folder, reports, sums)
+        totals: dict[str, Totals] = {}
+        for _, found in parts:
+            for field, more in found.items():
+                add(totals, field, more)
+        publish(folder, reports, totals)
 
 
-def report(planes: Shards, shard: int, sums: Sums) -> ShardReport:
-    """Check one shard and measure its subjects, in row order; adds their planes to `sums`.
+def report(planes: Shards, shard: int, totals: dict[str, Totals]) -> ShardReport:
+    """Check one shard and measure its subjects, in row order; adds their planes to `totals`.
 
     Sums of float16 values in [-1, 1] are exact in float64 up to 2^28 subjects, as each is a multiple of 2^-24.
     """
@@ -138,20 +165,20 @@ def report(planes: Shards, shard: int, sums: Sums) -> ShardReport:
         for field in FIELDS:
             read = planes.read(subject, field)
             without_cache[field].append(moments_of(read))
-            sums[field] = sums.get(field, 0.0) + read.astype(np.float64)
+            add(totals, field, Totals.of(read))
     moments = {field: reduce(merge, each) for field, each in without_cache.items() if each}
     return ShardReport(
         shard, subjects, planes.failed_of(shard), [planes.meta(subject) for subject in subjects], moments
     )
 
 
-def publish(folder: RunFolder, reports: list[ShardReport], sums: Sums) -> None:
-    """Publish the rows of fit quality and the mean planes, then the index itself.
+def publish(folder: RunFolder, reports: list[ShardReport], totals: dict[str, Totals]) -> None:
+    """Publish the rows of fit quality, the mean planes and the range of each texel, then the index itself.
 
     Args:
         folder: the run.
         reports: of all shards, in shard order.
-        sums: sum of all subjects' planes, [3, C, R, R] float64, of each field.
+        totals: of all subjects' planes, of each field.
     """
     content: dict[str, Any] = {
         "subjects": {subject: [each.shard, row] for each in reports for row, subject in enumerate(each.subjects)},
@@ -161,12 +188,12 @@ def publish(folder: RunFolder, reports: list[ShardReport], sums: Sums) -> None:
         raise StoreError(
             f"{folder.stage('fit')}: no subject was fitted; see the reasons under 'failed' in the manifests"
         )
-    means: Sums = {}
+    means: dict[str, np.ndarray] = {}
     for field, prefix in FIELDS.items():
         whole = reduce(merge, (each.moments[field] for each in reports if each.moments))
         content[f"{prefix}mean"], content[f"{prefix}std"] = whole.mean.tolist(), whole.std.tolist()
         content[f"{prefix}min"], content[f"{prefix}max"] = whole.least.tolist(), whole.greatest.tolist()
-        means[field] = sums[field] / len(content["subjects"])
+        means[field] = totals[field].sum / len(content["subjects"])
         content[f"{prefix}spread"] = around(whole, means[field]).tolist()
     rows = [
         {"stage": "fit", "subject": subject} | {name: meta.get(name) for name in ("psnr", "ssim", "seconds", "steps")}
@@ -174,11 +201,18 @@ def publish(folder: RunFolder, reports: list[ShardReport], sums: Sums) -> None:
         for subject, meta in zip(each.subjects, each.meta, strict=True)
     ]
     results.write_rows(folder, "fit", 0, rows)
-    file = io.BytesIO()
-    np.savez(file, **{field: mean.astype(np.float32) for field, mean in means.items()})
-    publish_bytes(folder.stage("index") / MEANS, file.getvalue())
-    content["files"] = manifest.describe_files(folder.stage("index"), [MEANS])
+    write_arrays(folder, MEANS, {field: mean.astype(np.float32) for field, mean in means.items()})
+    least = {f"{field}_least": one.least for field, one in totals.items()}
+    write_arrays(folder, RANGES, least | {f"{field}_greatest": one.greatest for field, one in totals.items()})
+    content["files"] = manifest.describe_files(folder.stage("index"), [MEANS, RANGES])
     manifest.publish(folder.manifest("index", 0), content)
+
+
+def write_arrays(folder: RunFolder, name: str, arrays: dict[str, np.ndarray]) -> None:
+    """Publish named arrays as a file of the index."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    publish_bytes(folder.stage("index") / name, file.getvalue())
 
 
 def around(whole: Moments, mean: np.ndarray) -> np.ndarray:

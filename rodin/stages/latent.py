@@ -37,7 +37,8 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     subjects, views = training_subjects(config, embeddings), config.data.reference_views
     latents = SubjectField(embeddings, subjects, "image", views)
     normaliser = latent_normaliser(latents).to(ranks.device)
-    schedule = schedule_of(config.latent.diffusion, ranks.device)
+    diffusion = config.latent.diffusion
+    schedule = schedule_of(diffusion, ranks.device)
     settings = latent_settings(config, embeddings.shape("image")[-1])
     network = LatentMLP(**settings).to(ranks.device).train()
 
@@ -46,7 +47,6 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         x0 = normaliser.to_model(batch["latent"])
-        return denoising_loss(network, schedule, x0, config.latent.diffusion.predicts, draws)
+        return denoising_loss(network, schedule, x0, diffusion.predicts, draws, diffusion.min_snr)
 
-    diffusion = noising_settings(config.latent.diffusion)
-    return TrainingSetup(network, settings, loss_of, load, len(subjects), normaliser, diffusion)
+    return TrainingSetup(network, settings, loss_of, load, len(subjects), normaliser, noising_settings(diffusion))

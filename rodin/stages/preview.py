@@ -13,7 +13,7 @@ from rodin.config import Config, Diffusion
 from rodin.data.pictures import images_over_white, to_bytes
 from rodin.data.shared_decoder import load_decoder
 from rodin.field.render import render_views
-from rodin.generate.cascade import draw_samples
+from rodin.generate.drawing import draw_samples
 from rodin.generate.latents import sampling_seed
 from rodin.generate.mesh import front
 from rodin.store.run_folder import RunFolder
@@ -46,9 +46,7 @@ def preview(
     Returns:
         (state dict of the average) -> [S, N S, 3] uint8: N avatars side by side, over white.
     """
-    sampling = diffusion.model_copy(
-        update={"sampler": "ddim", "sampling_steps": min(STEPS, diffusion.sampling_steps), "clip": True}
-    )
+    sampling = diffusion.model_copy(update={"sampler": "ddim", "sampling_steps": min(STEPS, diffusion.sampling_steps)})
     size = min(SIDE, config.sample.resolution)
 
     @torch.no_grad()

@@ -11,12 +11,12 @@ import torch
 from rodin.config import Config
 from rodin.config.networks import prior_settings
 from rodin.data.normalisers import latent_normaliser
-from rodin.data.rows import SubjectField, draw_indices, noising_settings, schedule_of, training_subjects
+from rodin.data.pairs import pairs_of
+from rodin.data.rows import draw_indices, noising_settings, schedule_of
 from rodin.hooks import Hooks
 from rodin.nets.prior import Prior
 from rodin.stages.training import TrainingFolder, TrainingSetup, plan_of, run_training
 from rodin.store.run_folder import RunFolder
-from rodin.store.shards.reader import Shards
 from rodin.train.data.draws import Draws
 from rodin.train.denoising import denoising_loss
 from rodin.train.parallel.ranks import Ranks
@@ -24,6 +24,8 @@ from rodin.train.parallel.ranks import Ranks
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """Train the prior on pairs of a training subject's caption and reference view, both chosen at random.
+
+    The pairs are the run's own and those of the run that `prior.pairs` names.
 
     Args:
         config: the run's config.
@@ -36,20 +38,17 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
 
 
 def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
-    embeddings = Shards(folder.stage("embed"), "latents")
-    subjects, views = training_subjects(config, embeddings), config.data.reference_views
-    latents = SubjectField(embeddings, subjects, "image", views)
-    texts = {field: SubjectField(embeddings, subjects, field) for field in ("text", "tokens", "token_mask")}
-    normaliser = latent_normaliser(latents).to(ranks.device)
+    pairs = pairs_of(config, folder)
+    normaliser = latent_normaliser(pairs.images[0]).to(ranks.device)
     schedule = schedule_of(config.prior.diffusion, ranks.device)
-    captions, token_count, token_width = embeddings.shape("tokens")
-    settings = prior_settings(config, embeddings.shape("image")[-1], token_count, token_width)
+    _, token_count, token_width = pairs.texts[0]["tokens"].shape
+    settings = prior_settings(config, pairs.images[0].shape[-1], token_count, token_width)
     network = Prior(**settings).to(ranks.device).train()
 
     def load(items: np.ndarray, draws: Draws) -> dict[str, torch.Tensor]:
-        caption = draw_indices(draws, "caption", captions)
-        text = {name: torch.from_numpy(field.entry(items, caption)) for name, field in texts.items()}
-        return {"latent": torch.from_numpy(latents.entry(items, draw_indices(draws, "view", views))), **text}
+        text = pairs.text(items, draw_indices(draws, "caption", pairs.captions[items]))
+        latent = pairs.image(items, draw_indices(draws, "view", pairs.views[items]))
+        return {name: torch.from_numpy(read) for name, read in {"latent": latent, **text}.items()}
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         text, tokens, mask = batch["text"], batch["tokens"].float(), batch["token_mask"]
@@ -60,8 +59,9 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
             normaliser.to_model(batch["latent"]),
             config.prior.diffusion.predicts,
             draws,
+            config.prior.diffusion.min_snr,
         )
 
     diffusion = noising_settings(config.prior.diffusion)
     blocks = list(network.blocks)
-    return TrainingSetup(network, settings, loss_of, load, len(subjects), normaliser, diffusion, blocks)
+    return TrainingSetup(network, settings, loss_of, load, len(pairs), normaliser, diffusion, blocks)

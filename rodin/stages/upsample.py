@@ -96,8 +96,8 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
             predicted.append(network(x_t, timestep, low))
             return predicted[0]
 
-        x0, predicts = normaliser.to_model(whole), config.upsample.diffusion.predicts
-        loss = denoising_loss(denoise, schedule, x0, predicts, draws)
+        x0, diffusion = normaliser.to_model(whole), config.upsample.diffusion
+        loss = denoising_loss(denoise, schedule, x0, diffusion.predicts, draws, diffusion.min_snr)
         if patch_loss is None:
             return loss
         return loss + patch_loss(normaliser.from_model(predicted[0].float()), batch, draws)

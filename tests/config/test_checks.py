@@ -42,6 +42,27 @@ FAULTS: dict[str, tuple[str, list[str], str]] = {
     "blur": ("demo", ["upsample.degrade.blur=[2, 1]"], "upsample.degrade.blur is [2, 1], wanted the least value, 0 or"),
     "noise": ("demo", ["upsample.degrade.noise=[-1, 1]"], "upsample.degrade.noise is [-1, 1]"),
     "steps": ("demo", ["prior.diffusion.timesteps=49"], "prior.diffusion.sampling_steps 50 is over prior.diffusion.ti"),
+    "start of a curve": (
+        *("demo", ["base.diffusion.schedule=cosine", "base.diffusion.schedule_start=1"]),
+        "base.diffusion.schedule cosine: schedule_start is 1 and end 1, wanted start under end",
+    ),
+    "no curve": (
+        *(
+            "paper",
+            [
+                "prior.diffusion.schedule=sigmoid",
+                "prior.diffusion.schedule_start=2.9",
+                "prior.diffusion.schedule_tau=0.1",
+            ],
+        ),
+        "prior.diffusion.schedule sigmoid: schedule_start 2.9, end 3 and tau 0.1 make a curve that does not fall",
+    ),
+    "pairs somewhere": ("demo", ["prior.pairs=runs/other"], "prior.pairs 'runs/other' is no absolute path"),
+    "tau": ("demo", ["upsample.diffusion.schedule_tau=0"], "upsample.diffusion.schedule_tau: got 0"),
+    "interval": ("demo", ["base.diffusion.guidance_interval=[3, 1]"], "guidance_interval is [3, 1], wanted the lowest"),
+    "interval under 0": ("demo", ["base.diffusion.guidance_interval=[-1, 1]"], "guidance_interval.0: got -1"),
+    "a clip of another name": ("demo", ["base.diffusion.clip=loose"], "base.diffusion.clip: got 'loose'"),
+    "a share over 1": ("demo", ["base.diffusion.clip_share=1.5"], "base.diffusion.clip_share: got 1.5"),
     "dropout": ("demo", ["base.dropout=1"], "base.dropout: got 1"),
     "one layer": ("demo", ["latent.layers=1"], "latent.layers: got 1"),
     "one avatar": ("demo", ["sample.unconditional=1"], "sample.interpolations 1 need two avatars"),
@@ -146,6 +167,14 @@ def test_all_views_may_be_the_last_of_the_counts():
         (["evaluate.neighbours=5"], ["evaluate"], "evaluate.neighbours is 5, but data.subjects is 4"),
         (["sample.trajectory_steps=5"], ["sample"], "but base.diffusion.sampling_steps is 4"),
         (["base.training.warmup=10"], ["base"], "base.training.warmup 10 is no less than its 10 steps"),
+        (["latent.diffusion.clip=texel"], ["latent"], "clip texel has no effect: latents have no range; std or dynam"),
+        (["prior.diffusion.clip=range"], ["prior"], "prior.diffusion.clip range has no effect: latents have no range"),
+        (
+            ["upsample.diffusion.guidance_interval=[0, 3]"],
+            ["upsample"],
+            "guidance_interval [0, 3] has no effect: upsam",
+        ),
+        (["base.diffusion.schedule_tau=2"], ["base"], "have no effect: they are of cosine and sigmoid, not of linear"),
         (["base.diffusion.noise_scale=2"], ["base"], "base.diffusion.noise_scale 2 has no effect: ddim adds no noise"),
     ],
 )

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from jobs.run.record import read_config, write_config
+from rodin.data.rows import noising_settings
+from rodin.diffusion.curves import EARLIER
 from rodin.presets import PRESETS, preset
 from rodin.presets.toml import from_run_toml, from_toml, to_toml
 from rodin.store.run_folder import RunFolder
@@ -81,6 +83,44 @@ def test_a_run_of_an_older_rodin_has_the_defaults_of_keys_that_came_later(tmp_pa
     for found in (read_config(folder), from_run_toml(folder.config_file), from_toml(folder.config_file)):
         assert found == preset("demo", ["data.samples=32"])
     assert from_toml(folder.config_file, ["data.samples=4"]) == preset("demo", ["data.samples=4"])
+
+
+def test_a_run_of_an_older_rodin_keeps_its_clip_and_its_curve(tmp_path: Path):
+    """Its clip is true or false, and its cosine and sigmoid have no parameters: they are weaker than today's."""
+    folder = RunFolder(tmp_path)
+    write_config(folder, preset("tiny", ["base.diffusion.schedule=cosine", "prior.diffusion.schedule=sigmoid"]))
+    lines = folder.config_file.read_text().splitlines()
+    new = (
+        "schedule_start",
+        "schedule_end",
+        "schedule_tau",
+        "clip_std",
+        "clip_share",
+        "min_snr",
+        "guidance_interval",
+        "pairs",
+    )
+    kept = [line for line in lines if not line.startswith(new)]
+    older = "\n".join(kept).replace('clip = "texel"', "clip = true").replace('clip = "std"', "clip = false")
+    assert (older.count("clip = true"), older.count("clip = false")) == (2, 2)
+    folder.config_file.write_text(older)
+    for found in (read_config(folder), from_run_toml(folder.config_file), from_toml(folder.config_file)):
+        assert [getattr(found, name).diffusion.clip for name in ("base", "upsample", "latent", "prior")] == [
+            *("range", "range", "off", "off")
+        ]
+        base, prior, latent = found.base.diffusion, found.prior.diffusion, found.latent.diffusion
+        assert (base.schedule_start, base.schedule_end, base.schedule_tau) == EARLIER["cosine"]
+        assert (prior.schedule_start, prior.schedule_end, prior.schedule_tau) == EARLIER["sigmoid"]
+        assert (latent.schedule_start, latent.min_snr, latent.guidance_interval) == (None, None, None)
+        assert noising_settings(base) == {"timesteps": 1000, "schedule": "cosine", "predicts": "eps"}
+
+
+def test_a_file_of_today_may_say_off_true_false_or_none(tmp_path: Path):
+    text = 'preset = "demo"\n[base.diffusion]\nclip = "none"\n[upsample.diffusion]\nclip = true\n'
+    found = from_toml(written(tmp_path, text + '[latent.diffusion]\nclip = "dynamic"\n'), ["prior.diffusion.clip=no"])
+    clips = [getattr(found, name).diffusion.clip for name in ("base", "upsample", "latent", "prior")]
+    assert clips == ["off", "range", "dynamic", "off"]
+    assert from_toml(written(tmp_path, to_toml(found))) == found
 
 
 def test_only_the_run_itself_reads_what_is_refused_today(tmp_path: Path):

@@ -37,6 +37,24 @@ def test_guidance_is_one_batch_and_the_formula():
     assert calls == [6, 3, 6]
 
 
+def test_only_timesteps_of_the_interval_are_guided():
+    calls = []
+
+    def model(x_t, timestep, latent, drop):
+        calls.append(len(x_t))
+        dropped = torch.zeros(len(x_t), dtype=torch.bool) if drop is None else drop
+        return x_t + torch.where(dropped[:, None], torch.full_like(latent, -2.0), latent)
+
+    x_t, latent, where = torch.randn(3, 4), torch.randn(3, 4), torch.tensor([False, True, True, False])
+    denoise, c, u = guided(model, 3.0, where), x_t + latent, x_t - 2
+    everywhere = u + 3 * (c - u)
+    torch.testing.assert_close(denoise(x_t, torch.tensor([1, 2, 1]), latent), everywhere)
+    torch.testing.assert_close(denoise(x_t, torch.tensor([0, 3, 0]), latent), c)
+    assert calls == [6, 3]  # without guidance at half the cost
+    mixed = denoise(x_t, torch.tensor([0, 2, 3]), latent)
+    torch.testing.assert_close(mixed, torch.stack([c[0], everywhere[1], c[2]]))
+
+
 def test_guidance_takes_a_tuple_of_conditions():
     def model(x_t, timestep, latent, drop):
         text, tokens = latent

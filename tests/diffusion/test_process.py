@@ -6,8 +6,8 @@ import torch
 from oracles.diffusion import ancestral_step
 from oracles.noise import noise
 
-from rodin.diffusion.losses import diffusion_loss
-from rodin.diffusion.process import eps_from_x0, noise_to, posterior, x0_from_eps
+from rodin.diffusion.losses import diffusion_loss, min_snr_weight
+from rodin.diffusion.process import eps_from_x0, noise_to, posterior, v_from, x0_from, x0_from_eps, x0_from_v
 from rodin.diffusion.schedule import Schedule
 
 SCHEDULE = Schedule.linear(1000)
@@ -23,6 +23,16 @@ def test_noise_then_exact_denoise_gives_x0():
     x_t = noise_to(SCHEDULE, x0, timestep, eps)
     torch.testing.assert_close(x0_from_eps(SCHEDULE, x_t, timestep, eps), x0, rtol=0, atol=1e-11)
     torch.testing.assert_close(eps_from_x0(SCHEDULE, x_t, timestep, x0), eps, rtol=0, atol=1e-11)
+    v = v_from(SCHEDULE, x0, timestep, eps)
+    for predicts, prediction in (("eps", eps), ("x0", x0), ("v", v)):
+        found = x0_from(predicts, SCHEDULE, x_t, timestep, prediction)
+        torch.testing.assert_close(found, x0, rtol=0, atol=1e-11)
+
+
+def test_a_prediction_of_another_kind_is_refused():
+    x0 = torch.zeros(1, 2)
+    with pytest.raises(ValueError, match="predicts: got 'score', wanted eps, x0 or v"):
+        x0_from("score", SCHEDULE, x0, torch.tensor([0]), x0)
 
 
 def test_noising_keeps_the_variance_of_unit_data():
@@ -65,6 +75,8 @@ def test_noising_posterior_and_conversions_follow_diffusers(T):
     torch.testing.assert_close(variance[1:, 0], wanted[1:], rtol=1e-6, atol=0)
     assert wanted[0] < 1e-15  # theirs is cut off just over zero
     velocity = theirs.get_velocity(x0, eps, timestep)
+    torch.testing.assert_close(v_from(schedule, x0, timestep, eps), velocity, rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(x0_from_v(schedule, x_t, timestep, velocity), x0, rtol=1e-6, atol=1e-12)
     alpha_bar = schedule.alpha_bar[:, None]
     from_velocity = alpha_bar.sqrt() * x_t - (1 - alpha_bar).sqrt() * velocity
     torch.testing.assert_close(x0_from_eps(schedule, x_t, timestep, eps), from_velocity, rtol=1e-6, atol=1e-9)
@@ -83,23 +95,52 @@ def test_posterior_at_the_first_timestep_is_x0_itself():
     assert (variance == 0).all()
 
 
-@pytest.mark.parametrize("target", ["eps", "x0"])
+@pytest.mark.parametrize("target", ["eps", "x0", "v"])
 def test_loss_of_a_model_that_knows_is_zero_and_of_nothing_is_the_targets_size(target):
     x0 = 2 * torch.ones(400, 3, 2, 4, 4)
 
     def knows(x_t, timestep):
         eps = eps_from_x0(SCHEDULE, x_t.double(), timestep, x0.double())
-        return eps if target == "eps" else x0
+        return {"eps": eps, "x0": x0, "v": v_from(SCHEDULE, x0.double(), timestep, eps.double())}[target]
 
     def loss(model):
         timestep, eps = noise(SCHEDULE, x0, torch.Generator().manual_seed(0))
         return diffusion_loss(model, SCHEDULE, x0, timestep, eps, predicts=target)
 
     assert loss(knows).shape == (400,)
-    assert loss(knows).max() < 1e-3 * (target == "eps") + 1e-9
+    assert loss(knows).max() < 1e-3 * (target != "x0") + 1e-9
+    share = SCHEDULE.alpha_bar.mean().item()
     assert loss(lambda x_t, timestep: torch.zeros_like(x_t)).mean().item() == pytest.approx(
-        {"eps": 1.0, "x0": 4.0}[target], rel=0.02
+        {"eps": 1.0, "x0": 4.0, "v": share + 4 * (1 - share)}[target], rel=0.03
     )
+
+
+@pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
+def test_min_snr_weighs_the_error_of_x0_the_same_whatever_is_predicted(predicts):
+    """Hang et al., equation 6: w_t = min(SNR(t), gamma) for x0; their 3.4 gives the weights of the other targets."""
+    x0, eps, error = drawn(4, 3), drawn(4, 3, seed=1), drawn(4, 3, seed=2)
+    timestep, gamma = torch.tensor([1, 200, 500, 998]), 5.0
+
+    def wrong(x_t, timestep):
+        guess = x0 + error
+        other = eps_from_x0(SCHEDULE, x_t, timestep, guess)
+        return {"x0": guess, "eps": other, "v": v_from(SCHEDULE, guess, timestep, other)}[predicts]
+
+    loss = diffusion_loss(wrong, SCHEDULE, x0, timestep, eps, predicts=predicts, min_snr=gamma)
+    for n, t in enumerate(timestep.tolist()):
+        alpha_bar = SCHEDULE.alpha_bar[t].item()
+        weight = min(alpha_bar / (1 - alpha_bar), gamma)
+        assert loss[n].item() == pytest.approx(weight * (error[n] ** 2).mean().item(), rel=1e-9)
+
+
+def test_min_snr_weights_are_the_papers():
+    timestep = torch.tensor([0, 300, 900])
+    snr = SCHEDULE.alpha_bar[timestep] / (1 - SCHEDULE.alpha_bar[timestep])
+    assert (snr > 2.0).tolist() == [True, False, False]
+    for predicts, wanted in (("x0", 2.0), ("eps", 2.0 / snr[0]), ("v", 2.0 / (snr[0] + 1))):
+        assert min_snr_weight(SCHEDULE, timestep, predicts, 2.0)[0].item() == pytest.approx(float(wanted), rel=1e-12)
+    assert min_snr_weight(SCHEDULE, timestep, "eps", 2.0)[1:].tolist() == pytest.approx([1.0, 1.0])
+    assert min_snr_weight(SCHEDULE, timestep, "x0", 2.0)[1:].tolist() == pytest.approx(snr[1:].tolist())
 
 
 def test_loss_tells_the_model_the_original_timesteps():

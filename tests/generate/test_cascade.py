@@ -1,21 +1,27 @@
 """The cascade: what a sampler is asked for, which seeds and conditions each model gets, and which candidate is kept."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from fixtures.small_run import CONFIG
 
 from rodin.config import Diffusion
+from rodin.data.rows import noising_settings, schedule_of, trained_noising
+from rodin.diffusion.clips import dynamic
+from rodin.diffusion.curves import EARLIER
 from rodin.diffusion.schedule import Schedule
 from rodin.field.planes import resize
-from rodin.generate.cascade import Avatars, draw_samples
+from rodin.generate.cascade import Avatars
+from rodin.generate.drawing import draw_samples, guided_timesteps
 from rodin.train.data.normaliser import Normaliser
 
 CPU = torch.device("cpu")
 NORMALISER = Normaliser([1.0, -2.0, 0.5], [2.0, 4.0, 1.0], 0.5, axis=1, low=-3.0, high=3.0)
 
 
-@pytest.mark.parametrize("predicts", ["x0", "eps"])
+@pytest.mark.parametrize("predicts", ["x0", "eps", "v"])
 @pytest.mark.parametrize("sampler", ["ddim", "ancestral"])
 def test_a_model_that_knows_the_answer_gives_it_in_the_data_s_units(predicts, sampler):
     settings = Diffusion(predicts=predicts, sampler=sampler, sampling_steps=4)
@@ -27,7 +33,8 @@ def test_a_model_that_knows_the_answer_gives_it_in_the_data_s_units(predicts, sa
         if predicts == "x0":
             return x0
         alpha_bar = schedule.alpha_bar[timestep].to(x_t)[:, None]
-        return (x_t - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()
+        eps = (x_t - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()
+        return eps if predicts == "eps" else alpha_bar.sqrt() * eps - (1 - alpha_bar).sqrt() * x0
 
     def on_step(step, timestep, x0):
         steps.append((step, timestep))
@@ -39,14 +46,70 @@ def test_a_model_that_knows_the_answer_gives_it_in_the_data_s_units(predicts, sa
     assert [timestep for _, timestep in steps] == [999, 666, 333, 0]
 
 
-@pytest.mark.parametrize("clip", [True, False])
-def test_samples_are_clipped_to_the_data_s_range_only_where_asked(clip):
-    settings = Diffusion(predicts="x0", sampler="ddim", sampling_steps=2, clip=clip)
-    far = torch.full((1, 3), 9.0)
-    drawn = draw_samples(
-        lambda x_t, timestep, latent: NORMALISER.to_model(far), NORMALISER, settings, (3,), [0], device=CPU
+CLIPS = {  # of [9, 9, 0.9], whose means are 1, -2 and 0.5 and standard deviations 2, 4 and 1
+    "off": [9.0, 9.0, 0.9],
+    "range": [3.0, 3.0, 0.9],
+    True: [3.0, 3.0, 0.9],  # as run.toml of earlier versions says it
+    False: [9.0, 9.0, 0.9],
+    "texel": [1.5, 2.5, 0.9],
+    "std": [1 + 1.5 * 2, -2 + 1.5 * 4, 0.9],
+    # 4, 2.75 and 0.4 standard deviations: two thirds lie within 2.75, which becomes 1.5
+    "dynamic": [1 + 1.5 * 2, -2 + 1.5 * 4, 0.5 + 0.4 * 1.5 / 2.75],
+}
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_samples_are_clipped_as_is_asked(clip):
+    settings = Diffusion(predicts="x0", sampler="ddim", sampling_steps=2, clip=clip, clip_std=1.5, clip_share=0.6)
+    bounds = torch.tensor([0.0, -1.0, 0.5]), torch.tensor([1.5, 2.5, 1.0])
+    normaliser = Normaliser(**NORMALISER.state() | dict(zip(("least", "greatest"), bounds, strict=True)))
+    far = normaliser.to_model(torch.tensor([[9.0, 9.0, 0.9]]))
+    drawn = draw_samples(lambda x_t, timestep, latent: far, normaliser, settings, (3,), [0], device=CPU)
+    torch.testing.assert_close(drawn, torch.tensor([CLIPS[clip]]))
+
+
+def test_a_model_of_an_earlier_version_is_sampled_as_before():
+    state = {name: NORMALISER.state()[name] for name in ("mean", "std", "target", "axis", "low", "high")}
+    settings = Diffusion(predicts="x0", sampler="ddim", sampling_steps=2)
+    assert settings.clip == "texel"
+    far = NORMALISER.to_model(torch.full((1, 3), 9.0))
+    drawn = draw_samples(lambda x_t, timestep, latent: far, Normaliser(**state), settings, (3,), [0], device=CPU)
+    torch.testing.assert_close(drawn, torch.full((1, 3), 3.0))
+
+
+def test_a_noise_level_of_the_interval_is_guided():
+    settings = Diffusion(guidance_interval=(0.28, 2.9))
+    guides = guided_timesteps(settings, CPU)
+    alpha_bar = Schedule.linear(1000).alpha_bar
+    for timestep in (0, 100, 400, 700, 999):
+        level = ((1 - alpha_bar[timestep]) / alpha_bar[timestep]).sqrt().item()
+        assert bool(guides[timestep]) == (0.28 < level <= 2.9)
+    assert 300 < guides.sum() < 600
+    assert guided_timesteps(Diffusion(), CPU) is None
+    stronger = guided_timesteps(settings.model_copy(update={"schedule": "cosine"}), CPU)
+    assert stronger.nonzero().max() < guides.nonzero().max()
+
+
+def test_a_model_is_sampled_with_the_curve_it_was_trained_with():
+    """Whatever the config says today; a file of an earlier version has no curve, and means that version's."""
+    trained = Diffusion(schedule="cosine", schedule_tau=2.0)
+    settings = Diffusion(schedule="sigmoid", schedule_tau=0.5).model_copy(
+        update=trained_noising(noising_settings(trained))
     )
-    torch.testing.assert_close(drawn, torch.full((1, 3), 3.0 if clip else 9.0))
+    assert torch.equal(schedule_of(settings, CPU).alpha_bar, Schedule.named("cosine", 1000, 0.2, 1, 2).alpha_bar)
+    for name in ("cosine", "sigmoid"):
+        older = trained_noising({"timesteps": 1000, "schedule": name, "predicts": "eps"})
+        found = schedule_of(settings.model_copy(update=older), CPU)
+        assert torch.equal(found.alpha_bar, Schedule.named(name, 1000, *EARLIER[name]).alpha_bar)
+    linear = noising_settings(Diffusion(schedule_tau=2.0))
+    assert linear == {"timesteps": 1000, "schedule": "linear", "predicts": "eps"}
+    assert trained_noising(linear) == linear
+
+
+def test_dynamic_thresholding_looks_at_each_sample_alone():
+    x0 = torch.tensor([[0.2, -0.5, 0.9, 1.2], [-2.0, 4.0, 1.0, 40.0]])
+    torch.testing.assert_close(dynamic(x0, 1.0, 0.75), torch.tensor([[0.2, -0.5, 0.9, 1.0], [-0.5, 1.0, 0.25, 1.0]]))
+    torch.testing.assert_close(dynamic(x0, 1.0, 1.0)[1], x0[1] / 40)
 
 
 @pytest.fixture
@@ -79,6 +142,27 @@ def test_of_all_candidates_each_text_gets_the_nearest(spied, monkeypatch):
     similarity = (candidates * wanted).sum(dim=-1)
     torch.testing.assert_close((best * wanted).sum(dim=-1), similarity.max(dim=0).values)
     assert len(similarity.argmax(dim=0).unique()) > 1
+
+
+def test_the_prior_is_guided_where_asked(avatars):
+    drawn = {}
+
+    def prior(z_t, timestep, text, tokens, mask, drop):
+        away = torch.zeros(len(z_t), dtype=torch.bool) if drop is None else drop
+        return torch.where(away[:, None], z_t.new_tensor([0.0] * 8 + [1.0] * 8), z_t.new_tensor([1.0] * 8 + [0.0] * 8))
+
+    for scale, interval in ((1.0, None), (3.0, None), (3.0, (1e6, 1e7))):
+        diffusion = avatars.config.prior.diffusion.model_copy(update={"guidance_interval": interval})
+        changes = {"guidance_scale": scale, "diffusion": diffusion}
+        config = avatars.config.model_copy(update={"prior": avatars.config.prior.model_copy(update=changes)})
+        fresh = Avatars(config, avatars.folder, CPU)
+        plain = Normaliser([0.0] * 16, [1.0] * 16, 1.0, axis=1)
+        fresh.__dict__["_prior"] = dataclasses.replace(avatars._prior, network=prior, normaliser=plain)
+        drawn[scale, interval] = fresh.latents_from_text(["a man"], [3])[0]
+    towards = torch.tensor([3.0] * 8 + [-2.0] * 8)  # u + 3 (c - u)
+    torch.testing.assert_close(drawn[1.0, None], torch.tensor([1.0] * 8 + [0.0] * 8) / 8**0.5)
+    torch.testing.assert_close(drawn[3.0, None], towards / towards.norm())
+    assert torch.equal(drawn[3.0, (1e6, 1e7)], drawn[1.0, None])
 
 
 def test_every_model_and_every_candidate_has_noise_of_its_own(spied):

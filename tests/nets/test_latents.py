@@ -81,6 +81,14 @@ def test_latent_model_learns_a_distribution():
     assert 0.3 < (distance.argmin(dim=1) == 0).float().mean() < 0.7
 
 
+def test_layers_before_a_silu_begin_with_he_s_initialisation_those_of_the_time_too():
+    torch.manual_seed(0)
+    model = LatentMLP(latent_width=64, hidden=256, layers=4)
+    for layer in (*model.layers, *model.scales):
+        assert layer.weight.std().item() == pytest.approx((2 / layer.in_features) ** 0.5, rel=0.05)
+    assert model.last.weight.std().item() < 0.7 * (2 / model.last.in_features) ** 0.5
+
+
 def test_two_layers_at_least():
     with pytest.raises(ValueError, match="at least 2"):
         LatentMLP(latent_width=4, hidden=8, layers=1)

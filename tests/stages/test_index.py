@@ -14,7 +14,7 @@ from fixtures.shards import SHAPES, arrays_of, fill, ids
 from rodin.config import Config
 from rodin.config.data import Data
 from rodin.config.fitting import Fit
-from rodin.data.normalisers import MEANS
+from rodin.data.normalisers import MEANS, RANGES
 from rodin.hooks import Hooks, Stopped
 from rodin.stages import index
 from rodin.store import manifest
@@ -75,6 +75,10 @@ def test_against_brute_force(tmp_path: Path) -> None:
         np.testing.assert_allclose(found[f"{prefix}spread"], around.std(1), rtol=1e-9)
         with np.load(folder.stage("index") / MEANS) as means:
             np.testing.assert_array_equal(means[field], mean.astype(np.float32))
+        with np.load(folder.stage("index") / RANGES) as ranges:
+            np.testing.assert_array_equal(ranges[f"{field}_least"], stacked.min(0))
+            np.testing.assert_array_equal(ranges[f"{field}_greatest"], stacked.max(0))
+            assert ranges[f"{field}_least"].dtype == arrays_of(people[0])[field].dtype
     rows = read_rows(folder, "fit")
     assert [row["subject"] for row in rows] == people
     assert rows[3] == {"stage": "fit", "subject": "000003", "psnr": 3.5, "ssim": None, "seconds": None, "steps": None}
@@ -93,7 +97,8 @@ def test_the_same_whatever_the_number_of_ranks(tmp_path: Path) -> None:
         pytest.skip("no mpiexec or no mpi4py here; install mpich and mpi4py (the test extra has them)")
     folder = fitted(tmp_path / "run")
     index.run(CONFIG, folder, 0, Hooks())
-    files = [folder.manifest("index"), folder.results / "fit-00000.jsonl", folder.stage("index") / MEANS]
+    files = [folder.manifest("index"), folder.results / "fit-00000.jsonl"]
+    files += [folder.stage("index") / name for name in (MEANS, RANGES)]
     wanted = [path.read_bytes() for path in files]
     for ranks in (2, 3):
         for path in files:

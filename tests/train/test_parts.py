@@ -105,6 +105,21 @@ def test_the_mean_subject_is_subtracted_and_comes_back():
     torch.testing.assert_close(smaller.to_model(resize(subjects, 4)), resize(model, 4))
 
 
+def test_entries_are_clipped_to_their_own_range_and_without_one_to_that_of_the_data():
+    mean, least, greatest = torch.tensor([0.1, -0.2, 0.0, 0.3]).view(1, 4, 1, 1).expand(3, 4, 2, 2), -0.5, 0.25
+    bounds = torch.stack([mean + least, mean + greatest]) + torch.rand(2, 3, 4, 2, 2) / 8
+    bounds = bounds.half()  # as planes are stored
+    settings = (mean, [0.1, 0.2, 0.0, 0.5], 0.5, 2, -1.0, 1.0)
+    made = Normaliser(**Normaliser(*settings, *bounds).state())
+    data = torch.linspace(-2, 2, 5).view(5, 1, 1, 1, 1).expand(5, 3, 4, 2, 2)
+    clipped = made.from_model(made.clip_entries(made.to_model(data)))
+    torch.testing.assert_close(clipped, data.clamp(*bounds.float()), atol=1e-6, rtol=0)
+    torch.testing.assert_close(made.from_model(made.clip(made.to_model(data))), data.clamp(-1, 1), atol=1e-6, rtol=0)
+    for other in (Normaliser(*settings), made.resized(2)):
+        model = other.to_model(data)
+        assert torch.equal(other.clip_entries(model), other.clip(model))
+
+
 def test_a_channel_that_is_nearly_constant_is_only_shifted_and_bounds_stay_at_another_resolution():
     flat = Normaliser([0.25, 0.0], [1e-8, 0.1])
     data = torch.tensor([0.75, 0.2]).view(1, 1, 2, 1, 1).expand(1, 3, 2, 4, 4)

@@ -23,6 +23,8 @@ class Normaliser:
         axis: axis of the channels in a batch: 2 for tri-planes [N, 3, C, R, R], 1 for latents [N, D].
         low: lower bound of the data in its own units, for clipping in a sampler; None: no bound.
         high: upper bound.
+        least: least value of each entry of a sample over the training data, such as [3, C, R, R]; None: not known.
+        greatest: greatest value of each.
 
     Ours: ADM's images have a standard deviation near 0.5 in [-1, 1]; tri-planes of people differ by much less, and
     noise would hide the differences early. All have a head, shoulders and a face in the same places: the models learn
@@ -37,10 +39,13 @@ class Normaliser:
         axis: int = 2,
         low: float | None = None,
         high: float | None = None,
+        least: torch.Tensor | None = None,
+        greatest: torch.Tensor | None = None,
     ) -> None:
         self.mean = torch.as_tensor(mean, dtype=torch.float32).clone()
         self.std = torch.tensor([one if one > LEAST_STD else target for one in std], dtype=torch.float32)
         self.target, self.axis, self.low, self.high = target, axis, low, high
+        self.least, self.greatest = least, greatest
         channels = self.mean.shape[0 if self.mean.ndim == 1 else axis - 1]
         if channels != len(std) or min(std, default=-1.0) < 0:
             raise ValueError(f"normaliser: got {channels} means, {len(std)} stds; wanted as many, no std under 0")
@@ -48,6 +53,8 @@ class Normaliser:
     def to(self, device: torch.device | str) -> Normaliser:
         """Move its tensors to a device, in place; returns itself."""
         self.mean, self.std = self.mean.to(device), self.std.to(device)
+        if self.least is not None and self.greatest is not None:
+            self.least, self.greatest = self.least.to(device), self.greatest.to(device)
         return self
 
     def to_model(self, data: torch.Tensor) -> torch.Tensor:
@@ -65,13 +72,24 @@ class Normaliser:
         low, high = (self.to_model(torch.full_like(data[:1], bound)) for bound in (self.low, self.high))
         return data.clamp(low, high)
 
+    def clip_entries(self, data: torch.Tensor) -> torch.Tensor:
+        """Clip each entry of data in the model's units to its range in the training data; without one, as `clip`.
+
+        Ours: ADM clips x0_hat to the range of its pictures, 2 standard deviations. That of planes in [-1, 1], of which
+        the mean subject is subtracted, is more than 5: samples of a network that predicts eps run off into it.
+        """
+        if self.least is None or self.greatest is None:
+            return self.clip(data)
+        least, greatest = (self.to_model(bound.to(data)[None]) for bound in (self.least, self.greatest))
+        return data.clamp(least, greatest)
+
     def resized(self, resolution: int) -> Normaliser:
-        """The same normaliser for tri-planes [N, 3, C, r, r] of another resolution."""
+        """The same normaliser for tri-planes [N, 3, C, r, r] of another resolution; it knows no range of an entry."""
         mean = self.mean if self.mean.ndim == 1 else resize(self.mean[None], resolution)[0]
         return Normaliser(mean, self.std.tolist(), self.target, self.axis, self.low, self.high).to(self.mean.device)
 
     def state(self) -> dict[str, Any]:
-        """Arguments that make it again, plain values and a tensor: ``Normaliser(**state)``."""
+        """Arguments that make it again, plain values and tensors: ``Normaliser(**state)``."""
         return {
             "mean": self.mean.cpu(),
             "std": self.std.tolist(),
@@ -79,6 +97,8 @@ class Normaliser:
             "axis": self.axis,
             "low": self.low,
             "high": self.high,
+            "least": None if self.least is None else self.least.cpu(),
+            "greatest": None if self.greatest is None else self.greatest.cpu(),
         }
 
     def _mean(self, data: torch.Tensor) -> torch.Tensor:

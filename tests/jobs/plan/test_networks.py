@@ -1,8 +1,11 @@
 """What `rodin plan` says of the networks, against counting by hand."""
 
+import math
+
 import pytest
 
 from jobs.plan.networks import network_rows, networks_text
+from rodin.diffusion.schedule import Schedule
 from rodin.presets import load, overridden, preset
 
 
@@ -23,6 +26,22 @@ def test_the_papers_networks_have_these_sizes():
     assert rows["base"]["flops"] == pytest.approx(700e9, rel=0.01)
     assert rows["upsample"]["flops"] == pytest.approx(279e9, rel=0.01)
     assert all(row["sample_flops"] == row["calls"] * row["flops"] for row in rows.values())
+
+
+def test_the_noise_that_sampling_begins_with_is_told():
+    """√alpha_bar and log SNR of the last timestep: .0064 and -10.1 for the paper's linear schedule."""
+    rows = {row["stage"]: row for row in network_rows(preset("paper", ["prior.diffusion.schedule=cosine"]))}
+    for name in ("base", "upsample", "latent", "prior"):
+        diffusion = getattr(preset("paper"), name).diffusion
+        schedule = Schedule.named("cosine" if name == "prior" else "linear", diffusion.timesteps)
+        alpha_bar = schedule.alpha_bar[-1].item()
+        assert rows[name]["sqrt_alpha_bar"] == pytest.approx(alpha_bar**0.5, rel=1e-6)
+        assert rows[name]["log_snr"] == pytest.approx(math.log(alpha_bar / (1 - alpha_bar)), rel=1e-6)
+    assert rows["base"]["sqrt_alpha_bar"] == pytest.approx(0.0064, abs=1e-4)
+    text = networks_text(list(rows.values())).splitlines()
+    assert "√alpha_bar and log SNR at the last timestep" in text[0]
+    assert text[1].split()[-2:] == ["0.0064", "-10.1"]
+    assert text[4].split()[-2:] == ["3.2e-05", "-20.7"]
 
 
 def test_a_latent_networks_operations_by_hand():
@@ -47,6 +66,10 @@ def test_guidance_and_the_refiner_are_counted():
     rows = {row["stage"]: row for row in plain}
     assert rows["base"]["calls"] == 4
     assert rows["refine"]["calls"] == 2
+    assert "log_snr" not in rows["refine"]
+    assert rows["prior"]["calls"] == 2 * 4
+    guided = network_rows(preset("tiny", ["prior.guidance_scale=2"]))
+    assert next(row["calls"] for row in guided if row["stage"] == "prior") == 2 * 2 * 4
     assert len(networks_text(plain).splitlines()) == 6
 
 

@@ -1,13 +1,14 @@
 """The training stages on a run of made-up people: what they write, that it loads, learns, stops and goes on."""
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from fixtures.made_up_run import make_latents, make_planes
 
-from rodin.data.normalisers import latent_normaliser, plane_normaliser
+from rodin.data.normalisers import RANGES, latent_normaliser, plane_normaliser
 from rodin.data.rows import SubjectField, training_subjects
 from rodin.generate import models
 from rodin.hooks import Hooks, Stopped
@@ -95,6 +96,28 @@ def test_a_stage_trains_publishes_and_loads(stage, run):
 
 
 @pytest.mark.parametrize("stage", list(STAGES))
+def test_target_weights_and_curve_of_the_config_are_those_of_the_training(stage, stores, tmp_path):
+    losses = {}
+    for name, changes in {
+        "plain": [],
+        "v": ["predicts=v"],
+        "weighted": ["predicts=v", "min_snr=0.5"],
+        "noisier": ["predicts=v", "schedule=cosine", "schedule_tau=2"],
+    }.items():
+        run = RunFolder(tmp_path / name)
+        run.path.mkdir()
+        for other in ("fit", "index", "embed"):
+            (run.path / stores.stage(other).name).symlink_to(stores.stage(other))
+        config = config_of(f"{stage}.training.steps=1", *(f"{stage}.diffusion.{change}" for change in changes))
+        STAGES[stage].run(config, run, 0, Hooks())
+        losses[name] = read_rows(run, stage)[0]["loss"]
+    assert len(set(losses.values())) == 4
+    loaded = LOADERS[stage](run, torch.device("cpu")).diffusion
+    shape = {"schedule_start": 0.2, "schedule_end": 1.0, "schedule_tau": 2.0}
+    assert loaded == {"timesteps": loaded["timesteps"], "schedule": "cosine", "predicts": "v", **shape}
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
 def test_stopped_at_any_step_and_run_again_it_is_the_unbroken_stage(stage, stores, tmp_path):
     config, states = config_of(f"{stage}.training.steps=9"), []
     for name, stop_at in (("unbroken", 99), ("stopped", 4)):
@@ -176,6 +199,21 @@ def test_normalisers_bring_what_is_trained_on_to_scale(stores):
         wild = torch.linspace(-3, 3, normaliser.mean.numel()).view(1, *normaliser.mean.shape)
         clipped = normaliser.from_model(normaliser.clip(normaliser.to_model(wild)))
         torch.testing.assert_close(clipped, wild.clamp(-1, 1), atol=1e-5, rtol=0)
+        each = torch.from_numpy(SubjectField(fits, people, field)(np.arange(6))).float()
+        clipped = normaliser.from_model(normaliser.clip_entries(normaliser.to_model(wild)))
+        torch.testing.assert_close(clipped, wild.clamp(each.amin(0), each.amax(0)), atol=1e-5, rtol=0)
+
+
+def test_an_index_of_an_earlier_version_has_no_ranges_and_clips_to_that_of_planes(stores, tmp_path):
+    run = RunFolder(tmp_path)
+    shutil.copytree(stores.stage("index"), run.stage("index"))
+    content = manifest.read(run.manifest("index"))
+    del content["files"][RANGES]
+    manifest.publish(run.manifest("index"), content)
+    (run.stage("index") / RANGES).unlink()
+    normaliser = plane_normaliser(run, "base")
+    wild = torch.linspace(-9, 9, normaliser.mean.numel()).view(1, *normaliser.mean.shape)
+    assert torch.equal(normaliser.clip_entries(wild), normaliser.clip(wild))
 
 
 def test_an_upsampler_variant_goes_to_its_own_place(run):
