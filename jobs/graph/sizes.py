@@ -21,6 +21,7 @@ from rodin.config.networks import (
 
 PLANES = 3  # of a tri-plane
 KERNEL = 9  # texels of a 3 x 3 kernel
+MAP_SIDE = 8  # of the base model's coarse map of a latent, as in rodin.nets.base
 TIME_WIDTH = 64  # of the latent model's embedding of time, as in rodin.nets.latent
 EXTRA_TOKENS = 4  # of the prior besides the caption: text embedding, timestep, image embedding, query
 
@@ -121,10 +122,13 @@ def base_unet(
     latent_width: int,
     roll_out: bool = True,
     aware: bool = True,
+    patch: int = 1,
+    latent_map: int = 0,
     **other: object,
 ) -> Size:
     """`rodin.nets.base.BaseUNet`; arguments that do not change its size are ignored."""
-    width, side, here, skips = 4 * channels, resolution, channels, [channels]
+    width, side, here, skips = 4 * channels, resolution // patch, channels, [channels]
+    patched = plane_channels * patch**2
 
     def block(inputs: int, outputs: int) -> Size:
         return residual_block(inputs, outputs, width, side, roll_out, aware)
@@ -133,8 +137,11 @@ def base_unet(
         return self_attention(outputs, PLANES * side**2)
 
     total = linear(channels, width) + linear(width, width) + linear(latent_width, width)
-    total += Size(latent_width + PLANES * channels * resolution**2)  # null latent, learned map of places
-    total += convolution(plane_channels, channels, side, aware)
+    total += Size(latent_width + PLANES * channels * side**2)  # null latent, learned map of places
+    if latent_map:
+        total += linear(latent_width, PLANES * latent_map * MAP_SIDE**2)
+        total += linear(latent_map, patched, PLANES * side**2)
+    total += convolution(patched, channels, side, aware)
     for depth, multiplier in enumerate(multipliers):
         for _ in range(blocks):
             total += block(here, channels * multiplier)
@@ -155,7 +162,7 @@ def base_unet(
             side *= 2
             total += block(here, channels * multipliers[depth - 1])
             here = channels * multipliers[depth - 1]
-    return total + norm(here) + convolution(here, plane_channels, side, aware)
+    return total + norm(here) + convolution(here, patched, side, aware)
 
 
 def upsampler(

@@ -85,12 +85,16 @@ def _clip(config: Config) -> Iterator[str]:
 
 
 def _base(config: Config) -> Iterator[str]:
-    base, side = config.base, config.triplane.base_resolution
-    halvings = len(base.multipliers) - 1
+    base, side, halvings = config.base, config.triplane.base_resolution, len(config.base.multipliers) - 1
+    side, rest = divmod(side, base.patch)
+    if rest:
+        yield f"base.patch {base.patch} does not divide triplane.base_resolution {config.triplane.base_resolution}"
+        return
     if side % 2**halvings:
+        patches = f" over base.patch {base.patch}" if base.patch > 1 else ""
         yield (
-            f"triplane.base_resolution {side} cannot be halved {halvings} times, once for each of base.multipliers but "
-            "the last"
+            f"triplane.base_resolution {side * base.patch}{patches} cannot be halved {halvings} times, once for each "
+            "of base.multipliers but the last"
         )
         return
     sides = [side // 2**level for level in range(halvings + 1)]

@@ -123,9 +123,13 @@ class Base(Section):
     blocks: Positive = 3
     """residual blocks a level (ours)"""
     attention: tuple[Positive, ...] = (32, 16, 8)
-    """resolutions with attention (ours)"""
+    """sides of levels with attention, in texels or patches (ours)"""
     head_channels: Positive = 64
     """channels of an attention head (ours)"""
+    patch: Positive = 1
+    """side of the squares of texels that become channels; the first level has side base_resolution / patch (ours)"""
+    latent_map: Count = 0
+    """channels of a coarse map that the latent is projected to, added to the input; 0: none (ours)"""
     dropout: Dropout = 0.1
     """dropout in residual blocks (ours)"""
     drop_latent: Fraction = 0.2

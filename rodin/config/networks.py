@@ -23,6 +23,8 @@ def base_settings(config: Config, latent_width: int) -> dict[str, Any]:
         "head_channels": base.head_channels,
         "dropout": base.dropout,
         "latent_width": latent_width,
+        "patch": base.patch,
+        "latent_map": base.latent_map,
     }
 
 

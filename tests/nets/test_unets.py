@@ -212,3 +212,35 @@ def test_upsampler_learns_what_bilinear_cannot():
         optimiser.step()
         losses.append(loss.item())
     assert sum(losses[-10:]) / 10 < 0.4 * losses[0]
+
+
+def test_patches_and_the_map_of_the_latent_keep_the_shape_and_begin_as_the_plain_network():
+    for options in ({"patch": 2}, {"latent_map": 3}, {"patch": 2, "latent_map": 3}):
+        model = base(**options)
+        assert model(X, T, Z).shape == X.shape
+        assert awake(model)(X, T, Z).shape == X.shape
+
+
+def test_a_patch_reaches_as_far_as_its_texels():
+    model = awake(base(patch=2, multipliers=(1,), attention=(), roll_out=False, aware=False))
+    patches = torch.nn.functional.pixel_unshuffle(X.flatten(0, 1), 2)
+    assert torch.equal(torch.nn.functional.pixel_shuffle(patches, 2), X.flatten(0, 1))
+    assert model.first.in_channels == patches.shape[1] == 16
+    assert model.place.shape[-1] == 8
+
+
+def test_the_map_tells_planes_and_places_of_a_latent_apart():
+    model = awake(base(latent_map=3))
+    here = model.map(torch.cat([Z, -Z]) * 6**0.5)
+    assert here.shape == (6, 3, 4, 16, 16)
+    assert (here[0] - here[1]).abs().amax(dim=(1, 2, 3)).min() > 1e-3  # latents differ on each plane
+    assert (here[0, 0] - here[0, 1]).abs().max() > 1e-3  # planes of a latent differ
+    assert here[0, 0].flatten(1).std(dim=1).min() > 1e-3  # and places
+
+
+def test_a_dropped_latent_reaches_the_map_as_the_null_latent():
+    model = awake(base(latent_map=3))
+    dropped = model(X, T, Z, torch.tensor([True, False, True]))
+    assert torch.allclose(dropped[[0, 2]], model(X, T, None)[[0, 2]], atol=1e-6)
+    assert torch.allclose(dropped[1], model(X, T, Z)[1], atol=1e-6)
+    assert not torch.allclose(dropped[0], model(X, T, Z)[0], atol=1e-3)

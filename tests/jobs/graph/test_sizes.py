@@ -44,7 +44,10 @@ def test_formulas_equal_the_counted_sizes_of_the_ablated_networks(roll_out: bool
         base: dict[str, Any] = {"resolution": 12, "channels": 8, "multipliers": (1, 3, 2), "blocks": 2} | kind
         base |= {"attention": (6,), "head_channels": 4, "latent_width": 7}
         inputs = [((1, 3, 5, 12, 12), REAL), ((1,), INT), ((1, 7), REAL)]
-        assert sizes_on_meta(BaseUNet, inputs, base) == size_of(sizes.base_unet(**base))
+        for options in ({}, {"patch": 2}, {"latent_map": 3}, {"patch": 2, "latent_map": 3, "attention": (3,)}):
+            if "patch" in options:
+                base |= {"multipliers": (1, 3), "attention": (6,)}
+            assert sizes_on_meta(BaseUNet, inputs, base | options) == size_of(sizes.base_unet(**base | options))
 
 
 def size_of(size: sizes.Size) -> tuple[int, int]:
