@@ -24,16 +24,13 @@ class BaseUNet(nn.Module):
         roll_out: whether the three planes lie side by side in one image; else each is an image, with shared weights.
         aware: whether convolutions are 3D-aware.
         patch: side of the squares of texels that become channels; the first level has side R / patch.
-        latent_map: channels of a coarse map per plane that the latent is projected to and that is added to the input; 0:
-            the latent enters by the embedding alone.
+        latent_map: channels of a coarse map of each plane, projected from the latent and added to the input; 0: none.
 
-    Ours: the first and last convolution are 3D-aware too.
-    Source: paper B.1 (R5-R8), ADM. Ours: the latent, a unit vector, is scaled to entries of order one before it is
-    projected; the null latent is learned; a learned map of positions is added to the features, as faces are aligned
-    (a third fewer steps to the same loss); patches and the map of the latent are options: patches
-    see planes twice as fine at nearly the same cost, and with the map a sample follows its latent after far fewer steps,
-    as the embedding alone has to tell places apart by channels; an upsampling block outputs the next level's channel count, which saves a
-    fifth of the operations.
+    Source: paper B.1 (R5-R8), ADM. Ours: the first and last convolution are 3D-aware too; the latent, a unit vector, is
+    scaled to entries of order one before it is projected; the null latent is learned; a learned map of positions is
+    added to the features, as faces are aligned (a third fewer steps to the same loss); an upsampling block outputs the
+    next level's channel count, which saves a fifth of the operations; patches, which see planes twice as fine at nearly
+    the same cost, and the map of the latent, with which a sample follows its latent after far fewer steps, are options.
     """
 
     def __init__(
