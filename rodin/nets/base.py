@@ -9,7 +9,7 @@ from torch import nn
 from rodin.nets.blocks import Attention, ResBlock, conv, norm, time_embedding, to_picture, to_planes, zeroed
 from rodin.shapes import check_shape
 
-MAP_SIDE = 8  # texels of the coarse map of a latent: where hair, face and shirt are, no more; larger ones learn slower
+MAP_SIDE = 8  # texels of the coarse map of a latent: where hair, face and shirt are, no more
 
 
 class BaseUNet(nn.Module):
