@@ -23,7 +23,7 @@ from rodin.store.run_folder import RunFolder
         ("store", False, "reading", "bench_store"),
         ("fit", True, "fit_run", "bench_run"),
         ("decoder", True, "decoder", "bench_decoder"),
-        ("sample", True, "cascade", "bench_run"),
+        ("sample", True, "sampling", "bench_run"),
     ],
 )
 def test_benches(
