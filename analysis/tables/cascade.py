@@ -55,7 +55,7 @@ def cascade_rows(measured: Sequence[Row]) -> list[Row]:
 
     Returns:
         Rows with step, subjects, each metric with its interval, ``against``: the step it is compared with, and for each
-        metric ``better_`` with its interval: by how much it is better than that step, over 0 also for LPIPS.
+        metric ``gain_step_`` with its interval: by how much it is better than that step; over 0 is better, also of LPIPS.
     """
     table = []
     for step, against in AGAINST.items():
@@ -84,7 +84,7 @@ def verdict(table: Sequence[Row]) -> list[str]:
         gains = {step: lines[step][key] for step in LOSSES if step in lines and lines[step][key] is not None}
         if gains and min(gains.values()) < 0:
             worst = min(gains, key=lambda step: gains[step])
-            sentences.append(f"Most {metric.upper()} is lost where {LOSSES[worst]}: {gain_text(lines[worst], key)}")
+            sentences.append(f"in {metric.upper()} most is lost where {LOSSES[worst]}: {gain_text(lines[worst], key)}")
     return [
         *sentences,
         "each step is compared with the one named at its right, person by person where the people are the same; + is "

@@ -69,7 +69,7 @@ def test_table_1_needs_no_guesses(empty_run: Path):
     write_rows(RunFolder(empty_run), "sweep-cfg", 0, [row])
     text = render_table(table(empty_run, "1"))
     assert "20.00" in text
-    assert "over the" not in text
+    assert "person" not in text
     assert "posterior" not in text
 
 
