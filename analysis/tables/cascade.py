@@ -55,7 +55,7 @@ def cascade_rows(measured: Sequence[Row]) -> list[Row]:
 
     Returns:
         Rows with step, subjects, each metric with its interval, ``against``: the step it is compared with, and for each
-        metric ``gain_step_`` with its interval: by how much it is better than that step; over 0 is better, also of LPIPS.
+        metric ``gain_step_`` with its interval: by how much it is better than that step, over 0 also for LPIPS.
     """
     table = []
     for step, against in AGAINST.items():
