@@ -47,7 +47,7 @@ HEADINGS = {
     "expected_first": "expected at first",
     "expected_last": "expected at last",
 }
-GUESSES = {"gain_mean_person": "over the mean person", "gain_nearest_person": "over the nearest person"}
+GUESSES = {"gain_mean_person": "better than the mean person", "gain_nearest_person": "better than the nearest one"}
 """field of Table 1's rows, less _METRIC -> heading of its line"""
 NUMBER = re.compile(r"[+−]?[\d.,]+²?( \[[−\d.]+, [−\d.]+\])?")
 HIDDEN = ("note", "key", "gain_step_ssim")  # fields for scripts and CSV only

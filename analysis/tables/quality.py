@@ -108,7 +108,7 @@ def table_reconstruction(run: Path) -> list[Row]:
     table = []
     for name in names + sorted(by_method.keys() - set(names)):
         line: Row = {"method": name, "subjects": _subject_count(by_method[name])}
-        if name == OURS:
+        if name in (OURS, POSTERIOR_MEAN):
             line["guidance_scale"] = by_method[name][0].get("guidance_scale")
         for metric in METRICS:
             line |= interval_fields(metric, mean_of(by_method[name], metric))

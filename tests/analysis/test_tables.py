@@ -59,7 +59,7 @@ def test_table_1_beside_the_two_guesses_person_by_person(full_run: Path):
     assert rows[1.2]["gain_mean_person_ssim"] == pytest.approx(-0.078)
     assert rows[6.0]["gain_mean_person_psnr"] is rows[1.5]["gain_mean_person_lpips"] is None
     text = render_table(table(full_run, "1"))
-    (psnr, ssim) = (line for line in text.splitlines() if line.lstrip().startswith("over the mean person"))
+    (psnr, ssim) = (line for line in text.splitlines() if line.lstrip().startswith("better than the mean person"))
     assert "+3.00 [0.52, 5.48]" in psnr
     assert "−0.078" in ssim
 
@@ -76,6 +76,7 @@ def test_table_1_needs_no_guesses(empty_run: Path):
 def test_the_posterior_mean_stands_beside_table_1(full_run: Path):
     rows = {row["method"]: row for row in table(full_run, "reconstruction")}
     assert list(rows) == ["rodin", "posterior mean", "mean person", "nearest person"]
+    assert [rows[name].get("guidance_scale") for name in rows] == [1.5, 1.5, None, None]
     assert rows["posterior mean"]["gain_psnr"] == pytest.approx(-(0.5 + 0.25 + 0.75) / 3)
     for name in ("1", "reconstruction"):
         (sentence,) = (line for line in render_table(table(full_run, name)).splitlines() if "posterior mean (" in line)
