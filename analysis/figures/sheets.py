@@ -24,12 +24,11 @@ from analysis.results.renders import (
 from analysis.results.rows import MissingRows, Row, next_step
 from analysis.tables.neighbours import neighbour_rows
 from analysis.tables.prompts import prompt_rows
-from analysis.tables.quality import OURS
 from rodin.avatars.person import HAIR_COLOURS, SHIRT_COLOURS
+from rodin.evaluation.steps import OURS
 from rodin.store.shards.reader import Shards
 
 WIDE, WIDE_LARGE = 8, 6  # pictures in a line: small ones, large ones
-# px, sides of pictures; a full line is about as wide as the report's page
 # px, sides of pictures; a full line is about as wide as the report's page
 SMALL, TRUTH, BLEND, MEDIUM, LARGE, PROMPT = 120, 130, 140, 150, 160, 176
 TURNED = 2  # subjects or samples that a figure also shows from all around

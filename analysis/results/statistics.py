@@ -48,6 +48,25 @@ def mean_interval(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half, count)
 
 
+def difference_interval(values: Sequence[float], others: Sequence[float]) -> Interval:
+    """Mean of `values` − mean of `others`, two sets of different subjects, with Welch's interval.
+
+    Args:
+        values: one finite number per subject, at least one.
+        others: likewise; with fewer than two in either set there is no interval.
+    """
+    sets = [np.asarray(of, float) for of in (values, others)]
+    difference, count = float(sets[0].mean() - sets[1].mean()), min(map(len, sets))
+    if count < 2:
+        return Interval(difference, None, None, count)
+    parts = [float(of.var(ddof=1)) / len(of) for of in sets]  # variances of both means
+    if not sum(parts):
+        return Interval(difference, difference, difference, count)
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(of) - 1) for part, of in zip(parts, sets, strict=True))
+    half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * math.sqrt(sum(parts))
+    return Interval(difference, difference - half, difference + half, count)
+
+
 def rate_interval(hits: int, count: int) -> Interval:
     """Share of hits with Wilson's score interval, which stays inside [0, 1] and holds for few trials.
 

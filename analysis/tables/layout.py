@@ -18,7 +18,8 @@ DECIMALS = {
     "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "hit_rate": 2,
     "chance": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1, "peak_rss_mb": 0,
     "first_loss": 4, "last_loss": 4, "guidance_scale": 1, "megabytes": 2, "peak_megabytes": 0,
-    "gain_behind": 2, "gain_alone": 2, "alone_psnr": 2,
+    "gain_behind": 2, "gain_alone": 2, "alone_psnr": 2, "gain_lpips": 3, "gain_step_psnr": 2,
+    "gain_mean_person_psnr": 2, "gain_nearest_person_psnr": 2,
 }  # fmt: skip
 OTHER_DECIMALS = 3  # of any other number
 HEADINGS = {
@@ -26,6 +27,11 @@ HEADINGS = {
     "ssim": "SSIM ↑",
     "lpips": "LPIPS ↓",
     "gain_psnr": "ours better by, dB",
+    "gain_ssim": "ours better by, SSIM",
+    "gain_lpips": "ours better by, LPIPS",
+    "gain_step_psnr": "better by, dB",
+    "gain_step_ssim": "better by, SSIM",
+    "gain_step_lpips": "better by, LPIPS",
     "gain_over_last": "gain, dB",
     "gain_behind": "over neither, dB",
     "alone_psnr": "PSNR ↑ alone",
@@ -41,8 +47,10 @@ HEADINGS = {
     "expected_first": "expected at first",
     "expected_last": "expected at last",
 }
+GUESSES = {"gain_mean_person": "better than the mean person", "gain_nearest_person": "better than the nearest one"}
+"""field of Table 1's rows, less _METRIC -> heading of its line"""
 NUMBER = re.compile(r"[+−]?[\d.,]+²?( \[[−\d.]+, [−\d.]+\])?")
-HIDDEN = ("note", "key", "gain_ssim")  # fields for scripts and CSV only
+HIDDEN = ("note", "key", "gain_step_ssim")  # fields for scripts and CSV only
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,9 @@ def _paper_layout(rows: Sequence[Row], notes: list[str]) -> Grid:
         lines.append([heading, "ours", *(cell(row, metric) for row in rows)])
         papers = (row[f"paper_{metric}"] for row in rows)
         lines.append(["", "paper", *(DASH if value is None else format_number(value, decimals) for value in papers)])
+        for guess, words in GUESSES.items():
+            if any(row.get(f"{guess}_{metric}") is not None for row in rows):
+                lines.append(["", words, *(cell(row, f"{guess}_{metric}") for row in rows)])
     lines.append(["subjects", "ours", *(str(row["subjects"]) for row in rows)])
     lines.append(["", "paper", *(DASH if row["paper_psnr"] is None else str(TABLE_1_SUBJECTS) for row in rows)])
     return Grid(header, lines, notes)

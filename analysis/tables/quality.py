@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from analysis.results.paper import DASH, METRICS, TABLE_1, format_number, scale_name
-from analysis.results.rows import Row, results
+from analysis.results.rows import MissingRows, Row, results
 from analysis.results.statistics import Interval, mean_interval
+from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON, OURS, POSTERIOR_MEAN
 
 MEASURED = {"subject": str, "psnr": float, "ssim": float, "lpips": float}
-OURS, MEAN_PERSON, NEAREST_PERSON = "rodin", "mean person", "nearest person"  # `method` of rows: ours, two baselines
 
 
 def table_1(run: Path) -> list[Row]:
@@ -20,26 +21,54 @@ def table_1(run: Path) -> list[Row]:
 
     Returns:
         Rows with guidance_scale, name, subjects, and for each metric its mean, ``_low`` and ``_high`` (95 % interval
-        over subjects) and the paper's value ``paper_``; null where not measured.
+        over subjects), the paper's value ``paper_``, and by how much it is better, person by person, than the mean
+        person (``gain_mean_person_``) and the nearest person (``gain_nearest_person_``); null where not measured.
     """
     rows = results(run, "sweep-cfg", "sweep-cfg", MEASURED | {"guidance_scale": float}, optional=["lpips"])
     by_scale: dict[float, list[Row]] = defaultdict(list)
     for row in rows:
         by_scale[float(row["guidance_scale"])].append(row)
+    try:
+        by_method = _by_method(run)
+    except MissingRows:  # stage `evaluate` may come later
+        by_method = {}
     table = []
     for scale in sorted(by_scale.keys() | TABLE_1.keys()):
         line: Row = {"guidance_scale": scale, "name": scale_name(scale), "subjects": _subject_count(by_scale[scale])}
         for metric in METRICS:
             line |= interval_fields(metric, mean_of(by_scale[scale], metric))
             line[f"paper_{metric}"] = TABLE_1.get(scale, {}).get(metric)
+            for guess in (MEAN_PERSON, NEAREST_PERSON):
+                gain = paired_gain(by_scale[scale], by_method.get(guess, []), metric)
+                line |= interval_fields(f"gain_{guess.replace(' ', '_')}_{metric}", gain)
         line["note"] = "\n".join(
             ["mean over people, each the mean over their views, with its 95 % interval (Student's t)"]
-            + (_no_lpips(by_scale[scale]) if line["lpips"] is None else [])
+            + (no_lpips(by_scale[scale]) if line["lpips"] is None else [])
         )
         if not by_scale[scale]:
             line["note"] = f"guidance {scale:g} was not measured in this run (sweeps.guidance_scales)"
         table.append(line)
+    table[-1]["note"] += "".join(f"\n{sentence}" for sentence in mean_sentences(by_method))
     return table
+
+
+def mean_sentences(by_method: Mapping[str, Sequence[Row]]) -> list[str]:
+    """A sentence on the posterior mean beside the sampled avatars; none where it was not measured."""
+    rows = by_method.get(POSTERIOR_MEAN, [])
+    means = {metric: mean_of(rows, metric) for metric in METRICS}
+    gain = paired_gain(by_method.get(OURS, []), rows, "psnr")
+    if gain is None:
+        return []
+    found = [
+        f"{METRICS[metric][0].split()[0]} {format_number(mean.mean, METRICS[metric][1])}"
+        for metric, mean in means.items()
+        if mean is not None
+    ]
+    against = gain_text(interval_fields("gain_psnr", gain))
+    return [
+        f"beside it the posterior mean (one step of the base model in place of all): {', '.join(found)}; "
+        f"the avatars have {against} against it: PSNR favours such a mean, however blurred, over a sample"
+    ]
 
 
 def table_fit(run: Path) -> list[Row]:
@@ -66,30 +95,30 @@ def table_fit(run: Path) -> list[Row]:
 def table_reconstruction(run: Path) -> list[Row]:
     """Reconstruction of held-out subjects from one picture; one row per method.
 
-    Methods: ours, the mean of the training subjects, and the training subject nearest to the picture.
+    Methods: ours, ours with one step of the base model (the posterior mean), the mean of the training subjects, and the
+    training subject nearest to the picture.
 
     Returns:
-        Rows with method, guidance_scale, subjects, each metric with its interval, and ``gain_psnr`` with its interval:
-        the mean over subjects of ours − this method, in dB. ``note`` of the first row holds the verdict.
+        Rows with method, guidance_scale, subjects, each metric with its interval, and ``gain_METRIC`` with its
+        interval: by how much ours is better than this method, the mean over subjects. ``note`` of the first row holds
+        the verdict.
     """
-    rows = results(run, "evaluate", "evaluate", MEASURED | {"method": str}, optional=["lpips"])
-    by_method: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_method[row["method"]].append(row)
-    names = [name for name in (OURS, MEAN_PERSON, NEAREST_PERSON) if name in by_method]
+    by_method = _by_method(run)
+    names = [name for name in (OURS, POSTERIOR_MEAN, MEAN_PERSON, NEAREST_PERSON) if name in by_method]
     table = []
     for name in names + sorted(by_method.keys() - set(names)):
         line: Row = {"method": name, "subjects": _subject_count(by_method[name])}
-        if name == OURS:
+        if name in (OURS, POSTERIOR_MEAN):
             line["guidance_scale"] = by_method[name][0].get("guidance_scale")
         for metric in METRICS:
             line |= interval_fields(metric, mean_of(by_method[name], metric))
-        for metric in ("psnr", "ssim"):
+        for metric in METRICS:
             gain = paired_gain(by_method[OURS], by_method[name], metric) if name != OURS else None
             line |= interval_fields(f"gain_{metric}", gain)
         table.append(line)
-    no_lpips = _no_lpips(rows) if any(line["lpips"] is None for line in table) else []
-    table[0]["note"] = "\n".join([verdict(table), *no_lpips])
+    missing = no_lpips([*chain(*by_method.values())]) if any(line["lpips"] is None for line in table) else []
+    sentences = [verdict(table), *other_metrics(table), *mean_sentences(by_method), *missing]
+    table[0]["note"] = "\n".join(sentences)
     return table
 
 
@@ -112,16 +141,37 @@ def verdict(table: Sequence[Row]) -> str:
     return f"Rodin beats {opening} in PSNR: {', '.join(parts)}, person by person, {count} people{doubt}"
 
 
+def other_metrics(table: Sequence[Row]) -> list[str]:
+    """One sentence for SSIM and one for LPIPS, where measured: by how much ours is better than the two guesses.
+
+    Args:
+        table: rows of `table_reconstruction`.
+    """
+    gains = {row["method"]: row for row in table if row["method"] in (MEAN_PERSON, NEAREST_PERSON)}
+    sentences = []
+    for metric in ("ssim", "lpips"):
+        name = f"gain_{metric}"
+        parts = [f"{gain_text(row, name)} over the {method}" for method, row in gains.items() if row[name] is not None]
+        if parts:
+            sure = all(excludes_zero(row, name) for row in gains.values() if row[name] is not None)
+            doubt = "" if sure else "; an interval reaches 0 or lacks"
+            sentences.append(f"in {metric.upper()}, + is better: {', '.join(parts)}{doubt}")
+    return sentences
+
+
 def paired_gain(ours: Sequence[Row], theirs: Sequence[Row], metric: str) -> Interval | None:
-    """Mean of ours − theirs over the subjects in both, with its interval; none if they have no subject in common."""
-    left, right = _by_subject(ours, metric), _by_subject(theirs, metric)
-    shared = sorted(left.keys() & right.keys())
-    return mean_interval([left[subject] - right[subject] for subject in shared]) if shared else None
+    """By how much ours is better, person by person: the mean over the subjects in both, with its interval.
+
+    Ours − theirs, or theirs − ours for LPIPS, of which less is better; none if they have no subject in common.
+    """
+    left, right = subject_values(ours, metric), subject_values(theirs, metric)
+    shared, sign = sorted(left.keys() & right.keys()), -1 if metric == "lpips" else 1
+    return mean_interval([sign * (left[subject] - right[subject]) for subject in shared]) if shared else None
 
 
 def mean_of(rows: Sequence[Row], metric: str) -> Interval | None:
     """A metric's mean over subjects with its interval; none unless every subject has it."""
-    values = _by_subject(rows, metric)
+    values = subject_values(rows, metric)
     return mean_interval(list(values.values())) if values and len(values) == _subject_count(rows) else None
 
 
@@ -144,20 +194,30 @@ def excludes_zero(row: Row, name: str) -> bool:
     return low is not None and (low > 0 or high < 0)
 
 
-def gain_text(row: Row) -> str:
-    """`gain_psnr` of a row with its interval: +0.32 dB [+0.14, +0.51]."""
-    low, high = row["gain_psnr_low"], row["gain_psnr_high"]
-    interval = "" if low is None else f" [{format_number(low, 2, signed=True)}, {format_number(high, 2, signed=True)}]"
-    return f"{format_number(row['gain_psnr'], 2, signed=True)} dB{interval}"
+def gain_text(row: Row, name: str = "gain_psnr") -> str:
+    """A gain of a row with its interval: +0.32 dB [+0.14, +0.51]; `name` ends in its metric."""
+    metric = name.rpartition("_")[2]
+    decimals, unit = METRICS[metric][1], {"psnr": " dB"}.get(metric, f" {metric.upper()}")
+    mean, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    ends = "" if low is None else f" [{', '.join(format_number(end, decimals, signed=True) for end in (low, high))}]"
+    return f"{format_number(mean, decimals, signed=True)}{unit}{ends}"
 
 
-def _no_lpips(rows: Sequence[Row]) -> list[str]:
+def _by_method(run: Path) -> dict[str, list[Row]]:
+    by_method: dict[str, list[Row]] = defaultdict(list)
+    for row in results(run, "evaluate", "evaluate", MEASURED | {"method": str}, optional=["lpips"]):
+        by_method[row["method"]].append(row)
+    return by_method
+
+
+def no_lpips(rows: Sequence[Row]) -> list[str]:
     """Reasons why LPIPS is missing, as the stage recorded them."""
     reasons = {str(row.get("lpips_reason") or "it was not measured") for row in rows if row.get("lpips") is None}
     return [f"LPIPS is {DASH}: {reason.removeprefix('LPIPS: ')}" for reason in sorted(reasons)]
 
 
-def _by_subject(rows: Sequence[Row], metric: str) -> dict[str, float]:
+def subject_values(rows: Sequence[Row], metric: str) -> dict[str, float]:
+    """The metric of each subject that has it, the mean of its rows."""
     values: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if row.get(metric) is not None:

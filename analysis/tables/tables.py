@@ -8,6 +8,7 @@ from pathlib import Path
 from analysis.results.provenance import config_of
 from analysis.results.rows import Row, results
 from analysis.results.statistics import mean_interval
+from analysis.tables.cascade import table_cascade
 from analysis.tables.convolution import table_convolution
 from analysis.tables.costs import FIT_COSTS, by_value, table_losses, table_timings
 from analysis.tables.layout import comma_separated, grid, latex, markdown, plain
@@ -61,6 +62,7 @@ TABLES: dict[str, Callable[[Path], list[Row]]] = {
     "1": table_1,
     "fit": table_fit,
     "reconstruction": table_reconstruction,
+    "cascade": table_cascade,
     "prompts": table_prompts,
     "neighbours": table_neighbours,
     "frechet": table_frechet,

@@ -1,4 +1,4 @@
-"""`rodin bench`: how fast this machine does a part of the work."""
+"""`rodin bench`: how fast this machine does a part of the work, and where a run loses detail."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli.options import JSON
+from jobs.cli.results import elsewhere, file_of
 from jobs.cli.screen import Screen
 from jobs.run.hardware import hardware
 from jobs.run.record import read_config
@@ -75,10 +76,33 @@ def _run_decoder(config: Config, folder: RunFolder, count: int, progress: Progre
     return bench_decoder(config, folder, count, progress)
 
 
-def _run_cascade(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
-    from rodin.bench.cascade import bench_run
+def _run_sampling(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
+    from rodin.bench.sampling import bench_run
 
     return bench_run(config, folder, count, progress)
+
+
+def print_cascade(run: Path, count: int, output: Path | None, as_json: bool) -> None:
+    """Print where a run's cascade loses detail, as its table `cascade`, and draw it."""
+    from analysis.figures.cascade import cascade_lines
+    from analysis.figures.contact_sheet import contact_sheet, save_sheet
+    from analysis.tables.cascade import cascade_rows
+    from analysis.tables.tables import render_table
+    from rodin.bench.cascade import bench_cascade
+    from rodin.store.shards.reader import Shards
+
+    screen, folder = Screen(quiet=as_json), RunFolder(run)
+    picture = file_of(output, CASCADE_PICTURE) or folder.figures / CASCADE_PICTURE
+    measured = bench_cascade(read_config(folder), folder, count, screen.meter("cascade"))
+    screen.clear()
+    rows = cascade_rows([row for row, _ in measured])
+    machine = hardware(len(os.sched_getaffinity(0)))
+    print(json.dumps([row | machine for row in rows], indent=1) if as_json else render_table(rows))
+    with elsewhere(output):
+        sheet = contact_sheet(cascade_lines(Shards(folder.stage("render"), "views"), measured))
+        save_sheet(picture, sheet, "Where detail is lost along the cascade")
+    if not as_json:
+        print(picture)
 
 
 BENCHES: dict[str, Callable[[], BenchRows]] = {
@@ -93,17 +117,25 @@ BENCHES: dict[str, Callable[[], BenchRows]] = {
 RUN_BENCHES: dict[str, Callable[[Config, RunFolder, int, Progress], BenchRows]] = {
     "fit": _run_fit,
     "decoder": _run_decoder,
-    "sample": _run_cascade,
+    "sample": _run_sampling,
 }
+CASCADE, CASCADE_PICTURE = "cascade", "figure-cascade.png"
+NAMES = [*dict.fromkeys([*BENCHES, *RUN_BENCHES, CASCADE])]
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="fit, decoder, conv, unet, sample, train, metrics or store")],
+    name: Annotated[str, typer.Argument(help="fit, decoder, conv, unet, sample, cascade, train, metrics or store")],
     run: Annotated[Path | None, typer.Option("--run", help="measure with this run's subjects and models")] = None,
     count: Annotated[int, typer.Option("--subjects", min=1, help="with --run: number of its subjects, or avatars")] = 8,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="of cascade: PNG or folder to write to; default RUN/figures")
+    ] = None,
     as_json: JSON = False,
 ) -> None:
     """Measure how fast this machine does a part of the work, against a named baseline.
+
+    `cascade` measures quality, not time: where detail is lost from the fitted planes to avatars of unseen people, with
+    pictures of each step.
 
     `fit --run` stores each fit as it is measured, so that the same command continues after a stop. `unet` is as wide as
     the paper's base model: minutes on a CPU, and 10 GB.
@@ -115,11 +147,17 @@ def bench(
       rodin bench decoder --run runs/demo --subjects 2
       rodin bench conv --json
       rodin bench sample --run runs/demo --subjects 4
+      rodin bench cascade --run runs/demo --subjects 4
     """
-    if name not in BENCHES | RUN_BENCHES:
-        raise ValueError(f"unknown bench '{name}'; there are {', '.join(BENCHES | RUN_BENCHES)}")
+    if name not in NAMES:
+        raise ValueError(f"unknown bench '{name}'; there are {', '.join(NAMES)}")
+    if output is not None and name != CASCADE:
+        raise ValueError(f"--output goes with `rodin bench {CASCADE}`, which draws a picture, not with `{name}`")
     if run is None and name not in BENCHES:
         raise ValueError(f"--run is missing: `rodin bench {name}` needs a run with subjects")
+    if run is not None and name == CASCADE:
+        print_cascade(run, count, output, as_json)
+        return
     if run is None:
         rows = BENCHES[name]()
     elif name in RUN_BENCHES:
@@ -127,7 +165,7 @@ def bench(
         rows = RUN_BENCHES[name](read_config(folder), folder, count, screen.meter(name))
         screen.clear()
     else:
-        raise ValueError(f"--run goes with `rodin bench {'` or `'.join(RUN_BENCHES)}`, not with `{name}`")
+        raise ValueError(f"--run goes with `rodin bench {'` or `'.join([*RUN_BENCHES, CASCADE])}`, not with `{name}`")
     if as_json:
         machine = hardware(len(os.sched_getaffinity(0)))
         print(json.dumps([row | machine for row in rows], indent=1))

@@ -50,6 +50,8 @@ class Evaluate(Section):
     """views of each compared (R48: 300)"""
     neighbours: Positive = 5
     """nearest training people shown of each sample (R47)"""
+    cascade: Count = 0
+    """people of either kind, training and held-out, measured after each step of the cascade; 0: not measured (ours)"""
 
 
 class Sweeps(Section):

@@ -10,11 +10,14 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.data.normalisers import mean_subject
 from rodin.data.pictures import evenly, images_over_white
+from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON, OURS, POSTERIOR_MEAN
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import sampling_seed
 from rodin.hooks import Hooks, Stopped
 from rodin.metrics import lpips as perceptual
+from rodin.metrics.neighbours import neighbours
 from rodin.metrics.psnr import psnr
 from rodin.metrics.ssim import ssim
 from rodin.store.results import write_rows
@@ -35,12 +38,13 @@ class ViewComparison:
         avatars: the run's models.
         views: the store of views.
         count: views to compare of each subject, evenly chosen.
+        unfitted: compare the last `count` views instead, those that no fit sees.
     """
 
-    def __init__(self, avatars: Avatars, views: Shards, count: int) -> None:
+    def __init__(self, avatars: Avatars, views: Shards, count: int, unfitted: bool = False) -> None:
         self.avatars, self.views = avatars, views
         total, side = views.shape("rgba")[0], views.shape("rgba")[1]
-        self.chosen = evenly(total, count)
+        self.chosen = list(range(total - count, total)) if unfitted else evenly(total, count)
         self.lpips, self.reason = perceptual.load(weights_folder() / LPIPS_FILE, avatars.device)
         if side < perceptual.SMALLEST:
             self.lpips, self.reason = None, f"LPIPS: pictures of {side} pixels are too small for it"
@@ -86,15 +90,55 @@ def reconstruct(
 
     Source: R48.
     """
-    size, seed = avatars.config.sample.batch, avatars.config.seed
+    size = avatars.config.sample.batch
     for first in range(0, len(subjects), size):
         if hooks.should_stop():
             raise Stopped()
         batch = subjects[first : first + size]
         latent = torch.from_numpy(np.stack([latents.read(subject, "image", 0) for subject in batch]))
-        numbers = [int.from_bytes(subject.encode(), "big") for subject in batch]
-        seeds = [sampling_seed(seed, RECONSTRUCTION, number) for number in numbers]
+        seeds = [reconstruction_seed(avatars.config, subject) for subject in batch]
         yield from zip(batch, avatars.planes(latent.to(avatars.device), seeds, scale), strict=True)
+
+
+def reconstruction_seed(config: Config, subject: str) -> int:
+    """Seed of a subject's reconstructions: the same noise at all guidance scales and in all steps of the cascade."""
+    return sampling_seed(config.seed, RECONSTRUCTION, int.from_bytes(subject.encode(), "big"))
+
+
+def baselines_of(
+    avatars: Avatars, planes: Shards, latents: Shards, subjects: Sequence[str], features: np.ndarray
+) -> Baselines:
+    """What reconstruction is measured against: the posterior mean and two simple guesses.
+
+    The posterior mean is the base model's x0_hat at its last timestep, without guidance, then upsampled: the mean of
+    all planes that fit the latent, which PSNR favours over a sample. A model that predicts noise has none: its x0_hat
+    is there the difference of two nearly equal numbers. The guesses are the mean of the training planes, and the
+    training subject of the nearest latent.
+
+    Args:
+        avatars: the run's models.
+        planes: the store of fitted planes.
+        latents: the store of latents.
+        subjects: M training subjects.
+        features: [M, D] latents of their frontal views.
+    """
+    mean = torch.from_numpy(mean_subject(avatars.folder))
+
+    def posterior_mean(subject: str) -> tuple[torch.Tensor, dict[str, Any]]:
+        latent = torch.from_numpy(latents.read(subject, "image", 0)[None])
+        seeds = [reconstruction_seed(avatars.config, subject)]
+        return avatars.upsampled(avatars.low_planes(latent, seeds, 1.0, steps=1), seeds)[0], {"guidance_scale": 1.0}
+
+    def mean_planes(subject: str) -> tuple[torch.Tensor, dict[str, Any]]:
+        return mean, {"guidance_scale": None, "of": f"mean of {len(subjects)} people's planes"}
+
+    def nearest_planes(subject: str) -> tuple[torch.Tensor, dict[str, Any]]:
+        (nearest,), _ = neighbours(latents.read(subject, "image", 0)[None], features, 1)
+        found = subjects[int(nearest[0])]
+        return torch.from_numpy(planes.read(found, "planes")).float(), {"guidance_scale": None, "of": found}
+
+    guesses: Baselines = {MEAN_PERSON: mean_planes, NEAREST_PERSON: nearest_planes}
+    return guesses if avatars.base.diffusion["predicts"] == "eps" else {POSTERIOR_MEAN: posterior_mean, **guesses}
 
 
 def measured_subjects(config: Config, *stores: Shards) -> list[str]:
@@ -135,7 +179,7 @@ def measure_shard(
     stored = evenly(len(compare.chosen), avatars.config.sample.views)
     meta = {"kind": "reconstruction", "guidance_scale": scale, "views": [compare.chosen[place] for place in stored]}
     shapes = {"rgba": (len(stored), *views.shape("rgba")[1:])}
-    own_fields = {"guidance_scale": scale, **(fields or {}), **({} if baselines is None else {"method": "rodin"})}
+    own_fields = {"guidance_scale": scale, **(fields or {}), **({} if baselines is None else {"method": OURS})}
     with ShardWriter(folder.stage(stage), number, "samples", subjects, shapes) as writer:
         for subject, planes in reconstruct(avatars, latents, writer.missing(), scale, hooks):
             values, rendered = compare(subject, planes)

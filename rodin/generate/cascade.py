@@ -168,22 +168,20 @@ class Avatars:
         guidance_scale: float,
         on_step: OnStep | None = None,
         model: Callable[..., torch.Tensor] | None = None,
+        steps: int | None = None,
     ) -> torch.Tensor:
         """Tri-planes of latents at the base model's resolution, [N, 3, C, r, r]; arguments as `planes`.
 
         Args:
             model: network to call instead of `base`.
+            steps: sampling steps instead of the config's; 1 gives x0_hat at the last timestep, the posterior mean.
         """
-        plane, loaded = self.config.triplane, self.base
-        return self._draw(
-            self._guided(model or loaded, loaded, self.config.base.diffusion, guidance_scale),
-            loaded,
-            self.config.base.diffusion,
-            (3, plane.channels, plane.base_resolution, plane.base_resolution),
-            [sampling_seed(seed, BASE) for seed in seeds],
-            latent=latents.to(self.device),
-            on_step=on_step,
-        )
+        plane, loaded, settings = self.config.triplane, self.base, self.config.base.diffusion
+        settings = settings if steps is None else settings.model_copy(update={"sampling_steps": steps})
+        shape = (3, plane.channels, plane.base_resolution, plane.base_resolution)
+        seeds = [sampling_seed(seed, BASE) for seed in seeds]
+        denoise = self._guided(model or loaded, loaded, settings, guidance_scale)
+        return self._draw(denoise, loaded, settings, shape, seeds, latent=latents.to(self.device), on_step=on_step)
 
     @torch.no_grad()
     def upsampled(self, low: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:

@@ -103,6 +103,6 @@ DEMO = Config(
         shard_samples=20,
         batch=8,
     ),
-    evaluate=Evaluate(subjects=4, views=8, neighbours=3),
+    evaluate=Evaluate(subjects=4, views=8, neighbours=3, cascade=4),
     sweeps=Sweeps(plane_resolutions=(16, 32, 64), view_counts=(6, 12, 21), fit_subjects=2, shard_subjects=4),
 )

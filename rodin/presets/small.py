@@ -48,6 +48,6 @@ SMALL = Config(
     ),
     prior=Prior(layers=6, width=256, training=Training(batch=96, steps=20_000, lr=1e-4, ema=0.999)),
     sample=Sample(unconditional=32, resolution=128, mesh_resolution=128),
-    evaluate=Evaluate(subjects=50, views=60),
+    evaluate=Evaluate(subjects=50, views=60, cascade=24),
     sweeps=Sweeps(plane_resolutions=(8, 16, 32, 64, 128), view_counts=(5, 10, 20, 40, 56)),
 )

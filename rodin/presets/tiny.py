@@ -94,6 +94,6 @@ TINY = Config(
         shard_samples=4,
         batch=2,
     ),
-    evaluate=Evaluate(subjects=2, views=10, neighbours=2),
+    evaluate=Evaluate(subjects=2, views=10, neighbours=2, cascade=2),
     sweeps=Sweeps(plane_resolutions=(8, 16), view_counts=(4, 8), fit_subjects=1, shard_subjects=2),
 )

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: reconstruction of held-out subjects, neighbours and Fréchet distance of samples, and prompts.
+"""Stage `evaluate`: reconstruction of held-out subjects, the cascade step by step, samples, and prompts.
 
 MPI ranks divide the subjects. Held-out subjects are measured in parts, each a shard; shard 0, with all the other rows,
 is published last: its manifest marks the whole stage as done.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,10 @@ import torch
 
 from rodin.config import Config
 from rodin.config.shards import shard_count, shard_of
-from rodin.data.normalisers import mean_subject
 from rodin.data.pictures import images_over_white
 from rodin.evaluation import prompts
-from rodin.evaluation.reconstruction import Baselines, measure_shard, measured_subjects
+from rodin.evaluation.cascade import cascade_people, measure_cascade
+from rodin.evaluation.reconstruction import baselines_of, measure_shard, measured_subjects
 from rodin.generate.cascade import Avatars
 from rodin.hooks import Hooks, Stopped
 from rodin.metrics.frechet import frechet
@@ -84,7 +85,8 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     parts = gather_parts(ranks, lambda: read_features(config, stores, own_subjects, hooks))
     training = ranks.broadcast(joined(parts) if ranks.rank == 0 else None)
     held_out, size = measured_subjects(config, stores.views, stores.latents), config.sweeps.shard_subjects
-    scale, baselines = config.sample.guidance_scale, baselines_of(folder, stores, training)
+    scale = config.sample.guidance_scale
+    baselines = baselines_of(avatars, stores.planes, stores.latents, training.subjects, training.latents)
 
     def measure(number: int, extra_rows: Sequence[ResultRow] | None) -> None:
         part = shard_of(held_out, number, size)
@@ -95,9 +97,18 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         for number in range(ranks.rank, shard_count(len(held_out), size), ranks.size):
             measure(number, () if number else None)
 
+    def cascade_rows() -> list[ResultRow]:
+        people = cascade_people(config, stores.views, stores.latents, training.subjects)[ranks.rank :: ranks.size]
+        return [measured.row for measured in measure_cascade(avatars, people, baselines, hooks)]
+
     gather_parts(ranks, measure_own)
+    cascade = gather_parts(ranks, cascade_rows)
     if ranks.rank == 0:
-        rows = [*sample_rows(config, stores, avatars, training), *prompt_rows(config, stores, avatars, training)]
+        rows = [
+            *chain(*cascade),
+            *sample_rows(config, stores, avatars, training),
+            *prompt_rows(config, stores, avatars, training),
+        ]
         if held_out:
             measure(0, rows)
         else:
@@ -128,21 +139,6 @@ def joined(parts: Sequence[TrainingFeatures]) -> TrainingFeatures:
     latents = np.concatenate([part.latents for part in parts])[order]
     colours = {name: np.concatenate([part.colours[name] for part in parts])[order] for name in prompts.PALETTES}
     return TrainingFeatures([subjects[place] for place in order], latents, colours)
-
-
-def baselines_of(folder: RunFolder, stores: EvaluationStores, training: TrainingFeatures) -> Baselines:
-    """Baselines of reconstruction: the mean of the training planes, and the training subject of the nearest latent."""
-    mean = torch.from_numpy(mean_subject(folder))
-
-    def mean_planes(subject: str) -> tuple[torch.Tensor, ResultRow]:
-        return mean, {"guidance_scale": None, "of": f"mean of {len(training.subjects)} people's planes"}
-
-    def nearest_planes(subject: str) -> tuple[torch.Tensor, ResultRow]:
-        (nearest,), _ = neighbours(stores.latents.read(subject, "image", 0)[None], training.latents, 1)
-        found = training.subjects[int(nearest[0])]
-        return torch.from_numpy(stores.planes.read(found, "planes")).float(), {"guidance_scale": None, "of": found}
-
-    return {"mean person": mean_planes, "nearest person": nearest_planes}
 
 
 def sample_rows(

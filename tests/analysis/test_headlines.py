@@ -24,6 +24,7 @@ TABLES: dict[str, list[dict]] = {
     ],
     "reconstruction": [
         {"method": "rodin", "gain_psnr": None},
+        {"method": "posterior mean", "gain_psnr": -1.0},
         {"method": "mean person", "gain_psnr": 2.0},
         {"method": "nearest person", "gain_psnr": -0.5},
     ],

@@ -61,7 +61,7 @@ def test_a_grid_folds_intervals_and_notes():
 
 
 def test_a_field_for_scripts_alone_is_not_shown():
-    assert grid([{"name": "a", "key": "psnr", "gain_ssim": 0.1, "empty": None}]).header == ["name"]
+    assert grid([{"name": "a", "key": "psnr", "gain_step_ssim": 0.1, "empty": None}]).header == ["name"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import math
 import pytest
 from scipy import stats
 
-from analysis.results.statistics import mean_interval, rate_interval, shuffled_hit_rate
+from analysis.results.statistics import difference_interval, mean_interval, rate_interval, shuffled_hit_rate
 
 
 def test_mean_interval_by_hand():
@@ -22,6 +22,23 @@ def test_mean_interval_by_hand():
 def test_mean_interval_is_that_of_scipy(values: list[float]):
     found, wanted = mean_interval(values), stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (found.low, found.high) == (pytest.approx(wanted.low), pytest.approx(wanted.high))
+
+
+@pytest.mark.parametrize(
+    ("values", "others"), [([1.0, 4.0], [2.0, 2.5, 9.0]), ([20.1, 19.7, 25.3, 18.8], [10.0, 10.5]), ([1, 2], [3, 3.5])]
+)
+def test_the_interval_of_a_difference_is_that_of_scipy(values: list[float], others: list[float]):
+    found = difference_interval(values, others)
+    wanted = stats.ttest_ind(values, others, equal_var=False).confidence_interval(0.95)
+    assert found.mean == pytest.approx(sum(values) / len(values) - sum(others) / len(others))
+    assert (found.low, found.high) == (pytest.approx(wanted.low), pytest.approx(wanted.high))
+
+
+def test_a_difference_of_single_values_has_no_interval_and_one_of_equal_values_no_width():
+    single = difference_interval([5.0], [1.0, 2.0, 3.0])
+    assert (single.mean, single.low, single.high, single.count) == (3.0, None, None, 1)
+    flat = difference_interval([5.0, 5.0], [3.0, 3.0])
+    assert (flat.mean, flat.low, flat.high) == (2.0, 2.0, 2.0)
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 7), (7, 7), (3, 10), (1, 200)])

@@ -50,6 +50,57 @@ def test_reconstruction_by_hand(full_run: Path):
     assert "more people are needed" in rows["rodin"]["note"]
 
 
+def test_table_1_beside_the_two_guesses_person_by_person(full_run: Path):
+    rows = {row["guidance_scale"]: row for row in table(full_run, "1")}
+    # 22 22 22 at 1.5 against 18 19 20 of the mean person: 4, 3, 2; s = 1, half = 4.302653 / sqrt(3)
+    assert rows[1.5]["gain_mean_person_psnr"] == pytest.approx(3.0)
+    assert rows[1.5]["gain_mean_person_psnr_low"] == pytest.approx(3 - 2.484138, abs=1e-5)
+    assert rows[1.5]["gain_nearest_person_psnr"] == pytest.approx((3 + 0.5 + 0) / 3)
+    assert rows[1.2]["gain_mean_person_ssim"] == pytest.approx(-0.078)
+    assert rows[6.0]["gain_mean_person_psnr"] is rows[1.5]["gain_mean_person_lpips"] is None
+    text = render_table(table(full_run, "1"))
+    (psnr, ssim) = (line for line in text.splitlines() if line.lstrip().startswith("better than the mean person"))
+    assert "+3.00 [0.52, 5.48]" in psnr
+    assert "−0.078" in ssim
+
+
+def test_table_1_needs_no_guesses(empty_run: Path):
+    row = {"stage": "sweep-cfg", "subject": "1", "guidance_scale": 1.0, "psnr": 20.0, "ssim": 0.5, "lpips": 0.1}
+    write_rows(RunFolder(empty_run), "sweep-cfg", 0, [row])
+    text = render_table(table(empty_run, "1"))
+    assert "20.00" in text
+    assert "person" not in text
+    assert "posterior" not in text
+
+
+def test_the_posterior_mean_stands_beside_table_1(full_run: Path):
+    rows = {row["method"]: row for row in table(full_run, "reconstruction")}
+    assert list(rows) == ["rodin", "posterior mean", "mean person", "nearest person"]
+    assert [rows[name].get("guidance_scale") for name in rows] == [1.5, 1.5, None, None]
+    assert rows["posterior mean"]["gain_psnr"] == pytest.approx(-(0.5 + 0.25 + 0.75) / 3)
+    for name in ("1", "reconstruction"):
+        (sentence,) = (line for line in render_table(table(full_run, name)).splitlines() if "posterior mean (" in line)
+        assert "PSNR 22.50, SSIM 0.800; the avatars have −0.50 dB [−1.12, +0.12] against it" in sentence
+
+
+def test_a_lower_lpips_is_better_and_verdicts_say_so(empty_run: Path):
+    values = {"rodin": (0.10, 0.12), "mean person": (0.20, 0.24), "nearest person": (0.09, 0.12)}
+    write_rows(RunFolder(empty_run), "evaluate", 0, [
+        {"stage": "evaluate", "subject": str(person), "method": method, "psnr": 20.0, "ssim": 0.5, "lpips": lpips}
+        for method, numbers in values.items()
+        for person, lpips in enumerate(numbers)
+    ])  # fmt: skip
+    rows = {row["method"]: row for row in table(empty_run, "reconstruction")}
+    assert rows["mean person"]["gain_lpips"] == pytest.approx(0.11)
+    assert rows["nearest person"]["gain_lpips"] == pytest.approx(-0.005)
+    assert "gain_lpips" not in rows["rodin"] or rows["rodin"]["gain_lpips"] is None
+    (sentence,) = (line for line in rows["rodin"]["note"].splitlines() if line.startswith("in LPIPS"))
+    assert "+0.110 LPIPS [−0.017, +0.237] over the mean person, −0.005 LPIPS [−0.069, +0.059]" in sentence
+    assert sentence.endswith("an interval reaches 0 or lacks")
+    (sure,) = (line for line in rows["rodin"]["note"].splitlines() if line.startswith("in SSIM"))
+    assert sure.endswith("an interval reaches 0 or lacks")  # equal everywhere: 0 is not excluded
+
+
 @pytest.mark.parametrize(
     ("ours", "words"), [([19.5, 20.5], "beats only the mean person"), ([10.0, 11.0], "Rodin beats neither")]
 )

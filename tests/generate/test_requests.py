@@ -9,7 +9,7 @@ import trimesh
 from fixtures.small_run import CONFIG
 from PIL import Image
 
-from rodin.bench.cascade import bench_run, every_sample, halves_apart
+from rodin.bench.sampling import bench_run, every_sample, halves_apart
 from rodin.generate import requests
 from rodin.generate.cascade import Avatars
 from rodin.generate.export import is_exported

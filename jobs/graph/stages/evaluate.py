@@ -12,11 +12,22 @@ def _resources(config: Config, site: Site) -> Resources:
     gpus = 1 if site.gpus_per_node >= ranks else 0
     cpus = max(1, min(site.cpus_per_node // ranks, CPUS_WITH_GPU)) if gpus else 1
     each = seconds_each(config, site, cpus, gpus) + config.evaluate.views * picture_seconds(config, cpus, gpus)
-    return Resources(1, ranks, cpus, gpus, AVATAR_GB * ranks, config.measured_count() * each / ranks / 60)
+    return Resources(1, ranks, cpus, gpus, AVATAR_GB * ranks, _avatars(config) * each / ranks / 60)
+
+
+def _avatars(config: Config) -> int:
+    """Avatars that are sampled: of measured people and of those in the cascade."""
+    return config.measured_count() + _cascade(config)
+
+
+def _cascade(config: Config) -> int:
+    count = config.evaluate.cascade
+    return min(count, config.data.subjects) + min(count, config.data.held_out)
 
 
 def _work(config: Config) -> str:
-    return f"{config.measured_count():,} held-out subjects x {config.evaluate.views} views; neighbours"
+    cascade = f"; cascade of {_cascade(config)}" if _cascade(config) else ""
+    return f"{config.measured_count():,} held-out subjects x {config.evaluate.views} views; neighbours{cascade}"
 
 
 STAGE = Stage(
@@ -27,5 +38,5 @@ STAGE = Stage(
     _resources,
     _work,
     lambda config: ROWS_BYTES,
-    Amount(FLOPS, lambda config: config.measured_count() * judged_flops(config)),
+    Amount(FLOPS, lambda config: _avatars(config) * judged_flops(config)),
 )

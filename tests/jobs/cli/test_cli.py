@@ -62,6 +62,8 @@ MISTAKES = {
     "scale": (["sample", "--run", "runs/tiny", "--guidance-scale", "-1"], "wanted a number over 0"),
     "seed": (["sample", "--run", "runs/tiny", "--seed", "-1"], "--seed"),
     "unknown bench": (["bench", "fits"], "unknown bench 'fits'; there are fit, conv, unet, sample, train, store"),
+    "bench of the cascade without a run": (["bench", "cascade"], "--run is missing: `rodin bench cascade` needs a run"),
+    "bench with a picture": (["bench", "conv", "--output", "a.png"], "--output goes with `rodin bench cascade`"),
     "bench without a run": (["bench", "decoder"], "--run is missing: `rodin bench decoder` needs a run"),
     "bench with a run": (["bench", "conv", "--run", "runs/tiny"], "--run goes with `rodin bench fit` or `decoder`"),
     "unknown sweep": (["sweep", "cgf", "--run", "runs/tiny"], "unknown sweep 'cgf'"),

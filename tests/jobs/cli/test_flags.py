@@ -23,7 +23,7 @@ from rodin.store.run_folder import RunFolder
         ("store", False, "reading", "bench_store"),
         ("fit", True, "fit_run", "bench_run"),
         ("decoder", True, "decoder", "bench_decoder"),
-        ("sample", True, "cascade", "bench_run"),
+        ("sample", True, "sampling", "bench_run"),
     ],
 )
 def test_benches(
@@ -45,6 +45,27 @@ def test_benches(
     (printed,) = json.loads(capsys.readouterr().out)
     assert printed.items() >= (row | {"gpus": 0}).items()
     assert printed["device"]
+
+
+def test_the_bench_of_the_cascade_prints_a_table_and_draws_a_sheet(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    measured = [({"subject": "000001", "step": "fitted planes", "psnr": 20.0, "ssim": 0.5, "lpips": 0.1}, "pictures")]
+    calls = fake(monkeypatch, "rodin.bench.cascade", bench_cascade=measured)
+    drawn = fake(monkeypatch, "analysis.figures.cascade", cascade_lines="lines")
+    sheets = fake(monkeypatch, "analysis.figures.contact_sheet", contact_sheet="sheet", save_sheet=None)
+    fake(monkeypatch, "rodin.store.shards.reader", Shards="views")
+    assert status_of(["bench", "cascade", "--run", "run", "--subjects", "3"]) == 0
+    *table, path = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("fitted planes") and "20.00" in line for line in table)
+    assert path == "run/figures/figure-cascade.png"
+    assert calls[0][1][:3] == (preset("tiny"), RunFolder(run), 3)
+    assert drawn[0][1] == ("views", measured)
+    assert sheets[1][1][:2] == (Path(path), "sheet")
+    assert status_of(["bench", "cascade", "--run", "run", "--output", "a.png", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["step"], row["psnr"], row["gpus"]) == ("fitted planes", 20.0, 0)
+    assert sheets[3][1][0] == Path("a.png")
 
 
 def test_tables_figures_and_the_report(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
