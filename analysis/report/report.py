@@ -36,6 +36,7 @@ TABLE_TITLES = {
     "1": "Table 1: reconstruction of unseen people from one picture",
     "fit": "Fits",
     "neighbours": "Nearest training people",
+    "memorisation": "Figure 7 in numbers: copies of training people",
     "reconstruction": "Reconstruction against two simple guesses",
     "prompts": "Prompt hit rate",
     "frechet": "Fréchet distance",

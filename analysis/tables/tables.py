@@ -11,6 +11,7 @@ from analysis.results.statistics import mean_interval
 from analysis.tables.convolution import table_convolution
 from analysis.tables.costs import FIT_COSTS, by_value, table_losses, table_timings
 from analysis.tables.layout import comma_separated, grid, latex, markdown, plain
+from analysis.tables.memorisation import table_memorisation
 from analysis.tables.neighbours import table_neighbours
 from analysis.tables.prompts import table_prompts
 from analysis.tables.quality import interval_fields, table_1, table_fit, table_reconstruction
@@ -63,6 +64,7 @@ TABLES: dict[str, Callable[[Path], list[Row]]] = {
     "reconstruction": table_reconstruction,
     "prompts": table_prompts,
     "neighbours": table_neighbours,
+    "memorisation": table_memorisation,
     "frechet": table_frechet,
     "clip": table_clip,
     "resolution": table_resolution,

@@ -58,7 +58,7 @@ FREE_TRAINING = (
 )
 SAMPLING = ("sampler", "sampling_steps", "clip", "noise_scale")  # keys of a diffusion that its training does not read
 # Keys that change how fast results come, and them by rounding at most.
-FREE = ("data.device", "decoder.memory_gb", "fit.compile", "fit.together", "sample.batch")
+FREE = ("data.device", "base.keep_averages", "decoder.memory_gb", "fit.compile", "fit.together", "sample.batch")
 
 
 def reads(stage: str, key: str) -> bool:

@@ -18,6 +18,8 @@ from rodin.config.shards import shard_count, shard_of
 from rodin.data.normalisers import mean_subject
 from rodin.data.pictures import images_over_white
 from rodin.evaluation import prompts
+from rodin.evaluation.memorisation import TrainingPeople, memorisation_rows
+from rodin.evaluation.presence import presence_rows
 from rodin.evaluation.reconstruction import Baselines, measure_shard, measured_subjects
 from rodin.generate.cascade import Avatars
 from rodin.hooks import Hooks, Stopped
@@ -98,6 +100,10 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     gather_parts(ranks, measure_own)
     if ranks.rank == 0:
         rows = [*sample_rows(config, stores, avatars, training), *prompt_rows(config, stores, avatars, training)]
+        views, samples = stores.views, stores.samples
+        rows += presence_rows(avatars, views, stores.planes, samples, training.subjects, hooks)
+        people = TrainingPeople(training.subjects, training.latents)
+        rows += memorisation_rows(avatars, views, stores.latents, samples, people, hooks)
         if held_out:
             measure(0, rows)
         else:
