@@ -6,8 +6,10 @@ import math
 from collections import defaultdict
 from pathlib import Path
 
-from analysis.results.rows import Row, results
+from analysis.results.rows import MissingRows, Row, next_step, results
 from analysis.results.statistics import Interval, mean_interval, rate_interval
+from rodin.store.results import read_rows
+from rodin.store.run_folder import RunFolder
 
 FIELDS = {"set": str, "name": str, "step": int, "nearest": str, "similarity": float}
 RATIOS = {"clip_ratio": float, "picture_ratio": float}
@@ -17,7 +19,15 @@ LEVEL = 0.95  # share of people never seen whose similarity is not over the limi
 
 def memorisation_groups(run: Path) -> dict[int | None, list[Row]]:
     """Checked rows by step of the base model, rising; the last group, None, is of people never seen, if there are."""
-    rows = results(run, "evaluate", "memorisation", FIELDS | RATIOS, optional=["step"])
+    try:
+        rows = results(run, "evaluate", "memorisation", FIELDS | RATIOS, optional=["step"])
+    except MissingRows as problem:
+        if read_rows(RunFolder(run), "evaluate"):
+            raise MissingRows(
+                f"{run}: its stage 'evaluate' has no samples to look for copies in, or was done by an earlier rodin; "
+                f"move {RunFolder(run).stage('evaluate')} elsewhere, then {next_step(run, 'evaluate')}"
+            ) from None
+        raise problem
     groups: dict[int | None, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.get("step")].append(row)
