@@ -112,8 +112,8 @@ def _reason(check: Row) -> str:
     if check["accuracy"] is not None:
         right = f"is right on {check['accuracy']:.0%} of pictures and {check['accuracy_on']['fits']:.0%} of fits"
     return (
-        f"{check['attribute']} are not counted: their measure {right}, tried on {check['with_it']} people with and "
-        f"{check['without_it']} without; 90 % and ten of each are wanted"
+        f"{check['attribute']}: not counted, as its measure {right}, tried on {check['with_it']} people with and "
+        f"{check['without_it']} without; 90% and ten of each are wanted"
     )
 
 

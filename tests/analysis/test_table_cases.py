@@ -189,7 +189,7 @@ def test_attributes_without_a_colour_and_a_measure_that_learned_nothing(empty_ru
     hat, beard = table(empty_run, "prompts")
     assert (hat["hits"], hat["hit_rate"], hat["ceiling"], hat["unasked"]) == (1, 1, None, None)
     assert (beard["prompts"], beard["hits"], beard["ceiling"]) == (0, None, None)
-    reason = "beard are not counted: their measure cannot be learned, tried on 1 people with and 7 without"
+    reason = "beard: not counted, as its measure cannot be learned, tried on 1 people with and 7 without"
     assert hat["note"].splitlines()[-1].startswith(reason)
 
 
