@@ -8,6 +8,8 @@ from pathlib import Path
 
 from analysis.figures import curves, sheets
 from analysis.figures.contact_sheet import Line, contact_sheet, save_sheet
+from analysis.figures.memorisation import memorisation
+from analysis.figures.presence import asked_and_not
 from rodin.store.run_folder import RunFolder
 
 
@@ -64,6 +66,11 @@ FIGURES: dict[str, Figure] = {
         "An avatar drawn from each prompt, the colour it asked for and the colour measured on its picture.",
         _sheet(sheets.prompts),
     ),
+    "attributes": Figure(
+        "Glasses, hats and beards by text",
+        "Avatars drawn from prompts that ask for one, and below each the same prompt without it, with the same noise.",
+        _sheet(asked_and_not),
+    ),
     "reconstruction": Figure(
         "Reconstruction from one picture",
         "People no training stage saw; under each, the avatar made of one picture alone, seen by the same cameras.",
@@ -78,6 +85,12 @@ FIGURES: dict[str, Figure] = {
         "Figure 7: nearest training people",
         "Samples, and the training people most like them by CLIP similarity: a repeated person would look the same.",
         _sheet(sheets.nearest),
+    ),
+    "memorisation": Figure(
+        "Figure 7 in numbers: copies of training people",
+        "How near the nearest training person is to samples and to people never seen; left of the dashed ratio, 1/3, "
+        "lie copies; right of the dashed similarity lie the 5 % of people never seen who are most like one.",
+        memorisation,
     ),
     "8": Figure(
         "Figure 8: where failures are looked for first",

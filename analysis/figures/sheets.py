@@ -107,7 +107,10 @@ def interpolation(run: Path) -> list[Line]:
 
 def prompts(run: Path) -> list[Line]:
     """A sample above its prompt, with the colour the prompt asks for, the measured one, and whether they agree."""
-    store, rows = samples(run), prompt_rows(run)
+    store = samples(run)
+    rows = [row for row in prompt_rows(run) if row.get("pair") is None]  # the others have a figure of their own
+    if not rows:
+        raise _none_of(run, "samples of the prompts")
     by_sample: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_sample[row["sample"]].append(row)

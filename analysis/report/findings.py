@@ -52,7 +52,7 @@ def write_findings(run: Path, output: Path | None = None) -> Findings:
             found.missing[f"table {name}"] = str(problem)
             for old in folder.tables.glob(f"table-{name}.*"):
                 old.unlink(missing_ok=True)
-    for name in FIGURES:
+    for name in figures_of(run):
         try:
             found.figures[name] = figure(run, name, folder.figures / f"figure-{name}.png")
         except Unwritable:
@@ -67,3 +67,9 @@ def tables_of(run: Path) -> list[str]:
     """Names of the tables that a run of this config can have: `clip` only where the run trains its own small CLIP."""
     pretrained = setting(config_of(run), "clip.pretrained")
     return [name for name in TABLES if name != "clip" or pretrained in (None, "none")]
+
+
+def figures_of(run: Path) -> list[str]:
+    """Names of the figures that a run of this config can have: `attributes` only where prompts ask for some."""
+    asked = setting(config_of(run), "sample.attribute_prompts")
+    return [name for name in FIGURES if name != "attributes" or asked]

@@ -66,9 +66,9 @@ def _table_1(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Car
 
 
 def _prompts(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:
-    if "prompts" not in tables:
+    row = next((row for row in tables.get("prompts", ()) if row["attribute"] == "all"), None)
+    if row is None:
         return None
-    row = tables["prompts"][0]
     ceiling = "" if row["ceiling"] is None else f", the measure itself reaches {row['ceiling']:.0%}"
     return Card("Prompts that came out", f"{row['hits']} of {row['prompts']}", f"chance {row['chance']:.0%}{ceiling}")
 

@@ -38,6 +38,7 @@ TABLE_TITLES = {
     "neighbours": "Nearest training people",
     "reconstruction": "Reconstruction beside the posterior mean and two simple guesses",
     "cascade": "Where detail is lost along the cascade",
+    "memorisation": "Figure 7 in numbers: copies of training people",
     "prompts": "Prompt hit rate",
     "frechet": "Fréchet distance",
     "clip": "The small CLIP: finding captions and pictures",

@@ -86,6 +86,21 @@ def rate_interval(hits: int, count: int) -> Interval:
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half), count)
 
 
+def mean_of_rates(first: Interval, second: Interval) -> Interval:
+    """Mean of two rates of different people, such as of those who have something and those who lack it.
+
+    Source: Newcombe, Statistics in Medicine 17 (1998): each end is as far off as both rates' ends together, as errors
+    of independent rates add up.
+    """
+    mean = (first.mean + second.mean) / 2
+
+    def off(ends: tuple[float | None, float | None]) -> float:
+        return math.hypot(*(abs((end or 0.0) - rate.mean) for end, rate in zip(ends, (first, second), strict=True))) / 2
+
+    low, high = mean - off((first.low, second.low)), mean + off((first.high, second.high))
+    return Interval(mean, low, high, first.count + second.count)
+
+
 def shuffled_hit_rate(wanted: Sequence[str], measured: Sequence[str]) -> float:
     """Hit rate by chance alone: the expected rate if the measured answers are assigned to the prompts at random.
 

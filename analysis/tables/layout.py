@@ -16,10 +16,12 @@ from analysis.results.rows import Row
 # decimals printed: the last one is about a tenth of a usual interval
 DECIMALS = {
     "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "hit_rate": 2,
-    "chance": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1, "peak_rss_mb": 0,
+    "chance": 2, "unasked": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1, "peak_rss_mb": 0,
     "first_loss": 4, "last_loss": 4, "guidance_scale": 1, "megabytes": 2, "peak_megabytes": 0,
     "gain_behind": 2, "gain_alone": 2, "alone_psnr": 2, "gain_lpips": 3, "gain_step_psnr": 2,
     "gain_mean_person_psnr": 2, "gain_nearest_person_psnr": 2,
+    "clip_ratio": 2, "picture_ratio": 2, "clip_copies": 2,
+    "picture_copies": 2, "over_limit": 2,
 }  # fmt: skip
 OTHER_DECIMALS = 3  # of any other number
 HEADINGS = {
@@ -41,6 +43,10 @@ HEADINGS = {
     "peak_megabytes": "peak memory, MB",
     "longest_seconds": "longest task, s",
     "hit_rate": "hit rate",
+    "clip_ratio": "ratio, CLIP",
+    "picture_ratio": "ratio, pictures",
+    "clip_copies": "copies, CLIP",
+    "picture_copies": "copies, pictures",
     "guidance_scale": "guidance",
     "first_loss": "first loss",
     "last_loss": "last loss",

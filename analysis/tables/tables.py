@@ -12,6 +12,7 @@ from analysis.tables.cascade import table_cascade
 from analysis.tables.convolution import table_convolution
 from analysis.tables.costs import FIT_COSTS, by_value, table_losses, table_timings
 from analysis.tables.layout import comma_separated, grid, latex, markdown, plain
+from analysis.tables.memorisation import table_memorisation
 from analysis.tables.neighbours import table_neighbours
 from analysis.tables.prompts import table_prompts
 from analysis.tables.quality import interval_fields, table_1, table_fit, table_reconstruction
@@ -65,6 +66,7 @@ TABLES: dict[str, Callable[[Path], list[Row]]] = {
     "cascade": table_cascade,
     "prompts": table_prompts,
     "neighbours": table_neighbours,
+    "memorisation": table_memorisation,
     "frechet": table_frechet,
     "clip": table_clip,
     "resolution": table_resolution,

@@ -60,7 +60,7 @@ FREE_TRAINING = (
 # Keys of a diffusion that its training does not read.
 SAMPLING = ("sampler", "sampling_steps", "clip", "clip_std", "clip_share", "noise_scale", "guidance_interval")
 # Keys that change how fast results come, and them by rounding at most.
-FREE = ("data.device", "decoder.memory_gb", "fit.compile", "fit.together", "sample.batch")
+FREE = ("data.device", "base.keep_averages", "decoder.memory_gb", "fit.compile", "fit.together", "sample.batch")
 
 
 def reads(stage: str, key: str) -> bool:

@@ -110,7 +110,8 @@ class Config(Section):
 
     def sample_count(self) -> int:
         """Work items of the `sample` stage: an interpolation is one item, so is the one trajectory."""
-        return self.sample.unconditional + self.sample.interpolations + self.sample.prompts + 1
+        sample = self.sample
+        return sample.unconditional + sample.interpolations + sample.prompts + 2 * sample.attribute_prompts + 1
 
 
 def _ids(numbers: Iterable[int]) -> list[str]:

@@ -215,6 +215,8 @@ def notes(config: Config, stages: Collection[str]) -> list[str]:
     for key, asked, limit, there, readers in at_most:
         if asked > there and any(name in stages for name in readers):
             found.append(f"{key} is {asked:,}, but {limit} is {there:,}: {there:,} it is")
+    if "base" in stages and config.base.keep_averages and not config.base.training.picture_every:
+        found.append("base.keep_averages has no effect: base.training.picture_every is 0")
     for name in (*MODELS, "refine"):
         training = getattr(config, name).training
         if name in stages and training.warmup >= training.steps:

@@ -25,6 +25,8 @@ class Sample(Section):
     """avatars on the way from one to the other, ends included"""
     prompts: Positive = 24
     """text prompts naming a hair or shirt colour"""
+    attribute_prompts: Count = 0
+    """further prompts asking for glasses, a hat or a beard; each is drawn again without asking, as a control (ours)"""
     trajectory_steps: Annotated[int, Field(ge=2)] = 8
     """points of the reverse process that are rendered (R45)"""
     views: Positive = 8

@@ -1,9 +1,9 @@
-"""Text prompts that name one colour, and a measure of whether an avatar has that colour.
+"""Text prompts that name a colour or an attribute, and a measure of whether an avatar has that colour.
 
-The measure uses no network: it takes the median colour of a part of the silhouette and names it after the nearest
-colour of real subjects, measured in the same way. Its accuracy on real subjects is the highest hit rate to expect. Hair
-is measured from behind, where there is no face, below the rim of a hat; the shirt from the front, where long hair
-leaves it uncovered.
+`presence` measures attributes. The measure of colours uses no network: it takes the median colour of a part of the
+silhouette and names it after the nearest colour of real subjects, measured in the same way. Its accuracy on real
+subjects is the highest hit rate to expect. Hair is measured from behind, where there is no face, below the rim of a
+hat; the shirt from the front, where long hair leaves it uncovered.
 """
 
 from __future__ import annotations
@@ -28,17 +28,38 @@ TEMPLATES = {
 # hair lies between hat and collar; in front, the shirt lies under the hair, and its middle is free of arms
 REGIONS = {"hair": ("back", 0.20, 0.50, 0.6), "shirt": ("front", 0.85, 1.0, 0.5)}
 OPAQUE = 200  # alpha in 0..255 above which a pixel counts: haze around an avatar is fainter
+PEOPLE = ("woman", "man")
+BEARDED = ("man", "person")  # nobody else in the captions has a beard
+EXTRAS: tuple[Mapping[str, str], ...] = (  # attribute -> its value, as captions name it
+    {"glasses": "round"},
+    {"beard": "full beard"},
+    {"hat": "cap"},
+    {"glasses": "square"},
+    {"beard": "goatee"},
+    {"hat": "beanie"},
+    {"glasses": "round", "hat": "cap"},
+)
+WITH_EXTRAS = ("a {}", "a portrait of a {} with {} hair", "a {} with {} hair")  # of a person, and of a colour of hair
 BODY = 0.25  # share of the widest row; narrower rows at the ends are strands of hair and strings, not the body
 FEWEST = 8  # pixels; the median of fewer depends on single pixels
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Text prompt; if it names a colour, the attribute (`hair` or `shirt`) and the colour."""
+    """A text prompt.
+
+    Args:
+        text: its words.
+        attribute, colour: `hair` or `shirt` and its colour, if it names one.
+        present: attribute (glasses, hat, beard) -> whether the prompt asks for it, if an avatar is looked at for it.
+        pair: number of the prompt and of its control, which is the same prompt without the attributes.
+    """
 
     text: str
     attribute: str | None = None
     colour: str | None = None
+    present: Mapping[str, bool] | None = None
+    pair: int | None = None
 
 
 def prompts_of(config: Config, views: Shards) -> list[Prompt]:
@@ -48,10 +69,12 @@ def prompts_of(config: Config, views: Shards) -> list[Prompt]:
     of the subjects are the prompts, and no colour is measured.
     """
     subjects = [subject for subject in config.train_subjects() if subject in views]
-    count = config.sample.prompts
+    count, pairs = config.sample.prompts, config.sample.attribute_prompts
     names = {attribute: colours_present(views, subjects, attribute) for attribute in PALETTES}
     if any(names.values()):
-        return colour_prompts(names, count)
+        extras = extras_present(views, subjects) if pairs else EXTRAS
+        return colour_prompts(names, count) + attribute_prompts(extras, names["hair"] or list(HAIR_COLOURS), pairs)
+    count += 2 * pairs
     captions = [str(views.meta(subject).get("caption") or "a person") for subject in subjects[:count]]
     return [Prompt(captions[number % len(captions)]) for number in range(count)]
 
@@ -60,6 +83,15 @@ def colours_present(views: Shards, subjects: Sequence[str], attribute: str) -> l
     """Names of the palette that at least one of the subjects has, in the palette's order."""
     found = {colour_of(views, subject, attribute) for subject in subjects}
     return [name for name in PALETTES[attribute] if name in found]
+
+
+def extras_present(views: Shards, subjects: Sequence[str]) -> list[Mapping[str, str]]:
+    """Those of EXTRAS whose every part some subject has; all of them if there is none."""
+    found = set()
+    for subject in subjects:
+        attributes = views.meta(subject).get("attributes") or {}
+        found |= {(name, attributes.get(name)) for extra in EXTRAS for name in extra}
+    return [extra for extra in EXTRAS if found.issuperset(extra.items())] or list(EXTRAS)
 
 
 def colour_of(views: Shards, subject: str, attribute: str) -> str | None:
@@ -82,6 +114,27 @@ def colour_prompts(names: Mapping[str, Sequence[str]], count: int) -> list[Promp
         template = TEMPLATES[attribute][(number // len(pairs)) % len(TEMPLATES[attribute])]
         phrase = colour if attribute == "hair" else f"{'an' if colour[0] in 'aeiou' else 'a'} {colour}"
         prompts.append(Prompt(template.format(phrase), attribute, colour))
+    return prompts
+
+
+def attribute_prompts(extras: Sequence[Mapping[str, str]], hair: Sequence[str], count: int) -> list[Prompt]:
+    """Prompts that ask for glasses, a hat or a beard in the words of captions, each followed by its control.
+
+    Args:
+        extras: attribute -> value, what to ask for in turn.
+        hair: colours of hair to name in part of the prompts.
+        count: number of prompts; there are as many controls.
+    """
+    prompts = []
+    for number in range(count):
+        turn, extra = number // len(extras), extras[number % len(extras)]
+        people = BEARDED if "beard" in extra else PEOPLE
+        person = people[(turn if "beard" in extra else turn + number % len(extras)) % len(people)]
+        plain = WITH_EXTRAS[turn % len(WITH_EXTRAS)].format(person, hair[number % len(hair)])
+        words = " and ".join(f"{value} glasses" if name == "glasses" else f"a {value}" for name, value in extra.items())
+        joint = " and " if " with " in plain else " with "
+        prompts.append(Prompt(f"{plain}{joint}{words}", present=dict.fromkeys(extra, True), pair=number))
+        prompts.append(Prompt(plain, present=dict.fromkeys(extra, False), pair=number))
     return prompts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from rodin.store.weights import CLIP_FILE, weights_folder
 from rodin.train.data.normaliser import Normaliser
 from rodin.train.state import checkpoint
 
+AVERAGES = "averages"  # folder of the averages that a training kept, beside its checkpoints
 REASON_LENGTH = 120  # characters of a loading error that are quoted: torch lists every key of the state dict
 
 
@@ -85,6 +87,16 @@ def _train(folder: RunFolder, stage: str) -> str:
 def load_base(folder: RunFolder, device: torch.device | None = None) -> LoadedNetwork:
     """Load the base model: (x_t, timestep, latent, drop) -> prediction."""
     return _load(folder, folder.stage("base"), BaseUNet, device)
+
+
+def load_averages(folder: RunFolder, device: torch.device | None = None) -> Iterator[tuple[int, nn.Module]]:
+    """Steps and networks of the averages that were kept while the base model was trained, in order of the steps."""
+    device, settings = device or default_device(), load_base(folder, device).settings
+    for path in sorted((folder.stage("base") / AVERAGES).glob("step-*.pt")):
+        record = checkpoint.read(path)
+        network = BaseUNet(**settings)
+        network.load_state_dict(record["model"])
+        yield record["step"], network.to(device).eval().requires_grad_(False)
 
 
 def load_upsampler(

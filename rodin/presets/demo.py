@@ -95,6 +95,7 @@ DEMO = Config(
         interpolations=1,
         interpolation_steps=5,
         prompts=24,
+        attribute_prompts=3,
         trajectory_steps=5,
         views=4,
         resolution=64,

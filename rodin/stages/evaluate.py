@@ -19,6 +19,8 @@ from rodin.config.shards import shard_count, shard_of
 from rodin.data.pictures import images_over_white
 from rodin.evaluation import prompts
 from rodin.evaluation.cascade import cascade_people, measure_cascade
+from rodin.evaluation.memorisation import TrainingPeople, memorisation_rows
+from rodin.evaluation.presence import presence_rows
 from rodin.evaluation.reconstruction import baselines_of, measure_shard, measured_subjects
 from rodin.generate.cascade import Avatars
 from rodin.hooks import Hooks, Stopped
@@ -109,6 +111,10 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             *sample_rows(config, stores, avatars, training),
             *prompt_rows(config, stores, avatars, training),
         ]
+        views, samples = stores.views, stores.samples
+        rows += presence_rows(avatars, views, stores.planes, samples, training.subjects, hooks)
+        people = TrainingPeople(training.subjects, training.latents)
+        rows += memorisation_rows(avatars, views, stores.latents, samples, people, hooks)
         if held_out:
             measure(0, rows)
         else:

@@ -28,7 +28,7 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 
-UNCONDITIONAL, PROMPT = 1, 2  # part of a seed: the noise of both kinds is independent
+UNCONDITIONAL, PROMPT, PAIR = 1, 2, 3  # part of a seed: the noise of these kinds is independent
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def planned_items(config: Config, prompts: Sequence[Prompt]) -> list[list[Planne
 
     Args:
         config: the run's config.
-        prompts: `config.sample.prompts` of them.
+        prompts: `config.sample.prompts` and twice `config.sample.attribute_prompts` of them.
 
     Returns:
         `config.sample_count()` lists; the last is the reverse process of the first unconditional avatar.
@@ -114,8 +114,12 @@ def planned_items(config: Config, prompts: Sequence[Prompt]) -> list[list[Planne
             ]
         )
     for number, prompt in enumerate(prompts):
-        meta = {"prompt": prompt.text, "attribute": prompt.attribute, "colour": prompt.colour}
-        items.append([PlannedSample(f"prompt-{number:04d}", "prompt", sampling_seed(seed, PROMPT, number), meta)])
+        meta: dict[str, Any] = {"prompt": prompt.text, "attribute": prompt.attribute, "colour": prompt.colour}
+        own_seed = sampling_seed(seed, PROMPT, number)
+        if prompt.pair is not None:  # a prompt and its control differ in their words alone
+            meta |= {"present": dict(prompt.present or {}), "pair": prompt.pair}
+            own_seed = sampling_seed(seed, PAIR, prompt.pair)
+        items.append([PlannedSample(f"prompt-{number:04d}", "prompt", own_seed, meta)])
     count, first = min(sample.trajectory_steps, config.base.diffusion.sampling_steps), unconditional[0]
     steps = np.linspace(0, config.base.diffusion.sampling_steps - 1, count).round().astype(int).tolist()
     trajectory = [

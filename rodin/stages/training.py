@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from rodin.config import Training
+from rodin.generate.models import AVERAGES
 from rodin.hooks import Hooks, Stopped
 from rodin.store import manifest
 from rodin.store.atomic import publishing
@@ -40,6 +41,7 @@ class TrainingSetup:
         blocks: modules of the network that can be recomputed, and gathered where it is sharded, one at a time.
         decoder: digest of the decoder that the planes belong to; None if it is not trained on planes.
         picture: (state dict of the average) -> image [H, W, 3] uint8 of samples; None: no images during training.
+        keep_averages: keep the average of the weights beside each image.
     """
 
     network: nn.Module
@@ -52,6 +54,7 @@ class TrainingSetup:
     blocks: Sequence[nn.Module] = ()
     decoder: str | None = None
     picture: Callable[[dict[str, torch.Tensor]], np.ndarray] | None = None
+    keep_averages: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,10 @@ def run_training(
 def _picture_writer(
     output: TrainingFolder, setup: TrainingSetup, journal: Journal
 ) -> Callable[[int, dict[str, torch.Tensor]], None] | None:
-    """Function that writes pictures/step-000001000.png of the average at a step; None if the setup has no images."""
+    """Function that writes pictures/step-000001000.png of the average at a step; None if the setup has no images.
+
+    It writes averages/step-000001000.pt as well where the setup keeps averages.
+    """
     if (picture := setup.picture) is None:
         return None
 
@@ -161,6 +167,8 @@ def _picture_writer(
         with publishing(output.path / "pictures" / f"step-{step:09d}.png") as partial:
             Image.fromarray(rgb).save(partial, format="PNG")
         journal.picture(step, rgb)
+        if setup.keep_averages:
+            checkpoint.publish(output.path / AVERAGES / f"step-{step:09d}.pt", {"step": step, "model": average})
 
     return write
 

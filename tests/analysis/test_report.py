@@ -137,7 +137,8 @@ def test_the_page_says_where_things_stand(page: str):
     where = {
         "data": ["Fits", FIGURES["subjects"].title, FIGURES["fit"].title],
         "samples": ["Fréchet distance", *(FIGURES[name].title for name in ("11", "9", "5", "12", "7", "8"))],
-        "control": ["Prompt hit rate", FIGURES["prompts"].title, TABLE_TITLES["clip"], FIGURES["reconstruction"].title],
+        "control": ["Prompt hit rate", *(FIGURES[name].title for name in ("prompts", "attributes")),
+                    TABLE_TITLES["clip"], FIGURES["reconstruction"].title],
         "paper": [TABLE_TITLES["1"], FIGURES["guidance"].title, "Why the numbers differ"],
         "ablations": [text for table, name in (("resolution", "3"), ("views", "4"), ("convolution", "6"))
                       for text in (TABLE_TITLES[table], FIGURES[name].title)],

@@ -9,6 +9,7 @@ from fixtures.finished_stores import SUBJECTS, VIEWS, WANTED, around, face
 from analysis.figures import sheets
 from analysis.figures.contact_sheet import NO, YES, Line, Tile, contact_sheet
 from analysis.figures.crops import most_frontal
+from analysis.figures.presence import asked_and_not
 from analysis.figures.sheets import spaced, swatch
 from rodin.avatars.person import HAIR_COLOURS
 from rodin.store.results import write_rows
@@ -118,6 +119,14 @@ def test_one_miss_among_two_colours_is_a_miss(empty_run: Path, full_run: Path):
     write_rows(RunFolder(empty_run), "evaluate", 0, [row | dict(zip(keys, one, strict=True)) for one in colours])
     ((tile,),) = (line.tiles for line in sheets.prompts(empty_run))
     assert (tile.caption[-1], tile.colour, len(tile.swatches)) == ("✗ miss", NO, 4)
+
+
+def test_avatars_asked_for_an_attribute_stand_above_their_controls(full_run: Path):
+    asked, controls = asked_and_not(full_run)
+    assert shows(asked, [face(0), face(2)])  # the measure of glasses is not counted: they are not shown
+    assert shows(controls, [face(1), face(3)])
+    assert [tile.caption[-1] for tile in asked.tiles] == ["beard: yes", "hat: no"]
+    assert [tile.colour for tile in (*asked.tiles, *controls.tiles)] == [YES, NO, NO, YES]
 
 
 def test_reconstructions_stand_under_the_truth_of_the_same_cameras(full_run: Path):

@@ -6,7 +6,14 @@ import math
 import pytest
 from scipy import stats
 
-from analysis.results.statistics import difference_interval, mean_interval, rate_interval, shuffled_hit_rate
+from analysis.results.statistics import (
+    Interval,
+    difference_interval,
+    mean_interval,
+    mean_of_rates,
+    rate_interval,
+    shuffled_hit_rate,
+)
 
 
 def test_mean_interval_by_hand():
@@ -71,6 +78,17 @@ def test_wilson_stays_inside(hits: int):
     found = rate_interval(hits, 7)
     assert 0 <= found.low < found.high <= 1
     assert found.high - found.low > 0.3
+
+
+def test_the_mean_of_two_rates_is_as_unsure_as_both_together():
+    alike = mean_of_rates(rate_interval(45, 50), rate_interval(45, 50))
+    one = rate_interval(45, 50)
+    assert (alike.mean, alike.count) == (0.9, 100)
+    assert alike.low == pytest.approx(0.9 - (0.9 - one.low) / math.sqrt(2))
+    assert alike.high == pytest.approx(0.9 + (one.high - 0.9) / math.sqrt(2))
+    sure = mean_of_rates(rate_interval(5, 10), Interval(1.0, 1.0, 1.0, 10**9))
+    few = rate_interval(5, 10)
+    assert (sure.low, sure.high) == (pytest.approx((1 + few.low) / 2), pytest.approx((1 + few.high) / 2))
 
 
 def test_wilson_refuses_nonsense():

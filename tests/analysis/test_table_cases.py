@@ -9,6 +9,7 @@ import pytest
 
 from analysis.results.rows import results
 from analysis.tables.costs import by_value, expected_losses
+from analysis.tables.memorisation import similarity_limit
 from analysis.tables.tables import table
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
@@ -155,6 +156,41 @@ def test_prompts_lack_a_ceiling_that_is_not_wholly_known(empty_run: Path):
     assert (everything["chance"], hair["chance"], shirt["chance"]) == (0.75, 1, 0)
     assert everything["hit_rate_low"] < everything["hit_rate"] == 0.75 < everything["hit_rate_high"]
     assert hair["hit_rate_high"] == 1
+
+
+def test_the_limit_of_similarity_leaves_one_in_twenty_over_it():
+    people = [{"similarity": number / 100} for number in range(100)]
+    assert similarity_limit(people) == 0.94
+    assert similarity_limit(people[:19]) == 0.18
+    assert similarity_limit([]) is None
+
+
+def test_copies_without_people_never_seen_have_no_limit(empty_run: Path):
+    row = {"set": "samples", "name": "a", "nearest": "000000", "similarity": 0.9, "step": 5}
+    write(empty_run, "evaluate", [row | {"clip_ratio": 0.2, "picture_ratio": 0.5}], "memorisation")
+    (line,) = table(empty_run, "memorisation")
+    assert (line["clip_copies"], line["picture_copies"], line["over_limit"]) == (1, 0, None)
+    assert "base.keep_averages=true" in line["note"]
+
+
+def test_a_run_evaluated_before_copies_were_looked_for_says_how_to_look(empty_run: Path):
+    with pytest.raises(ValueError, match="no 'memorisation' rows"):
+        table(empty_run, "memorisation")
+    write(empty_run, "evaluate", [{"x": 1}], "frechet")
+    with pytest.raises(ValueError, match=r"earlier rodin; move .*evaluate elsewhere, then run stage 'evaluate'"):
+        table(empty_run, "memorisation")
+
+
+def test_attributes_without_a_colour_and_a_measure_that_learned_nothing(empty_run: Path):
+    row = {"stage": "prompts", "prompt": "a man", "sample": "s", "attribute": "hat", "control": False, "pair": 0}
+    check = {"stage": "prompts-check", "attribute": "beard", "accuracy": None, "with_it": 1, "without_it": 7}
+    rows = [row | {"wanted": "yes", "measured": "yes", "hit": True, "counted": True}, check | {"counted": False}]
+    write_rows(RunFolder(empty_run), "evaluate", 0, rows)
+    hat, beard = table(empty_run, "prompts")
+    assert (hat["hits"], hat["hit_rate"], hat["ceiling"], hat["unasked"]) == (1, 1, None, None)
+    assert (beard["prompts"], beard["hits"], beard["ceiling"]) == (0, None, None)
+    reason = "beard: not counted, as its measure cannot be learned, tried on 1 people with and 7 without"
+    assert hat["note"].splitlines()[-1].startswith(reason)
 
 
 @pytest.mark.parametrize(

@@ -121,13 +121,52 @@ def test_verdict_needs_both_guesses(empty_run: Path):
 
 
 def test_prompts_by_hand(full_run: Path):
-    everything, hair, shirt = table(full_run, "prompts")
+    everything, hair, shirt = table(full_run, "prompts")[:3]
     assert (everything["hits"], everything["prompts"]) == (5, 8)
     assert (hair["hits"], hair["prompts"]) == (4, 6)
     # hair wanted 2 red, 2 black, 1 blond, 1 brown; measured 2 red, 1 black, 1 blond, 2 brown: 4+2+1+2 = 9 of 36
     assert hair["chance"] == pytest.approx(9 / 36)
     assert (hair["ceiling"], shirt["ceiling"]) == (0.9, 0.7)
     assert everything["ceiling"] == pytest.approx((6 * 0.9 + 2 * 0.7) / 8)
+
+
+def test_attributes_asked_for_by_hand(full_run: Path):
+    everything, *_, together, beard, glasses, hat = table(full_run, "prompts")
+    assert [row["attribute"] for row in (together, beard, glasses, hat)] == ["beard, hat", "beard", "glasses", "hat"]
+    assert [(row["hits"], row["prompts"]) for row in (together, beard, hat)] == [(1, 2), (1, 1), (0, 1)]
+    assert [row["unasked"] for row in (everything, together, beard, hat)] == [None, 0.5, 1.0, 0.0]
+    assert together["hit_rate_low"] == pytest.approx(0.0945, abs=1e-3)  # Wilson's interval of 1 in 2
+    assert (glasses["hits"], glasses["prompts"], glasses["hit_rate"], glasses["unasked"]) == (None, 1, None, None)
+    assert beard["ceiling"] == pytest.approx((1 + 75 / 80) / 2)
+    assert beard["ceiling_low"] < beard["ceiling"] < beard["ceiling_high"] <= 1
+    assert glasses["ceiling"] == pytest.approx((12 / 20 + 60 / 80) / 2)
+    assert (
+        everything["note"].splitlines()[-1].startswith("glasses: not counted, as its measure is right on 68% of pict")
+    )
+    assert "hat: not" not in everything["note"]
+
+
+def test_copies_by_hand(full_run: Path):
+    early, late, unseen = table(full_run, "memorisation")
+    assert [row["of"] for row in (early, late, unseen)] == [
+        "samples, step 150",
+        "samples, step 300",
+        "people never seen",
+    ]
+    assert [row["count"] for row in (early, late, unseen)] == [8, 8, 3]
+    assert [row["picture_copies"] for row in (early, late, unseen)] == [0, 0.25, 0]
+    assert [row["clip_copies"] for row in (early, late, unseen)] == [0, 0, 0]
+    assert [row["over_limit"] for row in (early, late, unseen)] == [
+        0,
+        0.25,
+        0,
+    ]  # the limit is the most similar of three
+    assert late["picture_ratio"] == pytest.approx((2 * 0.1 + 6 * 0.8) / 8)
+    assert unseen["similarity"] == pytest.approx(0.6)
+    assert late["picture_copies_high"] == pytest.approx(0.5907, abs=1e-3)  # Wilson's interval of 2 in 8
+    told, over = early["note"].splitlines()[-2:]
+    assert told.startswith("what can be told: of 8 samples, at most 59% are copies")
+    assert "more similar than 0.700, which 3 people never seen set; without copying 25% of samples are expected" in over
 
 
 def test_other_tables_by_hand(full_run: Path):

@@ -73,7 +73,7 @@ FAULTS: dict[str, tuple[str, list[str], str]] = {
     "scale twice": ("demo", ["sweeps.guidance_scales=[1, 3, 1.0]"], "sweeps.guidance_scales is [1, 3, 1]: a value is"),
     "count twice": ("demo", ["sweeps.view_counts=[6, 6]"], "sweeps.view_counts is [6, 6]"),
     "shards": ("demo", ["data.subjects=900000", "data.shard_subjects=1"], "data.shard_subjects makes 900004 shards"),
-    "shards of samples": ("demo", ["sample.prompts=1999991"], "sample.shard_samples makes 100001"),
+    "shards of samples": ("demo", ["sample.prompts=1999985"], "sample.shard_samples makes 100001"),
     "shards of a table": ("demo", ["data.held_out=90000", "evaluate.subjects=90000"], "sweeps.shard_subjects makes 11"),
     "shards of fits": ("demo", ["sweeps.fit_subjects=50000"], "sweeps.fit_subjects makes 150000 shards"),
     "a count beyond all": ("demo", ["base.training.steps=1e18"], "base.training.steps"),
@@ -105,7 +105,7 @@ BORDERS = [
     ["prior.diffusion.timesteps=50"],
     ["sample.interpolations=0", "sample.unconditional=1"],
     ["sample.interpolations=8"],
-    ["sample.prompts=1999990"],  # 100,000 shards of 20 items
+    ["sample.prompts=1999984"],  # 100,000 shards of 20 items: 8 + 1 + 1,999,984 + 2 * 3 + 1
     ["upsample.patch.perceptual=1", "upsample.patch.side=32"],
     ["upsample.degrade.downscale=[1, 1]"],
     ["base.attention=[]"],
@@ -175,6 +175,11 @@ def test_all_views_may_be_the_last_of_the_counts():
             "guidance_interval [0, 3] has no effect: upsam",
         ),
         (["base.diffusion.schedule_tau=2"], ["base"], "have no effect: they are of cosine and sigmoid, not of linear"),
+        (
+            ["base.keep_averages=true", "base.training.picture_every=0"],
+            ["base"],
+            "base.keep_averages has no effect: base.training.picture_every is 0",
+        ),
         (["base.diffusion.noise_scale=2"], ["base"], "base.diffusion.noise_scale 2 has no effect: ddim adds no noise"),
     ],
 )

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from fixtures.coloured_people import SHIRT, names, picture
 
-from rodin.avatars.person import HAIR_COLOURS, SHIRT_COLOURS
+from rodin.avatars.caption import captions
+from rodin.avatars.person import HAIR_COLOURS, SHIRT_COLOURS, draw
 from rodin.evaluation import prompts
 from rodin.field import cameras
 from rodin.presets import preset
@@ -114,3 +115,50 @@ def test_people_without_attributes_are_asked_for_by_their_captions(meta):
     asked = prompts.prompts_of(config, views)
     assert [one.text for one in asked] == ["someone real"] * 5
     assert asked[0].colour is None
+
+
+def test_attributes_are_asked_for_in_the_words_of_captions_each_beside_its_control():
+    asked = prompts.attribute_prompts(prompts.EXTRAS, ["black", "red"], 20)
+    assert len(asked) == 40
+    assert [one.text for one in asked[:6]] == [
+        "a woman with round glasses",
+        "a woman",
+        "a man with a full beard",
+        "a man",
+        "a woman with a cap",
+        "a woman",
+    ]
+    assert asked[12].text == "a woman with round glasses and a cap"
+    assert asked[12].present == {"glasses": True, "hat": True}
+    assert asked[14].text == "a portrait of a man with red hair and round glasses"
+    for ask, control in zip(asked[::2], asked[1::2], strict=True):
+        assert ask.text.startswith(control.text)
+        assert ask.pair == control.pair
+        assert ask.present == dict.fromkeys(control.present, True)
+        assert not any(control.present.values())
+        assert not any(word in control.text for word in ("glasses", "beard", "goatee", "cap", "beanie"))
+        assert "woman" not in ask.text or "beard" not in ask.present
+    assert [one.pair for one in asked[::2]] == list(range(20))
+    assert len({one.text for one in asked[::2]}) == 20
+
+
+def test_words_of_attribute_prompts_are_words_of_captions():
+    people = [draw(0, f"{number:06d}") for number in range(200)]
+    known = {word for person in people for text in captions(person, 8, 0) for word in text.replace(",", "").split()}
+    asked = prompts.attribute_prompts(prompts.EXTRAS, list(HAIR_COLOURS), 42)
+    assert {word for one in asked for word in one.text.split()} <= known
+
+
+def test_only_attributes_of_training_people_are_asked_for_and_as_many_as_set():
+    config = preset("tiny", ["sample.prompts=2", "sample.attribute_prompts=5"])
+    bearded = {"hair_colour": "pink", "glasses": None, "hat": None, "beard": "goatee"}
+    views = Views({subject: {"attributes": bearded} for subject in config.train_subjects()})
+    views |= {subject: {"attributes": bearded | {"hat": "cap"}} for subject in config.held_out_subjects()}
+    asked = prompts.prompts_of(config, views)
+    assert len(asked) == 12
+    assert all(one.present is None for one in asked[:2])
+    assert {tuple(one.present) for one in asked[2:]} == {("beard",)}
+    assert all("goatee" in one.text for one in asked[2::2])
+    assert {one.text.split()[1] for one in asked[2::2] if one.text.startswith("a ")} >= {"man", "person"}
+    imported = Views({subject: {"caption": "someone real"} for subject in config.train_subjects()})
+    assert [(one.text, one.present) for one in prompts.prompts_of(config, imported)] == [("someone real", None)] * 12

@@ -53,6 +53,19 @@ def test_prompts_keep_their_text_and_what_it_asks_for():
     ]
 
 
+def test_an_attribute_prompt_and_its_control_differ_in_their_words_alone():
+    config = preset("tiny", ["sample.prompts=2", "sample.attribute_prompts=2"])
+    asked = [Prompt("text", "hair", "red")] * 2
+    asked += [Prompt(f"text {n}", present={"hat": n % 2 == 0}, pair=n // 2) for n in range(4)]
+    items = planned_items(config, asked)
+    assert len(items) == config.sample_count()
+    colour, _, *rest = [item[0] for item in items if item[0].kind == "prompt"]
+    assert rest[0].seed == rest[1].seed != rest[2].seed == rest[3].seed
+    assert len({colour.seed, rest[0].seed, rest[2].seed}) == 3
+    assert [(one.meta["pair"], one.meta["present"]) for one in rest[:2]] == [(0, {"hat": True}), (0, {"hat": False})]
+    assert not {"pair", "present"} & colour.meta.keys()
+
+
 def test_batches_hold_what_is_missing_and_the_reverse_process_alone():
     rows = [one for item in planned() for one in item]
     done = {"unconditional-0001", "trajectory-0000"}

@@ -103,7 +103,7 @@ def test_guidance_of_one_is_the_conditional_model_alone(avatars, monkeypatch):
 
 def test_a_run_draws_all_its_samples(sampled):
     store = Shards(sampled.stage("sample"), "samples")
-    wanted = {"unconditional": 2, "interpolation": 3, "prompt": 3, "trajectory": 2}
+    wanted = {"unconditional": 2, "interpolation": 3, "prompt": 5, "trajectory": 2}
     assert len(store) == sum(wanted.values())
     for kind, count in wanted.items():
         assert sum(store.meta(one)["kind"] == kind for one in store.subjects) == count
@@ -180,6 +180,12 @@ def test_evaluation_measures_people_samples_and_prompts(sampled):
     asked = [row for row in rows if row["stage"] == "prompts"]
     assert [row["sample"] for row in asked] == ["prompt-0000", "prompt-0001", "prompt-0002"]
     assert all(row["hit"] == (row["measured"] == row["wanted"]) for row in asked)
+    assert (checks["glasses"]["subjects"], checks["glasses"]["counted"]) == (0, False)  # of nobody here it is known
+    copies = [(row["set"], row["name"], row["step"]) for row in rows if row["stage"] == "memorisation"]
+    held_out = [("held-out", subject, None) for subject in CONFIG.held_out_subjects()]
+    assert copies == held_out + [("samples", row["sample"], CONFIG.base.training.steps) for row in near]
+    similar = [row["similarity"] for row in rows if row.get("set") == "samples"]
+    assert similar == pytest.approx([row["similarity"][0] for row in near], abs=1e-5)
     assert next(row["subjects"] for row in rows if row["stage"] == "frechet") == CONFIG.data.subjects
 
 

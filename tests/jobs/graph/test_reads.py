@@ -41,6 +41,8 @@ def test_a_training_may_change_what_its_checkpoints_allow():
     [
         ("base", "base.training.lr", True),
         ("base", "base.training.steps", False),
+        ("base", "base.keep_averages", False),
+        ("sample", "sample.attribute_prompts", True),
         ("base", "base.diffusion.timesteps", True),
         ("base", "base.diffusion.sampling_steps", False),
         ("sample", "base.diffusion.sampling_steps", True),

@@ -1,0 +1,121 @@
+"""Copies of training people are told from people that are only like them."""
+
+import numpy as np
+import pytest
+import torch
+from fixtures.drawn_heads import head
+
+from rodin.evaluation import memorisation
+from rodin.evaluation.memorisation import TrainingPeople, memorisation_rows, nearest_pictures, ratio, small_pictures
+from rodin.hooks import Hooks, Stopped
+from rodin.presets import preset
+
+CONFIG = preset("tiny", ["data.subjects=12", "sample.batch=2"])
+
+
+class Store(dict):
+    """name -> (meta, fields)."""
+
+    subjects = property(list)
+
+    def meta(self, name):
+        return self[name][0]
+
+    def read(self, name, field, entry=None):
+        return self[name][1][field] if entry is None else self[name][1][field][entry]
+
+
+def person(number: int) -> np.ndarray:
+    return head(number, glasses=number % 2 == 0, hat=False, beard=False)
+
+
+def latent_of(rgba: np.ndarray) -> np.ndarray:
+    values = small_pictures(rgba[None])[0].numpy() - 0.7
+    return values / np.linalg.norm(values)
+
+
+def stores() -> tuple[Store, Store, Store]:
+    """Twelve training people and two held-out ones; sample 0 is a copy of person 3, sample 1 is somebody else."""
+    views = Store({subject: ({}, {"rgba": person(int(subject))[None]}) for subject in CONFIG.all_subjects()})
+    latents = Store({one: ({}, {"image": latent_of(fields["rgba"][0])[None]}) for one, (_, fields) in views.items()})
+    samples = Store()
+    for number, picture in enumerate([person(3), person(77)]):
+        fields = {"rgba": picture[None], "latent": latent_of(picture)}
+        samples[f"unconditional-{number:04d}"] = ({"kind": "unconditional", "seed": 50 + number}, fields)
+    samples["prompt-0000"] = ({"kind": "prompt"}, {"rgba": person(1)[None]})
+    return views, latents, samples
+
+
+class Avatars:
+    """Whatever is asked for, an average of few steps draws person 5, whom it learned by heart."""
+
+    config, folder, device = CONFIG, None, torch.device("cpu")
+    base = type("Loaded", (), {"samples": 40})()
+
+    def latent_from_image(self, rgba):
+        return torch.from_numpy(latent_of(rgba))[None]
+
+    def low_planes(self, latents, seeds, scale, model):
+        assert scale == CONFIG.sample.guidance_scale
+        assert [float(latent @ latent) for latent in latents] == pytest.approx([1] * len(seeds), abs=1e-5)
+        return [(model, seed) for seed in seeds]
+
+    def upsampled(self, low, seeds):
+        assert [seed for _, seed in low] == seeds
+        return low
+
+    def turn(self, planes, views, resolution):
+        assert (planes[0], views, resolution) == ("early", 1, CONFIG.sample.resolution)
+        return person(5)[None]
+
+
+def rows_of(averages, monkeypatch, hooks=None):
+    monkeypatch.setattr(memorisation, "load_averages", lambda folder, device: iter(averages))
+    views, latents, samples = stores()
+    subjects = CONFIG.train_subjects()
+    training = TrainingPeople(subjects, np.stack([latents.read(subject, "image", 0) for subject in subjects]))
+    return memorisation_rows(Avatars(), views, latents, samples, training, hooks or Hooks())
+
+
+def test_a_copy_has_a_small_ratio_and_somebody_else_has_not(monkeypatch):
+    *unseen, copy, other = rows_of([], monkeypatch)
+    assert [row["name"] for row in unseen] == CONFIG.held_out_subjects()
+    assert all((row["set"], row["step"]) == ("held-out", None) for row in unseen)
+    assert (copy["nearest"], copy["set"], copy["step"]) == ("000003", "samples", 40 // CONFIG.base.training.batch)
+    assert copy["similarity"] == pytest.approx(1, abs=1e-6)
+    assert max(copy["clip_ratio"], copy["picture_ratio"]) < 0.01
+    assert min(one[key] for one in (*unseen, other) for key in ("clip_ratio", "picture_ratio")) > 0.4
+
+
+def test_kept_averages_draw_the_same_samples_again_until_the_last_step(monkeypatch):
+    final = 40 // CONFIG.base.training.batch
+    rows = rows_of([(5, "early"), (final, "never called")], monkeypatch)
+    drawn = [(row["step"], row["name"], row["nearest"]) for row in rows if row["set"] == "samples"]
+    assert drawn[:2] == [(5, "unconditional-0000", "000005"), (5, "unconditional-0001", "000005")]
+    assert [step for step, *_ in drawn[2:]] == [final, final]
+    with pytest.raises(Stopped):
+        rows_of([(5, "early")], monkeypatch, Hooks(should_stop=lambda: True))
+
+
+def test_the_two_nearest_pictures_are_found_in_any_blocks(monkeypatch):
+    views, _, _ = stores()
+    subjects = CONFIG.train_subjects()
+    queries = small_pictures(np.stack([person(3), person(60)]))
+    known = small_pictures(np.stack([views.read(subject, "rgba", 0) for subject in subjects]))
+    brute = np.sort(np.linalg.norm(queries.numpy()[:, None] - known.numpy()[None], axis=-1), axis=1)[:, :2]
+    for block in (1, 5, 100):
+        monkeypatch.setattr(memorisation, "BLOCK", block)
+        assert np.allclose(nearest_pictures(queries, views, subjects, Hooks()), brute, atol=1e-5)
+    assert brute[0, 0] == 0
+
+
+def test_one_training_person_or_no_sample_gives_no_rows():
+    views, latents, samples = stores()
+    training = TrainingPeople(["000000"], latents.read("000000", "image"))
+    assert memorisation_rows(Avatars(), views, latents, samples, training, Hooks()) == []
+    two = TrainingPeople(["000000", "000001"], np.eye(2))
+    assert memorisation_rows(Avatars(), views, latents, Store({"p": ({"kind": "prompt"}, {})}), two, Hooks()) == []
+
+
+def test_between_twins_a_copy_of_both_is_none_of_one():
+    assert ratio(np.array([[0.0, 0.0], [0.0, 2.0], [1.0, 4.0]])).tolist() == [1, 0, 0.25]
