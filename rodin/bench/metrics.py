@@ -15,7 +15,7 @@ from rodin.metrics.frechet import frechet
 from rodin.metrics.neighbours import neighbours
 from rodin.metrics.psnr import psnr
 from rodin.metrics.ssim import ssim
-from rodin.store.weights import LPIPS_FILE, weights_folder
+from rodin.store.weights import lpips_file
 from rodin.timing import medians
 
 NEIGHBOURS = 4  # of each query, as the evaluation reports
@@ -67,7 +67,7 @@ def _of_pictures(count: int, size: int) -> list[Case]:
             lambda: [structural_similarity(a, b, data_range=1.0, channel_axis=0) for a, b in pairs],
         ),
     ]
-    metric, _ = lpips.load(weights_folder() / LPIPS_FILE)
+    metric, _ = lpips.load(lpips_file())
     if metric is not None:
         few, same = images[:LPIPS_PICTURES], truth[:LPIPS_PICTURES]
         each = list(zip(few.split(1), same.split(1), strict=True))

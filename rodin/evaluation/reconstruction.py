@@ -24,7 +24,7 @@ from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
-from rodin.store.weights import LPIPS_FILE, weights_folder
+from rodin.store.weights import lpips_file
 
 RECONSTRUCTION = 4  # part of a seed: its noise is independent of that of other uses of the models
 
@@ -45,7 +45,7 @@ class ViewComparison:
         self.avatars, self.views = avatars, views
         total, side = views.shape("rgba")[0], views.shape("rgba")[1]
         self.chosen = list(range(total - count, total)) if unfitted else evenly(total, count)
-        self.lpips, self.reason = perceptual.load(weights_folder() / LPIPS_FILE, avatars.device)
+        self.lpips, self.reason = perceptual.load(lpips_file(), avatars.device)
         if side < perceptual.SMALLEST:
             self.lpips, self.reason = None, f"LPIPS: pictures of {side} pixels are too small for it"
 

@@ -1,18 +1,23 @@
 """Learned perceptual distance (LPIPS). Only this module imports the `lpips` package.
 
 The package contains the linear heads but not the AlexNet trunk below them. The trunk is read from a local file whose
-checksum must match the published one, so a random trunk is never used.
+checksum must match, so a random trunk is never used.
 """
 
 import warnings
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from rodin.metrics.pairs import pair
 from rodin.store.atomic import sha256_of
+from rodin.store.weights import LPIPS_TRUNK_SHA256
 
-SHA256_PREFIX = "7be5be79"  # of torchvision's file of AlexNet weights, as its name says
+SHA256 = {  # beginnings of the checksums of the files that are taken, by their suffix
+    ".pth": "7be5be79",  # torchvision's file of AlexNet weights, as its name says
+    ".safetensors": LPIPS_TRUNK_SHA256[:8],  # what `rodin.metrics.trunk` makes
+}
 BATCH = 32  # images in one forward pass: more are no faster
 SMALLEST = 32  # side of an image, pixels: AlexNet's pooling leaves nothing of smaller ones
 
@@ -52,7 +57,7 @@ def load(weights: Path | None, device: str | torch.device = "cpu") -> tuple[Lpip
     """Load LPIPS from local files.
 
     Args:
-        weights: the AlexNet trunk, `alexnet-owt-7be5be79.pth`, or None.
+        weights: the AlexNet trunk, one of the two files of `rodin.store.weights.lpips_file`, or None.
         device: of the network.
 
     Returns:
@@ -64,13 +69,14 @@ def load(weights: Path | None, device: str | torch.device = "cpu") -> tuple[Lpip
     if weights is None or not Path(weights).is_file():
         place = "no weights are configured" if weights is None else f"{Path(weights).name} is missing"
         return None, f"LPIPS: {place}; `rodin weights fetch lpips` on a machine with network brings the AlexNet trunk"
-    digest = sha256_of(Path(weights))
-    if not digest.startswith(SHA256_PREFIX):
+    path = Path(weights)
+    digest, wanted = sha256_of(path), SHA256[path.suffix]
+    if not digest.startswith(wanted):
         raise ValueError(
-            f"{weights}: sha256 starts {digest[:8]}, wanted {SHA256_PREFIX}; "
+            f"{path}: sha256 starts {digest[:8]}, wanted {wanted}; "
             "move it elsewhere and run `rodin weights fetch lpips`"
         )
-    trunk = torch.load(weights, map_location="cpu", weights_only=True)
+    trunk = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     return Lpips(network_of(trunk).to(device)), ""
 
 

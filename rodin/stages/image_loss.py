@@ -18,7 +18,7 @@ from rodin.field.render import render
 from rodin.metrics import lpips
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
-from rodin.store.weights import LPIPS_FILE, weights_folder
+from rodin.store.weights import lpips_file
 from rodin.train.data.draws import Draws
 
 Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -103,7 +103,7 @@ class PatchLoss:
         """
         patch, distance = config.upsample.patch, None
         if patch.perceptual:
-            path = weights_folder() / LPIPS_FILE
+            path = lpips_file()
             network, _ = lpips.load(path, device)
             if network is None:
                 raise FileNotFoundError(

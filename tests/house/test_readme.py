@@ -19,10 +19,10 @@ COMMAND = typer.main.get_command(app)
 
 
 def commands(page: Path) -> Iterator[str]:
-    """Every command of a page's shell blocks, comments off, `&&` taken apart."""
+    """Every command of a page's shell blocks, comments off, `&&` and `;` taken apart."""
     for block in re.findall(r"```(?:bash|sh|console)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            for part in re.split(r"&&|\|", re.sub(r"(^|\s)#.*", "", line).removeprefix("$ ")):
+            for part in re.split(r"&&|\||;", re.sub(r"(^|\s)#.*", "", line).removeprefix("$ ")):
                 if part.strip():
                     yield part.strip()
 
@@ -94,7 +94,7 @@ def test_links_resolve(page: Path):
 
 def test_the_first_command_is_the_demo():
     lines = list(commands(ROOT / "README.md"))
-    assert lines[:2] == ["pip install -c constraints.txt -e '.[demo]'", "rodin run demo"]
+    assert lines[:3] == ["pip install -c constraints.txt -e '.[demo]'", "rodin weights fetch lpips", "rodin run demo"]
 
 
 def test_messages_name_commands_that_exist():

@@ -141,7 +141,7 @@ def alexnet_file(folder: Path) -> Path:
 def test_lpips_equals_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = alexnet_file(tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(perceptual, "SHA256_PREFIX", hashlib.sha256(path.read_bytes()).hexdigest()[:8])
+    monkeypatch.setitem(perceptual.SHA256, ".pth", hashlib.sha256(path.read_bytes()).hexdigest()[:8])
     metric, reason = perceptual.load(path)
     assert metric is not None
     assert reason == ""
