@@ -52,7 +52,7 @@ def base_size(config: Config) -> Size:
 
 def upsample_size(config: Config) -> Size:
     """Size of the upsampler of a config."""
-    return upsampler(**upsample_settings(config))
+    return upsampler(**upsample_settings(config, config.clip.width))
 
 
 def latent_size(config: Config) -> Size:
@@ -174,9 +174,10 @@ def upsampler(
     blocks: int,
     roll_out: bool = True,
     aware: bool = True,
+    latent_width: int | None = None,
     **other: object,
 ) -> Size:
-    """`rodin.nets.upsample.Upsampler` without a latent; arguments that do not change its size are ignored."""
+    """`rodin.nets.upsample.Upsampler`; arguments that do not change its size are ignored."""
     factor, width = resolution // low_resolution, 4 * channels
     high = channels // factor
 
@@ -184,6 +185,7 @@ def upsampler(
         return residual_block(inputs, outputs, width, side, roll_out, aware)
 
     total = linear(channels, width) + linear(width, width) + Size(0 if roll_out else PLANES * width)
+    total += Size() if latent_width is None else linear(latent_width, width)
     total += convolution(plane_channels * (factor**2 + 1), channels, low_resolution, aware)
     total += block(channels, channels, low_resolution) * (blocks + 1)
     total += block(2 * channels, channels, low_resolution) * blocks

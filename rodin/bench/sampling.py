@@ -37,7 +37,7 @@ def bench_run(config: Config, folder: RunFolder, count: int, progress: Progress,
     avatars, seeds, scale = Avatars(config, folder), list(range(count)), config.sample.guidance_scale
     latents = avatars.latents_unconditional(seeds)
     low = avatars.low_planes(latents, seeds, scale)
-    planes = avatars.upsampled(low, seeds)
+    planes = avatars.upsampled(low, latents, seeds)
     cases: list[Case] = [
         ("latent from nothing", lambda: avatars.latents_unconditional(seeds), "", None),
         (
@@ -54,7 +54,7 @@ def bench_run(config: Config, folder: RunFolder, count: int, progress: Progress,
         ),
         (
             f"upsample, {config.upsample.diffusion.sampling_steps} steps",
-            lambda: avatars.upsampled(low, seeds),
+            lambda: avatars.upsampled(low, latents, seeds),
             "",
             None,
         ),

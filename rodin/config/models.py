@@ -184,6 +184,8 @@ class Upsample(Section):
     """the three planes side by side (R6); off for Figure 6's ablation"""
     aware: bool = True
     """3D-aware convolution (R7); off for Figure 6's ablation"""
+    latent: bool = False
+    """whether the latent conditions it too: detail that low planes cannot hold, such as rims of glasses (ours)"""
     degrade: Degrade = Degrade()
     """condition augmentation"""
     patch: Patch = Patch()

@@ -28,7 +28,7 @@ def base_settings(config: Config, latent_width: int) -> dict[str, Any]:
     }
 
 
-def upsample_settings(config: Config) -> dict[str, Any]:
+def upsample_settings(config: Config, latent_width: int) -> dict[str, Any]:
     """Those of `Upsampler`."""
     upsample = config.upsample
     return {
@@ -40,6 +40,7 @@ def upsample_settings(config: Config) -> dict[str, Any]:
         "dropout": upsample.dropout,
         "roll_out": upsample.roll_out,
         "aware": upsample.aware,
+        "latent_width": latent_width if upsample.latent else None,
     }
 
 

@@ -71,7 +71,7 @@ def measure_cascade(avatars: Avatars, people: Sequence[str], baselines: Baseline
     for done, (subject, made) in enumerate(reconstruct(avatars, latents, people, scale, hooks), start=1):
         ours = {"guidance_scale": scale}
         if subject in training:
-            steps = {step: (planes, {}) for step, planes in fitted_steps(avatars, fits, subject).items()}
+            steps = {step: (planes, {}) for step, planes in fitted_steps(avatars, fits, latents, subject).items()}
             steps[SEEN] = made, ours
         else:
             steps = {UNSEEN: (made, ours)} | {method: of(subject) for method, of in baselines.items()}
@@ -81,11 +81,12 @@ def measure_cascade(avatars: Avatars, people: Sequence[str], baselines: Baseline
         hooks.progress(done, len(people), f"cascade, {subject}")
 
 
-def fitted_steps(avatars: Avatars, fits: Shards, subject: str) -> dict[str, torch.Tensor]:
+def fitted_steps(avatars: Avatars, fits: Shards, latents: Shards, subject: str) -> dict[str, torch.Tensor]:
     """Planes [3, C, R, R] of a fitted subject by step: as fitted, from its low planes by interpolation, upsampled."""
     fitted, low = (
         torch.from_numpy(fits.read(subject, field).astype(np.float32))[None].to(avatars.device)
         for field in ("planes", "base")
     )
-    upsampled = avatars.upsampled(low, [reconstruction_seed(avatars.config, subject)])
+    latent = torch.from_numpy(latents.read(subject, "image", 0)[None])
+    upsampled = avatars.upsampled(low, latent, [reconstruction_seed(avatars.config, subject)])
     return {FITTED: fitted[0], LOW: resize(low, fitted.shape[-1])[0], UPSAMPLED: upsampled[0]}

@@ -104,8 +104,9 @@ def drawn_along(
                 raise Stopped()
             hooks.progress(first, len(drawn), f"samples at step {step} of the base model")
             part = slice(first, first + batch)
-            low = avatars.low_planes(torch.stack(stored[part]), seeds[part], scale, model=network)
-            pictures += [avatars.turn(planes, 1, size)[0] for planes in avatars.upsampled(low, seeds[part])]
+            latents = torch.stack(stored[part])
+            low = avatars.low_planes(latents, seeds[part], scale, model=network)
+            pictures += [avatars.turn(planes, 1, size)[0] for planes in avatars.upsampled(low, latents, seeds[part])]
         yield step, np.stack(pictures)
     yield final, np.stack([samples.read(sample, "rgba", 0) for sample in drawn])
 

@@ -127,7 +127,8 @@ def baselines_of(
     def posterior_mean(subject: str) -> tuple[torch.Tensor, dict[str, Any]]:
         latent = torch.from_numpy(latents.read(subject, "image", 0)[None])
         seeds = [reconstruction_seed(avatars.config, subject)]
-        return avatars.upsampled(avatars.low_planes(latent, seeds, 1.0, steps=1), seeds)[0], {"guidance_scale": 1.0}
+        low = avatars.low_planes(latent, seeds, 1.0, steps=1)
+        return avatars.upsampled(low, latent, seeds)[0], {"guidance_scale": 1.0}
 
     def mean_planes(subject: str) -> tuple[torch.Tensor, dict[str, Any]]:
         return mean, {"guidance_scale": None, "of": f"mean of {len(subjects)} people's planes"}

@@ -158,7 +158,7 @@ class Avatars:
             [N, 3, C, R, R] in [-1, 1].
         """
         low = self.low_planes(latents, seeds, guidance_scale, on_step)
-        return self.upsampled(low, seeds)
+        return self.upsampled(low, latents, seeds)
 
     @torch.no_grad()
     def low_planes(
@@ -184,17 +184,25 @@ class Avatars:
         return self._draw(denoise, loaded, settings, shape, seeds, latent=latents.to(self.device), on_step=on_step)
 
     @torch.no_grad()
-    def upsampled(self, low: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        """Upsample tri-planes [N, 3, C, r, r] to [N, 3, C, R, R], in [-1, 1]."""
+    def upsampled(self, low: torch.Tensor, latents: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+        """Upsample tri-planes [N, 3, C, r, r] to [N, 3, C, R, R], in [-1, 1].
+
+        Args:
+            low: of the base model's resolution.
+            latents: [N, D] of unit length; without effect on an upsampler that learned without them.
+            seeds: N, as in `planes`.
+        """
         plane, loaded = self.config.triplane, self._upsampler
-        shape = (3, plane.channels, plane.resolution, plane.resolution)
+        condition = [loaded.normaliser.resized(plane.base_resolution).to_model(low.clamp(-1, 1))]
+        if loaded.settings.get("latent_width") is not None:
+            condition.append(latents.to(self.device))
         planes = self._draw(
-            loaded,
+            lambda x_t, timestep, latent: loaded(x_t, timestep, *latent),
             loaded,
             self.config.upsample.diffusion,
-            shape,
+            (3, plane.channels, plane.resolution, plane.resolution),
             [sampling_seed(seed, UPSAMPLE) for seed in seeds],
-            latent=loaded.normaliser.resized(plane.base_resolution).to_model(low.clamp(-1, 1)),
+            latent=tuple(condition),
         )
         return planes.clamp(-1, 1)
 

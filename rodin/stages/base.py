@@ -79,6 +79,6 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
         noising_settings(config.base.diffusion),
         blocks=[module for module in network.modules() if isinstance(module, ResBlock | Attention)],
         decoder=decoder_digest(folder),
-        picture=preview(config, folder, BaseUNet, settings, normaliser, config.base.diffusion, condition),
+        picture=preview(config, folder, BaseUNet, settings, normaliser, config.base.diffusion, (condition,)),
         keep_averages=config.base.keep_averages,
     )

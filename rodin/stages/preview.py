@@ -31,7 +31,7 @@ def preview(
     settings: Mapping[str, Any],
     normaliser: Normaliser,
     diffusion: Diffusion,
-    condition: torch.Tensor,
+    condition: tuple[torch.Tensor, ...],
 ) -> Callable[[Mapping[str, torch.Tensor]], np.ndarray]:
     """Function that samples the same subjects from a model at each stage of its training.
 
@@ -41,7 +41,7 @@ def preview(
         kind, settings: class and keyword arguments of the network; the network in training is not touched.
         normaliser: between planes and the network's units; its mean is the planes [3, C, R, R] of one subject.
         diffusion: noising that the network is trained with; sampled by DDIM in a few steps.
-        condition: [N, ...] third argument of the network, on its device.
+        condition: [N, ...] each, further arguments of the network, on its device.
 
     Returns:
         (state dict of the average) -> [S, N S, 3] uint8: N avatars side by side, over white.
@@ -51,12 +51,17 @@ def preview(
 
     @torch.no_grad()
     def picture(average: Mapping[str, Any]) -> np.ndarray:
-        device = condition.device
+        device = condition[0].device
         network = kind(**settings).to(device).eval()
         network.load_state_dict(average)
-        seeds = [sampling_seed(number, 0) for number in range(len(condition))]
+        seeds = [sampling_seed(number, 0) for number in range(len(condition[0]))]
         shape = tuple(normaliser.mean.shape)
-        samples = draw_samples(network, normaliser, sampling, shape, seeds, latent=condition, device=device)
+        samples = draw_samples(
+            lambda x_t, timestep, latent: network(x_t, timestep, *latent),
+            *(normaliser, sampling, shape, seeds),
+            latent=condition,
+            device=device,
+        )
         decoder, (pose, intrinsics) = load_decoder(folder, device), map(torch.from_numpy, front(config.data, size))
         box, count = config.triplane.box, config.sample.render_samples
         rendered = [

@@ -174,7 +174,7 @@ def sample_planes(avatars: Avatars, samples: Sequence[PlannedSample], latents: t
 
     avatars.low_planes(latents[:1], [samples[0].seed], scale, store_step)
     stacked = torch.stack([low[sample.meta["step"]] for sample in samples])
-    return avatars.upsampled(stacked, [sample.seed for sample in samples])
+    return avatars.upsampled(stacked, latents[:1].expand(len(samples), -1), [sample.seed for sample in samples])
 
 
 def rendered_fields(

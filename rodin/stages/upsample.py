@@ -12,6 +12,7 @@ from rodin.data.rows import (
     SubjectField,
     check_planes,
     decoder_digest,
+    draw_indices,
     noising_settings,
     schedule_of,
     training_subjects,
@@ -72,7 +73,9 @@ def degraded(config: Config, planes: torch.Tensor, draws: Draws) -> torch.Tensor
 
 def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     fits, patch = Shards(folder.stage("fit"), "planes"), config.upsample.patch
-    subjects = training_subjects(config, fits, *([Shards(folder.stage("render"), "views")] if patch.used else []))
+    views = [Shards(folder.stage("render"), "views")] if patch.used else []
+    embeddings = [Shards(folder.stage("embed"), "latents")] if config.upsample.latent else []
+    subjects, references = training_subjects(config, fits, *views, *embeddings), config.data.reference_views
     planes, bases = SubjectField(fits, subjects, "planes"), SubjectField(fits, subjects[:PREVIEWED], "base")
     check_planes(planes, config)
     check_planes(bases, config)
@@ -80,12 +83,16 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     normaliser = plane_normaliser(folder, "planes").to(ranks.device)
     low_normaliser = normaliser.resized(config.triplane.base_resolution)
     schedule = schedule_of(config.upsample.diffusion, ranks.device)
-    settings = upsample_settings(config)
+    settings = upsample_settings(config, config.clip.width)
+    latents = SubjectField(embeddings[0], subjects, "image", references) if embeddings else None
     network = Upsampler(**settings).to(ranks.device).train()
 
     def load(items: np.ndarray, draws: Draws) -> dict[str, torch.Tensor]:
-        patches = {} if patch_loss is None else patch_loss.load(items, draws)
-        return {"planes": torch.from_numpy(planes(items)), **patches}
+        more = {} if patch_loss is None else patch_loss.load(items, draws)
+        if latents is not None:
+            latent = latents.entry(items, draw_indices(draws, "view", references))
+            more["latent"] = torch.from_numpy(latent)
+        return {"planes": torch.from_numpy(planes(items)), **more}
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         whole = batch["planes"].float()
@@ -93,7 +100,7 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
         predicted: list[torch.Tensor] = []
 
         def denoise(x_t: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-            predicted.append(network(x_t, timestep, low))
+            predicted.append(network(x_t, timestep, low, batch.get("latent")))
             return predicted[0]
 
         x0, diffusion = normaliser.to_model(whole), config.upsample.diffusion
@@ -102,7 +109,10 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
             return loss
         return loss + patch_loss(normaliser.from_model(predicted[0].float()), batch, draws)
 
-    first = torch.from_numpy(bases(np.arange(len(bases.subjects)))).float().to(ranks.device)
+    first = np.arange(len(bases.subjects))
+    condition = [low_normaliser.to_model(torch.from_numpy(bases(first)).float().to(ranks.device))]
+    if latents is not None:
+        condition.append(torch.from_numpy(latents.entry(first, np.zeros_like(first))).to(ranks.device))
     return TrainingSetup(
         network,
         settings,
@@ -113,13 +123,5 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
         noising_settings(config.upsample.diffusion),
         blocks=[module for module in network.modules() if isinstance(module, ResBlock)],
         decoder=decoder_digest(folder),
-        picture=preview(
-            config,
-            folder,
-            Upsampler,
-            settings,
-            normaliser,
-            config.upsample.diffusion,
-            low_normaliser.to_model(first),
-        ),
+        picture=preview(config, folder, Upsampler, settings, normaliser, config.upsample.diffusion, tuple(condition)),
     )

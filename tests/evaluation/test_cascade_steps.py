@@ -59,7 +59,11 @@ def test_each_step_shows_the_planes_it_names(avatars, trained):
     wanted = [
         fitted,
         resize(low[None], 16)[0],
-        avatars.upsampled(low[None], [reconstruction_seed(CONFIG, person)])[0],
+        avatars.upsampled(
+            low[None],
+            torch.from_numpy(latents.read(person, "image", 0)[None]),
+            [reconstruction_seed(CONFIG, person)],
+        )[0],
         made[person],
         made[unseen],
         other,
@@ -128,8 +132,8 @@ def test_the_posterior_mean_is_x0_hat_at_the_last_timestep_without_guidance(avat
     changed.low_planes(latent, seeds, 1.0, on_step)
     assert first[0][0] == CONFIG.base.diffusion.timesteps - 1
     assert len(first) == CONFIG.base.diffusion.sampling_steps > 1
-    torch.testing.assert_close(planes, changed.upsampled(first[0][1], seeds)[0])
-    assert not torch.allclose(planes, changed.upsampled(first[-1][1], seeds)[0], atol=1e-3)
+    torch.testing.assert_close(planes, changed.upsampled(first[0][1], latent, seeds)[0])
+    assert not torch.allclose(planes, changed.upsampled(first[-1][1], latent, seeds)[0], atol=1e-3)
     assert fields == {"guidance_scale": 1.0}
 
 

@@ -183,13 +183,14 @@ def test_the_upsampler_is_conditioned_on_the_normalised_low_planes(spied):
     mean, std = (upsample["loaded"].normaliser.state()[name] for name in ("mean", "std"))
     low = base["drawn"].clamp(-1, 1)
     wanted = (low - resize(torch.as_tensor(mean)[None], low.shape[-1])) * 0.5 / torch.as_tensor(std)[:, None, None]
-    torch.testing.assert_close(upsample["latent"], wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(upsample["latent"][0], wanted, atol=1e-4, rtol=1e-4)
     assert torch.equal(base["latent"], latents)
-    fresh.upsampled(3 * base["drawn"], [7])
+    assert len(upsample["latent"]) == 1  # one that learned without a latent is given none
+    fresh.upsampled(3 * base["drawn"], latents, [7])
     outside = (3 * base["drawn"]).clamp(-1, 1) - low
     shift = outside * 0.5 / torch.as_tensor(std)[:, None, None]
     assert outside.abs().max() > 0.1
-    torch.testing.assert_close(calls[-1]["latent"] - upsample["latent"], shift, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(calls[-1]["latent"][0] - upsample["latent"][0], shift, atol=1e-3, rtol=1e-3)
 
 
 def test_a_turn_starts_at_the_front_and_is_seen_from_all_sides(avatars):

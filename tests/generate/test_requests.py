@@ -229,6 +229,6 @@ def test_the_baselines_of_the_bench_make_the_same(avatars):
     latents = avatars.latents_unconditional([1])
     together, apart = avatars.low_planes(latents, [1], 2.0), halves_apart(avatars, latents, [1], 2.0)
     assert torch.allclose(together, apart, atol=1e-4)
-    planes = avatars.upsampled(together, [1])[0]
+    planes = avatars.upsampled(together, latents, [1])[0]
     ours = avatars.turn(planes, CONFIG.sample.views, CONFIG.sample.resolution)
     assert every_sample(avatars, planes).shape == ours.shape

@@ -32,7 +32,12 @@ def counted_sizes(config: Config) -> dict[str, tuple[int, int]]:
     prior = prior_settings(config, width, tokens, token_width)
     cases: list[tuple[str, Any, dict[str, Any], tuple[Any, ...]]] = [
         ("base", BaseUNet, base_settings(config, width), (low, timestep, latent)),
-        ("upsample", Upsampler, upsample_settings(config), (whole, timestep, low)),
+        (
+            "upsample",
+            Upsampler,
+            upsample_settings(config, width),
+            (whole, timestep, low, latent)[: 3 + config.upsample.latent],
+        ),
         ("latent", LatentMLP, latent_settings(config, width), (latent, timestep)),
         ("prior", Prior, prior, (latent, timestep, *text)),
         ("refine", Refiner, refine_settings(config), (picture,)),

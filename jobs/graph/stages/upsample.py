@@ -27,7 +27,7 @@ def _work(config: Config) -> str:
 STAGE = Stage(
     "upsample",
     "rodin.stages.upsample",
-    ("index",),
+    ("index", "embed"),
     "train",
     _resources,
     _work,

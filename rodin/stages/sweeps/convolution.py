@@ -82,11 +82,16 @@ def upsampled_rows(avatars: Avatars, views: Shards, fields: dict[str, Any], hook
         one row for each of the first `sweeps.fit_subjects` subjects.
     """
     config, fits = avatars.config, Shards(avatars.folder.stage("fit"), "planes")
+    latents = Shards(avatars.folder.stage("embed"), "latents")
     compare, rows = ViewComparison(avatars, views, config.evaluate.views), []
-    for number, subject in enumerate(training_subjects(config, fits, views)[: config.sweeps.fit_subjects]):
+    for number, subject in enumerate(training_subjects(config, fits, views, latents)[: config.sweeps.fit_subjects]):
         if hooks.should_stop():
             raise Stopped()
         low = torch.from_numpy(fits.read(subject, "base").astype(np.float32))[None].to(avatars.device)
-        values, _ = compare(subject, avatars.upsampled(low, [sampling_seed(config.seed, ALONE, number)])[0])
+        latent, seeds = (
+            torch.from_numpy(latents.read(subject, "image", 0)[None]),
+            [sampling_seed(config.seed, ALONE, number)],
+        )
+        values, _ = compare(subject, avatars.upsampled(low, latent, seeds)[0])
         rows.append({"stage": "sweep-convolution-alone", "subject": subject, **fields, **values})
     return rows

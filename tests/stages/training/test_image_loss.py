@@ -118,7 +118,7 @@ def test_it_lowers_the_error_of_what_is_rendered(run):
         people = config.train_subjects()
         low = torch.from_numpy(np.stack([fits.read(one, "base") for one in people])).float()
         found = []
-        for one, planes in zip(people, avatars.upsampled(low, range(len(people))), strict=True):
+        for one, planes in zip(people, avatars.upsampled(low, torch.zeros(4, 8), range(len(people))), strict=True):
             camera = (views.read(one, name)[:6] for name in ("camera_to_world", "intrinsics"))
             ours = images_over_white(avatars.render(planes, *camera, config.data.resolution))
             found.append((ours - images_over_white(views.read(one, "rgba")[:6])).square().mean().item())

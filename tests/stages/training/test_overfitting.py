@@ -89,7 +89,7 @@ def test_the_upsampler_learns_four_people_by_heart(made):
     assert np.mean(losses[-10:]) < 0.1 * losses[0]
     low, whole = stored(made, "fit", "base"), stored(made, "fit", "planes")
     assert psnr(resize(low, whole.shape[-1]), whole).max() < 25  # what low planes alone tell
-    assert psnr(avatars.upsampled(low, [1, 2, 3, 4]), whole).min() > 30
+    assert psnr(avatars.upsampled(low, stored(made, "embed", "image"), [1, 2, 3, 4]), whole).min() > 30
 
 
 @pytest.mark.slow

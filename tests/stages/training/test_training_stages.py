@@ -11,6 +11,7 @@ from fixtures.made_up_run import make_latents, make_planes
 from rodin.data.normalisers import RANGES, latent_normaliser, plane_normaliser
 from rodin.data.rows import SubjectField, training_subjects
 from rodin.generate import models
+from rodin.generate.cascade import Avatars
 from rodin.hooks import Hooks, Stopped
 from rodin.presets import preset
 from rodin.stages import base, latent, prior, upsample
@@ -252,3 +253,20 @@ def test_degraded_planes_belong_to_the_sample_and_stay_in_range(stores):
     assert whole.abs().max() <= 1
     assert torch.equal(whole[2:3], upsample.degraded(config, planes[2:3], Draws(0, [2])))
     assert not torch.equal(whole[2:3], upsample.degraded(config, planes[2:3], Draws(0, [3])))
+
+
+def test_an_upsampler_that_learns_with_latents_is_given_those_of_its_people(run):
+    config = config_of("upsample.latent=true", "upsample.training.steps=300", "upsample.training.lr=5e-3")
+    upsample.run(config, run, 0, Hooks())
+    loaded = models.load_upsampler(run, torch.device("cpu"))
+    assert loaded.settings["latent_width"] == config.clip.width
+    people = config.train_subjects()
+    fits, embeddings = Shards(run.stage("fit"), "planes"), Shards(run.stage("embed"), "latents")
+    low = torch.from_numpy(np.stack([fits.read(one, "base") for one in people])).float()
+    low = low.mean(dim=0, keepdim=True).expand_as(low)  # low planes that tell nobody apart
+    true = torch.from_numpy(np.stack([fits.read(one, "planes") for one in people])).float()
+    latents = torch.from_numpy(np.stack([embeddings.read(one, "image", 0) for one in people]))
+    avatars, seeds = Avatars(config, run), list(range(len(people)))
+    own = (avatars.upsampled(low, latents, seeds) - true).square().mean()
+    other = (avatars.upsampled(low, latents.roll(1, 0), seeds) - true).square().mean()
+    assert own < other
