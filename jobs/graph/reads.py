@@ -28,7 +28,7 @@ READS: dict[str, tuple[str, ...]] = {
     "clip": ("seed", "clip", "data.captions", "fit.held_out_views"),
     "decoder": (
         *("seed", "triplane", "decoder"),
-        *(f"fit.{key}" for key in ("rescale", "min_rescale", "samples", "held_out_views", "losses")),
+        *(f"fit.{key}" for key in ("rescale", "min_rescale", "samples", "start", "held_out_views", "losses")),
     ),
     "embed": ("clip.pretrained", "data.captions"),
     "fit": ("seed", "triplane", "fit"),

@@ -14,6 +14,7 @@ from rodin.bench.look_up import look_up_row
 from rodin.bench.race import LR, RaceSetup, RaceSubject, ReferenceTuning, Variant, learn_decoder
 from rodin.bench.reference import COARSE, FINE
 from rodin.fitting.scene import FitScene
+from rodin.fitting.start import LearnedStart
 from rodin.fitting.step import FitSettings
 
 NO_CUT = 1e-30  # share of light; no ray loses more before its end
@@ -21,6 +22,7 @@ NEVER = 1e9  # dB; a target no fit reaches
 GROUP = 4  # subjects fitted at once
 VIEWS, SIDE = 24, 64  # of a bust: views, and pixels a side
 LEARNING_STEPS = 150  # of the decoder when no run supplies one
+SHARES = (0.5, 0.625, 0.75, 0.875, 1.0)  # of the steps, tried from the learned start until it is as good
 UNENDING = "fit without early stop"
 STRICT = "fit, the reference a sum over resolutions too"
 
@@ -104,14 +106,15 @@ def bench_fit(
 
     Returns:
         rows {name, value, unit, baseline, baseline_value, ratio}, medians over subjects; `ratio` over 1 means ours is
-        faster. If ours never reaches the target, all its steps are counted, and the row says how many subjects
-        missed it. Then GROUP subjects fitted at once, all steps, against one after another; last, the look-up alone.
+        faster. If ours never reaches the target, all its steps are counted, and the row says how many subjects missed
+        it. Then the fit from a learned start, if there is one, against the one from the mean; GROUP subjects fitted at
+        once, all steps, against one after another; last, the look-up alone.
     """
     busts = [] if subjects else [RaceSubject(*bust(number, VIEWS, SIDE)) for number in range(1, 1 + GROUP)]
     groups = _subject_groups(subjects or busts)
     subjects, setup = subjects or busts[:1], setup or RaceSetup(*learn_decoder(LEARNING_STEPS))
     count, done = len(tunings) - 1 + len(subjects) * (2 + ideas * (3 + len(IDEAS))), 0
-    count += sum(1 + len(group) for group in groups)
+    count += sum(1 + len(group) for group in groups) + (setup.learned is not None) * len(subjects) * (1 + len(SHARES))
 
     def fitted(number: int | str, name: str, measure: Measure) -> tuple[float, float]:
         nonlocal done
@@ -142,6 +145,8 @@ def bench_fit(
         races.setdefault(STRICT, []).append(race(number, STRICT, theirs(number, best, setup.settings.levels)))
     baseline = f"{COARSE}+{FINE} samples, all pixels, no hull, {setup.reference_steps} steps, lr {best.lr:g}"
     rows = [_row(name, some, baseline) for name, some in races.items()]
+    if setup.learned is not None:
+        rows.append(_start_row(subjects, setup, fitted))
     if groups:
         rows.append(_group_row(groups, setup, fitted))
     return [*rows, look_up_row(setup.start.device)]
@@ -152,6 +157,35 @@ def _subject_groups(subjects: Sequence[RaceSubject]) -> list[dict[int, RaceSubje
     numbered = list(enumerate(subjects))
     groups = [dict(numbered[begin : begin + GROUP]) for begin in range(0, len(subjects), GROUP)]
     return [group for group in groups if len(group) > 1]
+
+
+def _start_row(subjects: Sequence[RaceSubject], setup: RaceSetup, fitted: Fitted) -> dict[str, Any]:
+    """Seconds from the learned start with the fewest of SHARES of the steps that reach the mean PSNR of all steps from
+    the mean; with all steps if none does."""
+
+    def ends(start: LearnedStart | None, steps: int) -> list[tuple[float, float]]:
+        name = f"from {'the mean' if start is None else 'the learned start'}, {steps} steps"
+        return [
+            fitted(number, name, lambda one=one: setup.time_start(one, start, steps))
+            for number, one in enumerate(subjects)
+        ]
+
+    baseline = ends(None, setup.steps)
+    target, made, steps = statistics.fmean(psnr for _, psnr in baseline), baseline, setup.steps
+    for share in SHARES:
+        steps = round(share * setup.steps)
+        made = ends(setup.learned, steps)
+        if statistics.fmean(psnr for _, psnr in made) >= target:
+            break
+    reached = statistics.fmean(psnr for _, psnr in made)
+    return {
+        "name": f"fit from the learned start, {steps} steps, {len(subjects)} people to {reached:.2f} dB",
+        "value": statistics.median(seconds for seconds, _ in made),
+        "unit": "s",
+        "baseline": f"from the mean, {setup.steps} steps to {target:.2f} dB",
+        "baseline_value": statistics.median(seconds for seconds, _ in baseline),
+        "ratio": statistics.median(one / other for (one, _), (other, _) in zip(baseline, made, strict=True)),
+    }
 
 
 def _group_row(groups: Sequence[dict[int, RaceSubject]], setup: RaceSetup, fitted: Fitted) -> dict[str, Any]:

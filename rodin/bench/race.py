@@ -21,6 +21,7 @@ from rodin.field.planes import bounded
 from rodin.fitting.fit import BETAS, fit_planes, fit_together, quality
 from rodin.fitting.pyramid import total, zero_levels
 from rodin.fitting.scene import FitScene, make_scene
+from rodin.fitting.start import LearnedStart
 from rodin.fitting.step import FitSettings, LossWeights, StepLoss, step_loss
 
 HELD_OUT = 3  # last views of a subject, not fitted
@@ -69,6 +70,7 @@ class RaceSetup:
         steps: of our fit at most.
         reference_steps: of the reference fit.
         lr: step size of our fit at the start.
+        learned: predicts the start of a fit; None: the run has none.
     """
 
     decoder: Decoder
@@ -77,6 +79,7 @@ class RaceSetup:
     steps: int = 150
     reference_steps: int = 75
     lr: float = LR
+    learned: LearnedStart | None = None
 
     def scene(self, subject: RaceSubject) -> FitScene:
         """Fitted views of a subject."""
@@ -105,6 +108,15 @@ class RaceSetup:
             scene, settings = change(scene, settings)
         prepared = time.perf_counter() - began
         seconds, psnr = self._timed(subject, scene, settings, self.steps, self.lr, step_loss, target)
+        return prepared + seconds, psnr
+
+    def time_start(self, subject: RaceSubject, learned: LearnedStart | None, steps: int) -> tuple[float, float]:
+        """(seconds, PSNR) of our fit of this many steps from a predicted start, or from the mean; both are prepared."""
+        began = time.perf_counter()
+        scene = self.scene(subject)
+        start = self.start if learned is None else learned.planes(scene, self.settings.box)
+        prepared = time.perf_counter() - began
+        seconds, psnr = self._timed(subject, scene, self.settings, steps, self.lr, step_loss, start=start)
         return prepared + seconds, psnr
 
     def time_together(self, subjects: Sequence[RaceSubject]) -> tuple[float, float]:
@@ -142,8 +154,9 @@ class RaceSetup:
         lr: float,
         loss_of: StepLoss,
         target: float = float("inf"),
+        start: torch.Tensor | None = None,
     ) -> tuple[float, float]:
-        """(seconds, PSNR) of one fit; measuring the PSNR is not timed."""
+        """(seconds, PSNR) of one fit, from the mean unless `start` is given; measuring the PSNR is not timed."""
         since, spent, psnr = time.perf_counter(), 0.0, 0.0
 
         def stop(done: int, planes: torch.Tensor) -> bool:
@@ -157,7 +170,10 @@ class RaceSetup:
             return psnr >= target
 
         options = {"lr": lr, "anchor": self.start, "stop": stop, "check_every": CHECK_EVERY, "loss_of": loss_of}
-        fit_planes(scene, self.decoder, self.start, settings, steps=steps, seed=0, **options)
+        begun = self.start if start is None else start
+        planes, done = fit_planes(scene, self.decoder, begun, settings, steps=steps, seed=0, **options)
+        if done % CHECK_EVERY:
+            spent, psnr = spent + time.perf_counter() - since, self._psnr(planes, subject)
         return spent, psnr
 
 

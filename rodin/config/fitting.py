@@ -1,6 +1,6 @@
 """The tri-plane, its decoder, and how both are fitted."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -75,6 +75,8 @@ class Fit(Section):
     """samples on a ray through the whole box (ours)"""
     lr: Real = 2e-2
     """Adam's step size for planes (ours)"""
+    start: Literal["mean", "learned"] = "mean"
+    """where planes start: the mean of the decoder's people, or predicted from pictures (R27: random)"""
     rescale: bool = True
     """random rescaling while fitting (R28)"""
     min_rescale: Annotated[int, Field(ge=4)] = 64

@@ -28,6 +28,7 @@ COARSE_UNTIL = 0.5  # share of the steps that are coarse
 COARSE_FROM = 72  # samples a ray; with fewer, a third of them would miss the subject
 COARSE_SAMPLES = 3  # divisor of the samples in a coarse step
 COARSE_RAYS = 2  # factor on the rays in a coarse step
+LONE = 4  # axes of the planes of one subject
 SMALLEST_ERROR = 1e-10  # mean squared error that counts as 100 dB
 
 
@@ -98,7 +99,7 @@ def fit_together(
     Args:
         scenes: N subjects' views, all images of one size.
         decoder: the shared decoder; its parameters are not changed.
-        start: initial planes of all fits, [3, C, R, R].
+        start: initial planes of all fits, [3, C, R, R], or of each, [N, 3, C, R, R].
         settings: of all fits.
         steps: optimiser steps at most.
         lr: Adam's step size at the start; it falls to a tenth on a cosine.
@@ -115,7 +116,7 @@ def fit_together(
     """
     start, fits = texel_major(start.detach().clamp(-1, 1)), dict[int, FitResult]()
     subjects, generators = list(range(len(scenes))), [generators_for(seed, start.device) for seed in seeds]
-    levels = zero_levels((len(scenes), *start.shape), start.device, settings.levels)
+    levels = zero_levels((len(scenes), *start.shape[-4:]), start.device, settings.levels)
     adam = torch.optim.Adam(levels, lr=lr, betas=BETAS, fused=True)
     occupancies = [occupancy_of_hull(scene.hull) for scene in scenes]
 
@@ -145,6 +146,7 @@ def fit_together(
             break
         if len(staying) < len(subjects):
             levels = _keep_rows(adam, levels, staying)
+            start = start[staying] if start.dim() > LONE else start
             subjects, occupancies = ([rows[number] for number in staying] for rows in (subjects, occupancies))
     return [fits[subject] for subject in range(len(scenes))]
 

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +20,20 @@ from rodin.fitting.scene import FitScene
 
 EPS = 1e-8  # Adam's, added to the root of the second moment; torch's default
 FLOATS = 4  # bytes of a float32
+
+
+@dataclass
+class SubjectState:
+    """State of one subject of this rank.
+
+    vectors [3, length]: difference of its planes to the shared ones, and Adam's two moments; occupancy [G, G, G], None
+    before the first step; visits: steps taken on this subject.
+    """
+
+    subject: str
+    vectors: torch.Tensor
+    occupancy: torch.Tensor | None = None
+    visits: int = 0
 
 
 def vectors(subjects: int, length: int, limit: float, scratch: Path | None = None) -> torch.Tensor:

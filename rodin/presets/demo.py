@@ -53,12 +53,13 @@ DEMO = Config(
     ),
     decoder=SharedDecoder(subjects=12, steps=300, subjects_per_step=1, rays=1024, planes_lr=7e-3, decoder_lr=1e-2),
     fit=Fit(
-        steps=120,
+        steps=90,
         rays=1024,
         samples=48,
         min_rescale=32,
         held_out_views=3,
         floor_psnr=14.0,
+        start="learned",
         losses=FitLosses(sparse=1e-2, distortion=1e-2, planes_tv=1e-2, planes_l2=1e-3),
     ),
     base=Base(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -16,16 +17,17 @@ from typing import Any, cast
 import torch
 
 from rodin.config import Config
-from rodin.data.shared_decoder import FILE
+from rodin.data.shared_decoder import FILE, publish_decoder
 from rodin.field.decoder import Decoder
 from rodin.field.generators import generators_for
 from rodin.field.hull import hull_cells
 from rodin.field.occupancy import occupancy_of_hull
 from rodin.field.planes import bounded
 from rodin.fitting.fit import next_occupancy, settings_at_step
-from rodin.fitting.paging import BETAS, EPS, SceneCache, adam_, vectors
+from rodin.fitting.paging import BETAS, EPS, SceneCache, SubjectState, adam_, vectors
 from rodin.fitting.pyramid import level_shapes, levels_of, total, zero_levels
 from rodin.fitting.scene import FitScene, make_scene
+from rodin.fitting.start import learn_start
 from rodin.fitting.step import FitSettings, LossWeights, step_loss
 from rodin.hooks import Hooks, Stopped
 from rodin.store import manifest, results
@@ -43,7 +45,7 @@ LAYOUT = 2  # of the subjects' values in checkpoints; in layout 1 the texels of 
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Learn the decoder and publish it with the mean of its subjects' planes.
+    """Learn the decoder and publish it with what fits start from: the mean planes, and the learned start if wanted.
 
     Args:
         config, folder: of the run.
@@ -94,20 +96,6 @@ def read_scene(
         device=device,
         hull=hull,
     )
-
-
-@dataclass
-class SubjectState:
-    """State of one subject of this rank.
-
-    vectors [3, length]: difference of its planes to the shared ones, and Adam's two moments; occupancy [G, G, G], None
-    before the first step; visits: steps taken on this subject.
-    """
-
-    subject: str
-    vectors: torch.Tensor
-    occupancy: torch.Tensor | None = None
-    visits: int = 0
 
 
 @dataclass
@@ -216,6 +204,12 @@ class DecoderTraining:
         """Planes [N, 3, C, R, R] in [-1, 1] of subjects with values [N, length]; `shared`: shared planes, if known."""
         return bounded((total(self.shared) if shared is None else shared) + total(levels_of(values, self.shape)))
 
+    @torch.no_grad()
+    def _fitted(self) -> Iterator[tuple[str, torch.Tensor]]:
+        shared, device = total(self.shared), self.ranks.device
+        for one in self.subjects:
+            yield one.subject, self.planes(one.vectors[:1].to(device), shared)[0]
+
     def save(self) -> None:
         """Save the state of all ranks; it is valid once rank 0 has published the list of its parts."""
         name = f"step-{self.step:09d}"
@@ -232,21 +226,21 @@ class DecoderTraining:
 
     def publish(self) -> None:
         """Write decoder.pt, the loss curve and the manifest; delete the checkpoints."""
-        with torch.no_grad():
-            mean, shared = torch.zeros(self.shape, device=self.ranks.device), total(self.shared)
-            for one in self.subjects:
-                mean += self.planes(one.vectors[:1].to(self.ranks.device), shared)[0]
-        count = torch.tensor(float(len(self.subjects)), device=self.ranks.device)
+        config, device, learned = self.config, self.ranks.device, None
+        mean, count = torch.zeros(self.shape, device=device), torch.tensor(float(len(self.subjects)), device=device)
+        for _, planes in self._fitted():
+            mean += planes
         self.ranks.sum_([mean, count])
+        if config.fit.start == "learned":
+            pairs = ((self.scenes[subject], planes) for subject, planes in self._fitted())
+            learned = learn_start(mean / count, pairs, config.triplane.box, self.ranks.sum_)
 
         def write() -> None:
             home = self.folder.stage("decoder")
-            state = {name: value.cpu() for name, value in self.decoder.state_dict().items()}
-            content = {"decoder": state, **self.decoder.settings(), "mean": (mean / count).cpu(), "step": self.step}
-            checkpoint.publish(home / FILE, content)
+            publish_decoder(self.folder, self.decoder, mean / count, learned, self.step)
             results.write_rows(self.folder, "decoder", 0, self.curve)
-            subjects = self.config.train_subjects()[: self.config.decoder.subjects]
-            described = {"files": manifest.describe_files(home, [FILE]), "subjects": int(count), "of": len(subjects)}
+            of = len(config.train_subjects()[: config.decoder.subjects])
+            described = {"files": manifest.describe_files(home, [FILE]), "subjects": int(count), "of": of}
             manifest.publish(self.folder.manifest("decoder", 0), described)
             shutil.rmtree(self._states, ignore_errors=True)
 

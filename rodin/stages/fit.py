@@ -15,13 +15,14 @@ from typing import Any
 import torch
 
 from rodin.config import Config
-from rodin.data.shared_decoder import load_decoder, load_mean
+from rodin.data.shared_decoder import load_decoder, load_mean, load_start
 from rodin.device import default_device
 from rodin.evaluation.held_out import HeldOutViews, measure, read_held_out
 from rodin.field.decoder import Decoder
 from rodin.field.planes import resize
 from rodin.fitting.fit import Diverged, fit_together
 from rodin.fitting.scene import FitScene
+from rodin.fitting.start import LearnedStart
 from rodin.hooks import Hooks, Stopped
 from rodin.stages.decoder import fit_settings, read_scene
 from rodin.store.run_folder import RunFolder
@@ -59,6 +60,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             return
         views = Shards(folder.stage("render"), "views")
         decoder, mean = load_decoder(folder, device), load_mean(folder, device)
+        learned = load_start(config, folder, device)
         for group in groups(subjects, config.fit.together):
             wanted = [subject for subject in group if subject in missing]
             if wanted and hooks.should_stop():
@@ -69,7 +71,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             seen = [subject for subject in group if subject not in views.failed]
             if not any(subject in wanted for subject in seen):
                 continue
-            for subject, fitted in zip(seen, fit_subjects(config, views, seen, decoder, mean), strict=True):
+            for subject, fitted in zip(seen, fit_subjects(config, views, seen, decoder, mean, learned), strict=True):
                 if subject not in wanted:
                     continue
                 if isinstance(fitted, Diverged):
@@ -99,49 +101,68 @@ class PendingFit:
 
 
 def fit_subjects(
-    config: Config, views: Shards, subjects: Sequence[str], decoder: Decoder, start: torch.Tensor
+    config: Config,
+    views: Shards,
+    subjects: Sequence[str],
+    decoder: Decoder,
+    mean: torch.Tensor,
+    learned: LearnedStart | None = None,
 ) -> list[FittedSubject | Diverged]:
-    """Fit subjects together; those that fail are fitted again alone, with another seed.
+    """Fit subjects together; those that fail are fitted again alone, with another seed, from the mean planes.
 
     Args:
         config: the run's config.
         views: the store of views.
         subjects: ids.
         decoder: the shared decoder, frozen.
-        start: initial planes of the fits, [3, C, R, R] on the device; the mean of the decoder's subjects.
+        mean: planes [3, C, R, R] on the device, the mean of the decoder's subjects; `planes_l2` pulls to them.
+        learned: predicts the initial planes from the views; None: fits start from the mean.
 
     Returns:
         for each subject, planes in float16 with their quality on held-out views, rendered without the hull, and its
         share of the seconds, in proportion to its steps; or, if every try diverged or stayed under `fit.floor_psnr`,
         the reasons.
 
-    Source: R25-R34. Ours: fits start from the mean of the subjects, which is faster and keeps their planes alike.
+    Source: R25-R34. Ours: fits start from the mean of the subjects, or from planes predicted from the pictures, which
+    is faster and keeps their planes alike.
     """
-    fits = [_read(config, views, subject, start.device) for subject in subjects]
+    fits = [_read(config, views, subject, mean.device) for subject in subjects]
     ends: list[FittedSubject | Diverged] = []
-    for pending, first in zip(fits, _try(config, fits, decoder, start, 0), strict=True):
+    for pending, first in zip(fits, _try(config, fits, decoder, mean, 0, learned), strict=True):
         fitted = first
         for attempt in range(1, 1 + config.fit.retries):
             if fitted is None:
-                (fitted,) = _try(config, [pending], decoder, start, attempt)
+                (fitted,) = _try(config, [pending], decoder, mean, attempt)
         ends.append(fitted or Diverged(f"{len(pending.reasons)} tries: {'; '.join(pending.reasons)}"))
     return ends
 
 
-def fit_subject(config: Config, views: Shards, subject: str, decoder: Decoder, start: torch.Tensor) -> FittedSubject:
+def fit_subject(
+    config: Config,
+    views: Shards,
+    subject: str,
+    decoder: Decoder,
+    mean: torch.Tensor,
+    learned: LearnedStart | None = None,
+) -> FittedSubject:
     """Fit one subject; as `fit_subjects`.
 
     Raises:
         Diverged: every try failed; gives the reasons.
     """
-    (fitted,) = fit_subjects(config, views, [subject], decoder, start)
+    (fitted,) = fit_subjects(config, views, [subject], decoder, mean, learned)
     if isinstance(fitted, Diverged):
         raise fitted
     return fitted
 
 
 def _try(
-    config: Config, fits: Sequence[PendingFit], decoder: Decoder, start: torch.Tensor, attempt: int
+    config: Config,
+    fits: Sequence[PendingFit],
+    decoder: Decoder,
+    mean: torch.Tensor,
+    attempt: int,
+    learned: LearnedStart | None = None,
 ) -> list[FittedSubject | None]:
     """One try on all these fits together; None for those that failed."""
     fit, target, began = config.fit, config.fit.target_psnr, time.perf_counter()
@@ -149,15 +170,16 @@ def _try(
     def good_enough(number: int, _: int, planes: torch.Tensor) -> bool:
         return target is not None and measure(config, planes, decoder, fits[number].held_out).psnr >= target
 
+    scenes, box = [pending.scene for pending in fits], config.triplane.box
     results = fit_together(
-        [pending.scene for pending in fits],
+        scenes,
         decoder,
-        start,
+        mean if learned is None else torch.stack([learned.planes(scene, box) for scene in scenes]),
         fit_settings(config, fit.rays),
         steps=fit.steps,
         lr=fit.lr,
         seeds=[seed_for(config.seed, f"fit {pending.subject}", attempt) for pending in fits],
-        anchor=start,
+        anchor=mean,
         stop=None if target is None else good_enough,
     )
     spent, ends = time.perf_counter() - began, list[FittedSubject | None]()

@@ -8,12 +8,13 @@ import torch
 
 from rodin.bench.bust import bust
 from rodin.bench.fit import IDEAS, bench_fit
-from rodin.bench.fit_run import measurement_cache
+from rodin.bench.fit_run import cycled, measurement_cache, together_rows
 from rodin.bench.race import SETTINGS, RaceSetup, RaceSubject, ReferenceTuning
 from rodin.bench.reference import reference_loss
 from rodin.field.decoder import Decoder
 from rodin.field.generators import generators_for
 from rodin.fitting.scene import make_scene
+from rodin.fitting.start import LearnedStart
 
 
 @pytest.mark.slow
@@ -150,3 +151,46 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     assert again("1 fit", measure) == (2.0, 22.0)
     assert measurement_cache(path, "other code")("0 fit", measure) == (2.0, 23.0)
     assert measurement_cache(path, "a")("1 fit", measure) == (2.0, 22.0)
+
+
+def test_the_learned_start_counts_once_it_is_as_good_as_the_mean(monkeypatch) -> None:
+    """From the learned start, 42 steps of 48 are the fewest tried that reach what all steps from the mean do."""
+    monkeypatch.setattr("rodin.bench.fit.look_up_row", lambda _: {"name": "look-up"})
+
+    class Started(Stopwatch):
+        def time_start(self, subject, learned, steps):
+            assert learned in (None, start)
+            return steps / 10, steps / 10 + (0.0 if learned is None else 1.0)
+
+    zeros = torch.zeros(3, 4, 16, 16)
+    start = LearnedStart(zeros, zeros, zeros)
+    setup, subjects = Started(Decoder(4, 16), zeros, steps=48, learned=start), [RaceSubject(*bust(1, 4, 8))] * 2
+    row = bench_fit(subjects, setup, tunings=[ReferenceTuning(2e-2)])[1]
+    assert row["name"] == "fit from the learned start, 42 steps, 2 people to 5.20 dB"
+    assert row["baseline"] == "from the mean, 48 steps to 4.80 dB"
+    assert (row["value"], row["baseline_value"], row["ratio"]) == (4.2, 4.8, pytest.approx(48 / 42))
+    monkeypatch.setattr(Started, "time_start", lambda self, _, learned, steps: (steps, 0.0 if learned else 9.0))
+    assert (
+        "start, 48 steps, 2 people to 0.00 dB" in bench_fit(subjects, setup, tunings=[ReferenceTuning(2e-2)])[1]["name"]
+    )
+
+
+def test_people_a_minute_are_compared_with_the_first_number_at_once() -> None:
+    assert cycled(["a", "b", "c"], 7) == ["a", "b", "c", "a", "b", "c", "a"]
+    one, four = together_rows({1: 10.0, 4: 25.0})
+    assert (one["name"], one["value"], one["ratio"]) == ("stage fit, people a minute, 1 at once", 10.0, 1.0)
+    assert (four["value"], four["baseline"], four["baseline_value"], four["ratio"]) == (25.0, "1 at once", 10.0, 2.5)
+
+
+def test_a_fit_is_timed_from_the_start_it_is_given() -> None:
+    setup = RaceSetup(Decoder(4, 16).requires_grad_(False), torch.zeros(3, 4, 16, 16), steps=3)
+    subject, begun = RaceSubject(*bust(1, 7, 16)), 0.9 * torch.ones(3, 4, 16, 16)
+
+    class Given(LearnedStart):
+        def planes(self, scene, box):
+            return begun
+
+    seconds, psnr = setup.time_start(subject, Given(begun, begun, begun), 3)
+    assert seconds > 0
+    assert psnr != pytest.approx(setup.time_start(subject, None, 3)[1], abs=1e-3)
+    assert setup.time_start(subject, None, 3)[1] == pytest.approx(setup.time_ours(subject, 1e9)[1], abs=1e-3)

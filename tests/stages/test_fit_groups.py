@@ -9,16 +9,18 @@ import torch.nn.functional as F
 from fixtures.coloured_people import make_views
 
 from rodin.config import Config
-from rodin.data.shared_decoder import load_decoder, load_mean
+from rodin.data.shared_decoder import load_decoder, load_mean, load_start
 from rodin.fitting.fit import FitResult
 from rodin.hooks import Hooks
 from rodin.presets import preset
 from rodin.stages import decoder
 from rodin.stages import fit as stage
+from rodin.stages.decoder import read_scene
 from rodin.store import manifest
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
+from rodin.train.state import checkpoint
 
 LOSSES = [0.07288393, 0.07890411]
 QUALITY = [8.7934, 9.1552, 8.9513, 8.8515, 9.1124]  # dB
@@ -174,3 +176,39 @@ def test_each_is_charged_for_the_steps_they_were_in(whole: RunFolder, monkeypatc
     one, other = stage.fit_subjects(config(), views, config().train_subjects()[:2], made, mean)
     assert one.meta["seconds"] - other.meta["seconds"] == pytest.approx(10 * 30 / 40 - 10 * 10 / 40)
     assert one.meta["seconds"] + other.meta["seconds"] == pytest.approx(10 + 4 * 10)
+
+
+def test_a_learned_start_is_published_with_the_decoder_and_fits_begin_there_but_not_a_second_try(
+    tmp_path: Path, whole: RunFolder, monkeypatch
+) -> None:
+    folder, learning = RunFolder(tmp_path), config("fit.start=learned", "fit.retries=1")
+    make_views(config(), folder)
+    decoder.run(learning, folder, 0, Hooks())
+    for name in ("decoder", "mean"):
+        one, other = (checkpoint.read(each.stage("decoder") / "decoder.pt")[name] for each in (folder, whole))
+        torch.testing.assert_close(one, other, atol=0, rtol=0)
+    views, mean = Shards(folder.stage("render"), "views"), load_mean(folder)
+    learned = load_start(learning, folder)
+    assert learned is not None
+    assert load_start(config(), folder) is None
+    subjects, starts, together = config().train_subjects()[:2], [], stage.fit_together
+
+    def spoilt(scenes, decoder, start, settings, **given):
+        starts.append(start)
+        assert torch.equal(given["anchor"], mean)
+        fits = together(scenes, decoder, start, settings, **given)
+        return fits if len(starts) > 1 else [FitResult(one.planes, 6, "spoilt") for one in fits]
+
+    monkeypatch.setattr(stage, "fit_together", spoilt)
+    stage.run(learning, folder, 0, Hooks())
+    wanted = [learned.planes(read_scene(views, one, learning, mean.device), learning.triplane.box) for one in subjects]
+    torch.testing.assert_close(starts[0], wanted[0][None], atol=0, rtol=0)
+    assert (starts[0] - mean).abs().max() > 1e-3
+    assert torch.equal(starts[1], mean)
+    torch.testing.assert_close(starts[2], wanted[1][None], atol=0, rtol=0)
+    assert sorted(stored(folder)) == sorted(config().train_subjects())
+
+
+def test_a_decoder_without_a_learned_start_says_what_to_do(whole: RunFolder) -> None:
+    with pytest.raises(ValueError, match=r"decoder.pt: got a decoder without a learned start.* set fit.start=mean"):
+        load_start(config("fit.start=learned"), whole)

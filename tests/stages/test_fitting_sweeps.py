@@ -118,7 +118,9 @@ def test_people_of_a_run_are_raced_together_too_and_give_the_rate_of_the_stage(t
     config, reports = CONFIG.model_copy(update={"fit": fewer}), []
     rows = bench_fit_module.bench_run(config, trained, 3, lambda *words: reports.append(words))
     assert reports[-1][0] == reports[-1][1] == len(reports)
-    company, _, speed = rows[-3:]
+    company, _, *rates, speed = rows[-6:]
+    assert [row["name"] for row in rates] == [f"stage fit, people a minute, {size} at once" for size in (1, 4, 16)]
+    assert all(row["value"] > 0 for row in rates)
     assert company["name"] == "fit, 3 people at once, seconds a person"
     assert speed["rates"] == {"fit": speed["value"]}
     written = [json.loads(line) for line in (trained.stage("bench") / bench_fit_module.FILE).read_text().splitlines()]
@@ -127,7 +129,7 @@ def test_people_of_a_run_are_raced_together_too_and_give_the_rate_of_the_stage(t
     assert speed["value"] == pytest.approx(3 * 5 * fewer.rays * fewer.samples / sum(taken.values()))
     monkeypatch.setattr(bench_fit_module, "fit_subjects", killed)
     again = bench_fit_module.bench_run(config, trained, 3, lambda *_: None)
-    assert [*again[:-2], again[-1]] == [*rows[:-2], speed]
+    assert [*again[:-5], *again[-4:]] == [*rows[:-5], *rates, speed]
 
 
 def test_a_lonely_decoder_that_came_to_nothing_begins_again(trained, monkeypatch):

@@ -13,7 +13,7 @@ import torch
 
 from rodin.config import Config
 from rodin.data.pictures import evenly, to_bytes
-from rodin.data.shared_decoder import load_decoder, load_mean
+from rodin.data.shared_decoder import load_decoder, load_mean, load_start
 from rodin.device import default_device
 from rodin.evaluation.held_out import measure, read_held_out
 from rodin.field.planes import resize
@@ -112,7 +112,8 @@ def fit_row(
         Diverged: the fit failed.
     """
     device, plane, fit = default_device(), config.triplane, config.fit
-    decoder, start = load_decoder(folder, device), resize(load_mean(folder, device)[None], resolution)[0]
+    decoder, mean = load_decoder(folder, device), load_mean(folder, device)
+    learned = load_start(config, folder, device)
     rgba, poses, lenses = (views.read(subject, name) for name in ("rgba", "camera_to_world", "intrinsics"))
     changed = config.model_copy(
         update={"fit": fit.model_copy(update={"min_rescale": min(fit.min_rescale, resolution)})}
@@ -121,15 +122,16 @@ def fit_row(
     began, fitted = time.perf_counter(), list(chosen)
     hull = min(MOST_CELLS, plane.resolution)
     scene = make_scene(rgba[fitted], poses[fitted], lenses[fitted], box=plane.box, hull_resolution=hull, device=device)
+    start = mean if learned is None else learned.planes(scene, plane.box)
     planes, _ = fit_planes(
         scene,
         decoder,
-        start,
+        resize(start[None], resolution)[0],
         fit_settings(changed, fit.rays),
         steps=fit.steps,
         lr=fit.lr,
         seed=sampling_seed(config.seed, FIT, int.from_bytes(subject.encode(), "big")),
-        anchor=start,
+        anchor=resize(mean[None], resolution)[0],
     )
     planes = planes.half()
     if device.type == "cuda":
