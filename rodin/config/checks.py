@@ -70,8 +70,12 @@ def _planes(config: Config) -> Iterator[str]:
 def _clip(config: Config) -> Iterator[str]:
     clip = config.clip
     if clip.pretrained is None:
-        if clip.image_size % clip.patch:
+        if clip.image_size % clip.patch and not clip.image_channels:
             yield f"clip.image_size {clip.image_size} is not a multiple of clip.patch {clip.patch}"
+        if clip.subjects == 1:
+            yield "clip.subjects is 1: CLIP learns to tell people apart; wanted 2 or more, or 0 for the run's own"
+        if clip.subjects > MOST_SUBJECTS:
+            yield f"clip.subjects is {clip.subjects}, wanted {MOST_SUBJECTS} at most"
     elif clip.pretrained not in VIT_B_32:
         yield f"clip.pretrained is '{clip.pretrained}', wanted {' or '.join(VIT_B_32)}, or none to train a small one"
     elif (clip.width, clip.image_size) != VIT_B_32[clip.pretrained]:
@@ -154,6 +158,7 @@ def _uses(config: Config) -> Iterator[str]:
 def _counts(config: Config) -> Iterator[str]:
     sizes = {
         "data.shard_subjects": shard_count(config.data.subjects + config.data.held_out, config.data.shard_subjects),
+        "clip.shard_subjects": config.shards("portraits"),
         "sample.shard_samples": config.shards("sample"),
         "sweeps.shard_subjects": config.shards("sweep-cfg"),
         "sweeps.fit_subjects": max(config.shards("sweep-resolution"), config.shards("sweep-views")),
@@ -199,6 +204,11 @@ def notes(config: Config, stages: Collection[str]) -> list[str]:
     for key, asked, limit, there, readers in at_most:
         if asked > there and any(name in stages for name in readers):
             found.append(f"{key} is {asked:,}, but {limit} is {there:,}: {there:,} it is")
+    if config.clip.subjects and config.clip.pretrained is None and data.source == "import" and "clip" in stages:
+        found.append(
+            f"clip.subjects {config.clip.subjects:,} has no effect: people are imported, so CLIP learns from the run's "
+            "training people"
+        )
     for name in (*MODELS, "refine"):
         training = getattr(config, name).training
         if name in stages and training.warmup >= training.steps:
