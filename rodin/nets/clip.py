@@ -212,6 +212,7 @@ class Clip:
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         """Text embeddings before normalisation, with gradients: [N, D]."""
         ids = self.tokenize(texts)
+        ids = ids[:, : int(ids.argmax(dim=1).max()) + 1]  # no token sees those after it, so the padding is left out
         return self._pooled(self._hidden(ids), ids)
 
     def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
@@ -232,8 +233,9 @@ class Clip:
         return [] if self.seen is None else unseen_words(text, self.seen, _encode)
 
     def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
-        h = self.model.token_embedding(ids) + self.model.positional_embedding
-        return self.model.ln_final(self.model.transformer(h, attn_mask=self.model.attn_mask))
+        count = ids.shape[1]
+        h = self.model.token_embedding(ids) + self.model.positional_embedding[:count]
+        return self.model.ln_final(self.model.transformer(h, attn_mask=self.model.attn_mask[:count, :count]))
 
     def _pooled(self, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         # the end token has the highest id

@@ -226,11 +226,12 @@ def _setup(clip: Clip, people: Captioned, ranks: Ranks) -> TrainingSetup:
         true = torch.tensor([[text in own for text in texts] for own in batch["owned"]], device=ranks.device)
         shown = augmented(batch["images"], draws)
         image = F.normalize(clip.encode_image(shown).float(), dim=-1)
-        text = F.normalize(clip.encode_text([*texts, *facts]).float(), dim=-1)
+        text = F.normalize(clip.encode_text(texts).float(), dim=-1)
         scale = clip.model.logit_scale.clamp(max=LARGEST_SCALE).exp()
-        loss = shared_caption_loss(image, text[: len(texts)], scale, true)
+        loss = shared_caption_loss(image, text, scale, true)
         if not facts:
             return loss
-        return loss + facts_loss(image, text[len(texts) :], scale, sizes, batch["truth"])
+        told = F.normalize(clip.encode_text(facts).float(), dim=-1)
+        return loss + facts_loss(image, told, scale, sizes, batch["truth"])
 
     return TrainingSetup(clip.model, clip.settings, loss_of, load, len(people.captions))
