@@ -17,6 +17,7 @@ from rodin.store.run_folder import RunFolder
 ORDER = (
     "render",
     "import",
+    "portraits",
     "clip",
     "embed",
     "decoder",

@@ -10,6 +10,7 @@ from jobs.graph.sizes import (
     base_size,
     caption_size,
     image_size,
+    image_tower,
     latent_size,
     prior_size,
     refine_size,
@@ -25,7 +26,8 @@ POINT_CPU = 3.2e-7  # seconds a nominal point of a fitting ray, one core; empty 
 POINT_GPU = 1.5e-9  # seconds of such a point on one GPU, a guess from an H100
 SAMPLE_CPU = 2.5e-6  # seconds a point of a ray rendered from planes without a hull, one core
 SAMPLE_GPU = 4 * POINT_GPU  # seconds of such a point on one GPU: a sampled avatar has no hull to skip
-SCENE_SECONDS = 1.9  # of Blender for one subject's scene, one core
+SCENE_SECONDS = 0.5  # for one subject's shape and Blender's scene, one core
+VIEW_SECONDS = 0.06  # of Blender for a view of 64² besides its samples, one core: little beside those of larger ones
 PIXEL_SECONDS = 2e-6  # of Blender for one sample of one pixel, one core; measured at 64², 128² and 256²
 FLOAT16, FLOAT32 = 2, 4  # bytes of a value
 RGBA = 4  # bytes of a pixel
@@ -46,7 +48,18 @@ def render_samples(config: Config) -> float:
 
 def render_seconds(config: Config, cpus: int) -> float:
     """Seconds that Blender takes for one subject."""
-    return (SCENE_SECONDS + PIXEL_SECONDS * render_samples(config)) / cpus
+    return blender_seconds(config.data.views, render_samples(config)) / cpus
+
+
+def blender_seconds(views: int, samples: float) -> float:
+    """Seconds on one core for so many views of one subject, with so many samples of pixels in all."""
+    return SCENE_SECONDS + VIEW_SECONDS * views + PIXEL_SECONDS * samples
+
+
+def portrait_seconds(config: Config, cpus: int) -> float:
+    """Seconds that Blender takes for one person that only the small CLIP sees."""
+    samples = float(config.clip.views) * config.clip.image_size**2 * config.data.samples
+    return blender_seconds(config.clip.views, samples) / cpus
 
 
 def points_seconds(points: float, cpus: int, gpus: int) -> float:
@@ -109,8 +122,14 @@ def refine_flops(config: Config) -> float:
 def picture_flops(clip: SmallClip) -> float:
     """Operations of CLIP on one image, forward."""
     if clip.pretrained is None:
-        return float(image_size(clip.patch, clip.image_layers, clip.tower_width, clip.image_size, clip.width).flops)
+        return float(_small_image_size(clip).flops)
     return float(image_size(*VIT_B_32, clip.width).flops)
+
+
+def _small_image_size(clip: SmallClip) -> Size:
+    if clip.image_channels:
+        return image_tower(clip.image_channels, clip.image_layers, clip.image_size, clip.width)
+    return image_size(clip.patch, clip.image_layers, clip.tower_width, clip.image_size, clip.width)
 
 
 def caption_flops(clip: SmallClip) -> float:

@@ -15,6 +15,7 @@ from jobs.graph.stages import (
     imported,
     index,
     latent,
+    portraits,
     prior,
     refine,
     render,
@@ -32,6 +33,7 @@ SWEEPS = (sweeps.GUIDANCE, sweeps.RESOLUTION, sweeps.VIEWS, sweeps.CONVOLUTION)
 STAGES = (
     render.STAGE,
     imported.STAGE,
+    portraits.STAGE,
     clip.STAGE,
     decoder.STAGE,
     embed.STAGE,
@@ -66,6 +68,8 @@ def graph(config: Config, extra: tuple[str, ...] = ()) -> list[Stage]:
     absent = {"import" if views == "render" else "render"}
     if config.clip.pretrained is not None:
         absent.add("clip")
+    if not config.portrait_subjects():
+        absent.add("portraits")
     if not config.refine.enabled:
         absent.add("refine")
     absent |= {stage.name for stage in SWEEPS} - {"sweep-cfg", *extra}
@@ -79,6 +83,7 @@ def _connected(stage: Stage, stages: list[Stage], views: str) -> Stage:
     if stage.name == "report":
         return dataclasses.replace(stage, after=tuple(name for name in names if name != "report"))
     after = [views if name == "render" or (name == "clip" and "clip" not in names) else name for name in stage.after]
+    after = [name for name in after if name != "portraits" or name in names]
     if stage.name in ("sample", "sweep-cfg") and "refine" in names:
         after.append("refine")
     return dataclasses.replace(stage, after=tuple(after))

@@ -25,6 +25,10 @@ READS: dict[str, tuple[str, ...]] = {
         *(f"data.{key}" for key in (*VIEWS, *CAMERAS, "captions", "samples", "denoise", "elevation")),
     ),
     "import": ("triplane.box", *(f"data.{key}" for key in VIEWS)),
+    "portraits": (
+        *("seed", *(f"clip.{key}" for key in ("pretrained", "subjects", "views", "shard_subjects", "image_size"))),
+        *(f"data.{key}" for key in ("source", *CAMERAS, "samples", "denoise", "elevation")),
+    ),
     "clip": ("seed", "clip", "data.captions", "fit.held_out_views"),
     "decoder": (
         *("seed", "triplane", "decoder"),

@@ -23,6 +23,7 @@ PLANES = 3  # of a tri-plane
 KERNEL = 9  # texels of a 3 x 3 kernel
 MAP_SIDE = 8  # of the base model's coarse map of a latent, as in rodin.nets.base
 TIME_WIDTH = 64  # of the latent model's embedding of time, as in rodin.nets.latent
+TOWER_GRID = 4  # side of the map before CLIP's projection, as in rodin.nets.image_tower
 EXTRA_TOKENS = 4  # of the prior besides the caption: text embedding, timestep, image embedding, query
 
 
@@ -89,6 +90,11 @@ def convolution(inputs: int, outputs: int, side: int, aware: bool) -> Size:
     if not aware:
         return plain
     return plain + Size(2 * KERNEL * inputs * outputs, 2 * 2 * (3 * outputs) * (3 * inputs) * (PLANES * side))
+
+
+def flat_convolution(inputs: int, outputs: int, side: int) -> Size:
+    """A 3 x 3 convolution of one image; `side` is that of its output."""
+    return Size(KERNEL * inputs * outputs + outputs, 2 * side**2 * KERNEL * inputs * outputs)
 
 
 def residual_block(inputs: int, outputs: int, embedding: int, side: int, rolled: bool, aware: bool) -> Size:
@@ -213,11 +219,8 @@ def prior(*, latent_width: int, token_width: int, token_count: int, width: int, 
 
 def refiner(*, channels: int, blocks: int, side: int) -> Size:
     """`rodin.nets.refine.Refiner`, on images of so many pixels a side."""
-
-    def layer(inputs: int, outputs: int) -> Size:
-        return Size(KERNEL * inputs * outputs + outputs, 2 * side**2 * KERNEL * inputs * outputs)
-
-    return layer(3, channels) + layer(channels, channels) * (2 * blocks) + layer(channels, 3)
+    between = flat_convolution(channels, channels, side) * (2 * blocks)
+    return flat_convolution(3, channels, side) + between + flat_convolution(channels, 3, side)
 
 
 def image_size(patch: int, layers: int, width: int, side: int, latent_width: int) -> Size:
@@ -225,6 +228,20 @@ def image_size(patch: int, layers: int, width: int, side: int, latent_width: int
     tokens = (side // patch) ** 2 + 1  # one for the class
     patches = Size(3 * patch**2 * width, 2 * (tokens - 1) * 3 * patch**2 * width)
     return patches + transformer_block(width, tokens) * layers + Size(width * latent_width, 2 * width * latent_width)
+
+
+def image_tower(channels: int, blocks: int, side: int, latent_width: int) -> Size:
+    """`rodin.nets.image_tower.ImageTower`, on one image of so many pixels a side."""
+    half = -(-side // 2)
+    total, inputs = flat_convolution(3, channels, half), channels
+    for level in range(3):
+        outputs, here = channels << level, -(-half // (1 << level))
+        skip = Size() if inputs == outputs else linear(inputs, outputs, here**2)
+        total += norm(inputs) + norm(outputs) + skip
+        total += flat_convolution(inputs, outputs, here) + flat_convolution(outputs, outputs, here)
+        total += (norm(outputs) * 2 + flat_convolution(outputs, outputs, here) * 2) * (blocks - 1)
+        inputs = outputs
+    return total + norm(inputs) + linear(inputs * TOWER_GRID**2, latent_width)
 
 
 def caption_size(layers: int, width: int, tokens: int, latent_width: int) -> Size:

@@ -103,7 +103,7 @@ def _run_shard(
     if process.rank == 0:
         seconds = time.monotonic() - start
         row = {"stage": "timing", "name": stage, "shard": shard, "seconds": seconds, "peak_rss_mb": peak_rss_mb()}
-        on_gpu = 1 if stage == "render" and config.data.device != "CPU" else None  # Blender is a separate process
+        on_gpu = 1 if stage_of(stage).alone and config.data.device != "CPU" else None  # Blender is a separate process
         row |= {"paced_seconds": meter.paced_seconds(), "ranks": process.world, **hardware(process.cpus, on_gpu)}
         results.write_rows(folder, f"timing-{stage}", shard, [row])
         print(f"{stage} {shard}: done in {seconds:.1f} s", flush=True)

@@ -84,15 +84,14 @@ def stage_rate(folder: RunFolder, config: Config, stage: Stage) -> Rate | None:
         amount *= rows[0]["ranks"]
     devices = ", ".join(sorted({str(row["device"]) for row in rows}))
     bytes_ = sum(path.stat().st_size for path in folder.stage(stage.name).glob("[0-9]*.h5"))
-    disk = (
-        bytes_ / (stage.disk(config) * work_share(config, stage, shards)) if stage.name in FOLDERS and bytes_ else None
-    )
+    stored = bytes_ and stage.name in (*FOLDERS, "portraits")
+    disk = bytes_ / (stage.disk(config) * work_share(config, stage, shards)) if stored else None
     return Rate(amount / seconds, bool(rows[-1]["gpus"]), devices, str(folder.path), amount, seconds, disk)
 
 
 def work_share(config: Config, stage: Stage, shards: list[int]) -> float:
     """Share of a stage's work, 0 to 1, that some of its shards do."""
-    if stage.name not in ("render", "fit"):
+    if stage.name not in ("render", "portraits", "fit"):
         return len(shards) / config.shards(stage.name)
     total = sum(len(config.subjects_of(stage.name, shard)) for shard in range(config.shards(stage.name)))
     return sum(len(config.subjects_of(stage.name, shard)) for shard in shards) / total

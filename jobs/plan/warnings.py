@@ -13,6 +13,7 @@ from rodin.units import duration
 # Key that makes the elements of an array shorter.
 SMALLER_SHARDS = {
     "render": "data.shard_subjects",
+    "portraits": "clip.shard_subjects",
     "fit": "data.shard_subjects",
     "sample": "sample.shard_samples",
     "sweep-cfg": "sweeps.shard_subjects",
@@ -31,7 +32,7 @@ def site_warnings(run: Run, stage: Stage) -> list[str]:
             f"{site.memory_gb_per_node:.1f}: it may run out of memory; a better figure goes into [stages.{stage.name}] "
             "of a site file"
         )
-    if stage.name == "render" and run.config.data.device != "CPU" and not site.gpus_per_node:
+    if stage.name in ("render", "portraits") and run.config.data.device != "CPU" and not site.gpus_per_node:
         found.append(f"data.device is {run.config.data.device}, but {site.name} has no GPU; wanted CPU")
     return found
 

@@ -2,7 +2,7 @@
 
 A request is {"subject", "seed", "resolution", "samples", "denoise", "device", "threads", "captions", "camera_to_world",
 "intrinsics", "output"}. The images are written to the file `output` (npz, `rgba` [V, H, W, 4] uint8). The answer is
-{"subject", "output", "caption", "captions", "attributes", "seconds"}. What Blender prints on stdout is dropped.
+{"subject", "output", "caption", "captions", "attributes", "facts", "seconds"}. What Blender prints on stdout is lost.
 """
 
 import json
@@ -35,6 +35,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """
     from rodin.avatars import blender, scene
     from rodin.avatars.caption import captions
+    from rodin.avatars.facts import facts
     from rodin.avatars.person import draw
 
     started = time.monotonic()
@@ -58,6 +59,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         "caption": texts[0],
         "captions": texts,
         "attributes": person.attributes(),
+        "facts": facts(person),
         "seconds": round(time.monotonic() - started, 3),
     }
 

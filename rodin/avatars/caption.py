@@ -32,25 +32,25 @@ def hair(person: Person) -> str:
 def top(person: Person) -> str:
     """The clothing with its article: "a striped green shirt"."""
     pattern = "" if person.pattern == "plain" else f"{person.pattern} "
-    return _with_article(f"{pattern}{person.shirt_colour} {_garment(person)}")
+    return with_article(f"{pattern}{person.shirt_colour} {_garment(person)}")
 
 
 def extras(person: Person) -> list[str]:
     """Beard, glasses and hat, each in words with its article."""
     words = []
     if person.beard:
-        words.append("stubble" if person.beard == "stubble" else _with_article(person.beard))
+        words.append("stubble" if person.beard == "stubble" else with_article(person.beard))
     if person.glasses:
         words.append(f"{person.glasses} glasses")
     if person.hat:
-        words.append(_with_article(person.hat))
+        words.append(with_article(person.hat))
     return words
 
 
 def caption(person: Person) -> str:
     """The full caption: "a smiling woman with short blond hair, round glasses and a striped green shirt"."""
     face = "" if person.expression == "neutral" else f"{person.expression} "
-    return f"{_with_article(face + noun(person))} with {_listed([hair(person), *extras(person), top(person)])}"
+    return f"{with_article(face + noun(person))} with {_listed([hair(person), *extras(person), top(person)])}"
 
 
 def captions(person: Person, count: int, seed: int) -> list[str]:
@@ -78,24 +78,24 @@ def captions(person: Person, count: int, seed: int) -> list[str]:
 def _partial(person: Person) -> list[str]:
     who, someone = noun(person), person.gender
     colour = f"{person.hair_colour} hair"
-    garment = _with_article(f"{person.shirt_colour} shirt")
+    garment = with_article(f"{person.shirt_colour} shirt")
     sentences = [
         f"a person with {colour}",
         f"a person in {garment}",
-        f"{_with_article(someone)} with {colour}",
-        f"{_with_article(someone)} in {garment}",
-        f"{_with_article(who)} with {hair(person)}",
-        f"{_with_article(who)} wearing {top(person)}",
-        f"a portrait of {_with_article(who)} with {colour} and {garment}",
-        f"a photo of {_with_article(who)}",
-        f"{_with_article(someone)} with {hair(person)} and {top(person)}",
+        f"{with_article(someone)} with {colour}",
+        f"{with_article(someone)} in {garment}",
+        f"{with_article(who)} with {hair(person)}",
+        f"{with_article(who)} wearing {top(person)}",
+        f"a portrait of {with_article(who)} with {colour} and {garment}",
+        f"a photo of {with_article(who)}",
+        f"{with_article(someone)} with {hair(person)} and {top(person)}",
         f"a person with {colour} and {garment}",
     ]
     if person.expression != "neutral":
-        sentences.append(f"{_with_article(person.expression + ' ' + someone)} with {colour}")
+        sentences.append(f"{with_article(person.expression + ' ' + someone)} with {colour}")
     for extra in extras(person):
-        sentences.append(f"a portrait of {_with_article(who)} with {colour} and {extra}")
-        sentences.append(f"{_with_article(someone)} with {extra}")
+        sentences.append(f"a portrait of {with_article(who)} with {colour} and {extra}")
+        sentences.append(f"{with_article(someone)} with {extra}")
     return sentences
 
 
@@ -103,7 +103,8 @@ def _garment(person: Person) -> str:
     return "shirt" if person.top == "t-shirt" else person.top
 
 
-def _with_article(words: str) -> str:
+def with_article(words: str) -> str:
+    """Words after "a" or "an"."""
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 

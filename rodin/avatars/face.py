@@ -184,20 +184,43 @@ def on_face(body: Body, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     flat = body.rest[body.skin]
     front = (flat[:, :, 2].min(axis=1) > 0.6) & (flat[:, :, 1].min(axis=1) > 5.9)
     triangles, flat = body.skin[front], flat[front]
+    near = (flat[..., :2].max(axis=1) >= places.min(axis=0)) & (flat[..., :2].min(axis=1) <= places.max(axis=0))
+    (near,) = np.nonzero(near.all(axis=1))  # the others cover none of the places
+    chosen, weights, covered = _frontmost(flat[near], places)
+    if covered.all():
+        chosen = near[chosen]
+    else:
+        chosen, weights, _ = _frontmost(flat, places)
+    direction = normals(body.vertices, body.skin)
+    return at(body.vertices, triangles, chosen, weights), at(direction, triangles, chosen, weights)
+
+
+def _frontmost(flat: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For points of the frontal picture the foremost triangle that covers each, else the one it is least outside of.
+
+    Args:
+        flat: corners of triangles [F, 3, 3], decimetres.
+        places: [M, 2] x, y in decimetres.
+
+    Returns:
+        numbers of triangles [M], barycentric weights [M, 3], and whether the triangle covers the point [M].
+    """
     edge1, edge2 = (flat[:, 1] - flat[:, 0])[:, :2], (flat[:, 2] - flat[:, 0])[:, :2]
     area = edge1[:, 0] * edge2[:, 1] - edge1[:, 1] * edge2[:, 0]
-    keep = area > 1e-9
-    triangles, flat, edge1, edge2, area = triangles[keep], flat[keep], edge1[keep], edge2[keep], area[keep]
+    (keep,) = np.nonzero(area > 1e-9)
+    flat, edge1, edge2, area = flat[keep], edge1[keep], edge2[keep], area[keep]
     offset = places[:, None] - flat[None, :, 0, :2]
     u = (offset[..., 0] * edge2[:, 1] - offset[..., 1] * edge2[:, 0]) / area
     v = (edge1[:, 0] * offset[..., 1] - edge1[:, 1] * offset[..., 0]) / area
     depth = flat[:, 0, 2] + u * (flat[:, 1, 2] - flat[:, 0, 2]) + v * (flat[:, 2, 2] - flat[:, 0, 2])
     outside = np.maximum(np.maximum(-u, -v), u + v - 1)
-    chosen = np.where(outside < 1e-6, depth, -100 - outside).argmax(axis=1)
+    covering = outside < 1e-6
+    if not len(flat):
+        return np.zeros(len(places), int), np.zeros((len(places), 3)), np.zeros(len(places), bool)
+    best = np.where(covering, depth, -100 - outside).argmax(axis=1)
     row = np.arange(len(places))
-    weights = np.stack([1 - u[row, chosen] - v[row, chosen], u[row, chosen], v[row, chosen]], axis=1)
-    direction = normals(body.vertices, body.skin)
-    return at(body.vertices, triangles, chosen, weights), at(direction, triangles, chosen, weights)
+    weights = np.stack([1 - u[row, best] - v[row, best], u[row, best], v[row, best]], axis=1)
+    return keep[best], weights, covering[row, best]
 
 
 def _skin_colours(person: Person, body: Body) -> np.ndarray:

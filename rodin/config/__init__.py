@@ -84,6 +84,14 @@ class Config(Section):
         """Ids of all people, training people first."""
         return _ids(range(self.data.subjects + self.data.held_out))
 
+    def portrait_subjects(self) -> list[str]:
+        """Ids of the people that only the small CLIP sees; none where it is pretrained or people are captured.
+
+        They never collide with ids of the run's people, which are numbers.
+        """
+        rendered = self.clip.pretrained is None and self.data.source == "avatars"
+        return [f"c{number:06d}" for number in range(self.clip.subjects if rendered else 0)]
+
     def shards(self, stage: str) -> int:
         """Number of shards of a stage: independent parts of its work; 1 for a stage that is no array."""
         views = shard_count(self.data.subjects + self.data.held_out, self.data.shard_subjects)
@@ -91,6 +99,7 @@ class Config(Section):
         return {
             "render": views,
             "import": views,
+            "portraits": max(1, shard_count(len(self.portrait_subjects()), self.clip.shard_subjects)),
             "fit": shard_count(self.data.subjects, self.data.shard_subjects),
             "sample": shard_count(self.sample_count(), self.sample.shard_samples),
             "sweep-cfg": len(self.sweeps.guidance_scales) * measured,
@@ -100,7 +109,9 @@ class Config(Section):
         }.get(stage, 1)
 
     def subjects_of(self, stage: str, shard: int) -> list[str]:
-        """Ids of the subjects in one shard of a store: of `render`, `import`, `embed` (all subjects) or `fit`."""
+        """Ids of the subjects in one shard of a store: of `render`, `import`, `embed`, `fit` or `portraits`."""
+        if stage == "portraits":
+            return shard_of(self.portrait_subjects(), shard, self.clip.shard_subjects)
         count = self.data.subjects + (0 if stage == "fit" else self.data.held_out)
         return _ids(shard_of(range(count), shard, self.data.shard_subjects))
 

@@ -72,8 +72,12 @@ def _planes(config: Config) -> Iterator[str]:
 def _clip(config: Config) -> Iterator[str]:
     clip = config.clip
     if clip.pretrained is None:
-        if clip.image_size % clip.patch:
+        if clip.image_size % clip.patch and not clip.image_channels:
             yield f"clip.image_size {clip.image_size} is not a multiple of clip.patch {clip.patch}"
+        if clip.subjects == 1:
+            yield "clip.subjects is 1: CLIP learns to tell people apart; wanted 2 or more, or 0 for the run's own"
+        if clip.subjects > MOST_SUBJECTS:
+            yield f"clip.subjects is {clip.subjects}, wanted {MOST_SUBJECTS} at most"
     elif clip.pretrained not in VIT_B_32:
         yield f"clip.pretrained is '{clip.pretrained}', wanted {' or '.join(VIT_B_32)}, or none to train a small one"
     elif (clip.width, clip.image_size) != VIT_B_32[clip.pretrained]:
@@ -170,6 +174,7 @@ def _uses(config: Config) -> Iterator[str]:
 def _counts(config: Config) -> Iterator[str]:
     sizes = {
         "data.shard_subjects": shard_count(config.data.subjects + config.data.held_out, config.data.shard_subjects),
+        "clip.shard_subjects": config.shards("portraits"),
         "sample.shard_samples": config.shards("sample"),
         "sweeps.shard_subjects": config.shards("sweep-cfg"),
         "sweeps.fit_subjects": max(config.shards("sweep-resolution"), config.shards("sweep-views")),
@@ -217,6 +222,11 @@ def notes(config: Config, stages: Collection[str]) -> list[str]:
             found.append(f"{key} is {asked:,}, but {limit} is {there:,}: {there:,} it is")
     if "base" in stages and config.base.keep_averages and not config.base.training.picture_every:
         found.append("base.keep_averages has no effect: base.training.picture_every is 0")
+    if config.clip.subjects and config.clip.pretrained is None and data.source == "import" and "clip" in stages:
+        found.append(
+            f"clip.subjects {config.clip.subjects:,} has no effect: people are imported, so CLIP learns from the run's "
+            "training people"
+        )
     for name in (*MODELS, "refine"):
         training = getattr(config, name).training
         if name in stages and training.warmup >= training.steps:

@@ -19,14 +19,22 @@ class SmallClip(Section):
     """width of the shared embedding, D (R8: 512)"""
     image_size: Positive = 224
     """side of the pictures it sees (ViT-B/32: 224)"""
+    subjects: Count = 0
+    """people of the small one's own, rendered for it alone; 0: it learns from the run's training people (ours)"""
+    views: Positive = 4
+    """near-frontal pictures of each of them; view 0 is exactly frontal (ours)"""
+    shard_subjects: Positive = 48
+    """of those people, packed into one array element (ours)"""
+    image_channels: Count = 0
+    """channels of a convolutional image tower at half the side, for few people; 0: a vision transformer (ours)"""
     image_layers: Positive = 4
-    """transformer layers of the small image tower (ours)"""
+    """transformer layers of the small image tower, or its residual blocks at each of three sides (ours)"""
     text_layers: Positive = 2
     """transformer layers of the small text tower (ours)"""
     tower_width: Positive = 128
     """hidden width of both small towers (ours)"""
     patch: Positive = 8
-    """patch side of the small image tower, pixels (ours)"""
+    """patch side of the small image tower where it is a transformer, pixels (ours)"""
     steps: Positive = 1_000
     """training steps of the small CLIP (ours)"""
     batch: Positive = 64

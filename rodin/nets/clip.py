@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from rodin.nets import torchvision_shim
+from rodin.nets.image_tower import ImageTower
 from rodin.nets.words import unseen_words, whole_words
 
 # of the colour channels of OpenAI's training set; models of open_clip expect inputs normalised with them
@@ -55,6 +56,7 @@ class Clip:
         tower_width: int,
         image_layers: int,
         text_layers: int,
+        image_channels: int = 0,
         token_count: int = 32,
     ) -> Clip:
         """Small untrained CLIP with open_clip's classes, vocabulary and tokenizer.
@@ -62,6 +64,8 @@ class Clip:
         Args:
             width: D. image_size: pixels. patch: patch side, pixels. tower_width: hidden width of both towers.
             image_layers, text_layers: transformer layers. token_count: longest text in tokens.
+            image_channels: of a convolutional image tower, `ImageTower`, which then takes the place of the transformer
+            and has `image_layers` blocks at each side; 0: none.
         """
         settings = {
             "width": width,
@@ -70,6 +74,7 @@ class Clip:
             "tower_width": tower_width,
             "image_layers": image_layers,
             "text_layers": text_layers,
+            "image_channels": image_channels,
             "token_count": token_count,
         }
         head = math.gcd(tower_width, HEAD_WIDTH)
@@ -89,6 +94,8 @@ class Clip:
                 "layers": text_layers,
             },
         )
+        if image_channels:
+            model.visual = ImageTower(image_channels, image_layers, width, image_size)
         return cls(model, settings)
 
     @classmethod
@@ -205,6 +212,7 @@ class Clip:
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         """Text embeddings before normalisation, with gradients: [N, D]."""
         ids = self.tokenize(texts)
+        ids = ids[:, : int(ids.argmax(dim=1).max()) + 1]  # no token sees those after it, so the padding is left out
         return self._pooled(self._hidden(ids), ids)
 
     def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
@@ -225,8 +233,9 @@ class Clip:
         return [] if self.seen is None else unseen_words(text, self.seen, _encode)
 
     def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
-        h = self.model.token_embedding(ids) + self.model.positional_embedding
-        return self.model.ln_final(self.model.transformer(h, attn_mask=self.model.attn_mask))
+        count = ids.shape[1]
+        h = self.model.token_embedding(ids) + self.model.positional_embedding[:count]
+        return self.model.ln_final(self.model.transformer(h, attn_mask=self.model.attn_mask[:count, :count]))
 
     def _pooled(self, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         # the end token has the highest id

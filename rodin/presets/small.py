@@ -23,7 +23,16 @@ SMALL = Config(
     preset="small",
     data=Data(subjects=1_000, held_out=50, views=60, reference_views=12, resolution=128, samples=16, shard_subjects=50),
     triplane=TriPlane(channels=16, resolution=128, base_resolution=32),
-    clip=SmallClip(pretrained=None, width=128, image_size=96, patch=8, steps=4_000, batch=128),
+    clip=SmallClip(
+        pretrained=None,
+        width=128,
+        image_size=96,
+        subjects=2_000,
+        image_channels=32,
+        image_layers=2,
+        steps=8_000,
+        batch=128,
+    ),
     decoder=SharedDecoder(subjects=64, steps=10_000, rays=2048),
     fit=Fit(steps=2_000, rays=4096, samples=96, min_rescale=32, held_out_views=4, together=4),
     base=Base(

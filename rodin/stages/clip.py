@@ -1,8 +1,12 @@
-"""Stage `clip`: train a small CLIP on the training subjects' views and captions if no pretrained one is set (R8)."""
+"""Stage `clip`: train a small CLIP if no pretrained one is set (R8), on portraits of people of its own.
+
+Without such people (`clip.subjects` 0, or captured people) it learns from the run's training subjects.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +14,11 @@ import torch
 import torch.nn.functional as F
 
 from rodin.config import Config, SmallClip
+from rodin.data.captioned import Captioned, captioned, captions_of
 from rodin.data.pictures import images_over_white
-from rodin.data.rows import SubjectField, draw_indices, training_subjects
+from rodin.data.rows import draw_indices
 from rodin.hooks import Hooks
 from rodin.nets.clip import Clip
-from rodin.stages.embed import captions_of
 from rodin.stages.training import TrainingFolder, TrainingSetup, run_training
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
@@ -44,25 +48,23 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """
     if config.clip.pretrained is not None:
         raise ValueError(f"clip.pretrained is {config.clip.pretrained}: nothing to train; stage clip is for 'none'")
-    views, output = Shards(folder.stage("render"), "views"), TrainingFolder.of(folder, "clip")
+    output = TrainingFolder.of(folder, "clip")
     torch.manual_seed(seed_for(config.seed, "clip"))
-    clip = Clip.small(**small_settings(config.clip))
+    clip, people = Clip.small(**small_settings(config.clip)), captioned(config, folder)
 
     def save(setup: TrainingSetup, trained: Trained) -> list[str]:
         clip.model.load_state_dict(trained.average)
         clip.model.eval()
-        subjects = training_subjects(config, views)
-        texts = {text for subject in subjects for text in captions_of(views, subject, config.data.captions)}
-        clip.seen = frozenset(token for text in texts for token in clip.tokens(clip.fitted(text)[0]))
-        write_rows(folder, "clip-retrieval", 0, retrieval_rows(config, clip, views))
+        clip.seen = frozenset(token for text in people.texts for token in clip.tokens(clip.fitted(text)[0]))
+        write_rows(folder, "clip-retrieval", 0, retrieval_rows(config, clip, folder))
         return clip.save(output.path)
 
-    run_training(output, _plan(config), hooks, lambda ranks: _setup(config, clip, views, ranks), save)
+    run_training(output, _plan(config), hooks, lambda ranks: _setup(clip, people, ranks), save)
 
 
 def small_settings(settings: SmallClip) -> dict[str, int]:
     """Keyword arguments of `Clip.small`."""
-    names = ("width", "image_size", "patch", "tower_width", "image_layers", "text_layers")
+    names = ("width", "image_size", "patch", "tower_width", "image_layers", "text_layers", "image_channels")
     return {name: getattr(settings, name) for name in names}
 
 
@@ -92,6 +94,29 @@ def shared_caption_loss(
     return (of_picture + of_caption.mean()) / 2
 
 
+def facts_loss(
+    image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor, sizes: Sequence[int], truth: torch.Tensor
+) -> torch.Tensor:
+    """Contrastive loss over the captions of one attribute at a time: those of other attributes are no negatives.
+
+    Args:
+        image: [N, D] of unit length.
+        text: [M, D] of unit length, captions of the first attribute, then of the second, and so on.
+        scale: of the logits, scalar.
+        sizes: [A] how many captions each attribute has; together M.
+        truth: [N, A] which of an attribute's captions is true of an image.
+
+    Returns:
+        [N] cross entropy of each image, the mean over the attributes.
+
+    Ours: in whole captions, colours of hair and shirt tell nearly everybody apart, so that nothing else is learned from
+    some hundred people: neither glasses nor a beard nor the form of the hair.
+    """
+    logits = (scale * image @ text.T).split(list(sizes), dim=1)
+    each = [F.cross_entropy(one, truth[:, number], reduction="none") for number, one in enumerate(logits)]
+    return torch.stack(each).mean(dim=0)
+
+
 def augmented(images: torch.Tensor, draws: Draws) -> torch.Tensor:
     """Images mirrored with probability 1/2 and shifted by a few pixels; colours, which captions name, stay exact.
 
@@ -113,42 +138,58 @@ def augmented(images: torch.Tensor, draws: Draws) -> torch.Tensor:
     return torch.where(mirror, moved.flip(-1), moved)
 
 
-def retrieval_rows(config: Config, clip: Clip, views: Shards) -> list[dict[str, Any]]:
+def retrieval_rows(config: Config, clip: Clip, folder: RunFolder) -> list[dict[str, Any]]:
     """Retrieval accuracy: how often an image's nearest caption, and a caption's nearest image, is of the same subject.
 
     Args:
         config: the run's config.
         clip: a trained CLIP.
-        views: the store of views.
+        folder: the run.
 
     Returns:
-        rows {"stage": "clip-retrieval", "subjects": "training" | "held-out", "views": "fitted" | "not fitted",
-        "image_to_text", "text_to_image", "chance", "count"}; over the full captions of the measured subjects.
+        rows {"stage": "clip-retrieval", "subjects": "portraits" | "training" | "held-out", "views": "fitted" | "not
+        fitted", "image_to_text", "text_to_image", "chance", "count"}; over the full captions of the measured subjects.
+        Only "fitted" views of "portraits", or of "training" where there are no portraits, are those that CLIP learned.
     """
-    fitted = config.data.views - config.fit.held_out_views
-    spread = np.linspace(0, fitted - 1, min(fitted, MEASURED_VIEWS)).astype(int).tolist()
-    unseen = list(range(fitted, config.data.views))[:MEASURED_VIEWS]
-    cases = [("training", config.train_subjects(), "fitted", spread)]
-    cases.append(("training", config.train_subjects(), "not fitted", unseen))
-    cases.append(("held-out", config.held_out_subjects(), "not fitted", spread))
+    views = Shards(folder.stage("render"), "views")
+    if own := config.portrait_subjects():
+        portraits = Shards(folder.stage("portraits"), "views")
+        frontal = list(range(min(config.data.reference_views, MEASURED_VIEWS)))
+        cases = [
+            ("portraits", own, portraits, "fitted", list(range(min(config.clip.views, MEASURED_VIEWS)))),
+            ("training", config.train_subjects(), views, "not fitted", frontal),
+            ("held-out", config.held_out_subjects(), views, "not fitted", frontal),
+        ]
+    else:
+        fitted = config.data.views - config.fit.held_out_views
+        spread = np.linspace(0, fitted - 1, min(fitted, MEASURED_VIEWS)).astype(int).tolist()
+        unseen = list(range(fitted, config.data.views))[:MEASURED_VIEWS]
+        cases = [
+            ("training", config.train_subjects(), views, "fitted", spread),
+            ("training", config.train_subjects(), views, "not fitted", unseen),
+            ("held-out", config.held_out_subjects(), views, "not fitted", spread),
+        ]
     rows = []
-    for group, subjects, which, numbers in cases:
-        present = [subject for subject in subjects if subject in views][:MEASURED_SUBJECTS]
+    for group, subjects, store, which, numbers in cases:
+        present = [subject for subject in subjects if subject in store][:MEASURED_SUBJECTS]
         if len(present) < 2 or not numbers:
             continue
-        captions = [captions_of(views, subject, config.data.captions)[0] for subject in present]
-        texts = list(dict.fromkeys(captions))
-        text = clip.text(texts)[0]
-        image = torch.cat([clip.image(images_over_white(views.read(subject, "rgba", numbers))) for subject in present])
-        owner = torch.tensor([texts.index(caption) for caption in captions for _ in numbers], device=image.device)
-        similarity = image @ text.T
-        nearest_text, nearest_image = similarity.argmax(dim=1), similarity.argmax(dim=0)
-        correct = nearest_text == owner, owner[nearest_image] == torch.arange(len(texts)).to(owner)
-        image_to_text, text_to_image = (hits.float().mean().item() for hits in correct)
         row = {"stage": "clip-retrieval", "subjects": group, "views": which, "count": len(present)}
-        row |= {"chance": 1 / len(texts), "image_to_text": image_to_text, "text_to_image": text_to_image}
-        rows.append(row)
+        rows.append(row | _retrieval(clip, store, present, numbers))
     return rows
+
+
+def _retrieval(clip: Clip, store: Shards, subjects: list[str], numbers: list[int]) -> dict[str, float]:
+    captions = [captions_of(store, subject, 1)[0] for subject in subjects]
+    texts = list(dict.fromkeys(captions))
+    text = clip.text(texts)[0]
+    image = torch.cat([clip.image(images_over_white(store.read(subject, "rgba", numbers))) for subject in subjects])
+    owner = torch.tensor([texts.index(caption) for caption in captions for _ in numbers], device=image.device)
+    similarity = image @ text.T
+    nearest_text, nearest_image = similarity.argmax(dim=1), similarity.argmax(dim=0)
+    correct = nearest_text == owner, owner[nearest_image] == torch.arange(len(texts)).to(owner)
+    image_to_text, text_to_image = (hits.float().mean().item() for hits in correct)
+    return {"chance": 1 / len(texts), "image_to_text": image_to_text, "text_to_image": text_to_image}
 
 
 def _plan(config: Config) -> Plan:
@@ -165,20 +206,19 @@ def _plan(config: Config) -> Plan:
     )
 
 
-def _setup(config: Config, clip: Clip, views: Shards, ranks: Ranks) -> TrainingSetup:
-    subjects = training_subjects(config, views)
-    fitted = config.data.views - config.fit.held_out_views
-    images = SubjectField(views, subjects, "rgba", fitted)
-    captions = [captions_of(views, subject, config.data.captions) for subject in subjects]
+def _setup(clip: Clip, people: Captioned, ranks: Ranks) -> TrainingSetup:
     clip.to(ranks.device).model.train()
+    sizes = [len(texts) for texts in people.facts]
+    facts = [text for texts in people.facts for text in texts]
 
     def load(items: np.ndarray, draws: Draws) -> dict[str, Any]:
         places = draws.uniform("caption").tolist()
-        owned = [captions[item] for item in items]
+        owned = [people.captions[item] for item in items]
         return {
-            "images": images_over_white(images.entry(items, draw_indices(draws, "view", fitted))),
+            "images": images_over_white(people.images.entry(items, draw_indices(draws, "view", people.shown))),
             "captions": [own[int(place * len(own))] for own, place in zip(owned, places, strict=True)],
             "owned": owned,
+            "truth": torch.from_numpy(people.truth[items]),
         }
 
     def loss_of(batch: dict[str, Any], draws: Draws) -> torch.Tensor:
@@ -187,6 +227,11 @@ def _setup(config: Config, clip: Clip, views: Shards, ranks: Ranks) -> TrainingS
         shown = augmented(batch["images"], draws)
         image = F.normalize(clip.encode_image(shown).float(), dim=-1)
         text = F.normalize(clip.encode_text(texts).float(), dim=-1)
-        return shared_caption_loss(image, text, clip.model.logit_scale.clamp(max=LARGEST_SCALE).exp(), true)
+        scale = clip.model.logit_scale.clamp(max=LARGEST_SCALE).exp()
+        loss = shared_caption_loss(image, text, scale, true)
+        if not facts:
+            return loss
+        told = F.normalize(clip.encode_text(facts).float(), dim=-1)
+        return loss + facts_loss(image, told, scale, sizes, batch["truth"])
 
-    return TrainingSetup(clip.model, clip.settings, loss_of, load, len(subjects))
+    return TrainingSetup(clip.model, clip.settings, loss_of, load, len(people.captions))

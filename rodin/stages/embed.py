@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rodin.config import Config
+from rodin.data.captioned import captions_of
 from rodin.data.pictures import images_over_white
 from rodin.generate.models import load_clip
 from rodin.hooks import Hooks, Stopped
@@ -75,13 +76,6 @@ def embed_subject(clip: Clip, views: Shards, subject: str, captions: list[str]) 
     text, tokens, mask = clip.text(captions)
     arrays = {"image": image, "text": text, "tokens": tokens.half(), "token_mask": mask}
     return {name: array.cpu().numpy() for name, array in arrays.items()}
-
-
-def captions_of(views: Shards, subject: str, count: int) -> list[str]:
-    """The first `count` captions of a subject; repeated from the first if there are fewer."""
-    meta = views.meta(subject)
-    captions = meta.get("captions") or [meta.get("caption") or "a person"]
-    return [captions[number % len(captions)] for number in range(count)]
 
 
 def long_captions(clip: Clip, views: Shards, count: int) -> str:

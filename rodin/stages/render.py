@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from rodin.hooks import Hooks, Stopped
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.writer import ShardWriter
 
+Cameras = Callable[[str], tuple[np.ndarray, np.ndarray]]  # subject -> camera_to_world, intrinsics
 QUIT_SECONDS = 10.0  # for the process to quit by itself; then it is killed
 QUIT_SECONDS_AFTER_FAULT = 0.5  # after an error nothing of its work is needed
 LAST_LINES = 4  # of the process's error output, quoted when it dies
@@ -42,40 +43,68 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """
     subjects = config.subjects_of("render", shard)
     with ShardWriter(folder.stage("render"), shard, "views", subjects, _shapes(config), _attributes(config)) as writer:
-        missing = writer.missing()
-        if missing:
-            _render(config, writer, missing, hooks)
+        render_missing(config, writer, lambda subject: views_of(config, subject), config.data.captions, hooks)
         writer.publish()
 
 
 def views_of(config: Config, subject: str) -> tuple[np.ndarray, np.ndarray]:
     """Cameras of one subject: camera_to_world [V, 4, 4] and intrinsics [V, 4], float32."""
+    return cameras_of(config, subject, config.data.views, config.data.reference_views, config.data.resolution)
+
+
+def cameras_of(config: Config, subject: str, views: int, frontal: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cameras of a subject by its id.
+
+    Args:
+        config: the run's config.
+        subject: id.
+        views: V, how many.
+        frontal: the first so many are near frontal.
+        side: of an image, pixels.
+
+    Returns:
+        camera_to_world [V, 4, 4] and intrinsics [V, 4], float32.
+    """
     data = config.data
     digest = hashlib.sha256(f"cameras {config.seed} {subject}".encode()).digest()
     poses = cameras.sphere(
-        data.views,
-        reference_views=data.reference_views,
+        views,
+        reference_views=frontal,
         radius=data.camera_radius,
         elevation=data.elevation,
         seed=int.from_bytes(digest[:8], "little"),
     )
-    return poses, np.tile(cameras.pinhole(data.resolution, data.fov_degrees), (data.views, 1))
+    return poses, np.tile(cameras.pinhole(side, data.fov_degrees), (views, 1))
 
 
-def _render(config: Config, writer: ShardWriter, missing: list[str], hooks: Hooks) -> None:
-    total = len(writer.subjects)
+def render_missing(config: Config, writer: ShardWriter, cameras: Cameras, captions: int, hooks: Hooks) -> None:
+    """Render the subjects of a shard that have no row yet.
+
+    Args:
+        config: the run's config.
+        writer: of a shard of kind `views`; the side of its images is the one to render.
+        cameras: subject -> camera_to_world [V, 4, 4] and intrinsics [V, 4].
+        captions: of each subject.
+        hooks: progress callback and stop request, checked between subjects.
+
+    Raises:
+        Stopped: a stop was requested; the subjects rendered so far are kept.
+    """
+    if not (missing := writer.missing()):
+        return
+    total, side = len(writer.subjects), writer.shapes["rgba"][1]
     hooks.progress(total - len(missing), total, "starting Blender")
     with tempfile.TemporaryDirectory(prefix="rodin-render-") as scratch, _blender(Path(scratch)) as blender:
         for number, subject in enumerate(missing):
             if hooks.should_stop():
-                raise Stopped(f"render: {len(missing) - number} subjects still to do; run the same command again")
-            poses, intrinsics = views_of(config, subject)
+                raise Stopped(f"{len(missing) - number} subjects still to do; run the same command again")
+            poses, intrinsics = cameras(subject)
             output = Path(scratch) / f"{number}.npz"
-            answer = blender.render(_request(config, subject, poses, intrinsics, output))
+            answer = blender.render(_request(config, subject, poses, intrinsics, side, captions, output))
             with np.load(output, allow_pickle=False) as arrays:
                 rgba = arrays["rgba"]
             output.unlink()
-            meta = {name: answer[name] for name in ("caption", "captions", "attributes")}
+            meta = {name: answer[name] for name in ("caption", "captions", "attributes", "facts")}
             writer.add(subject, meta=meta, rgba=rgba, camera_to_world=poses, intrinsics=intrinsics)
             hooks.progress(total - len(missing) + number + 1, total, f"{subject} in {answer['seconds']:.1f} s")
 
@@ -89,16 +118,24 @@ def _attributes(config: Config) -> dict[str, Any]:
     return {"source": "avatars", "seed": config.seed, "resolution": config.data.resolution}
 
 
-def _request(config: Config, subject: str, poses: np.ndarray, intrinsics: np.ndarray, output: Path) -> dict[str, Any]:
+def _request(
+    config: Config,
+    subject: str,
+    poses: np.ndarray,
+    intrinsics: np.ndarray,
+    side: int,
+    captions: int,
+    output: Path,
+) -> dict[str, Any]:
     return {
         "subject": subject,
         "seed": config.seed,
-        "resolution": config.data.resolution,
+        "resolution": side,
         "samples": config.data.samples,
         "denoise": config.data.denoise,
         "device": config.data.device,
         "threads": len(os.sched_getaffinity(0)),
-        "captions": config.data.captions,
+        "captions": captions,
         "camera_to_world": poses.tolist(),
         "intrinsics": intrinsics.tolist(),
         "output": str(output),

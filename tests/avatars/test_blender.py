@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rodin.avatars.caption import captions
+from rodin.avatars.facts import facts
+from rodin.avatars.person import draw
 from rodin.field import cameras
 from rodin.hooks import Hooks, Stopped
+from rodin.presets import preset
 from rodin.presets.tiny import TINY
-from rodin.stages import render
+from rodin.stages import portraits, render
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
@@ -125,6 +129,23 @@ def test_a_stopped_shard_goes_on_and_equals_an_unbroken_one(tmp_path: Path) -> N
         for field in ("rgba", "camera_to_world", "intrinsics"):
             np.testing.assert_array_equal(one.read(subject, field), two.read(subject, field))
     render.run(SMALL, whole, 1, Hooks(progress=lambda *words: pytest.fail("a finished shard was rendered again")))
+
+
+@needs_blender
+def test_portraits_are_of_people_that_the_run_has_not_and_all_near_frontal(tmp_path: Path) -> None:
+    config, folder = preset("tiny", ["clip.subjects=3", "clip.views=3"]), RunFolder(tmp_path)
+    portraits.run(config, folder, 1, Hooks())
+    store = Shards(folder.stage("portraits"), "views")
+    assert store.subjects == ["c000002"]
+    poses, meta = store.read("c000002", "camera_to_world"), store.meta("c000002")
+    assert (poses[:, 2, 3] > 0.7 * np.hypot(poses[:, 0, 3], poses[:, 2, 3])).all()  # within 45 degrees of the gaze
+    assert poses[0, 0, 3] == 0
+    rgba = store.read("c000002", "rgba")
+    assert rgba.shape == (3, config.clip.image_size, config.clip.image_size, 4)
+    assert 0.15 < (rgba[..., 3] > 127).mean() < 0.7
+    drawn = draw(config.seed, "c000002")
+    assert meta["captions"] == captions(drawn, portraits.MOST_CAPTIONS, config.seed)
+    assert meta["facts"] == facts(drawn)
 
 
 @needs_blender

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rodin.avatars import body as bodies
-from rodin.avatars import scene
+from rodin.avatars import face, scene
 from rodin.avatars.geometry import Mesh, Obstacle, Part, clip, ellipsoid, extend, tube
 from rodin.avatars.person import draw
 
@@ -53,6 +53,44 @@ def test_the_face_looks_ahead_and_the_head_has_its_size() -> None:
         assert teeth[1] < eyes[0][1] - 0.1
         height = body.vertices[bodies.CROWN, 1] - body.vertices[bodies.CHIN, 1]
         assert height == pytest.approx(bodies.HEAD_HEIGHT)
+
+
+def _places_by_hand(body: bodies.Body, places: np.ndarray) -> np.ndarray:
+    """As `on_face`, over all triangles in a loop."""
+    found = []
+    for place in places:
+        best, point = -1e9, None
+        for triangle in body.skin:
+            flat = body.rest[triangle]
+            if flat[:, 2].min() <= 0.6 or flat[:, 1].min() <= 5.9:
+                continue
+            sides = np.stack([flat[1] - flat[0], flat[2] - flat[0]], axis=1)[:2]
+            if np.linalg.det(sides) <= 1e-9:
+                continue
+            u, v = np.linalg.solve(sides, place - flat[0, :2])
+            depth = flat[0, 2] + u * (flat[1, 2] - flat[0, 2]) + v * (flat[2, 2] - flat[0, 2])
+            outside = max(-u, -v, u + v - 1)
+            score = depth if outside < 1e-6 else -100 - outside
+            if score > best:
+                best, point = score, np.array([1 - u - v, u, v]) @ body.vertices[triangle]
+        found.append(point)
+    return np.array(found)
+
+
+@needs_assets
+@pytest.mark.parametrize(
+    "places",
+    [
+        np.array([[0.3, 7.55], [-0.4, 7.5], [0.0, 7.0]]),
+        np.array([[0.3, 7.55], [0.3, 9.9]]),  # the second lies over the head
+        np.array([[3.0, 7.0]]),  # no triangle is near
+    ],
+)
+def test_places_on_the_face_are_those_of_a_search_through_all_triangles(places: np.ndarray) -> None:
+    body = bodies.build(draw(2, "000004"))
+    points, normals = face.on_face(body, places)
+    np.testing.assert_allclose(points, _places_by_hand(body, places), atol=1e-9)
+    assert normals.shape == points.shape
 
 
 def _area(vertices: np.ndarray, triangles: np.ndarray) -> float:

@@ -10,8 +10,10 @@ import pytest
 
 from rodin.avatars import atlas
 from rodin.avatars.caption import caption, captions, noun
+from rodin.avatars.facts import facts
 from rodin.avatars.lighting import light
 from rodin.avatars.person import HAIR_COLOURS, RARE_HAIR, SHIRT_COLOURS, Person, draw
+from rodin.stages.portraits import MOST_CAPTIONS
 
 MANY = [draw(3, f"{number:06d}") for number in range(1500)]
 
@@ -69,6 +71,39 @@ def test_the_full_caption_names_what_was_drawn() -> None:
         assert (person.hat is not None) == bool({"cap", "beanie"} & words)
         assert ("striped" in words) == (person.pattern == "striped")
         assert bool({"woman", "girl"} & words) == (person.gender == "woman")
+
+
+def test_facts_name_every_attribute_once_and_truly() -> None:
+    every = [facts(person) for person in MANY]
+    assert {len(one) for one in every} == {12}
+    kinds = {name: {one[name] for one in every} for name in every[0]}
+    counts = {name: len(texts) for name, texts in kinds.items()}
+    assert counts == {
+        "hair colour": 7, "hair style": 10, "shirt colour": 8, "pattern": 3, "top": 5, "gender": 2, "age": 4,
+        "glasses": 3, "hat": 3, "beard": 5, "expression": 5, "skin": 5,
+    }  # fmt: skip
+    assert not set.intersection(kinds["hat"], kinds["glasses"])
+    for person, one in zip(MANY, every, strict=True):
+        assert person.hair_colour in one["hair colour"].split()
+        assert person.shirt_colour in one["shirt colour"].split()
+        assert person.pattern in one["pattern"]
+        assert (person.glasses or "without") in one["glasses"]
+        assert (person.hat or "without") in one["hat"]
+        assert (person.beard or "without") in one["beard"]
+        assert person.gender in one["gender"].split()
+        assert (person.age > 0.8) == ("old" in one["age"].split())
+        assert (noun(person) in ("girl", "boy")) == (one["age"] == "a child")
+    brightest, darkest = (order(MANY, key=lambda person: sum(person.skin)) for order in (max, min))
+    assert facts(brightest)["skin"] == "a person with pale skin"
+    assert facts(darkest)["skin"] == "a person with dark skin"
+
+
+def test_no_person_has_more_captions_than_portraits_keep() -> None:
+    more = [captions(person, MOST_CAPTIONS + 40, 0) for person in MANY]
+    most = max(len(set(texts)) for texts in more)
+    assert most <= MOST_CAPTIONS
+    for person, texts in zip(MANY, more, strict=True):
+        assert set(captions(person, MOST_CAPTIONS, 0)) == set(texts)
 
 
 def test_partial_captions_say_nothing_untrue() -> None:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from rodin.nets import torchvision_shim
 from rodin.nets.clip import MEAN, STD, Clip, prepared
+from rodin.nets.image_tower import ImageTower
 
 SMALL = {"width": 12, "image_size": 16, "patch": 8, "tower_width": 32, "image_layers": 1, "text_layers": 1}
 
@@ -48,6 +49,41 @@ def test_text_is_open_clips_own_encoding(clip):
     assert mask.sum(dim=1).tolist() == [7, 8]
     ends = tokens[torch.arange(2), mask.sum(dim=1) - 1] @ clip.model.text_projection
     torch.testing.assert_close(torch.nn.functional.normalize(ends, dim=1), text)
+
+
+def test_training_encodes_texts_without_their_padding_and_no_differently(clip):
+    texts = ["a man with red hair", "hair", "red " * 100]
+    for some in (texts, texts[:2], texts[1:2]):
+        whole, _, _ = clip.text(some)
+        torch.testing.assert_close(torch.nn.functional.normalize(clip.encode_text(some), dim=1), whole)
+
+
+def test_a_clip_with_convolutions_is_saved_and_sees_where_something_is(tmp_path):
+    settings = {"width": 12, "image_size": 20, "patch": 8, "tower_width": 32, "image_layers": 2, "text_layers": 1}
+    made = Clip.small(**settings, image_channels=4)
+    assert (made.width, made.image_size) == (12, 20)
+    images = torch.ones(2, 3, 20, 20)
+    images[0, :, :5, :5] = 0
+    images[1, :, -5:, -5:] = 0
+    left, right = made.image(images)
+    assert made.image(images).shape == (2, 12)
+    assert not torch.allclose(left, right, atol=1e-3)
+    made.save(tmp_path)
+    again = Clip.load_run(tmp_path)
+    torch.testing.assert_close(again.image(images), made.image(images))
+    old = json.loads((tmp_path / "clip.json").read_text())
+    assert old.pop("image_channels") == 4
+    plain = Clip.small(**settings)
+    plain.save(tmp_path)
+    (tmp_path / "clip.json").write_text(json.dumps(old))  # as written before there were convolutions
+    torch.testing.assert_close(Clip.load_run(tmp_path).image(images), plain.image(images))
+
+
+def test_every_block_of_the_image_tower_learns():
+    tower = ImageTower(4, 2, 6, 20)
+    tower(torch.rand(3, 3, 20, 20)).square().sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in tower.parameters())
+    assert len(tower.blocks) == 6
 
 
 def test_long_texts_are_cut_not_refused(clip):

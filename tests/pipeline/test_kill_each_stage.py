@@ -17,6 +17,7 @@ from rodin.store.shards.reader import Shards
 
 STAGES = (
     "render",
+    "portraits",
     "clip",
     "decoder",
     "embed",
@@ -31,7 +32,7 @@ STAGES = (
     "evaluate",
     "report",
 )
-STORES = ("views", "latents", "planes", "samples")
+STORES = ("views", "portraits", "latents", "planes", "samples")
 OF_THE_CLOCK = {"seconds", "samples_per_second", "peak_rss_mb"}
 
 pytestmark = [

@@ -1,4 +1,4 @@
-"""`clip`: trains a small CLIP on the run's views and captions, where no pretrained weights are configured."""
+"""`clip`: trains a small CLIP on portraits of its own or the run's views, where no pretrained one is configured."""
 
 from jobs.graph.costs import FLOPS, caption_flops, picture_flops
 from jobs.graph.stage import BACKWARD, Amount, Resources, Stage, training_resources
@@ -28,7 +28,7 @@ def _work(config: Config) -> str:
 STAGE = Stage(
     "clip",
     "rodin.stages.clip",
-    ("render",),
+    ("render", "portraits"),
     "train",
     _resources,
     _work,

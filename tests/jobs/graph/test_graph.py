@@ -42,7 +42,8 @@ def test_each_stage_comes_after_what_it_reads(name: str):
 
 def test_graph_of_the_contract():
     after = {stage.name: set(stage.after) for stage in graph(preset("tiny"))}
-    assert after["clip"] == {"render"}
+    assert after["portraits"] == set()
+    assert after["clip"] == {"render", "portraits"}
     assert after["decoder"] == {"render"}
     assert after["embed"] == {"clip"}
     assert after["fit"] == {"decoder"}
@@ -64,6 +65,11 @@ def test_configured_parts_come_and_go():
     refined = preset("tiny", ["refine.enabled=true"])
     assert "refine" in names(refined)
     assert "refine" in closure(refined, "sample")
+    for changes in (["clip.subjects=0"], ["data.source=import"]):
+        alone = preset("tiny", changes)
+        assert "portraits" not in names(alone)
+        assert {stage.name: stage.after for stage in graph(alone)}["clip"] in (("render",), ("import",))
+    assert "portraits" not in names(preset("paper", ["clip.subjects=9"]))
     imported = preset("tiny", ["data.source=import"])
     assert "render" not in names(imported)
     assert "import" in closure(imported, "decoder")

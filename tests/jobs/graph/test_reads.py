@@ -16,8 +16,9 @@ from jobs.graph.reads import FREE, FREE_TRAINING, READS, TRAININGS, reads, value
 from rodin.config import Config
 from rodin.hooks import Hooks
 from rodin.presets import flat, load, preset
-from rodin.stages import render
+from rodin.stages import portraits, render
 from rodin.store.run_folder import RunFolder
+from rodin.store.shards.writer import ShardWriter
 from rodin.train.plan import CHANGEABLE
 
 PICTURES = {"sample.resolution", "sample.render_samples", "data.camera_radius", "data.fov_degrees"}  # while training
@@ -122,5 +123,19 @@ def test_blender_reads_no_other_keys():
     render.views_of(config, "000000")
     render._shapes(config)
     render._attributes(config)
-    render._request(config, "000000", *render.views_of(config, "000000"), Path("x"))
+    render._request(config, "000000", *render.views_of(config, "000000"), 24, config.data.captions, Path("x"))
     assert {key for key in read if not reads("render", key)} == {"data.device"}
+
+
+def test_portraits_follow_from_no_other_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    read: set[str] = set()
+    config = Recorder(preset("tiny"), "", read)
+
+    def render_nobody(config: Any, writer: ShardWriter, cameras: Any, captions: int, hooks: Hooks) -> None:
+        for subject in writer.subjects:
+            render._request(config, subject, *cameras(subject), writer.shapes["rgba"][1], captions, Path("x"))
+            writer.fail(subject, "not rendered")
+
+    monkeypatch.setattr(portraits, "render_missing", render_nobody)
+    portraits.run(config, RunFolder(tmp_path), 1, Hooks())
+    assert {key for key in read if not reads("portraits", key)} == {"data.device"}

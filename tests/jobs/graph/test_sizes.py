@@ -16,6 +16,7 @@ from rodin.nets.base import BaseUNet
 from rodin.nets.clip import Clip
 from rodin.nets.upsample import Upsampler
 from rodin.presets import PRESETS, preset
+from rodin.stages.clip import small_settings
 
 INT, REAL = "int64", "float32"
 
@@ -54,18 +55,20 @@ def size_of(size: sizes.Size) -> tuple[int, int]:
     return size.parameters, size.flops
 
 
-@pytest.mark.parametrize("name", ["tiny", "small"])
-def test_formulas_equal_the_counted_operations_of_clip(name: str):
-    settings = preset(name).clip
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("tiny", ["clip.image_channels=0"]),
+        ("small", ["clip.image_channels=0"]),
+        ("demo", []),
+        ("small", []),
+        ("tiny", ["clip.image_channels=12", "clip.image_size=30", "clip.image_layers=3"]),
+    ],
+)
+def test_formulas_equal_the_counted_operations_of_clip(name: str, changes: list[str]):
+    settings = preset(name, changes).clip
     with torch.device("meta"):
-        model = Clip.small(
-            width=settings.width,
-            image_size=settings.image_size,
-            patch=settings.patch,
-            tower_width=settings.tower_width,
-            image_layers=settings.image_layers,
-            text_layers=settings.text_layers,
-        ).model.eval()
+        model = Clip.small(**small_settings(settings)).model.eval()
         text = nn.Module()
         text.forward = model.encode_text
         image = torch.zeros(1, 3, settings.image_size, settings.image_size)

@@ -33,7 +33,7 @@ LOSSES = {
 
 def config_of(stage, *overrides):
     if stage == "clip":
-        return preset("tiny", ["clip.steps=4", "clip.lr=5e-3", *overrides])
+        return preset("tiny", ["clip.steps=4", "clip.lr=5e-3", "clip.subjects=0", "clip.image_channels=0", *overrides])
     training = {"steps": STEPS, "lr": 1e-2, "warmup": 1, "batch": 4}
     small = ["refine.channels=8", "refine.blocks=1", "sample.render_samples=8"]
     return preset(

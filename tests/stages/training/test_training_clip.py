@@ -1,10 +1,13 @@
 """The small CLIP: its loss where captions are shared, its augmentation, and that it learns to tell people apart."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
-from fixtures.made_up_run import captions, make_views, person
+from fixtures.made_up_run import captions, facts, make_portraits, make_views, person
 
+from rodin.data.captioned import captioned, excluding
 from rodin.data.pictures import images_over_white
 from rodin.generate.models import load_clip
 from rodin.hooks import Hooks
@@ -79,7 +82,8 @@ def run(tmp_path_factory):
 
 
 def config():
-    return preset("tiny", ["data.subjects=8", "clip.steps=120", "clip.batch=24", "clip.lr=3e-3", "clip.width=16"])
+    own = ["clip.subjects=0", "clip.image_channels=0"]
+    return preset("tiny", ["data.subjects=8", "clip.steps=120", "clip.batch=24", "clip.lr=3e-3", "clip.width=16", *own])
 
 
 def test_a_trained_clip_tells_people_apart_and_knows_colours(run):
@@ -107,6 +111,71 @@ def test_a_trained_clip_tells_people_apart_and_knows_colours(run):
     assert likeness[blue, 1] > likeness[blue, 0]
     assert captions(red)[1] == hair[0]
     assert loaded.unseen("A person with red, zebra hair!") == ["zebra"]
+
+
+def test_facts_are_contrasted_attribute_by_attribute():
+    image, text, scale = unit(5, 4, 0), unit(7, 4, 1), torch.tensor(6.0, dtype=torch.float64)
+    truth = torch.tensor([[0, 3], [1, 0], [2, 1], [0, 2], [1, 3]])
+    wanted = []
+    for n in range(5):
+        total = 0.0
+        for a, (begin, end) in enumerate([(0, 3), (3, 7)]):
+            likeness = [float(scale * image[n] @ text[m]) for m in range(begin, end)]
+            total += math.log(sum(math.exp(each) for each in likeness)) - likeness[truth[n, a]]
+        wanted.append(total / 2)
+    found = clip.facts_loss(image, text, scale, [3, 4], truth)
+    torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64))
+
+
+def test_attributes_that_tell_nobody_apart_or_that_someone_lacks_are_left_out():
+    people = [{"a": "x", "b": "same", "c": "p"}, {"a": "y", "b": "same"}, {"a": "x", "b": "same", "c": "q"}]
+    texts, truth = excluding(people)
+    assert texts == [["x", "y"]]
+    assert truth.tolist() == [[0], [1], [0]]
+    for nobody in ([], [{}, {"a": "x"}]):
+        texts, truth = excluding(nobody)
+        assert texts == []
+        assert truth.shape == (len(nobody), 0)
+
+
+@pytest.fixture(scope="module")
+def of_its_own(tmp_path_factory):
+    """A run and thirty more people for CLIP."""
+    folder = RunFolder(tmp_path_factory.mktemp("own"))
+    config = preset("tiny", ["clip.subjects=30", "clip.steps=120", "clip.batch=24", "clip.lr=2e-3", "clip.width=16"])
+    make_views(config, folder)
+    make_portraits(config, folder)
+    return config, folder
+
+
+def test_clip_learns_from_people_of_its_own_and_never_from_the_runs(of_its_own):
+    config, folder = of_its_own
+    people = captioned(config, folder)
+    assert people.images.subjects == config.portrait_subjects()
+    assert not set(people.images.subjects) & set(config.all_subjects())
+    assert people.shown == config.clip.views == people.images.shape[0]
+    assert people.captions[3] == captions(3)
+    assert [len(texts) for texts in people.facts] == [6, 6]  # "kind" is the same of all
+    assert people.facts[1][people.truth[7, 1]] == facts(7)["shirt"]
+    assert set(facts(7).values()) - {"someone"} <= set(people.texts)
+
+    learned = captioned(config.model_copy(update={"clip": config.clip.model_copy(update={"subjects": 0})}), folder)
+    assert learned.images.subjects == config.train_subjects()
+    assert learned.facts == []
+
+
+def test_what_clip_learned_of_its_own_people_holds_of_the_runs(of_its_own):
+    config, folder = of_its_own
+    clip.run(config, folder, 0, Hooks())
+    rows = {(row["subjects"], row["views"]): row for row in read_rows(folder, "clip-retrieval")}
+    assert set(rows) == {("portraits", "fitted"), ("training", "not fitted"), ("held-out", "not fitted")}
+    assert rows["portraits", "fitted"]["count"] == 30
+    assert rows["training", "not fitted"]["count"] == config.data.subjects
+    for group in ("training", "held-out"):
+        assert rows[group, "not fitted"]["image_to_text"] > 0.8
+    loaded = load_clip(config, folder)
+    assert loaded.settings["image_channels"] == config.clip.image_channels
+    assert loaded.unseen("a person in a purple shirt, zebra") == ["zebra"]
 
 
 def test_a_pretrained_clip_is_not_trained(run):

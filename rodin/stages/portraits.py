@@ -1,0 +1,43 @@
+"""Stage `portraits`: near-frontal views of people that only the small CLIP learns from.
+
+The paper's CLIP was trained on other data than its avatars. These people take the place of that data: they are drawn
+like the run's people, but no fit and no other model sees them, so what CLIP makes of the run's people is what it makes
+of strangers, training and held-out ones alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rodin.config import Config
+from rodin.hooks import Hooks
+from rodin.stages.render import cameras_of, render_missing
+from rodin.store.run_folder import RunFolder
+from rodin.store.shards.writer import ShardWriter
+
+MOST_CAPTIONS = 18  # no person has more different ones: the full one and 17 that name part of the attributes
+
+
+def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
+    """Render the people of one shard into a store of kind `views`, with all their captions.
+
+    Args:
+        config: the run's config.
+        folder: the run.
+        shard: number of the shard, see `Config.subjects_of`.
+        hooks: progress callback and stop request, checked between people.
+
+    Ours: the stage; the paper takes a CLIP that others trained.
+    """
+    subjects, side = config.subjects_of("portraits", shard), config.clip.image_size
+    views = config.clip.views
+    shapes = {"rgba": (views, side, side, 4), "camera_to_world": (views, 4, 4), "intrinsics": (views, 4)}
+    attributes = {"source": "avatars", "seed": config.seed, "resolution": side}
+    with ShardWriter(folder.stage("portraits"), shard, "views", subjects, shapes, attributes) as writer:
+        render_missing(config, writer, lambda subject: portrait_views(config, subject), MOST_CAPTIONS, hooks)
+        writer.publish()
+
+
+def portrait_views(config: Config, subject: str) -> tuple[np.ndarray, np.ndarray]:
+    """Cameras of one person, all near frontal: camera_to_world [V, 4, 4] and intrinsics [V, 4], float32."""
+    return cameras_of(config, subject, config.clip.views, config.clip.views, config.clip.image_size)
