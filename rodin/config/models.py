@@ -35,6 +35,8 @@ class SmallClip(Section):
     """hidden width of both small towers (ours)"""
     patch: Positive = 8
     """patch side of the small image tower where it is a transformer, pixels (ours)"""
+    frontal: Weight = 0.0
+    """weight of an auxiliary loss of the small one: a linear map of the embedding tells the frontal picture (ours)"""
     steps: Positive = 1_000
     """training steps of the small CLIP (ours)"""
     batch: Positive = 64

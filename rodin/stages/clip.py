@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from rodin.config import Config, SmallClip
 from rodin.data.captioned import Captioned, captioned, captions_of
@@ -19,6 +20,7 @@ from rodin.data.pictures import images_over_white
 from rodin.data.rows import draw_indices
 from rodin.hooks import Hooks
 from rodin.nets.clip import Clip
+from rodin.nets.frontal import Frontal
 from rodin.stages.training import TrainingFolder, TrainingSetup, run_training
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
@@ -34,6 +36,8 @@ MEASURED_VIEWS = 4  # views of each of them
 LARGEST_SHIFT = 1 / 16  # share of the side; the shift moves a subject, but never out of the image
 WARMUP_SHARE = 10  # the warm-up takes a tenth of the steps
 AVERAGED_SHARE = 20  # the moving average spans about the last twentieth of the steps
+CLIP = "clip."  # prefix of its weights where it is trained with an auxiliary task
+MOST_PICTURES = 2_000  # frontal pictures that the mean one is computed from: 100 MB at 64²
 CHECKPOINTS = 5  # of a training: a stopped one loses at most a fifth of its steps
 
 
@@ -53,13 +57,14 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     clip, people = Clip.small(**small_settings(config.clip)), captioned(config, folder)
 
     def save(setup: TrainingSetup, trained: Trained) -> list[str]:
-        clip.model.load_state_dict(trained.average)
+        own = {name.removeprefix(CLIP): value for name, value in trained.average.items() if name.startswith(CLIP)}
+        clip.model.load_state_dict(own or trained.average)
         clip.model.eval()
         clip.seen = frozenset(token for text in people.texts for token in clip.tokens(clip.fitted(text)[0]))
         write_rows(folder, "clip-retrieval", 0, retrieval_rows(config, clip, folder))
         return clip.save(output.path)
 
-    run_training(output, _plan(config), hooks, lambda ranks: _setup(clip, people, ranks), save)
+    run_training(output, _plan(config), hooks, lambda ranks: _setup(config.clip, clip, people, ranks), save)
 
 
 def small_settings(settings: SmallClip) -> dict[str, int]:
@@ -131,11 +136,14 @@ def augmented(images: torch.Tensor, draws: Draws) -> torch.Tensor:
     reach = round(side * LARGEST_SHIFT)
     padded = F.pad(images, [reach] * 4, value=1.0)
     right, down = (draws.integers(name, 2 * reach + 1).tolist() for name in ("right", "down"))
-    mirror = draws.chosen("mirror", 0.5)[:, None, None, None]
     height = images.shape[-2]
     cut = [image[:, y : y + height, x : x + side] for image, x, y in zip(padded, right, down, strict=True)]
-    moved = torch.stack(cut)
-    return torch.where(mirror, moved.flip(-1), moved)
+    return mirrored(torch.stack(cut), draws)
+
+
+def mirrored(images: torch.Tensor, draws: Draws) -> torch.Tensor:
+    """Images [N, 3, H, W], each mirrored with probability 1/2, the same ones at each call with the same draws."""
+    return torch.where(draws.chosen("mirror", 0.5)[:, None, None, None], images.flip(-1), images)
 
 
 def retrieval_rows(config: Config, clip: Clip, folder: RunFolder) -> list[dict[str, Any]]:
@@ -206,8 +214,9 @@ def _plan(config: Config) -> Plan:
     )
 
 
-def _setup(clip: Clip, people: Captioned, ranks: Ranks) -> TrainingSetup:
+def _setup(settings: SmallClip, clip: Clip, people: Captioned, ranks: Ranks) -> TrainingSetup:
     clip.to(ranks.device).model.train()
+    frontal = _frontal(settings, people).to(ranks.device) if settings.frontal else None
     sizes = [len(texts) for texts in people.facts]
     facts = [text for texts in people.facts for text in texts]
 
@@ -219,6 +228,7 @@ def _setup(clip: Clip, people: Captioned, ranks: Ranks) -> TrainingSetup:
             "captions": [own[int(place * len(own))] for own, place in zip(owned, places, strict=True)],
             "owned": owned,
             "truth": torch.from_numpy(people.truth[items]),
+            **({} if frontal is None else {"frontal": images_over_white(people.images.entry(items, 0 * items))}),
         }
 
     def loss_of(batch: dict[str, Any], draws: Draws) -> torch.Tensor:
@@ -229,9 +239,19 @@ def _setup(clip: Clip, people: Captioned, ranks: Ranks) -> TrainingSetup:
         text = F.normalize(clip.encode_text(texts).float(), dim=-1)
         scale = clip.model.logit_scale.clamp(max=LARGEST_SCALE).exp()
         loss = shared_caption_loss(image, text, scale, true)
+        if frontal is not None:
+            loss = loss + settings.frontal * frontal.loss(image, mirrored(batch["frontal"], draws))
         if not facts:
             return loss
         told = F.normalize(clip.encode_text(facts).float(), dim=-1)
         return loss + facts_loss(image, told, scale, sizes, batch["truth"])
 
-    return TrainingSetup(clip.model, clip.settings, loss_of, load, len(people.captions))
+    network = clip.model if frontal is None else nn.ModuleDict({"clip": clip.model, "frontal": frontal})
+    return TrainingSetup(network, clip.settings, loss_of, load, len(people.captions))
+
+
+def _frontal(settings: SmallClip, people: Captioned) -> Frontal:
+    """The auxiliary task, with the mean of at most MOST_PICTURES people, evenly chosen."""
+    count = len(people.captions)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_PICTURES)).astype(np.int64))
+    return Frontal(settings.width, images_over_white(people.images.entry(chosen, 0 * chosen)))

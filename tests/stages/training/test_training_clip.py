@@ -181,3 +181,33 @@ def test_what_clip_learned_of_its_own_people_holds_of_the_runs(of_its_own):
 def test_a_pretrained_clip_is_not_trained(run):
     with pytest.raises(ValueError, match="nothing to train"):
         clip.run(preset("tiny", ["clip.pretrained=ViT-B-32", "clip.width=512", "clip.image_size=224"]), run, 0, Hooks())
+
+
+def test_with_the_frontal_task_a_clip_is_published_without_its_head(tmp_path):
+    config = preset("tiny", ["data.subjects=4", "clip.subjects=6", "clip.views=2", "clip.frontal=1"])
+    run = RunFolder(tmp_path)
+    make_views(config, run)
+    make_portraits(config, run)
+    clip.run(config, run, 0, Hooks())
+    loaded = load_clip(config, run, torch.device("cpu"))
+    assert not any("frontal" in name for name in loaded.model.state_dict())
+    plain = RunFolder(tmp_path / "plain")
+    make_views(config, plain)
+    make_portraits(config, plain)
+    clip.run(preset("tiny", ["data.subjects=4", "clip.subjects=6", "clip.views=2"]), plain, 0, Hooks())
+    image = images_over_white(Shards(run.stage("portraits"), "views").read(config.portrait_subjects()[0], "rgba", [0]))
+    other = load_clip(config, plain, torch.device("cpu"))
+    assert not torch.allclose(loaded.image(image), other.image(image), atol=1e-3)  # the task has changed what it learns
+
+
+def test_the_frontal_picture_is_mirrored_with_the_shown_one():
+    images, draws = torch.rand(40, 3, 32, 32), Draws(0, range(40))
+    again = clip.mirrored(images, draws)
+    flipped = [bool((one == other.flip(-1)).all()) for one, other in zip(again, images, strict=True)]
+    assert flipped == draws.chosen("mirror", 0.5).tolist()
+    assert 5 < sum(flipped) < 35
+    moved = clip.augmented(images, draws)
+    inner = slice(4, 28)  # what no shift moves out
+    for one, picture in zip(moved, again, strict=True):
+        shifted = [picture.roll((y, x), (1, 2))[:, inner, inner] for y in range(-2, 3) for x in range(-2, 3)]
+        assert any(torch.equal(one[:, inner, inner], other) for other in shifted)
