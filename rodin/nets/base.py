@@ -55,11 +55,10 @@ class BaseUNet(nn.Module):
             raise ValueError(f"resolution: got {resolution}, wanted a multiple of {least}")
         self.channels, self.rolled, self.patch = channels, roll_out, patch
         self.plane_channels, self.resolution, self.latent_width = plane_channels, resolution, latent_width
-        width = 4 * channels
+        width, first_side, patched = 4 * channels, resolution // patch, plane_channels * patch**2
         self.time = nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width))
         self.latent = nn.Linear(latent_width, width)
         self.null_latent = nn.Parameter(torch.randn(latent_width) * latent_width**-0.5)
-        first_side, patched = resolution // patch, plane_channels * patch**2
         self.place = nn.Parameter(torch.randn(3, channels, first_side, first_side) * channels**-0.5)
         self.map = LatentMap(latent_width, latent_map, patched, first_side) if latent_map else None
         kind: dict[str, Any] = {"rolled": roll_out, "aware": aware}
