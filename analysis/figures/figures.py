@@ -88,7 +88,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "memorisation": Figure(
         "Figure 7 in numbers: copies of training people",
-        "How near the nearest training person is to samples and to people never seen; left of the dashed ratio, 1/3, "
+        "How near the nearest training person is to samples, people never seen and known copies; left of the ratio 1/2 "
         "lie copies; right of the dashed similarity lie the 5 % of people never seen who are most like one.",
         memorisation,
     ),

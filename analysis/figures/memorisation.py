@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.figures.plots import OURS, THEIRS, plot, with_intervals
+from analysis.figures.plots import OURS, THEIRS, THIRD, plot, with_intervals
 from analysis.results.statistics import rate_interval
 from analysis.tables.memorisation import COPY, memorisation_groups, similarity_limit
 
 
 def memorisation(run: Path, path: Path, title: str) -> None:
-    """Shares of samples below each value, beside those of people never seen; copies at each kept step."""
+    """Shares of samples below each value, beside people never seen and known copies; copies at each kept step."""
     groups = memorisation_groups(run)
-    unseen = groups.pop(None, [])
-    steps = list(groups)
-    sets = [(groups[steps[-1]], OURS, "samples")] if steps else []
-    sets += [(unseen, THEIRS, "people never seen")] if unseen else []
+    unseen, steps = groups.unseen, list(groups.samples)
+    last = groups.samples[steps[-1]] if steps else []
+    named = ((last, OURS, "samples"), (unseen, THEIRS, "people never seen"), (groups.known, THIRD, "known copies"))
+    sets = [one for one in named if one[0]]
     with plot(path, title, 3 + (len(steps) > 1)) as panels:
         for axes, field, label, limit in (
             (panels[0], "similarity", "CLIP similarity to the nearest", similarity_limit(unseen)),
@@ -33,7 +33,9 @@ def memorisation(run: Path, path: Path, title: str) -> None:
             axes.legend(loc="upper left")
         if len(steps) > 1:
             for field, colour, name in (("clip_ratio", OURS, "CLIP"), ("picture_ratio", THEIRS, "pictures")):
-                rates = [rate_interval(sum(row[field] < COPY for row in rows), len(rows)) for rows in groups.values()]
+                rates = [
+                    rate_interval(sum(row[field] < COPY for row in rows), len(rows)) for rows in groups.samples.values()
+                ]
                 with_intervals(panels[3], steps, rates, colour, name)
             panels[3].set(title="share of copies", xlabel="steps of the base model", ylim=(-0.02, 1.02))
             panels[3].legend()

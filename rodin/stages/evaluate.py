@@ -114,7 +114,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         views, samples = stores.views, stores.samples
         rows += presence_rows(avatars, views, stores.planes, samples, training.subjects, hooks)
         people = TrainingPeople(training.subjects, training.latents)
-        rows += memorisation_rows(avatars, views, stores.latents, samples, people, hooks)
+        rows += memorisation_rows(avatars, views, stores.planes, samples, people, hooks)
         if held_out:
             measure(0, rows)
         else:

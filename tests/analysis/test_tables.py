@@ -147,7 +147,7 @@ def test_attributes_asked_for_by_hand(full_run: Path):
 
 
 def test_copies_by_hand(full_run: Path):
-    early, late, unseen = table(full_run, "memorisation")
+    early, late, unseen, known = table(full_run, "memorisation")
     assert [row["of"] for row in (early, late, unseen)] == [
         "samples, step 150",
         "samples, step 300",
@@ -164,8 +164,10 @@ def test_copies_by_hand(full_run: Path):
     assert late["picture_ratio"] == pytest.approx((2 * 0.1 + 6 * 0.8) / 8)
     assert unseen["similarity"] == pytest.approx(0.6)
     assert late["picture_copies_high"] == pytest.approx(0.5907, abs=1e-3)  # Wilson's interval of 2 in 8
+    assert (known["of"], known["count"]) == ("known copies", 4)
+    assert (known["clip_copies"], known["picture_copies"]) == (1, 0.5)
     told, over = early["note"].splitlines()[-2:]
-    assert told.startswith("what can be told: of 8 samples, at most 59% are copies")
+    assert told.startswith("what can be told: of 8 samples, at most 59% are noticed as copies")
     assert "more similar than 0.700, which 3 people never seen set; without copying 25% of samples are expected" in over
 
 

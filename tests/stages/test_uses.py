@@ -183,7 +183,8 @@ def test_evaluation_measures_people_samples_and_prompts(sampled):
     assert (checks["glasses"]["subjects"], checks["glasses"]["counted"]) == (0, False)  # of nobody here it is known
     copies = [(row["set"], row["name"], row["step"]) for row in rows if row["stage"] == "memorisation"]
     held_out = [("held-out", subject, None) for subject in CONFIG.held_out_subjects()]
-    assert copies == held_out + [("samples", row["sample"], CONFIG.base.training.steps) for row in near]
+    known = [("known copies", subject, None) for subject in CONFIG.train_subjects()]
+    assert copies == held_out + known + [("samples", row["sample"], CONFIG.base.training.steps) for row in near]
     similar = [row["similarity"] for row in rows if row.get("set") == "samples"]
     assert similar == pytest.approx([row["similarity"][0] for row in near], abs=1e-5)
     assert next(row["subjects"] for row in rows if row["stage"] == "frechet") == CONFIG.data.subjects
