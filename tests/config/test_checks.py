@@ -111,7 +111,10 @@ def test_the_last_value_that_runs_is_taken(changes: list[str]):
 
 def test_every_fault_is_told_at_once():
     with pytest.raises(ValueError, match=r"clip\.patch 7; base\.head_channels 5 does .*; prior\.width 96"):
-        preset("demo", ["clip.patch=7", "base.head_channels=5", "base.attention=[]", "prior.heads=5"])
+        preset(
+            "demo",
+            ["clip.patch=7", "clip.image_channels=0", "base.head_channels=5", "base.attention=[]", "prior.heads=5"],
+        )
 
 
 def test_a_run_that_has_run_is_read_whatever_was_checked_since():
