@@ -56,7 +56,7 @@ def test_arrays_over_nodes_two_node_training_and_mpi(slurm: Rodin):
 def test_time_limit_signal_saves_requeues_and_goes_on(slurm: Rodin):
     folder = slurm.cwd / "runs" / "tiny" / "clip"
     with slurm.start(
-        *("run", "tiny", "--cluster", "slurm", "--site", str(private.SITE), "--stages", "render,clip"),
+        *("run", "tiny", "--cluster", "slurm", "--site", str(private.SITE), "--stages", "render,portraits,clip"),
         RODIN_FAKE_CLIP="once:wait",
     ) as driver:
         wait_for(folder / "beats.txt")
@@ -98,10 +98,17 @@ def test_lost_node_is_no_matter(obedient: Path, tmp_path: Path):
 
 
 def test_cancel_empties_the_queue_and_the_same_command_goes_on(slurm: Rodin):
-    sent = run(slurm, "--no-wait", "--stages", "render,clip,decoder", RODIN_FAKE_CLIP="wait", RODIN_FAKE_DECODER="wait")
+    sent = run(
+        slurm,
+        "--no-wait",
+        "--stages",
+        "render,portraits,clip,decoder",
+        RODIN_FAKE_CLIP="wait",
+        RODIN_FAKE_DECODER="wait",
+    )
     assert sent.returncode == 0, sent.stderr
     wait_for(slurm.cwd / "runs/tiny/clip/beats.txt")
-    again = run(slurm, "--no-wait", "--stages", "render,clip,decoder")
+    again = run(slurm, "--no-wait", "--stages", "render,portraits,clip,decoder")
     assert "job" not in again.stderr
     states = {row["stage"]: row for row in json.loads(slurm("status", "runs/tiny", "--json").stdout)}
     assert states["clip"]["state"] == "running"
@@ -110,7 +117,7 @@ def test_cancel_empties_the_queue_and_the_same_command_goes_on(slurm: Rodin):
     while "rodin-clip-" in ask(slurm, "squeue", "--me", "--noheader", "--format=%j"):
         assert time.monotonic() < end
         time.sleep(0.2)
-    done = run(slurm, "--stages", "render,clip,decoder")
+    done = run(slurm, "--stages", "render,portraits,clip,decoder")
     assert done.returncode == 0, done.stderr
     assert len(slurm.starts("views")) == 3
 
@@ -130,11 +137,11 @@ def test_without_accounting(obedient: Path, tmp_path: Path):
     folder, environment = private.start("--no-accounting", "--nodes", "2")
     try:
         slurm = Rodin(obedient, tmp_path, environment)
-        failed = run(slurm, "--stages", "render,clip", RODIN_FAKE_CLIP="kill")
+        failed = run(slurm, "--stages", "render,portraits,clip", RODIN_FAKE_CLIP="kill")
         assert failed.returncode == 1
         assert "clip shard 0 failed: job" in failed.stderr.splitlines()[-1]
         assert json.loads(slurm("status", "runs/tiny", "--json").stdout)[1]["state"] == "failed"
-        assert run(slurm, "--stages", "render,clip").returncode == 0
+        assert run(slurm, "--stages", "render,portraits,clip").returncode == 0
     finally:
         private.stop(folder)
 
@@ -171,7 +178,7 @@ SHELL = {  # what a login node's defaults and the shell of an allocation may hol
 def test_no_variable_of_a_shell_changes_what_is_submitted_and_followed(slurm: Rodin, export: str):
     site = slurm.cwd / "site.toml"
     site.write_text(private.SITE.read_text() + f'\n[extra]\nexport = "{export}"\n')
-    done = run(slurm, "--stages", "render,clip", site=site, **SHELL)
+    done = run(slurm, "--stages", "render,portraits,clip", site=site, **SHELL)
     assert done.returncode == 0, done.stderr
     assert sorted(shard for shard, *_ in slurm.starts("views")) == list("012")
     assert json.loads(slurm("status", "runs/tiny", "--json", **SHELL).stdout)[1]["state"] == "done"
@@ -179,7 +186,7 @@ def test_no_variable_of_a_shell_changes_what_is_submitted_and_followed(slurm: Ro
 
 def test_a_run_folder_with_unusual_characters(slurm: Rodin):
     path = 'runs/50% of it\'s [*] "#5" $HOME ü'
-    done = run(slurm, "--run", path, "--stages", "render,clip")
+    done = run(slurm, "--run", path, "--stages", "render,portraits,clip")
     assert done.returncode == 0, done.stderr
     assert len(list((slurm.cwd / path / "jobs" / "logs").glob("*/*_log.out"))) == 4
 

@@ -35,7 +35,7 @@ def run() -> RunFolder:
     """A run as far as its base model, trained for ten steps of four samples, and a report."""
     folder, config = RunFolder(Path("runs/tiny")), preset("tiny")
     write_config(folder, config)
-    for stage in ("render", "clip", "embed", "decoder", "fit", "index", "base", "sample", "report"):
+    for stage in ("render", "portraits", "clip", "embed", "decoder", "fit", "index", "base", "sample", "report"):
         for shard in range(config.shards(stage)):
             manifest.publish(folder.manifest(stage, shard), {"samples": 40})
     return folder
@@ -73,7 +73,11 @@ def test_a_plan_is_made_for_any_config_in_any_folder(run: RunFolder, capsys: pyt
     assert status_of(["plan", "tiny", "--set", "fit.steps=9", "--stages", "sample"]) == 0
     capsys.readouterr()
     assert status_of(["plan", "tiny", "--json"]) == 0
-    assert [row["stage"] for row in json.loads(capsys.readouterr().out) if row["done"]][:2] == ["render", "clip"]
+    assert [row["stage"] for row in json.loads(capsys.readouterr().out) if row["done"]][:3] == [
+        "render",
+        "portraits",
+        "clip",
+    ]
     Path("notes").mkdir()
     Path("notes/a.txt").touch()
     assert status_of(["plan", "demo", "--run", "notes"]) == 0

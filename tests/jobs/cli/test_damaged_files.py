@@ -136,6 +136,6 @@ def test_status_names_what_is_damaged(run: RunFolder, command: Callable[..., tup
     damaged = "results/timing-render-0000{}.jsonl: damaged, is empty; delete it: "
     assert [damaged.format(shard) in line for shard, line in enumerate(lines[1:4])] == [True] * 3
     assert lines[4].strip() == f"and 2 more; `rodin status {run.path} --json` lists all"
-    assert lines[5].split() == ["clip", "waiting", "0/1"]
+    assert lines[5].split() == ["portraits", "waiting", "0/2"]
     run.manifest("render", 0).write_bytes(b"")
     assert "00000.json: not a manifest that rodin wrote" in command("status")[1]

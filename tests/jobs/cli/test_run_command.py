@@ -63,10 +63,10 @@ def names(work: Run) -> list[str]:
     [([], ("local", "drive")), (SLURM, ("slurm", "drive")), ([*SLURM, "--no-wait"], ("slurm", "submit"))],
 )
 def test_the_launcher_of_each_cluster(options: list[str], launcher: tuple[str, str], launched):
-    assert status_of(["run", "tiny", "--stages", "render,clip", *options]) == 0
+    assert status_of(["run", "tiny", "--stages", "render,portraits,clip", *options]) == 0
     ((*called, work),) = launched
     assert tuple(called) == launcher
-    assert names(work) == ["render", "clip"]
+    assert names(work) == ["render", "portraits", "clip"]
     assert read_config(work.folder) == preset("tiny")
 
 
@@ -145,7 +145,19 @@ def finished(name: str) -> RunFolder:
     folder = RunFolder(Path("runs/tiny"))
     config = preset("tiny")
     write_config(folder, config)
-    for stage in ("render", "clip", "embed", "decoder", "fit", "index", "base", "upsample", name, "report"):
+    for stage in (
+        "render",
+        "portraits",
+        "clip",
+        "embed",
+        "decoder",
+        "fit",
+        "index",
+        "base",
+        "upsample",
+        name,
+        "report",
+    ):
         for shard in range(config.shards(stage)):
             folder.manifest(stage, shard).parent.mkdir(exist_ok=True)
             folder.manifest(stage, shard).write_text("{}")

@@ -78,7 +78,7 @@ def test_configured_parts_come_and_go():
 
 
 def test_unknown_stage_names_those_there_are():
-    with pytest.raises(ValueError, match=r"unknown stage 'ftt'; there are render, clip"):
+    with pytest.raises(ValueError, match=r"unknown stage 'ftt'; there are render, portraits, clip"):
         chosen(graph(preset("tiny")), ["ftt"])
     with pytest.raises(ValueError, match="not part of this config"):
         chosen(graph(preset("tiny")), ["refine"])

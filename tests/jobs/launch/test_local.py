@@ -41,7 +41,7 @@ def begun(rodin: Rodin, stage: str) -> int:
 def test_jobs_share_out_the_gpus_by_their_names(rodin: Rodin):
     (rodin.cwd / "site.toml").write_text('name = "local"\ncpus_per_node = 16\ngpus_per_node = 2\nranks_per_node = 2\n')
     done = rodin(
-        *("run", "tiny", "--site", "site.toml", "--stages", "render,clip,embed,decoder,fit,index,base"),
+        *("run", "tiny", "--site", "site.toml", "--stages", "render,portraits,clip,embed,decoder,fit,index,base"),
         CUDA_VISIBLE_DEVICES="GPU-a1,GPU-b2,GPU-c3",
         RODIN_FAKE_FIT="sleep:0.3;devices",
         RODIN_FAKE_BASE="devices",
@@ -145,7 +145,7 @@ def test_killed_driver_leaves_no_one_writing_and_resumes(rodin: Rodin):
     time.sleep(0.3)
     assert (run / "clip" / "beats.txt").stat().st_size == beats
     assert not (run / "clip" / "saved.txt").exists()
-    resumed = rodin("run", "tiny", "--stages", "render,clip")
+    resumed = rodin("run", "tiny", "--stages", "render,portraits,clip")
     assert resumed.returncode == 0, resumed.stderr
     assert len(rodin.starts("views")) == 3
 
@@ -153,7 +153,7 @@ def test_killed_driver_leaves_no_one_writing_and_resumes(rodin: Rodin):
 @pytest.mark.parametrize("how", ["interrupt", "cancel"])
 def test_stop_lets_stages_save(rodin: Rodin, how: str):
     run = rodin.cwd / "runs" / "tiny"
-    with rodin.start("run", "tiny", "--stages", "render,clip", RODIN_FAKE_CLIP="wait") as driver:
+    with rodin.start("run", "tiny", "--stages", "render,portraits,clip", RODIN_FAKE_CLIP="wait") as driver:
         wait_for(run / "clip" / "beats.txt")
         if how == "interrupt":
             driver.send_signal(signal.SIGINT)
@@ -243,7 +243,7 @@ def test_stage_by_hand(rodin: Rodin):
 
 
 def test_progress_in_a_file_is_plain_lines(rodin: Rodin):
-    done = rodin("run", "tiny", "--stages", "render,clip", RODIN_FAKE_CLIP="sleep:0.3")
+    done = rodin("run", "tiny", "--stages", "render,portraits,clip", RODIN_FAKE_CLIP="sleep:0.3")
     lines = done.stderr.splitlines()
     assert [line.split()[2] for line in lines] == ["render:", "clip:"]
     assert "\r" not in done.stderr

@@ -57,13 +57,13 @@ def test_whole_graph_is_sent_in_dependency_order(slurm: Rodin, cluster: Path):
     done = run(slurm, "--no-wait", FAKE_SLURM_HOLD="yes")
     assert done.returncode == 0, done.stderr
     sent = stages_sent(cluster)
-    assert sent[:2] == ["render", "clip"]
+    assert sent[:3] == ["render", "portraits", "clip"]
     assert sent.count("sweep-cfg") == 2  # five elements, arrays of three at most
     by_id = {number: stage for number, stage in enumerate(sent, start=1)}
     for job in jobs(cluster).values():
         stage = job["flags"]["job-name"].split("-", 1)[1].rpartition("-")[0]
         wanted = [by_id[int(one)] for one in job["flags"].get("dependency", "").strip("'").split(":")[1:]]
-        assert (not wanted) == (stage == "render")
+        assert (not wanted) == (stage in ("render", "portraits"))
         assert job["flags"]["kill-on-invalid-dep"] == "yes"
         assert job["flags"]["partition"] == "main"
         assert job["flags"]["reservation"] == "today"
