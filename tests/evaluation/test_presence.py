@@ -100,6 +100,13 @@ def test_the_mirror_image_looks_the_same():
     assert not np.allclose(both[0], presence.described(picture, "glasses"), atol=1e-2)
 
 
+@pytest.mark.parametrize("name", ["glasses", "hat"])
+def test_what_is_on_the_chin_is_outside_the_other_parts(name):
+    shaved, bearded = (head(5, glasses=True, hat=True, beard=beard) for beard in (False, True))
+    assert np.allclose(presence.described(shaved, name), presence.described(bearded, name), atol=1e-6)
+    assert not np.allclose(presence.described(shaved, "beard"), presence.described(bearded, "beard"), atol=1e-2)
+
+
 class Store(dict):
     """name -> (meta, rgba or planes)."""
 
