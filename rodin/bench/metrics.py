@@ -68,7 +68,7 @@ def _of_pictures(count: int, size: int) -> list[Case]:
         ),
     ]
     metric, _ = lpips.load(lpips_file())
-    if metric is not None:
+    if metric is not None and size >= lpips.SMALLEST:
         few, same = images[:LPIPS_PICTURES], truth[:LPIPS_PICTURES]
         each = list(zip(few.split(1), same.split(1), strict=True))
         title = f"LPIPS, {len(few)} pairs of {size}²"

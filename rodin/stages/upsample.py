@@ -100,7 +100,7 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
         predicted: list[torch.Tensor] = []
 
         def denoise(x_t: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-            predicted.append(network(x_t, timestep, low, batch.get("latent")))
+            predicted.append(network(x_t, timestep, low, *([batch["latent"]] if latents is not None else [])))
             return predicted[0]
 
         x0, diffusion = normaliser.to_model(whole), config.upsample.diffusion

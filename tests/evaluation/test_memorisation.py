@@ -64,7 +64,7 @@ class Avatars:
         assert [float(latent @ latent) for latent in latents] == pytest.approx([1] * len(seeds), abs=1e-5)
         return [(model, seed) for seed in seeds]
 
-    def upsampled(self, low, seeds):
+    def upsampled(self, low, latents, seeds):
         assert [seed for _, seed in low] == seeds
         return low
 

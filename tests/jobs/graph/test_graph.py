@@ -49,7 +49,7 @@ def test_graph_of_the_contract():
     assert after["fit"] == {"decoder"}
     assert after["index"] == {"fit"}
     assert after["base"] == {"index", "embed"}
-    assert after["upsample"] == {"index"}
+    assert after["upsample"] == {"index", "embed"}
     assert after["latent"] == after["prior"] == {"embed"}
     assert after["sample"] == {"base", "upsample", "latent", "prior"}
     assert after["evaluate"] == {"sample"}

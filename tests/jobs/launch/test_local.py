@@ -135,7 +135,8 @@ def test_killed_driver_leaves_no_one_writing_and_resumes(rodin: Rodin):
         second = rodin("run", "tiny")
         assert second.returncode == 2
         assert f"is being run by process {held(run)}" in second.stderr
-        assert json.loads(rodin("status", "runs/tiny", "--json").stdout)[1]["state"] == "running"
+        told = json.loads(rodin("status", "runs/tiny", "--json").stdout)
+        assert {row["stage"]: row["state"] for row in told}["clip"] == "running"
         worker = int(rodin.starts("clip")[0][1].split(":")[1])
         driver.kill()
         driver.communicate()
@@ -216,7 +217,7 @@ def test_code_of_a_run_stays_its_own(rodin: Rodin, tmp_path: Path):
     tree = tmp_path / "tree"
     shutil.copytree(rodin.tree, tree)
     mine = Rodin(tree, rodin.cwd)
-    assert mine("run", "tiny", "--stages", "render").returncode == 0
+    assert mine("run", "tiny", "--stages", "render,portraits").returncode == 0
     stage = tree / "rodin" / "stages" / "clip.py"
     stage.write_text("def run(config, folder, shard, hooks):\n    raise ValueError('new code')\n")
     kept = mine("run", "tiny", "--stages", "clip")
@@ -245,6 +246,6 @@ def test_stage_by_hand(rodin: Rodin):
 def test_progress_in_a_file_is_plain_lines(rodin: Rodin):
     done = rodin("run", "tiny", "--stages", "render,portraits,clip", RODIN_FAKE_CLIP="sleep:0.3")
     lines = done.stderr.splitlines()
-    assert [line.split()[2] for line in lines] == ["render:", "clip:"]
+    assert [line.split()[2] for line in lines] == ["render:", "portraits:", "clip:"]
     assert "\r" not in done.stderr
     assert "\x1b" not in done.stderr

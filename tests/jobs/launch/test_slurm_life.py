@@ -120,7 +120,7 @@ def test_nothing_is_sent_twice(slurm: Rodin, cluster: Path):
     assert states["render"]["state"] == "queued"
     assert states["render"]["jobs"] == ["1_0", "1_1", "1_2"]
     cancelled = slurm("cancel", "runs/tiny", FAKE_SLURM_HOLD="yes")
-    assert "15 jobs" in cancelled.stdout
+    assert "16 jobs" in cancelled.stdout
     assert {job["state"] for job in jobs(cluster).values()} == {"CANCELLED"}
     assert run(slurm, "--stages", "render").returncode == 0
 
