@@ -15,7 +15,7 @@ from analysis.results.rows import Row
 
 # decimals printed: the last one is about a tenth of a usual interval
 DECIMALS = {
-    "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "hit_rate": 2,
+    "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "haze": 2, "hit_rate": 2,
     "chance": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1, "peak_rss_mb": 0,
     "first_loss": 4, "last_loss": 4, "guidance_scale": 1, "megabytes": 2, "peak_megabytes": 0,
     "gain_behind": 2, "gain_alone": 2, "alone_psnr": 2,
@@ -25,6 +25,7 @@ HEADINGS = {
     "psnr": "PSNR ↑",
     "ssim": "SSIM ↑",
     "lpips": "LPIPS ↓",
+    "haze": "haze, % ↓",
     "gain_psnr": "ours better by, dB",
     "gain_over_last": "gain, dB",
     "gain_behind": "over neither, dB",

@@ -45,16 +45,22 @@ def table_1(run: Path) -> list[Row]:
 def table_fit(run: Path) -> list[Row]:
     """Fit quality on views that were not fitted, rendered without the hull, and fitting time; one row per measure."""
     rows = results(
-        run, "fit", "fit", {"subject": str, "psnr": float, "seconds": float, "ssim": float}, optional=["ssim"]
+        run,
+        "fit",
+        "fit",
+        {"subject": str, "psnr": float, "seconds": float, "ssim": float, "haze": float},
+        optional=["ssim", "haze"],
     )
     worst = min(rows, key=lambda row: row["psnr"])
     table = []
     for name, field in (
         ("PSNR on unseen views, dB", "psnr"),
         ("SSIM on unseen views", "ssim"),
+        ("haze: opacity beside the person, %", "haze"),
         ("seconds a person", "seconds"),
     ):
-        values = sorted(row[field] for row in rows if row.get(field) is not None)
+        scale = 100 if field == "haze" else 1
+        values = sorted(scale * row[field] for row in rows if row.get(field) is not None)
         if values:
             median = statistics.median(values)
             spread = {"least": values[0], "median": median, "most": values[-1], "subjects": len(values)}
@@ -69,10 +75,12 @@ def table_reconstruction(run: Path) -> list[Row]:
     Methods: ours, the mean of the training subjects, and the training subject nearest to the picture.
 
     Returns:
-        Rows with method, guidance_scale, subjects, each metric with its interval, and ``gain_psnr`` with its interval:
+        Rows with method, guidance_scale, subjects, each metric with its interval, ``haze`` (% of the opacity beside the
+        main body; absent in runs that did not measure it), and ``gain_psnr`` with its interval:
         the mean over subjects of ours − this method, in dB. ``note`` of the first row holds the verdict.
     """
-    rows = results(run, "evaluate", "evaluate", MEASURED | {"method": str}, optional=["lpips"])
+    fields = MEASURED | {"method": str, "haze": float}
+    rows = results(run, "evaluate", "evaluate", fields, optional=["lpips", "haze"])
     by_method: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_method[row["method"]].append(row)
@@ -84,6 +92,8 @@ def table_reconstruction(run: Path) -> list[Row]:
             line["guidance_scale"] = by_method[name][0].get("guidance_scale")
         for metric in METRICS:
             line |= interval_fields(metric, mean_of(by_method[name], metric))
+        if (seen := mean_of(by_method[name], "haze")) is not None:
+            line["haze"] = 100 * seen.mean
         for metric in ("psnr", "ssim"):
             gain = paired_gain(by_method[OURS], by_method[name], metric) if name != OURS else None
             line |= interval_fields(f"gain_{metric}", gain)

@@ -169,7 +169,8 @@ def publish(folder: RunFolder, reports: list[ShardReport], sums: Sums) -> None:
         means[field] = sums[field] / len(content["subjects"])
         content[f"{prefix}spread"] = around(whole, means[field]).tolist()
     rows = [
-        {"stage": "fit", "subject": subject} | {name: meta.get(name) for name in ("psnr", "ssim", "seconds", "steps")}
+        {"stage": "fit", "subject": subject}
+        | {name: meta.get(name) for name in ("psnr", "ssim", "haze", "seconds", "steps")}
         for each in reports
         for subject, meta in zip(each.subjects, each.meta, strict=True)
     ]
