@@ -15,8 +15,9 @@ from analysis.results.rows import Row
 
 # decimals printed: the last one is about a tenth of a usual interval
 DECIMALS = {
-    "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "hit_rate": 2,
-    "chance": 2, "unasked": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1, "peak_rss_mb": 0,
+    "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "haze": 2,
+    "hit_rate": 2, "chance": 2, "unasked": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1,
+    "peak_rss_mb": 0,
     "first_loss": 4, "last_loss": 4, "guidance_scale": 1, "megabytes": 2, "peak_megabytes": 0,
     "gain_behind": 2, "gain_alone": 2, "alone_psnr": 2, "gain_lpips": 3, "gain_step_psnr": 2,
     "gain_mean_person_psnr": 2, "gain_nearest_person_psnr": 2,
@@ -28,6 +29,7 @@ HEADINGS = {
     "psnr": "PSNR ↑",
     "ssim": "SSIM ↑",
     "lpips": "LPIPS ↓",
+    "haze": "haze, % ↓",
     "gain_psnr": "ours better by, dB",
     "gain_ssim": "ours better by, SSIM",
     "gain_lpips": "ours better by, LPIPS",

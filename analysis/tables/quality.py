@@ -74,16 +74,22 @@ def mean_sentences(by_method: Mapping[str, Sequence[Row]]) -> list[str]:
 def table_fit(run: Path) -> list[Row]:
     """Fit quality on views that were not fitted, rendered without the hull, and fitting time; one row per measure."""
     rows = results(
-        run, "fit", "fit", {"subject": str, "psnr": float, "seconds": float, "ssim": float}, optional=["ssim"]
+        run,
+        "fit",
+        "fit",
+        {"subject": str, "psnr": float, "seconds": float, "ssim": float, "haze": float},
+        optional=["ssim", "haze"],
     )
     worst = min(rows, key=lambda row: row["psnr"])
     table = []
     for name, field in (
         ("PSNR on unseen views, dB", "psnr"),
         ("SSIM on unseen views", "ssim"),
+        ("haze: opacity beside the person, %", "haze"),
         ("seconds a person", "seconds"),
     ):
-        values = sorted(row[field] for row in rows if row.get(field) is not None)
+        scale = 100 if field == "haze" else 1
+        values = sorted(scale * row[field] for row in rows if row.get(field) is not None)
         if values:
             median = statistics.median(values)
             spread = {"least": values[0], "median": median, "most": values[-1], "subjects": len(values)}
@@ -99,9 +105,9 @@ def table_reconstruction(run: Path) -> list[Row]:
     training subject nearest to the picture.
 
     Returns:
-        Rows with method, guidance_scale, subjects, each metric with its interval, and ``gain_METRIC`` with its
-        interval: by how much ours is better than this method, the mean over subjects. ``note`` of the first row holds
-        the verdict.
+        Rows with method, guidance_scale, subjects, each metric with its interval, ``haze`` (% of the opacity beside the
+        main body; absent in runs that did not measure it), and ``gain_METRIC`` with its interval: by how much ours is
+        better than this method, the mean over subjects. ``note`` of the first row holds the verdict.
     """
     by_method = _by_method(run)
     names = [name for name in (OURS, POSTERIOR_MEAN, MEAN_PERSON, NEAREST_PERSON) if name in by_method]
@@ -112,6 +118,8 @@ def table_reconstruction(run: Path) -> list[Row]:
             line["guidance_scale"] = by_method[name][0].get("guidance_scale")
         for metric in METRICS:
             line |= interval_fields(metric, mean_of(by_method[name], metric))
+        if (seen := mean_of(by_method[name], "haze")) is not None:
+            line["haze"] = 100 * seen.mean
         for metric in METRICS:
             gain = paired_gain(by_method[OURS], by_method[name], metric) if name != OURS else None
             line |= interval_fields(f"gain_{metric}", gain)
@@ -205,7 +213,8 @@ def gain_text(row: Row, name: str = "gain_psnr") -> str:
 
 def _by_method(run: Path) -> dict[str, list[Row]]:
     by_method: dict[str, list[Row]] = defaultdict(list)
-    for row in results(run, "evaluate", "evaluate", MEASURED | {"method": str}, optional=["lpips"]):
+    fields = MEASURED | {"method": str, "haze": float}
+    for row in results(run, "evaluate", "evaluate", fields, optional=["lpips", "haze"]):
         by_method[row["method"]].append(row)
     return by_method
 

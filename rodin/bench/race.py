@@ -93,7 +93,7 @@ class RaceSetup:
         losses = self.settings.losses
         settings = replace(
             self.settings,
-            losses=replace(losses, sparse=losses.sparse * tuning.sparse),
+            losses=replace(losses, sparse=losses.sparse * tuning.sparse, empty=0.0),
             levels=levels,
             refresh_occupancy=False,
             coarse=False,

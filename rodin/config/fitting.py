@@ -35,6 +35,8 @@ class FitLosses(Section):
     """squared error of rendered opacity against the picture's alpha (ours)"""
     sparse: Weight = 1e-3
     """l1 of the density (R32)"""
+    empty: Weight = 0.0
+    """log of the density where the visual hull is empty, down to what is not seen: no fog there (ours)"""
     smooth: Weight = 1e-3
     """density at nearby points alike (R33)"""
     distortion: Weight = 1e-3

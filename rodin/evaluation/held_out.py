@@ -8,6 +8,7 @@ import torch
 
 from rodin.compositing import over_white
 from rodin.config import Config
+from rodin.evaluation.haze import haze
 from rodin.field.decoder import Decoder
 from rodin.fitting.fit import quality
 from rodin.metrics.ssim import ssim
@@ -43,3 +44,13 @@ def measure(config: Config, planes: torch.Tensor, decoder: Decoder, held_out: He
     psnr, rendered = quality(planes.float(), decoder, *held_out, box=box, samples=samples)
     truth = over_white(held_out.rgba.float() / 255)
     return HeldOutQuality(psnr, float(ssim(rendered.permute(0, 3, 1, 2), truth.permute(0, 3, 1, 2)).mean()), rendered)
+
+
+def haze_of_fit(
+    config: Config, planes: torch.Tensor, decoder: Decoder, held_out: HeldOutViews, hull: torch.Tensor
+) -> float:
+    """Haze of planes [3, C, R, R] in the held-out views: the share of opacity beside the visual hull [G, G, G]."""
+    _, poses, intrinsics = held_out
+    size = (held_out.rgba.shape[1], held_out.rgba.shape[2])
+    settings = {"box": config.triplane.box, "samples": config.fit.samples, "person": hull}
+    return haze(planes.float(), decoder, poses, intrinsics, size, **settings)

@@ -12,6 +12,7 @@ import torch
 from rodin.config import Config
 from rodin.data.normalisers import mean_subject
 from rodin.data.pictures import evenly, images_over_white
+from rodin.evaluation.haze import avatar_haze
 from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON, OURS, POSTERIOR_MEAN
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import sampling_seed
@@ -58,7 +59,7 @@ class ViewComparison:
 
         Returns:
             psnr (dB), ssim and lpips, means over the views (lpips None and lpips_reason if its weights are missing);
-            the rendered views [V, H, W, 4] uint8.
+            haze, the share of opacity beside the main body; the rendered views [V, H, W, 4] uint8.
 
         Ours: Table 1 compares images over white, at 8 bit, with the conditioning view among those compared.
         """
@@ -68,6 +69,7 @@ class ViewComparison:
         device = self.avatars.device
         ours, truth = images_over_white(rendered).to(device), images_over_white(rgba).to(device)
         values = {"psnr": float(psnr(ours, truth).mean()), "ssim": float(ssim(ours, truth).mean())}
+        values["haze"] = avatar_haze(self.avatars, planes)
         if self.lpips is None:
             return values | {"lpips": None, "lpips_reason": self.reason}, rendered
         return values | {"lpips": float(self.lpips(ours, truth).mean())}, rendered

@@ -6,8 +6,10 @@ import torch
 
 from rodin.field.decoder import Decoder
 from rodin.field.generators import Generators, normal, uniform
+from rodin.field.occupancy import EMPTY
 from rodin.field.planes import look_up
 
+SEEN = 0.5 * EMPTY  # per world unit; half the density that rendering skips, so that what is under it is never seen
 FEWEST_POINTS = 1024  # of L_sparse in a step
 TEXELS_PER_POINT = 4  # of a plane; with a thousand points, specks remained in planes of 256²
 
@@ -23,8 +25,10 @@ def points_anywhere(planes: torch.Tensor, box: float, generators: Sequence[Gener
 
 def emptiness(
     planes: torch.Tensor, decoder: Decoder, points: torch.Tensor, counted: torch.Tensor, *, box: float
-) -> torch.Tensor:
-    """L_sparse: the density at counted points, summed and divided by the number K of all points; [N], per world unit.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """L_sparse, and how far the density is over what is seen: sums over counted points, divided by the number of all.
+
+    L_sparse = sum_counted density / K,   L_empty = sum_counted log max(1, density / SEEN) / K
 
     Args:
         planes: [N, 3, C, R, R].
@@ -33,10 +37,15 @@ def emptiness(
         counted: [N, K] bool.
         box: half the side of the cube.
 
-    Source: R32. Ours: all points are evaluated, counted or not; selecting some would wait for the device.
+    Returns:
+        L_sparse [N], per world unit, and L_empty [N].
+
+    Source: R32. Ours: all points are evaluated, counted or not; selecting some would wait for the device. The slope of
+    a softplus falls with its value, so L_sparse lets thin fog stay; L_empty pulls at it evenly until it is not seen.
     """
     density = decoder.density(look_up(planes, points, box))
-    return torch.where(counted, density, 0.0).mean(1)
+    over = (density.clamp_min(SEEN) / SEEN).log()
+    return torch.where(counted, density, 0.0).mean(1), torch.where(counted, over, 0.0).mean(1)
 
 
 def distortion(weights: torch.Tensor, s: torch.Tensor, widths: torch.Tensor) -> torch.Tensor:

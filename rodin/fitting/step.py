@@ -32,11 +32,12 @@ SHORTEST = 1e-6  # world units; length of a ray that misses the box, against div
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the losses: pixels, opacity, L_sparse, L_smooth, L_dist, total variation and size of the planes."""
+    """Weights of the losses: pixels, opacity, L_sparse, L_empty, L_smooth, L_dist, total variation, size of planes."""
 
     mse: float = 1.0
     opacity: float = 0.1
     sparse: float = 1e-3
+    empty: float = 0.0
     smooth: float = 1e-3
     distortion: float = 1e-3
     planes_tv: float = 1e-3
@@ -167,14 +168,14 @@ def weighted_losses(
     settings: FitSettings,
     generators: Sequence[Generators],
 ) -> torch.Tensor:
-    """Losses of rendered rays: pixels, opacity, L_dist, L_sparse, L_smooth; [N].
+    """Losses of rendered rays: pixels, opacity, L_dist, L_sparse, L_empty, L_smooth; [N].
 
     Args:
         seen: the rendered rays.
         rays: the same rays with their true colours.
         planes: [N, 3, C, R, R] they were rendered from.
         decoder: the shared decoder.
-        free: points [N, K, 3] and which of them L_sparse counts [N, K].
+        free: points [N, K, 3] and which of them L_sparse and L_empty count [N, K].
         settings: of the fit.
         generators: of each subject.
     """
@@ -186,8 +187,10 @@ def weighted_losses(
         length = (seen.far - seen.near).clamp_min(SHORTEST)[..., None]
         spread = distortion(seen.weights, (seen.t - seen.near[..., None]) / length, seen.delta / length)
         loss = loss + weights.distortion * spread.mean(1)
-    if weights.sparse:
-        loss = loss + weights.sparse * emptiness(planes, decoder, *free, box=box)
+    if weights.sparse or weights.empty:
+        density, over = emptiness(planes, decoder, *free, box=box)
+        loss = loss + weights.sparse * density
+        loss = loss + weights.empty * over if weights.empty else loss
     if not weights.smooth:
         return loss
     present = [number for number, count in enumerate(seen.counts) if count]

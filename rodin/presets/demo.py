@@ -64,7 +64,7 @@ DEMO = Config(
         held_out_views=3,
         floor_psnr=14.0,
         start="learned",
-        losses=FitLosses(sparse=1e-2, distortion=1e-2, planes_tv=1e-2, planes_l2=1e-3),
+        losses=FitLosses(sparse=1e-2, empty=1e-3, distortion=1e-2, planes_tv=1e-2, planes_l2=1e-3),
     ),
     base=Base(
         channels=16,

@@ -19,6 +19,7 @@ from rodin.config.shards import shard_count, shard_of
 from rodin.data.pictures import images_over_white
 from rodin.evaluation import prompts
 from rodin.evaluation.cascade import cascade_people, measure_cascade
+from rodin.evaluation.haze import avatar_haze
 from rodin.evaluation.memorisation import TrainingPeople, memorisation_rows
 from rodin.evaluation.presence import presence_rows
 from rodin.evaluation.reconstruction import baselines_of, measure_shard, measured_subjects
@@ -150,7 +151,7 @@ def joined(parts: Sequence[TrainingFeatures]) -> TrainingFeatures:
 def sample_rows(
     config: Config, stores: EvaluationStores, avatars: Avatars, training: TrainingFeatures
 ) -> list[ResultRow]:
-    """Rows of each unconditional sample's nearest training subjects, and of the Fréchet distance of both sets (R47)."""
+    """Rows of each unconditional sample's nearest subjects and haze, and of the Fréchet distance of both sets (R47)."""
     samples = [one for one in stores.samples.subjects if stores.samples.meta(one)["kind"] == "unconditional"]
     if not samples:
         return []
@@ -163,6 +164,7 @@ def sample_rows(
             "sample": sample,
             "neighbours": [training.subjects[place] for place in places],
             "similarity": values,
+            "haze": avatar_haze(avatars, torch.from_numpy(stores.samples.read(sample, "planes")).float()),
         }
         for sample, places, values in zip(samples, nearest.tolist(), similarity.tolist(), strict=True)
     ]

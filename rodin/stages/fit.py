@@ -17,7 +17,7 @@ import torch
 from rodin.config import Config
 from rodin.data.shared_decoder import load_decoder, load_mean, load_start
 from rodin.device import default_device
-from rodin.evaluation.held_out import HeldOutViews, measure, read_held_out
+from rodin.evaluation.held_out import HeldOutViews, haze_of_fit, measure, read_held_out
 from rodin.field.decoder import Decoder
 from rodin.field.planes import resize
 from rodin.fitting.fit import Diverged, fit_together
@@ -119,7 +119,7 @@ def fit_subjects(
         learned: predicts the initial planes from the views; None: fits start from the mean.
 
     Returns:
-        for each subject, planes in float16 with their quality on held-out views, rendered without the hull, and its
+        for each subject, planes in float16 with their quality and haze on held-out views, without the hull, and its
         share of the seconds, in proportion to its steps; or, if every try diverged or stayed under `fit.floor_psnr`,
         the reasons.
 
@@ -198,7 +198,9 @@ def _judged(
     psnr, similarity, _ = measure(config, planes, decoder, pending.held_out)
     pending.seconds += time.perf_counter() - began
     if math.isfinite(psnr) and psnr >= floor:
-        return FittedSubject(planes, {"psnr": psnr, "ssim": similarity, "seconds": pending.seconds, "steps": steps})
+        beside = haze_of_fit(config, planes, decoder, pending.held_out, pending.scene.hull)
+        values = {"psnr": psnr, "ssim": similarity, "seconds": pending.seconds, "steps": steps, "haze": beside}
+        return FittedSubject(planes, values)
     pending.reasons.append(f"{psnr:.1f} dB on held-out views, under fit.floor_psnr {floor}")
     return None
 

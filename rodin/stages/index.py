@@ -196,7 +196,8 @@ def publish(folder: RunFolder, reports: list[ShardReport], totals: dict[str, Tot
         means[field] = totals[field].sum / len(content["subjects"])
         content[f"{prefix}spread"] = around(whole, means[field]).tolist()
     rows = [
-        {"stage": "fit", "subject": subject} | {name: meta.get(name) for name in ("psnr", "ssim", "seconds", "steps")}
+        {"stage": "fit", "subject": subject}
+        | {name: meta.get(name) for name in ("psnr", "ssim", "haze", "seconds", "steps")}
         for each in reports
         for subject, meta in zip(each.subjects, each.meta, strict=True)
     ]

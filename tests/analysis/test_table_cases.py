@@ -72,6 +72,19 @@ def test_fits_name_their_worst(empty_run: Path):
     assert quality["note"] == "least well fitted: person b with 21.00 dB"
 
 
+def test_haze_is_shown_in_per_cent_where_it_was_measured(empty_run: Path):
+    row = {"psnr": 25.0, "seconds": 1.0}
+    write(empty_run, "fit", [{"subject": "a", "haze": 0.004} | row, {"subject": "b", "haze": 0.002} | row])
+    _, beside, _ = table(empty_run, "fit")
+    assert (beside["key"], beside["least"], beside["most"]) == ("haze", 0.2, 0.4)
+    assert beside["mean"] == pytest.approx(0.3)
+    rows = [{"method": "rodin", "haze": share} | measured(str(share), 20) for share in (0.01, 0.02)]
+    write(empty_run, "evaluate", [*rows, {"method": "mean person"} | measured("c", 20)])
+    ours, mean = table(empty_run, "reconstruction")
+    assert ours["haze"] == pytest.approx(1.5)
+    assert "haze" not in mean
+
+
 def test_timings_count_tasks_once_and_end_with_the_total(empty_run: Path):
     for name, shards in (("sample", [(0, 5.0), (0, 7.0), (1, 6.0)]), ("render", [(0, 1.0)]), ("my-stage", [(0, 2.0)])):
         rows = [{"shard": shard, "seconds": seconds, "peak_rss_mb": None} for shard, seconds in shards]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from fixtures.small_run import CONFIG
 
+from rodin.evaluation.haze import avatar_haze
 from rodin.evaluation.held_out import HeldOutViews, measure, read_held_out
 from rodin.evaluation.reconstruction import ViewComparison, measure_shard, reconstruct
 from rodin.field.render import render_views
@@ -123,6 +124,7 @@ def test_the_nearest_subject_is_the_one_whose_frontal_latent_is_most_alike(sampl
         assert row["guidance_scale"] is None
         nearest = torch.from_numpy(planes.read(row["of"], "planes")).float()
         assert row["psnr"] == pytest.approx(compare(row["subject"], nearest)[0]["psnr"], abs=1e-3)
+        assert row["haze"] == pytest.approx(avatar_haze(compare.avatars, nearest), rel=1e-4)
 
 
 def test_neighbours_of_samples_are_the_most_similar_training_subjects(sampled):
@@ -135,6 +137,9 @@ def test_neighbours_of_samples_are_the_most_similar_training_subjects(sampled):
         wanted = sorted(training, key=lambda subject: -likeness[subject])[: CONFIG.evaluate.neighbours]
         assert row["neighbours"] == wanted
         assert row["similarity"] == pytest.approx([likeness[subject] for subject in wanted], abs=1e-4)
+        planes = torch.from_numpy(samples.read(row["sample"], "planes")).float()
+        assert row["haze"] == pytest.approx(avatar_haze(avatars, planes), rel=1e-4)
+        assert 0 <= row["haze"] <= 1
 
 
 def test_held_out_views_are_the_last_and_a_fit_is_measured_on_them(avatars, trained):

@@ -100,14 +100,21 @@ def test_density_changes_little_within_a_hundredth_of_the_box(seen, field) -> No
 def test_density_outside_the_hull_is_penalised_and_inside_it_is_not(scene, field, monkeypatch) -> None:
     points, drawn = [], step.points_anywhere
     monkeypatch.setattr(step, "points_anywhere", lambda *given: points.append(drawn(*given)) or points[-1])
-    settings = replace(SETTINGS, losses=replace(NONE, sparse=0.7))
     occupancy = occupancy_of_hull(scene.hull)[None].double()
-    made = step_loss(*field, [scene], occupancy, settings, [generators_for(0)]).item()
-    total = 0.0
+
+    def made(**weights: float) -> float:
+        points.clear()
+        settings = replace(SETTINGS, losses=replace(NONE, **weights))
+        return step_loss(*field, [scene], occupancy, settings, [generators_for(0)]).item()
+
+    total, over, sparse = 0.0, 0.0, made(sparse=0.7)
     for point in points[0][0].tolist():
         x, y, z = (min(11, math.floor((value + BOX) / (2 * BOX) * 12)) for value in point)
         total += 0.0 if scene.hull[x, y, z] else density(field, point)
-    assert made == pytest.approx(0.7 * total / 1024, rel=1e-9)
+        over += 0.0 if scene.hull[x, y, z] else max(0.0, math.log(density(field, point) / 0.001))
+    assert sparse == pytest.approx(0.7 * total / 1024, rel=1e-9)
+    assert made(empty=0.3) == pytest.approx(0.3 * over / 1024, rel=1e-9)
+    assert made(sparse=0.7, empty=0.3) == pytest.approx((0.7 * total + 0.3 * over) / 1024, rel=1e-9)
 
 
 def test_planes_are_pulled_to_zero_and_to_the_anchor_and_are_smooth() -> None:

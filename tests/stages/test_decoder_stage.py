@@ -15,6 +15,7 @@ from fixtures import ellipsoids
 
 from rodin.config import Config
 from rodin.data.shared_decoder import load_decoder, load_mean
+from rodin.evaluation.held_out import haze_of_fit, read_held_out
 from rodin.field import texels
 from rodin.hooks import Hooks, Stopped
 from rodin.presets.tiny import TINY
@@ -255,11 +256,17 @@ def test_people_are_fitted_and_measured_on_views_not_fitted(undisturbed: RunFold
     fit.run(config(), undisturbed, 1, Hooks())
     planes = Shards(undisturbed.stage("fit"), "planes")
     assert planes.subjects == config().train_subjects()
+    views, decoder = Shards(undisturbed.stage("render"), "views"), load_decoder(undisturbed)
     for subject in planes:
         meta = planes.meta(subject)
         assert meta["psnr"] > 13
         assert 0 < meta["ssim"] <= 1
         assert meta["steps"] == 20
+        cpu, made = torch.device("cpu"), torch.from_numpy(planes.read(subject, "planes"))
+        hull = stage.read_scene(views, subject, config(), cpu).hull
+        held_out = read_held_out(config(), views, subject, cpu)
+        assert meta["haze"] == pytest.approx(haze_of_fit(config(), made, decoder, held_out, hull), rel=1e-4)
+        assert 0 < meta["haze"] < haze_of_fit(config(), made, decoder, held_out, torch.zeros_like(hull))
         assert np.abs(planes.read(subject, "planes")).max() <= 1
         assert planes.read(subject, "base").shape == (3, 4, 8, 8)
 

@@ -81,7 +81,15 @@ def test_against_brute_force(tmp_path: Path) -> None:
             assert ranges[f"{field}_least"].dtype == arrays_of(people[0])[field].dtype
     rows = read_rows(folder, "fit")
     assert [row["subject"] for row in rows] == people
-    assert rows[3] == {"stage": "fit", "subject": "000003", "psnr": 3.5, "ssim": None, "seconds": None, "steps": None}
+    assert rows[3] == {
+        "stage": "fit",
+        "subject": "000003",
+        "psnr": 3.5,
+        "ssim": None,
+        "haze": None,
+        "seconds": None,
+        "steps": None,
+    }
 
 
 def test_moments_keep_their_digits_far_from_zero() -> None:
