@@ -31,7 +31,8 @@ def main_body(density: torch.Tensor) -> torch.Tensor:
         [G, G, G] bool; cells that touch, if only at a corner, are connected. All false if nothing is solid.
     """
     solid = (density > SOLID).cpu().numpy()
-    labels, _ = ndimage.label(solid, np.ones((3, 3, 3)))
+    labels = np.empty(solid.shape, np.int32)
+    ndimage.label(solid, np.ones((3, 3, 3)), output=labels)
     sizes = np.bincount(labels[solid], minlength=1)
     return torch.from_numpy(solid & (labels == sizes.argmax())).to(density.device)
 

