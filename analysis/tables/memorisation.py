@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.results.rows import MissingRows, Row, next_step, results
-from analysis.results.statistics import Interval, mean_interval, rate_interval
+from analysis.results.statistics import mean_interval, rate_interval
+from analysis.tables.quality import interval_fields
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
 
@@ -77,11 +78,11 @@ def table_memorisation(run: Path) -> list[Row]:
             continue
         line: Row = {"of": name, "count": len(rows)}
         for field in ("similarity", *RATIOS):
-            line |= _interval(field, mean_interval([row[field] for row in rows]))
+            line |= interval_fields(field, mean_interval([row[field] for row in rows]))
         for field, ratio in (("clip_copies", "clip_ratio"), ("picture_copies", "picture_ratio")):
-            line |= _interval(field, rate_interval(sum(row[ratio] < COPY for row in rows), len(rows)))
+            line |= interval_fields(field, rate_interval(sum(row[ratio] < COPY for row in rows), len(rows)))
         over = None if limit is None else sum(row["similarity"] > limit for row in rows)
-        table.append(line | _interval("over_limit", None if over is None else rate_interval(over, len(rows))))
+        table.append(line | interval_fields("over_limit", None if over is None else rate_interval(over, len(rows))))
     table[0]["note"] = "\n".join(_notes(groups, table, limit))
     return table
 
@@ -112,9 +113,3 @@ def _notes(groups: Groups, table: list[Row], limit: float | None) -> list[str]:
     if len(drawn) == 1:
         notes.append("one step only: a run with base.keep_averages=true shows whether copies come with training")
     return notes
-
-
-def _interval(name: str, interval: Interval | None) -> Row:
-    if interval is None:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.results.rows import MissingRows, Row, results
-from analysis.results.statistics import Interval, mean_of_rates, rate_interval, shuffled_hit_rate
+from analysis.results.statistics import mean_of_rates, rate_interval, shuffled_hit_rate
+from analysis.tables.quality import interval_fields
 
 PROMPT = {"prompt": str, "attribute": str, "wanted": str, "measured": str, "hit": bool, "sample": str}
 PRESENCE = {"control": bool, "counted": bool, "pair": int}  # further fields of a prompt for glasses, a hat or a beard
@@ -75,9 +76,9 @@ def _colour_lines(rows: list[Row], checks: dict[str, Row]) -> list[Row]:
         weights = {one: sum(row["attribute"] == one for row in of) for one in names}
         hits = sum(row["hit"] for row in of)
         line: Row = {"attribute": name, "prompts": len(of), "hits": hits}
-        line |= _interval("hit_rate", rate_interval(hits, len(of)))
+        line |= interval_fields("hit_rate", rate_interval(hits, len(of)))
         line |= {"chance": _weighted({one: _chance(of, one) for one in names if weights[one]}, weights)}
-        line |= _interval("unasked", None)
+        line |= interval_fields("unasked", None)
         ceiling = _weighted({one: ceilings.get(one) for one in names if weights[one]}, weights)
         lines.append(line | {"ceiling": ceiling})
     return lines
@@ -89,9 +90,9 @@ def _presence_line(name: str, rows: list[Row], check: Row | None) -> Row:
     hits = sum(row["hit"] for row in asked)
     line: Row = {"attribute": name, "prompts": len(asked), "hits": hits}
     counted = bool(asked) and (check is None or check["counted"])
-    line |= _interval("hit_rate", rate_interval(hits, len(asked)) if counted else None)
+    line |= interval_fields("hit_rate", rate_interval(hits, len(asked)) if counted else None)
     there = sum(not row["hit"] for row in controls)
-    line |= {"chance": None} | _interval(
+    line |= {"chance": None} | interval_fields(
         "unasked", rate_interval(there, len(controls)) if counted and controls else None
     )
     if not counted:
@@ -99,7 +100,7 @@ def _presence_line(name: str, rows: list[Row], check: Row | None) -> Row:
     if check is None or check["accuracy"] is None:
         return line | {"ceiling": None}
     with_it, without_it = check["with_it"], check["without_it"]
-    return line | _interval(
+    return line | interval_fields(
         "ceiling",
         mean_of_rates(
             rate_interval(check["found"], with_it), rate_interval(without_it - check["false_alarms"], without_it)
@@ -127,9 +128,3 @@ def _weighted(values: dict[str, float | None], weights: dict[str, int]) -> float
     if len(known) < len(values):
         return None
     return sum(value * weights[name] for name, value in known.items()) / sum(weights[name] for name in known)
-
-
-def _interval(name: str, rate: Interval | None) -> Row:
-    if rate is None:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    return {name: rate.mean, f"{name}_low": rate.low, f"{name}_high": rate.high}

@@ -103,7 +103,8 @@ class ViewsExport:
     @property
     def settings(self) -> Config:
         """The config of a run of these people."""
-        train = sum(subject not in set(self.config.held_out_subjects()) for subject in self.subjects)
+        held_out = set(self.config.held_out_subjects())
+        train = sum(subject not in held_out for subject in self.subjects)
         counts = (train, len(self.subjects) - train) if train else (len(self.subjects), 0)
         data = {"source": "import", "subjects": counts[0], "held_out": counts[1]}
         return self.config.model_copy(update={"data": self.config.data.model_copy(update=data)})

@@ -6,7 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rodin.nets.blocks import Attention, ResBlock, conv, norm, time_embedding, to_picture, to_planes, zeroed
+from rodin.nets.blocks import (
+    Attention,
+    ResBlock,
+    conv,
+    from_patches,
+    norm,
+    time_embedding,
+    to_patches,
+    to_picture,
+    to_planes,
+    zeroed,
+)
 from rodin.shapes import check_shape
 
 MAP_SIDE = 8  # texels of the coarse map of a latent: where hair, face and shirt are, no more
@@ -119,7 +130,7 @@ class BaseUNet(nn.Module):
         check_shape("x_t", x_t, "N 3 C R R", C=self.plane_channels, R=self.resolution)
         latent = self._latent(len(timestep), latent, drop)
         embedding = self._embedding(timestep, latent)
-        patches = F.pixel_unshuffle(x_t.flatten(0, 1), self.patch).unflatten(0, (-1, 3))
+        patches = to_patches(x_t, self.patch)
         if self.map is not None:
             patches = patches + self.map(latent)
         h = self.first(to_picture(patches, self.rolled))
@@ -131,8 +142,7 @@ class BaseUNet(nn.Module):
         h = _through(self.middle, h, embedding)
         for layers in self.up:
             h = _through(layers, torch.cat([h, skips.pop()], dim=1), embedding)
-        patches = to_planes(self.last(F.silu(self.last_norm(h))), self.rolled)
-        return F.pixel_shuffle(patches.flatten(0, 1), self.patch).unflatten(0, (-1, 3))
+        return from_patches(to_planes(self.last(F.silu(self.last_norm(h))), self.rolled), self.patch)
 
     def _latent(self, count: int, latent: torch.Tensor | None, drop: torch.Tensor | None) -> torch.Tensor:
         """Latents [N, D] scaled to entries of order one, the null latent where there is none."""

@@ -26,6 +26,16 @@ def to_planes(picture: torch.Tensor, rolled: bool) -> torch.Tensor:
     return roll_in(picture) if rolled else picture.unflatten(0, (-1, 3))
 
 
+def to_patches(planes: torch.Tensor, side: int) -> torch.Tensor:
+    """Squares of texels as channels: [N, 3, C, R, R] -> [N, 3, C side², R / side, R / side]."""
+    return F.pixel_unshuffle(planes.flatten(0, 1), side).unflatten(0, (-1, 3))
+
+
+def from_patches(patches: torch.Tensor, side: int) -> torch.Tensor:
+    """Inverse of `to_patches`."""
+    return F.pixel_shuffle(patches.flatten(0, 1), side).unflatten(0, (-1, 3))
+
+
 def time_embedding(timestep: torch.Tensor, width: int) -> torch.Tensor:
     """Sines and cosines of a timestep: [N] -> [N, width] float32 in [-1, 1], wavelengths 2π to 20000π.
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rodin.field.planes import resize
-from rodin.nets.blocks import ResBlock, conv, norm, time_embedding, to_picture, to_planes, zeroed
+from rodin.nets.blocks import ResBlock, conv, norm, time_embedding, to_patches, to_picture, to_planes, zeroed
 from rodin.shapes import check_shape
 
 INITIAL_STD = 0.02  # of the learned vectors that tell the three planes apart
@@ -85,7 +85,7 @@ class Upsampler(nn.Module):
         sizes = check_shape("x_t", x_t, "N 3 C R R", C=self.plane_channels, R=self.resolution)
         check_shape("low", low, "N 3 C r r", N=sizes["N"], C=self.plane_channels, r=self.low_resolution)
         embedding = self._embedding(timestep, latent)
-        depth = F.pixel_unshuffle(x_t.flatten(0, 1), self.factor).unflatten(0, (-1, 3))
+        depth = to_patches(x_t, self.factor)
         h = self.first(to_picture(torch.cat([depth, low], dim=2), self.rolled))
         skips = []
         for block in self.down:

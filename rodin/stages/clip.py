@@ -16,7 +16,7 @@ from torch import nn
 
 from rodin.config import Config, SmallClip
 from rodin.data.captioned import Captioned, captioned, captions_of
-from rodin.data.pictures import images_over_white
+from rodin.data.pictures import evenly, images_over_white
 from rodin.data.rows import draw_indices
 from rodin.hooks import Hooks
 from rodin.nets.clip import Clip
@@ -223,13 +223,15 @@ def _setup(settings: SmallClip, clip: Clip, people: Captioned, ranks: Ranks) -> 
     def load(items: np.ndarray, draws: Draws) -> dict[str, Any]:
         places = draws.uniform("caption").tolist()
         owned = [people.captions[item] for item in items]
-        return {
+        batch = {
             "images": images_over_white(people.images.entry(items, draw_indices(draws, "view", people.shown))),
             "captions": [own[int(place * len(own))] for own, place in zip(owned, places, strict=True)],
             "owned": owned,
             "truth": torch.from_numpy(people.truth[items]),
-            **({} if frontal is None else {"frontal": images_over_white(people.images.entry(items, 0 * items))}),
         }
+        if frontal is not None:
+            batch["frontal"] = images_over_white(people.images.entry(items, np.zeros_like(items)))
+        return batch
 
     def loss_of(batch: dict[str, Any], draws: Draws) -> torch.Tensor:
         texts = list(dict.fromkeys(batch["captions"]))
@@ -252,6 +254,5 @@ def _setup(settings: SmallClip, clip: Clip, people: Captioned, ranks: Ranks) -> 
 
 def _frontal(settings: SmallClip, people: Captioned) -> Frontal:
     """The auxiliary task, with the mean of at most MOST_PICTURES people, evenly chosen."""
-    count = len(people.captions)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_PICTURES)).astype(np.int64))
-    return Frontal(settings.width, images_over_white(people.images.entry(chosen, 0 * chosen)))
+    chosen = np.array(evenly(len(people.captions), MOST_PICTURES))
+    return Frontal(settings.width, images_over_white(people.images.entry(chosen, np.zeros_like(chosen))))

@@ -16,7 +16,6 @@ import torch
 
 from rodin.config import Config
 from rodin.config.shards import shard_count, shard_of
-from rodin.data.pictures import images_over_white
 from rodin.evaluation import prompts
 from rodin.evaluation.cascade import cascade_people, measure_cascade
 from rodin.evaluation.haze import avatar_haze
@@ -155,7 +154,8 @@ def sample_rows(
     samples = [one for one in stores.samples.subjects if stores.samples.meta(one)["kind"] == "unconditional"]
     if not samples:
         return []
-    features = np.concatenate([embedded(avatars, stores.samples.read(sample, "rgba", 0)) for sample in samples])
+    pictures = (stores.samples.read(sample, "rgba", 0) for sample in samples)
+    features = np.concatenate([avatars.latent_from_image(picture).cpu().numpy() for picture in pictures])
     count = min(config.evaluate.neighbours, len(training.subjects))
     nearest, similarity = neighbours(features, training.latents, count)
     rows: list[ResultRow] = [
@@ -174,11 +174,6 @@ def sample_rows(
         value = frechet(features, training.latents)
         rows.append({"stage": "frechet", "value": value, **counts, "features": f"{model}, frontal pictures"})
     return rows
-
-
-def embedded(avatars: Avatars, rgba: np.ndarray) -> np.ndarray:
-    """CLIP's embedding of an image [H, W, 4] uint8: [1, D]."""
-    return avatars.clip.image(images_over_white(rgba[None]).to(avatars.device)).cpu().numpy()
 
 
 def prompt_rows(

@@ -11,7 +11,7 @@ import numpy as np
 
 from rodin.config import Config
 from rodin.hooks import Hooks
-from rodin.stages.render import cameras_of, render_missing
+from rodin.stages.render import cameras_of, render_missing, view_fields
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.writer import ShardWriter
 
@@ -29,11 +29,9 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
 
     Ours: the stage; the paper takes a CLIP that others trained.
     """
-    subjects, side = config.subjects_of("portraits", shard), config.clip.image_size
-    views = config.clip.views
-    shapes = {"rgba": (views, side, side, 4), "camera_to_world": (views, 4, 4), "intrinsics": (views, 4)}
-    attributes = {"source": "avatars", "seed": config.seed, "resolution": side}
-    with ShardWriter(folder.stage("portraits"), shard, "views", subjects, shapes, attributes) as writer:
+    subjects = config.subjects_of("portraits", shard)
+    fields = view_fields(config, config.clip.views, config.clip.image_size)
+    with ShardWriter(folder.stage("portraits"), shard, "views", subjects, *fields) as writer:
         render_missing(config, writer, lambda subject: portrait_views(config, subject), MOST_CAPTIONS, hooks)
         writer.publish()
 

@@ -42,7 +42,8 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         hooks: progress callback and stop request, checked between subjects.
     """
     subjects = config.subjects_of("render", shard)
-    with ShardWriter(folder.stage("render"), shard, "views", subjects, _shapes(config), _attributes(config)) as writer:
+    fields = view_fields(config, config.data.views, config.data.resolution)
+    with ShardWriter(folder.stage("render"), shard, "views", subjects, *fields) as writer:
         render_missing(config, writer, lambda subject: views_of(config, subject), config.data.captions, hooks)
         writer.publish()
 
@@ -109,13 +110,10 @@ def render_missing(config: Config, writer: ShardWriter, cameras: Cameras, captio
             hooks.progress(total - len(missing) + number + 1, total, f"{subject} in {answer['seconds']:.1f} s")
 
 
-def _shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    views, size = config.data.views, config.data.resolution
-    return {"rgba": (views, size, size, 4), "camera_to_world": (views, 4, 4), "intrinsics": (views, 4)}
-
-
-def _attributes(config: Config) -> dict[str, Any]:
-    return {"source": "avatars", "seed": config.seed, "resolution": config.data.resolution}
+def view_fields(config: Config, views: int, side: int) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+    """Shapes and attributes of a shard of so many rendered views a subject, of so many pixels a side."""
+    shapes = {"rgba": (views, side, side, 4), "camera_to_world": (views, 4, 4), "intrinsics": (views, 4)}
+    return shapes, {"source": "avatars", "seed": config.seed, "resolution": side}
 
 
 def _request(

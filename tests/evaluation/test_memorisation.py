@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fixtures.drawn_heads import head
+from fixtures.named_store import Store
 
 from rodin.evaluation import memorisation
 from rodin.evaluation.memorisation import TrainingPeople, memorisation_rows, nearest_pictures, ratio, small_pictures
@@ -11,18 +12,6 @@ from rodin.hooks import Hooks, Stopped
 from rodin.presets import preset
 
 CONFIG = preset("tiny", ["data.subjects=12", "sample.batch=2"])
-
-
-class Store(dict):
-    """name -> (meta, fields)."""
-
-    subjects = property(list)
-
-    def meta(self, name):
-        return self[name][0]
-
-    def read(self, name, field, entry=None):
-        return self[name][1][field] if entry is None else self[name][1][field][entry]
 
 
 def person(number: int) -> np.ndarray:

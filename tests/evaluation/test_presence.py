@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 from fixtures.drawn_heads import head
+from fixtures.named_store import Store
 from scipy.ndimage import gaussian_filter
 
 from rodin.evaluation import presence
@@ -105,18 +106,6 @@ def test_what_is_on_the_chin_is_outside_the_other_parts(name):
     shaved, bearded = (head(5, glasses=True, hat=True, beard=beard) for beard in (False, True))
     assert np.allclose(presence.described(shaved, name), presence.described(bearded, name), atol=1e-6)
     assert not np.allclose(presence.described(shaved, "beard"), presence.described(bearded, "beard"), atol=1e-2)
-
-
-class Store(dict):
-    """name -> (meta, rgba or planes)."""
-
-    subjects = property(list)
-
-    def meta(self, name):
-        return self[name][0]
-
-    def read(self, name, field, entry=None):
-        return self[name][1][field] if entry is None else self[name][1][field][entry]
 
 
 class Avatars:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from fixtures import ellipsoids
+from fixtures.plain_decoder import plain_decoder
 
-from rodin.field.decoder import Decoder
 from rodin.fitting.fit import fit_together, quality
 from rodin.fitting.scene import make_scene
 from rodin.fitting.step import FitSettings, LossWeights, step_loss
@@ -25,18 +25,6 @@ LOSSES = [  # of two subjects, the first ten steps
     [0.03088625, 0.04187971],
 ]
 QUALITY = [26.34618, 25.3463]  # dB on two held-out views
-
-
-def plain_decoder() -> Decoder:
-    """Density out of the first feature, colour out of the other three."""
-    decoder = Decoder(4, 4, layers=2).requires_grad_(False)
-    for layer in (decoder.density_and_features, decoder.colour):
-        layer.weight.zero_()
-    decoder.density_and_features.weight[:4] = 8 * torch.eye(4)
-    decoder.density_and_features.bias[:] = torch.tensor([-3.0, 3.0, 3.0, 3.0, 0.0])
-    decoder.colour.weight[:, :3] = torch.eye(3)
-    decoder.colour.bias.fill_(-3.0)
-    return decoder
 
 
 def test_the_losses_and_the_quality_of_a_fit_are_those_of_before() -> None:

@@ -2,8 +2,8 @@
 
 import torch
 from fixtures import ellipsoids
+from fixtures.plain_decoder import plain_decoder
 
-from rodin.field.decoder import Decoder
 from rodin.fitting import start as module
 from rodin.fitting.fit import fit_planes, fit_together, quality
 from rodin.fitting.scene import FitScene, make_scene
@@ -17,18 +17,6 @@ VIEWS = 10
 def scene_of(person: int, **changes) -> FitScene:
     rgba, poses, lenses = ellipsoids.views(VIEWS, 24, seed=person)
     return make_scene(rgba[:-2], poses[:-2], lenses[:-2], box=1.0, hull_resolution=24, **changes)
-
-
-def decoder_of_colours() -> Decoder:
-    """Density out of the first feature, colour out of the other three."""
-    decoder = Decoder(4, 4, layers=2).requires_grad_(False)
-    for layer in (decoder.density_and_features, decoder.colour):
-        layer.weight.zero_()
-    decoder.density_and_features.weight[:4] = 8 * torch.eye(4)
-    decoder.density_and_features.bias[:] = torch.tensor([-3.0, 3.0, 3.0, 3.0, 0.0])
-    decoder.colour.weight[:, :3] = torch.eye(3)
-    decoder.colour.bias.fill_(-3.0)
-    return decoder
 
 
 def shade(colour) -> torch.Tensor:
@@ -94,7 +82,7 @@ def test_the_regression_is_a_ridge_on_differences_and_its_sums_add_over_ranks() 
 
 
 def test_strangers_begin_better_than_at_the_mean() -> None:
-    decoder, people = decoder_of_colours(), range(4)
+    decoder, people = plain_decoder(), range(4)
     zero, given = torch.zeros(3, 4, 24, 24), {"steps": 50, "lr": 3e-2}
     fits = fit_together(
         [scene_of(one) for one in people], decoder, zero, SETTINGS, seeds=[*people], anchor=zero, **given
@@ -115,7 +103,7 @@ def test_strangers_begin_better_than_at_the_mean() -> None:
 def test_each_of_a_group_goes_on_from_its_own_start_when_another_leaves() -> None:
     torch.manual_seed(0)
     decoder, scenes, starts = (
-        decoder_of_colours(),
+        plain_decoder(),
         [scene_of(one) for one in range(3)],
         0.2 * torch.randn(3, 3, 4, 16, 16),
     )

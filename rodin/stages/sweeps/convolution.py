@@ -88,10 +88,7 @@ def upsampled_rows(avatars: Avatars, views: Shards, fields: dict[str, Any], hook
         if hooks.should_stop():
             raise Stopped()
         low = torch.from_numpy(fits.read(subject, "base").astype(np.float32))[None].to(avatars.device)
-        latent, seeds = (
-            torch.from_numpy(latents.read(subject, "image", 0)[None]),
-            [sampling_seed(config.seed, ALONE, number)],
-        )
-        values, _ = compare(subject, avatars.upsampled(low, latent, seeds)[0])
+        latent = torch.from_numpy(latents.read(subject, "image", 0)[None])
+        values, _ = compare(subject, avatars.upsampled(low, latent, [sampling_seed(config.seed, ALONE, number)])[0])
         rows.append({"stage": "sweep-convolution-alone", "subject": subject, **fields, **values})
     return rows
