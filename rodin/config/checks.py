@@ -90,6 +90,8 @@ def _clip(config: Config) -> Iterator[str]:
 
 def _base(config: Config) -> Iterator[str]:
     base, side, halvings = config.base, config.triplane.base_resolution, len(config.base.multipliers) - 1
+    if base.mirror and config.triplane.view_directions:
+        yield f"base.mirror {base.mirror:g} needs triplane.view_directions false: colours by direction do not mirror"
     side, rest = divmod(side, base.patch)
     if rest:
         yield f"base.patch {base.patch} does not divide triplane.base_resolution {config.triplane.base_resolution}"

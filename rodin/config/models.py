@@ -144,6 +144,8 @@ class Base(Section):
     """dropout in residual blocks (ours)"""
     drop_latent: Fraction = 0.2
     """share of training samples whose condition is dropped (R50)"""
+    mirror: Fraction = 0.0
+    """share of training samples mirrored left to right, so that few people serve as twice as many (ours)"""
     keep_averages: bool = False
     """keep the averaged weights every `base.training.picture_every` steps, to see whether copies come later (ours)"""
     diffusion: Diffusion = Diffusion()

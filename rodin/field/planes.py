@@ -89,6 +89,23 @@ def resize(planes: torch.Tensor, resolution: int) -> torch.Tensor:
     return flat.unflatten(0, (sizes["N"], 3))
 
 
+def mirrored(planes: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+    """Planes of the same people with left and right exchanged: x becomes -x.
+
+    Exact: where colour does not depend on the view direction, a mirrored camera sees the mirrored picture.
+
+    Args:
+        planes: [N, 3, C, R, R].
+        which: [N] bool, the people to mirror.
+
+    Returns:
+        [N, 3, C, R, R].
+    """
+    check_shape("planes", planes, "N 3 C R R")
+    flipped = torch.cat([planes[:, :2].flip(-1), planes[:, 2:]], dim=1)
+    return torch.where(which[:, None, None, None, None], flipped, planes)
+
+
 def bounded(planes: torch.Tensor) -> torch.Tensor:
     """Planes clamped to [-1, 1] (R25), with a gradient outside it where a descent step leads back inside.
 

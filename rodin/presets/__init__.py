@@ -11,11 +11,12 @@ from pydantic import BaseModel, ValidationError
 
 from rodin.config import UNCHECKED, Config
 from rodin.presets.demo import DEMO
+from rodin.presets.evening import EVENING
 from rodin.presets.paper import PAPER
 from rodin.presets.small import SMALL
 from rodin.presets.tiny import TINY
 
-PRESETS: dict[str, Config] = {config.preset: config for config in (TINY, DEMO, SMALL, PAPER)}
+PRESETS: dict[str, Config] = {config.preset: config for config in (TINY, DEMO, EVENING, SMALL, PAPER)}
 
 
 def preset(name: str, overrides: Iterable[str] = ()) -> Config:

@@ -17,6 +17,7 @@ from rodin.data.rows import (
     schedule_of,
     training_subjects,
 )
+from rodin.field.planes import mirrored
 from rodin.hooks import Hooks
 from rodin.nets.base import BaseUNet
 from rodin.nets.blocks import Attention, ResBlock
@@ -58,10 +59,11 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         drop = draws.chosen("drop", config.base.drop_latent)
+        whole = mirrored(batch["planes"].float(), draws.chosen("mirror", config.base.mirror))
         return denoising_loss(
             lambda x_t, timestep: network(x_t, timestep, batch["latent"], drop),
             schedule,
-            normaliser.to_model(batch["planes"].float()),
+            normaliser.to_model(whole),
             config.base.diffusion.predicts,
             draws,
             config.base.diffusion.min_snr,

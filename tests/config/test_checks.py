@@ -93,6 +93,7 @@ FAULTS: dict[str, tuple[str, list[str], str]] = {
     "planes beyond all": ("demo", ["triplane.resolution=65536"], "triplane.resolution: got 65536"),
     "meshes beyond all": ("demo", ["sample.mesh_resolution=5000"], "sample.mesh_resolution: got 5000"),
     "views beyond all": ("demo", ["data.views=100000"], "data.views: got 100000"),
+    "mirrored colours": ("demo", ["base.mirror=0.5", "triplane.view_directions=true"], "base.mirror 0.5 needs"),
     "timesteps beyond all": ("demo", ["base.diffusion.timesteps=1000000"], "base.diffusion.timesteps: got 1000000"),
 }
 
@@ -120,6 +121,7 @@ BORDERS = [
     ["upsample.patch.perceptual=1", "upsample.patch.side=32"],
     ["upsample.degrade.downscale=[1, 1]"],
     ["base.attention=[]"],
+    ["base.mirror=1"],
     ["data.subjects=999996", "data.shard_subjects=10"],
     ["seed=4611686018427387904"],
 ]

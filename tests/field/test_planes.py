@@ -4,7 +4,7 @@ import pytest
 import torch
 from oracles import triplane
 
-from rodin.field.planes import bounded, look_up, look_up_ragged, look_up_sampled, resize
+from rodin.field.planes import bounded, look_up, look_up_ragged, look_up_sampled, mirrored, resize
 from rodin.field.rollout import roll_in, roll_out
 from rodin.field.texels import FROM_CHANNELS, texel_major
 
@@ -105,3 +105,12 @@ def test_bounded_planes_are_clamped_and_only_their_way_back_has_a_gradient() -> 
     assert torch.equal(inside, planes.clamp(-1, 1))
     assert planes.grad is not None
     assert planes.grad.tolist() == [0.0, -1.0, 1.0, -1.0, 1.0, 0.0]
+
+
+def test_a_mirrored_person_has_at_minus_x_what_was_at_x():
+    planes, points = draw()
+    twice = mirrored(planes, torch.tensor([True, False]))
+    expected = look_up(planes, points * torch.tensor([-1.0, 1.0, 1.0]), BOX)
+    torch.testing.assert_close(look_up(twice, points, BOX)[0], expected[0], atol=1e-12, rtol=1e-10)
+    assert torch.equal(twice[1], planes[1])
+    assert not torch.equal(twice[0], planes[0])

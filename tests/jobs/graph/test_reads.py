@@ -121,8 +121,7 @@ def test_blender_reads_no_other_keys():
     read: set[str] = set()
     config = Recorder(preset("tiny"), "", read)
     render.views_of(config, "000000")
-    render._shapes(config)
-    render._attributes(config)
+    render.view_fields(config, config.data.views, config.data.resolution)
     render._request(config, "000000", *render.views_of(config, "000000"), 24, config.data.captions, Path("x"))
     assert {key for key in read if not reads("render", key)} == {"data.device"}
 

@@ -1,0 +1,118 @@
+"""`evening`: RODIN on two CPU cores in three hours, with people one recognises. All values are ours."""
+
+from rodin.config import (
+    Base,
+    Config,
+    Data,
+    Diffusion,
+    Evaluate,
+    Fit,
+    FitLosses,
+    Latent,
+    Prior,
+    Sample,
+    SharedDecoder,
+    SmallClip,
+    Sweeps,
+    Training,
+    TriPlane,
+    Upsample,
+)
+
+
+def _training(batch: int, steps: int, lr: float, ema: float = 0.999) -> Training:
+    return Training(
+        batch=batch,
+        steps=steps,
+        lr=lr,
+        warmup=100,
+        ema=ema,
+        precision="float32",
+        checkpoint_every=max(100, steps // 20),
+        picture_every=steps // 5,
+    )
+
+
+EVENING = Config(
+    preset="evening",
+    data=Data(
+        subjects=400, held_out=32, views=24, reference_views=6, resolution=64, samples=8, shard_subjects=16, captions=8
+    ),
+    triplane=TriPlane(channels=8, resolution=64, base_resolution=32),
+    clip=SmallClip(
+        pretrained=None,
+        width=128,
+        image_size=64,
+        subjects=1_000,
+        views=4,
+        shard_subjects=50,
+        image_channels=24,
+        image_layers=1,
+        tower_width=64,
+        text_layers=2,
+        frontal=3.0,
+        steps=1_500,
+        batch=64,
+        lr=2e-3,
+    ),
+    decoder=SharedDecoder(subjects=32, steps=1_200, subjects_per_step=1, rays=1024, planes_lr=7e-3, decoder_lr=1e-2),
+    fit=Fit(
+        steps=140,
+        rays=1024,
+        samples=48,
+        min_rescale=32,
+        held_out_views=3,
+        floor_psnr=14.0,
+        start="learned",
+        losses=FitLosses(sparse=1e-2, empty=1e-3, distortion=1e-2, planes_tv=1e-2, planes_l2=1e-3),
+    ),
+    base=Base(
+        channels=48,
+        multipliers=(1, 2),
+        blocks=1,
+        attention=(8,),
+        head_channels=24,
+        patch=2,
+        latent_map=16,
+        dropout=0.0,
+        keep_averages=True,
+        diffusion=Diffusion(predicts="x0", sampler="ddim", sampling_steps=12),
+        training=_training(8, 8_000, 1e-3),
+    ),
+    upsample=Upsample(
+        channels=32,
+        blocks=1,
+        latent=True,
+        diffusion=Diffusion(timesteps=100, predicts="x0", sampler="ddim", sampling_steps=4),
+        training=_training(4, 2_000, 1e-3),
+    ),
+    latent=Latent(
+        layers=8,
+        hidden=384,
+        diffusion=Diffusion(predicts="v", clip="std", clip_std=4.5, sampling_steps=100),
+        training=_training(64, 5_000, 5e-4),
+    ),
+    prior=Prior(
+        layers=4,
+        width=128,
+        heads=4,
+        diffusion=Diffusion(predicts="x0", clip="std", clip_std=4.5, sampling_steps=50),
+        training=_training(64, 3_000, 5e-4),
+    ),
+    sample=Sample(
+        unconditional=24,
+        interpolations=2,
+        interpolation_steps=5,
+        prompts=24,
+        attribute_prompts=20,
+        trajectory_steps=5,
+        views=4,
+        resolution=64,
+        render_samples=32,
+        mesh_resolution=64,
+        shard_samples=32,
+        batch=8,
+    ),
+    evaluate=Evaluate(subjects=32, views=8, neighbours=3, cascade=24),
+    sweeps=Sweeps(plane_resolutions=(16, 32, 64), view_counts=(6, 12, 21), fit_subjects=8, shard_subjects=16),
+)
