@@ -224,6 +224,8 @@ def notes(config: Config, stages: Collection[str]) -> list[str]:
             found.append(f"{key} is {asked:,}, but {limit} is {there:,}: {there:,} it is")
     if "base" in stages and config.base.keep_averages and not config.base.training.picture_every:
         found.append("base.keep_averages has no effect: base.training.picture_every is 0")
+    if "prior" in stages and config.prior.portraits and not config.portrait_subjects():
+        found.append("prior.portraits has no effect: CLIP has no people of its own")
     if config.clip.subjects and config.clip.pretrained is None and data.source == "import" and "clip" in stages:
         found.append(
             f"clip.subjects {config.clip.subjects:,} has no effect: people are imported, so CLIP learns from the run's "

@@ -239,6 +239,8 @@ class Prior(Section):
     pairs: str | None = None
     """folder of another run with the same CLIP, whose captions and views it learns too; none: the run's own alone
     (R42: 100,000 pairs)"""
+    portraits: bool = False
+    """whether it also learns the captions and views of the people that the small CLIP learned from (ours)"""
     diffusion: Diffusion = Diffusion(predicts="x0", clip="std", clip_std=LATENT_STD)
     """noising and sampling"""
     training: Training = Training(batch=96, lr=4e-5)

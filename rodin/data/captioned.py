@@ -51,12 +51,22 @@ def captioned(config: Config, folder: RunFolder) -> Captioned:
         subjects = training_subjects(config, views)
         captions = [captions_of(views, subject, config.data.captions) for subject in subjects]
         return _captioned(views, subjects, captions, config.data.views - config.fit.held_out_views)
+    views, subjects = portraits_of(config, folder)
+    captions = [list(dict.fromkeys(views.meta(subject)["captions"])) for subject in subjects]
+    return _captioned(views, subjects, captions, config.clip.views)
+
+
+def portraits_of(config: Config, folder: RunFolder) -> tuple[Shards, list[str]]:
+    """The views of the people rendered for CLIP alone, and the ids of those with a row.
+
+    Raises:
+        StoreError: none has.
+    """
     views = Shards(folder.stage("portraits"), "views")
     subjects = [subject for subject in config.portrait_subjects() if subject in views]
     if not subjects:
         raise StoreError(f"{views.folder}: none of clip.subjects has a row; run stage portraits")
-    captions = [list(dict.fromkeys(views.meta(subject)["captions"])) for subject in subjects]
-    return _captioned(views, subjects, captions, config.clip.views)
+    return views, subjects
 
 
 def captions_of(views: Shards, subject: str, count: int) -> list[str]:

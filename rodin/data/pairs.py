@@ -1,8 +1,9 @@
-"""Pairs of a caption's and a picture's embedding that the prior learns from: the run's own, and another run's."""
+"""Pairs of a caption's and a picture's embedding that the prior learns from: the run's own, and others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,45 @@ from rodin.store.shards.reader import Shards
 TEXT = ("text", "tokens", "token_mask")
 
 
-class Pairs:
-    """Embeddings of the people of one or more runs; the people are numbered through the runs in order.
+@dataclass(frozen=True)
+class Embedded:
+    """One field of some subjects in memory, read like a `SubjectField`.
 
     Args:
-        images: the field `image` of each run, of the views to use.
-        texts: the fields of the captions, `text`, `tokens` and `token_mask`, of each run.
+        subjects: ids.
+        values: [N, entries, ...], a row for each.
     """
 
-    def __init__(self, images: Sequence[SubjectField], texts: Sequence[dict[str, SubjectField]]) -> None:
+    subjects: list[str]
+    values: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one subject's field."""
+        return self.values.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the values."""
+        return self.values.dtype
+
+    def entry(self, items: np.ndarray, entries: np.ndarray) -> np.ndarray:
+        """[n, ...] one entry of the first axis of each item, such as one view."""
+        return self.values[items, entries]
+
+
+Field = SubjectField | Embedded
+
+
+class Pairs:
+    """Embeddings of the people of one or more sources; the people are numbered through the sources in order.
+
+    Args:
+        images: the field `image` of each source, of the views to use.
+        texts: the fields of the captions, `text`, `tokens` and `token_mask`, of each source.
+    """
+
+    def __init__(self, images: Sequence[Field], texts: Sequence[Mapping[str, Field]]) -> None:
         self.images, self.texts = images, texts
         counts = [len(one.subjects) for one in images]
         self._firsts = np.cumsum([0, *counts])
@@ -44,30 +75,31 @@ class Pairs:
         """One caption of each item: text [n, D], tokens [n, L, E], token_mask [n, L]."""
         return {name: self._read([one[name] for one in self.texts], items, captions) for name in TEXT}
 
-    def _read(self, fields: Sequence[SubjectField], items: np.ndarray, entries: np.ndarray) -> np.ndarray:
-        run = np.searchsorted(self._firsts, items, side="right") - 1
+    def _read(self, fields: Sequence[Field], items: np.ndarray, entries: np.ndarray) -> np.ndarray:
+        source = np.searchsorted(self._firsts, items, side="right") - 1
         read = np.empty((len(items), *fields[0].shape[1:]), fields[0].dtype)
-        for number in np.unique(run):
-            here = run == number
+        for number in np.unique(source):
+            here = source == number
             read[here] = fields[number].entry(items[here] - self._firsts[number], entries[here])
         return read
 
 
-def pairs_of(config: Config, folder: RunFolder) -> Pairs:
-    """The pairs of a run's training people, and of the training people of the run that `prior.pairs` names.
+def pairs_of(config: Config, folder: RunFolder, portraits: Mapping[str, Embedded] | None = None) -> Pairs:
+    """The pairs of a run's training people, of those of the run that `prior.pairs` names, and of CLIP's own people.
 
     Of the other run, people whose id is held out in this one are left out, as both may be the same people.
 
     Args:
         config: the run's config.
         folder: the run.
+        portraits: the fields `image`, `text`, `tokens` and `token_mask` of CLIP's own people, where they serve too.
 
     Raises:
         FileNotFoundError: the other run or its embeddings are not there.
         ValueError: its embeddings are of another CLIP.
         StoreError: no training person has embeddings.
 
-    Source: R40-R42: pairs of any portraits. Ours: the run's own people, and those of one other run if one is named.
+    Source: R40-R42: pairs of any portraits. Ours: the run's own people and, where the config asks, those of one other run and CLIP's own.
     """
     own = Shards(folder.stage("embed"), "latents")
     parts = [(own, training_subjects(config, own), config.data.reference_views)]
@@ -75,7 +107,8 @@ def pairs_of(config: Config, folder: RunFolder) -> Pairs:
         parts.append(_others(config, folder, RunFolder(Path(config.prior.pairs))))
     images = [SubjectField(store, subjects, "image", views) for store, subjects, views in parts]
     texts = [{name: SubjectField(store, subjects, name) for name in TEXT} for store, subjects, _ in parts]
-    return Pairs(images, texts)
+    own_people = [portraits] if portraits is not None else []
+    return Pairs([*images, *(one["image"] for one in own_people)], [*texts, *own_people])
 
 
 def _others(config: Config, folder: RunFolder, other: RunFolder) -> tuple[Shards, list[str], int]:

@@ -10,11 +10,15 @@ import torch
 
 from rodin.config import Config
 from rodin.config.networks import prior_settings
+from rodin.data.captioned import captions_of, portraits_of
 from rodin.data.normalisers import latent_normaliser
-from rodin.data.pairs import pairs_of
+from rodin.data.pairs import Embedded, pairs_of
 from rodin.data.rows import draw_indices, noising_settings, schedule_of
+from rodin.generate.models import load_clip
 from rodin.hooks import Hooks
 from rodin.nets.prior import Prior
+from rodin.stages.embed import embed_subject
+from rodin.stages.portraits import MOST_CAPTIONS
 from rodin.stages.training import TrainingFolder, TrainingSetup, plan_of, run_training
 from rodin.store.run_folder import RunFolder
 from rodin.train.data.draws import Draws
@@ -25,7 +29,8 @@ from rodin.train.parallel.ranks import Ranks
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """Train the prior on pairs of a training subject's caption and reference view, both chosen at random.
 
-    The pairs are the run's own and those of the run that `prior.pairs` names.
+    The pairs are the run's own, those of the run that `prior.pairs` names, and with `prior.portraits` those of the
+    people that CLIP learned from.
 
     Args:
         config: the run's config.
@@ -37,8 +42,27 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     run_training(TrainingFolder.of(folder, "prior"), plan, hooks, lambda ranks: _setup(config, folder, ranks))
 
 
+def portrait_pairs(config: Config, folder: RunFolder) -> dict[str, Embedded]:
+    """Embeddings of the people that the small CLIP learned from, computed here: some seconds for a thousand.
+
+    Args:
+        config: the run's config, with `clip.subjects`.
+        folder: the run.
+
+    Returns:
+        the fields `image` [N, V, D], `text` [N, K, D], `tokens` [N, K, L, E] and `token_mask` [N, K, L].
+
+    Raises:
+        StoreError: none of them has a row.
+    """
+    (views, subjects), clip = portraits_of(config, folder), load_clip(config, folder)
+    rows = [embed_subject(clip, views, subject, captions_of(views, subject, MOST_CAPTIONS)) for subject in subjects]
+    return {name: Embedded(subjects, np.stack([row[name] for row in rows])) for name in rows[0]}
+
+
 def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
-    pairs = pairs_of(config, folder)
+    portraits = portrait_pairs(config, folder) if config.prior.portraits and config.portrait_subjects() else None
+    pairs = pairs_of(config, folder, portraits)
     normaliser = latent_normaliser(pairs.images[0]).to(ranks.device)
     schedule = schedule_of(config.prior.diffusion, ranks.device)
     _, token_count, token_width = pairs.texts[0]["tokens"].shape

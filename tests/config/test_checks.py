@@ -197,6 +197,7 @@ def test_all_views_may_be_the_last_of_the_counts():
             ["base"],
             "base.keep_averages has no effect: base.training.picture_every is 0",
         ),
+        (["prior.portraits=true", "clip.subjects=0"], ["prior"], "prior.portraits has no effect: CLIP has no people"),
         (["base.diffusion.noise_scale=2"], ["base"], "base.diffusion.noise_scale 2 has no effect: ddim adds no noise"),
     ],
 )

@@ -1,17 +1,20 @@
 """The pairs that the prior learns from: each person's own, of one run or two, and never those of another CLIP."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fixtures.made_up_run import make_latents
+from fixtures.made_up_run import make_latents, make_portraits, make_views
 
 from rodin.config import Config
 from rodin.data.pairs import pairs_of
+from rodin.data.pictures import images_over_white
+from rodin.generate.models import load_clip
 from rodin.hooks import Hooks
 from rodin.presets import preset
 from rodin.presets.toml import to_toml
-from rodin.stages import prior
+from rodin.stages import clip, embed, prior
 from rodin.store import manifest
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
@@ -93,3 +96,32 @@ def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path) -> None:
     _, other = made(tmp_path / "nowhere", b"one", "data.subjects=1", "data.held_out=2", "decoder.subjects=1")
     config = preset("tiny", [f"prior.pairs={other.path}", "data.subjects=1"])
     assert len(pairs_of(config, run)) == 2
+
+
+def test_the_people_that_clip_learned_from_serve_too(tmp_path: Path) -> None:
+    few = ["clip.subjects=3", "clip.steps=2", "prior.training.steps=3"]
+    config, run = preset("tiny", [*few, "prior.portraits=true"]), RunFolder(tmp_path)
+    make_views(config, run)
+    make_portraits(config, run)
+    for stage in (clip, embed):
+        stage.run(config, run, 0, Hooks())
+    portraits = prior.portrait_pairs(config, run)
+    assert portraits["image"].shape == (config.clip.views, config.clip.width)
+    pairs, trained = pairs_of(config, run, portraits), load_clip(config, run)
+    assert len(pairs) == config.data.subjects + 3
+    assert pairs.views[-3:].tolist() == [config.clip.views] * 3
+    last, views = np.array([len(pairs) - 1]), Shards(run.stage("portraits"), "views")
+    of_last = trained.image(images_over_white(views.read("c000002", "rgba"))).numpy()
+    np.testing.assert_allclose(pairs.image(last, np.array([1])), of_last[1:2], atol=1e-6)
+    text, *_ = trained.text([views.meta("c000002")["captions"][2]])
+    np.testing.assert_allclose(pairs.text(last, np.array([2]))["text"], text.numpy(), atol=1e-6)
+
+    def losses(*changes: str) -> list[float]:
+        prior.run(preset("tiny", [*few, *changes]), run, 0, Hooks())
+        run.manifest("prior").unlink()
+        found = [row["loss"] for row in read_rows(run, "prior")]
+        shutil.rmtree(run.stage("prior"))
+        return found
+
+    assert losses() != losses("prior.portraits=true")
+    assert losses() == losses()
