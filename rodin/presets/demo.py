@@ -39,7 +39,7 @@ DEMO = Config(
     data=Data(
         subjects=28, held_out=4, views=24, reference_views=6, resolution=64, samples=8, shard_subjects=8, captions=8
     ),
-    triplane=TriPlane(channels=8, resolution=64, base_resolution=16),
+    triplane=TriPlane(channels=8, resolution=64, base_resolution=32),
     clip=SmallClip(
         pretrained=None,
         width=64,
@@ -51,6 +51,7 @@ DEMO = Config(
         image_layers=1,
         tower_width=64,
         text_layers=2,
+        frontal=3.0,
         steps=280,
         batch=48,
         lr=2e-3,
@@ -67,11 +68,14 @@ DEMO = Config(
         losses=FitLosses(sparse=1e-2, empty=1e-3, distortion=1e-2, planes_tv=1e-2, planes_l2=1e-3),
     ),
     base=Base(
-        channels=16,
-        multipliers=(1, 2, 4),
+        channels=32,
+        multipliers=(1, 2),
         blocks=1,
         attention=(8,),
         head_channels=16,
+        patch=2,
+        latent_map=16,
+        mirror=0.5,
         dropout=0.0,
         diffusion=Diffusion(predicts="x0", sampler="ddim", sampling_steps=12),
         training=_training(8, 1400, 2e-3),
@@ -92,6 +96,7 @@ DEMO = Config(
         layers=3,
         width=96,
         heads=4,
+        portraits=True,
         diffusion=Diffusion(predicts="x0", clip="std", clip_std=4.5, sampling_steps=50),
         training=_training(32, 500, 5e-4, 0.99),
     ),

@@ -66,7 +66,7 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
             normaliser.to_model(whole),
             config.base.diffusion.predicts,
             draws,
-            config.base.diffusion.min_snr,
+            config.base.diffusion.snr_range,
         )
 
     first = np.arange(min(PREVIEWED, len(subjects)))

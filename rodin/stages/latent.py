@@ -47,6 +47,6 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         x0 = normaliser.to_model(batch["latent"])
-        return denoising_loss(network, schedule, x0, diffusion.predicts, draws, diffusion.min_snr)
+        return denoising_loss(network, schedule, x0, diffusion.predicts, draws, diffusion.snr_range)
 
     return TrainingSetup(network, settings, loss_of, load, len(subjects), normaliser, noising_settings(diffusion))

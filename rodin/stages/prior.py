@@ -83,7 +83,7 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
             normaliser.to_model(batch["latent"]),
             config.prior.diffusion.predicts,
             draws,
-            config.prior.diffusion.min_snr,
+            config.prior.diffusion.snr_range,
         )
 
     diffusion = noising_settings(config.prior.diffusion)

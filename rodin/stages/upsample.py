@@ -104,7 +104,7 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
             return predicted[0]
 
         x0, diffusion = normaliser.to_model(whole), config.upsample.diffusion
-        loss = denoising_loss(denoise, schedule, x0, diffusion.predicts, draws, diffusion.min_snr)
+        loss = denoising_loss(denoise, schedule, x0, diffusion.predicts, draws, diffusion.snr_range)
         if patch_loss is None:
             return loss
         return loss + patch_loss(normaliser.from_model(predicted[0].float()), batch, draws)

@@ -73,10 +73,10 @@ def test_a_wrong_override_is_one_clear_line(override, message):
 
 def test_overrides_take_json_words_and_none():
     config = preset(
-        "demo", ["fit.steps=7", "base.multipliers=[1, 2]", "fit.target_psnr=none", "base.diffusion.schedule=cosine"]
+        "demo", ["fit.steps=7", "base.multipliers=[1, 3]", "fit.target_psnr=none", "base.diffusion.schedule=cosine"]
     )
     assert config.fit.steps == 7
-    assert config.base.multipliers == (1, 2)
+    assert config.base.multipliers == (1, 3)
     assert config.fit.target_psnr is None
     assert config.base.diffusion.schedule == "cosine"
     assert set(differences(PRESETS["demo"], config)) == {"fit.steps", "base.multipliers", "base.diffusion.schedule"}
