@@ -28,6 +28,7 @@ class Screen:
     def __init__(self, quiet: bool = False) -> None:
         self.quiet, self.terminal = quiet, sys.stderr.isatty()
         self.start = self.shown = time.monotonic()
+        self.begun = time.time()
         self.period = TERMINAL_SECONDS if self.terminal else FILE_SECONDS
 
     def note(self, text: str) -> None:
@@ -45,7 +46,7 @@ class Screen:
             if self.quiet or now - self.shown < self.period:
                 return
             self.shown = now
-            states = [state for state in read_progress(run.folder) if state["total"]]
+            states = [state for state in read_progress(run.folder) if state["total"] and state["time"] >= self.begun]
             text = " | ".join(f"{shard_name(run, state)} {line(state)}" for state in states[:MOST_SHARDS])
             if len(states) > MOST_SHARDS:
                 text += f" | and {len(states) - MOST_SHARDS} more"

@@ -88,6 +88,10 @@ def test_quiet_is_silent(
 
 def test_the_watcher_shows_running_shards(clock: Clock, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run = work(tmp_path, "render", "decoder")
+    clock.now = -1.0
+    killed = Meter(run.folder, "fit", 0)
+    clock.now = 0.0
+    killed(1, 4)  # its process was killed before this command began
     watch = Screen().watcher(run)
     for stage, shard in (("render", 0), ("render", 1), ("render", 2), ("decoder", 0)):
         meter = Meter(run.folder, stage, shard)
@@ -104,6 +108,7 @@ def test_the_watcher_shows_running_shards(clock: Clock, tmp_path: Path, capsys: 
     assert "render 0 1/4" in line
     assert line.endswith("| and 1 more")
     assert "base" not in line
+    assert "fit" not in line
 
 
 def test_the_summary_of_a_finished_run(tmp_path: Path):
