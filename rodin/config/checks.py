@@ -250,8 +250,8 @@ def _without_effect(config: Config, name: str) -> Iterator[str]:
         yield f"{key}.clip {diffusion.clip} has no effect: latents have no range; std or dynamic would clip them"
     if name in ("upsample", "latent") and diffusion.guidance_interval is not None:
         yield f"{key}.guidance_interval {_numbers(diffusion.guidance_interval)} has no effect: {name} is not guided"
-    if diffusion.min_snr is None and diffusion.snr_floor:
-        yield f"{key}.snr_floor {diffusion.snr_floor:g} has no effect: {key}.min_snr is none"
+    if diffusion.min_snr is None and diffusion.min_snr_after:
+        yield f"{key}.min_snr_after {diffusion.min_snr_after:,} has no effect: {key}.min_snr is none"
     curve = (diffusion.schedule_start, diffusion.schedule_end, diffusion.schedule_tau)
     if diffusion.schedule == "linear" and any(value is not None for value in curve):
         yield f"{key}.schedule_start, _end and _tau have no effect: they are of cosine and sigmoid, not of linear"

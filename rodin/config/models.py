@@ -70,8 +70,8 @@ class Diffusion(Section):
     """what the network predicts (R3: eps; ours for the upsampler and prior: x0)"""
     min_snr: Real | None = None
     """gamma of the min-SNR weights of timesteps in the loss (Hang et al.: 5); none: all weigh the same (ours)"""
-    snr_floor: Weight = 0.0
-    """the SNR counts as at least this in those weights, so that very noisy samples are learned too (ours)"""
+    min_snr_after: Count = 0
+    """training steps before min_snr weighs: what very noisy samples teach is learned first, detail then (ours)"""
     sampler: Literal["ancestral", "ddim"] = "ancestral"
     """ancestral steps of equation 3, or DDIM (R4)"""
     sampling_steps: Positive = 100
@@ -88,11 +88,6 @@ class Diffusion(Section):
     guidance_interval: tuple[Weight, Weight] | None = None
     """noise levels √(1/alpha_bar − 1) over the first and up to the second at which samples are guided; none: all;
     Kynkäänniemi et al.: 0.28 to 2.9 of data whose standard deviation is 0.5, as of planes here (ours)"""
-
-    @property
-    def snr_range(self) -> tuple[float, float] | None:
-        """Least and greatest SNR in the weights of timesteps; None where all weigh the same."""
-        return None if self.min_snr is None else (self.snr_floor, self.min_snr)
 
 
 class Training(Section):

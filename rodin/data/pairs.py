@@ -99,7 +99,8 @@ def pairs_of(config: Config, folder: RunFolder, portraits: Mapping[str, Embedded
         ValueError: its embeddings are of another CLIP.
         StoreError: no training person has embeddings.
 
-    Source: R40-R42: pairs of any portraits. Ours: the run's own people and, where the config asks, those of one other run and CLIP's own.
+    Source: R40-R42: pairs of any portraits. Ours: the run's own people and, if asked for, those
+    of one other run and CLIP's own.
     """
     own = Shards(folder.stage("embed"), "latents")
     parts = [(own, training_subjects(config, own), config.data.reference_views)]

@@ -133,6 +133,17 @@ def training_subjects(config: Config, *stores: Shards) -> list[str]:
     return subjects
 
 
+def min_snr_of(diffusion: Diffusion, batch: int, draws: Draws) -> float | None:
+    """Gamma of the min-SNR weights at the training step of some samples; None: all timesteps weigh the same.
+
+    Args:
+        diffusion: with `min_snr` and the step after which it weighs.
+        batch: samples in a step over all ranks.
+        draws: random numbers of samples of one step.
+    """
+    return diffusion.min_snr if draws.positions[0] >= diffusion.min_snr_after * batch else None
+
+
 def noising_settings(diffusion: Diffusion) -> dict[str, int | float | str]:
     """Settings of a diffusion that are fixed by training: timesteps, schedule and what the network predicts.
 

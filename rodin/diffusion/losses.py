@@ -16,7 +16,7 @@ def diffusion_loss(
     eps: torch.Tensor,
     *,
     predicts: str,
-    snr_range: tuple[float, float] | None = None,
+    min_snr: float | None = None,
 ) -> torch.Tensor:
     """Squared error of the prediction at a timestep: ||eps_theta(x_t, t) − eps||², or the same for x0 or v.
 
@@ -27,7 +27,7 @@ def diffusion_loss(
         timestep: [N] int64, entries of `schedule`.
         eps: [N, ...] standard normal.
         predicts: "eps", "x0" or "v".
-        snr_range: floor and gamma of `min_snr_weight`; None: every timestep weighs the same.
+        min_snr: gamma of `min_snr_weight`; None: every timestep weighs the same.
 
     Returns:
         [N] mean over all axes but the first.
@@ -39,23 +39,19 @@ def diffusion_loss(
     target = {"eps": eps, "x0": x0}.get(known(predicts))
     target = v_from(schedule, x0, timestep, eps) if target is None else target
     loss = (prediction.to(x0) - target).square().flatten(1).mean(dim=1)
-    return loss if snr_range is None else loss * min_snr_weight(schedule, timestep, predicts, *snr_range).to(loss)
+    return loss if min_snr is None else loss * min_snr_weight(schedule, timestep, predicts, min_snr).to(loss)
 
 
-def min_snr_weight(
-    schedule: Schedule, timestep: torch.Tensor, predicts: str, floor: float, gamma: float
-) -> torch.Tensor:
-    """Weights under which every target has the loss w ||x0_hat − x0||², w = SNR within [floor, gamma].
+def min_snr_weight(schedule: Schedule, timestep: torch.Tensor, predicts: str, gamma: float) -> torch.Tensor:
+    """Weights under which every target has the loss min(SNR, gamma) ||x0_hat − x0||², SNR = alpha_bar/(1 − alpha_bar).
 
-    SNR = alpha_bar/(1 − alpha_bar). The squared error of eps is SNR times that of x0, that of v is SNR + 1 times it; so
-    the weights are w for x0, w/SNR for eps and w/(SNR + 1) for v.
+    The squared error of eps is SNR times that of x0, that of v is SNR + 1 times it; so the weights are min(SNR, gamma)
+    for x0, min(SNR, gamma)/SNR for eps and min(SNR, gamma)/(SNR + 1) for v.
 
     Args:
         schedule: whole or respaced.
         timestep: [N] int64, entries of `schedule`.
         predicts: "eps", "x0" or "v".
-        floor: 0 or more, at most gamma; Hang et al. have none. A model that predicts x0 of very noisy samples from its
-            condition needs one: their SNR is next to nothing.
         gamma: over 0; Hang et al. take 5.
 
     Returns:
@@ -66,4 +62,4 @@ def min_snr_weight(
     alpha_bar = at(schedule.alpha_bar, timestep, timestep)
     snr = alpha_bar / (1 - alpha_bar)
     errors = {"x0": torch.ones_like(snr), "eps": snr, "v": snr + 1}[known(predicts)]
-    return snr.clamp(floor, gamma) / errors
+    return snr.clamp(max=gamma) / errors

@@ -78,7 +78,7 @@ DEMO = Config(
         mirror=0.5,
         dropout=0.0,
         diffusion=Diffusion(predicts="x0", sampler="ddim", sampling_steps=12),
-        training=_training(8, 1400, 2e-3),
+        training=_training(8, 900, 2e-3),
     ),
     upsample=Upsample(
         channels=32,

@@ -13,6 +13,7 @@ from rodin.data.rows import (
     check_planes,
     decoder_digest,
     draw_indices,
+    min_snr_of,
     noising_settings,
     schedule_of,
     training_subjects,
@@ -66,7 +67,7 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
             normaliser.to_model(whole),
             config.base.diffusion.predicts,
             draws,
-            config.base.diffusion.snr_range,
+            min_snr_of(config.base.diffusion, config.base.training.batch, draws),
         )
 
     first = np.arange(min(PREVIEWED, len(subjects)))

@@ -8,7 +8,7 @@ import torch
 from rodin.config import Config
 from rodin.config.networks import latent_settings
 from rodin.data.normalisers import latent_normaliser
-from rodin.data.rows import SubjectField, draw_indices, noising_settings, schedule_of, training_subjects
+from rodin.data.rows import SubjectField, draw_indices, min_snr_of, noising_settings, schedule_of, training_subjects
 from rodin.hooks import Hooks
 from rodin.nets.latent import LatentMLP
 from rodin.stages.training import TrainingFolder, TrainingSetup, plan_of, run_training
@@ -47,6 +47,7 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         x0 = normaliser.to_model(batch["latent"])
-        return denoising_loss(network, schedule, x0, diffusion.predicts, draws, diffusion.snr_range)
+        min_snr = min_snr_of(diffusion, config.latent.training.batch, draws)
+        return denoising_loss(network, schedule, x0, diffusion.predicts, draws, min_snr)
 
     return TrainingSetup(network, settings, loss_of, load, len(subjects), normaliser, noising_settings(diffusion))

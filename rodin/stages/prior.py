@@ -13,7 +13,7 @@ from rodin.config.networks import prior_settings
 from rodin.data.captioned import captions_of, portraits_of
 from rodin.data.normalisers import latent_normaliser
 from rodin.data.pairs import Embedded, pairs_of
-from rodin.data.rows import draw_indices, noising_settings, schedule_of
+from rodin.data.rows import draw_indices, min_snr_of, noising_settings, schedule_of
 from rodin.generate.models import load_clip
 from rodin.hooks import Hooks
 from rodin.nets.prior import Prior
@@ -83,7 +83,7 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
             normaliser.to_model(batch["latent"]),
             config.prior.diffusion.predicts,
             draws,
-            config.prior.diffusion.snr_range,
+            min_snr_of(config.prior.diffusion, config.prior.training.batch, draws),
         )
 
     diffusion = noising_settings(config.prior.diffusion)

@@ -13,6 +13,7 @@ from rodin.data.rows import (
     check_planes,
     decoder_digest,
     draw_indices,
+    min_snr_of,
     noising_settings,
     schedule_of,
     training_subjects,
@@ -104,7 +105,8 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
             return predicted[0]
 
         x0, diffusion = normaliser.to_model(whole), config.upsample.diffusion
-        loss = denoising_loss(denoise, schedule, x0, diffusion.predicts, draws, diffusion.snr_range)
+        min_snr = min_snr_of(diffusion, config.upsample.training.batch, draws)
+        loss = denoising_loss(denoise, schedule, x0, diffusion.predicts, draws, min_snr)
         if patch_loss is None:
             return loss
         return loss + patch_loss(normaliser.from_model(predicted[0].float()), batch, draws)

@@ -17,18 +17,18 @@ def denoising_loss(
     x0: torch.Tensor,
     predicts: str,
     draws: Draws,
-    snr_range: tuple[float, float] | None = None,
+    min_snr: float | None = None,
 ) -> torch.Tensor:
     """`diffusion_loss` at random timesteps and noise, which do not depend on the ranks and batches.
 
     Args:
         denoise, schedule, x0, predicts: as in `diffusion_loss`.
         draws: random numbers of the samples.
-        snr_range: as in `diffusion_loss`.
+        min_snr: as in `diffusion_loss`.
 
     Returns:
         [N] mean over all axes but the first.
     """
     timestep = draws.integers("timestep", len(schedule))
     eps = draws.normal("eps", *x0.shape[1:])
-    return diffusion_loss(denoise, schedule, x0, timestep, eps, predicts=predicts, snr_range=snr_range)
+    return diffusion_loss(denoise, schedule, x0, timestep, eps, predicts=predicts, min_snr=min_snr)

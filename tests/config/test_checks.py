@@ -197,7 +197,7 @@ def test_all_views_may_be_the_last_of_the_counts():
             ["base"],
             "base.keep_averages has no effect: base.training.picture_every is 0",
         ),
-        (["base.diffusion.snr_floor=0.5"], ["base"], "snr_floor 0.5 has no effect: base.diffusion.min_snr is none"),
+        (["base.diffusion.min_snr_after=5"], ["base"], "min_snr_after 5 has no effect: base.diffusion.min_snr is no"),
         (["prior.portraits=true", "clip.subjects=0"], ["prior"], "prior.portraits has no effect: CLIP has no people"),
         (["base.diffusion.noise_scale=2"], ["base"], "base.diffusion.noise_scale 2 has no effect: ddim adds no noise"),
     ],

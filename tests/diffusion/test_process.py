@@ -115,9 +115,8 @@ def test_loss_of_a_model_that_knows_is_zero_and_of_nothing_is_the_targets_size(t
     )
 
 
-@pytest.mark.parametrize("floor", [0.0, 0.1])
 @pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
-def test_min_snr_weighs_the_error_of_x0_the_same_whatever_is_predicted(predicts, floor):
+def test_min_snr_weighs_the_error_of_x0_the_same_whatever_is_predicted(predicts):
     """Hang et al., equation 6: w_t = min(SNR(t), gamma) for x0; their 3.4 gives the weights of the other targets."""
     x0, eps, error = drawn(4, 3), drawn(4, 3, seed=1), drawn(4, 3, seed=2)
     timestep, gamma = torch.tensor([1, 200, 500, 998]), 5.0
@@ -127,10 +126,10 @@ def test_min_snr_weighs_the_error_of_x0_the_same_whatever_is_predicted(predicts,
         other = eps_from_x0(SCHEDULE, x_t, timestep, guess)
         return {"x0": guess, "eps": other, "v": v_from(SCHEDULE, guess, timestep, other)}[predicts]
 
-    loss = diffusion_loss(wrong, SCHEDULE, x0, timestep, eps, predicts=predicts, snr_range=(floor, gamma))
+    loss = diffusion_loss(wrong, SCHEDULE, x0, timestep, eps, predicts=predicts, min_snr=gamma)
     for n, t in enumerate(timestep.tolist()):
         alpha_bar = SCHEDULE.alpha_bar[t].item()
-        weight = max(floor, min(alpha_bar / (1 - alpha_bar), gamma))
+        weight = min(alpha_bar / (1 - alpha_bar), gamma)
         assert loss[n].item() == pytest.approx(weight * (error[n] ** 2).mean().item(), rel=1e-9)
 
 
@@ -139,9 +138,9 @@ def test_min_snr_weights_are_the_papers():
     snr = SCHEDULE.alpha_bar[timestep] / (1 - SCHEDULE.alpha_bar[timestep])
     assert (snr > 2.0).tolist() == [True, False, False]
     for predicts, wanted in (("x0", 2.0), ("eps", 2.0 / snr[0]), ("v", 2.0 / (snr[0] + 1))):
-        assert min_snr_weight(SCHEDULE, timestep, predicts, 0.0, 2.0)[0].item() == pytest.approx(float(wanted), rel=1e-12)
-    assert min_snr_weight(SCHEDULE, timestep, "eps", 0.0, 2.0)[1:].tolist() == pytest.approx([1.0, 1.0])
-    assert min_snr_weight(SCHEDULE, timestep, "x0", 0.0, 2.0)[1:].tolist() == pytest.approx(snr[1:].tolist())
+        assert min_snr_weight(SCHEDULE, timestep, predicts, 2.0)[0].item() == pytest.approx(float(wanted), rel=1e-12)
+    assert min_snr_weight(SCHEDULE, timestep, "eps", 2.0)[1:].tolist() == pytest.approx([1.0, 1.0])
+    assert min_snr_weight(SCHEDULE, timestep, "x0", 2.0)[1:].tolist() == pytest.approx(snr[1:].tolist())
 
 
 def test_loss_tells_the_model_the_original_timesteps():
