@@ -40,7 +40,11 @@ FAULTS: dict[str, tuple[str, list[str], str]] = {
     "unknown CLIP": ("paper", ["clip.pretrained=RN50"], "clip.pretrained is 'RN50', wanted ViT-B-32-quickgelu or ViT-"),
     "width of CLIP": ("paper", ["clip.width=256"], "clip.width 256 and clip.image_size 224 are not those of clip.pret"),
     "side of CLIP": ("demo", ["clip.pretrained=ViT-B-32", "clip.width=512"], "ViT-B-32: wanted 512 and 224"),
-    "halvings": ("demo", ["triplane.base_resolution=8", "base.multipliers=[1,1,1,1]"], "over base.patch 2 cannot be halved"),
+    "halvings": (
+        "demo",
+        ["triplane.base_resolution=8", "base.multipliers=[1,1,1,1]"],
+        "over base.patch 2 cannot be halved",
+    ),
     "no level": ("demo", ["base.multipliers=[]"], "base.multipliers: got []"),
     "attention": ("demo", ["base.attention=[8, 5]"], "base.attention 5 is the side of no level of the base model; it"),
     "heads": ("tiny", ["base.head_channels=48"], "base.head_channels 48 does not divide the 32 channels"),
