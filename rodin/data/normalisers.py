@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from rodin.data.rows import SubjectField
+from rodin.data.rows import Field
 from rodin.store import manifest
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
@@ -52,7 +52,7 @@ def _ranges(folder: RunFolder, field: str) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.from_numpy(ranges[f"{field}_least"]), torch.from_numpy(ranges[f"{field}_greatest"])
 
 
-def latent_normaliser(latents: SubjectField, most: int = MOST_SUBJECTS) -> Normaliser:
+def latent_normaliser(latents: Field, most: int = MOST_SUBJECTS) -> Normaliser:
     """Normaliser that brings each entry of the training latents to mean 0 and standard deviation 1 (R39).
 
     Args:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rodin.config import Config
-from rodin.data.rows import SubjectField, training_subjects
+from rodin.data.rows import Embedded, Field, SubjectField, training_subjects
 from rodin.presets.toml import from_run_toml
 from rodin.store import manifest
 from rodin.store.errors import StoreError
@@ -17,36 +16,6 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
 TEXT = ("text", "tokens", "token_mask")
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """One field of some subjects in memory, read like a `SubjectField`.
-
-    Args:
-        subjects: ids.
-        values: [N, entries, ...], a row for each.
-    """
-
-    subjects: list[str]
-    values: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one subject's field."""
-        return self.values.shape[1:]
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the values."""
-        return self.values.dtype
-
-    def entry(self, items: np.ndarray, entries: np.ndarray) -> np.ndarray:
-        """[n, ...] one entry of the first axis of each item, such as one view."""
-        return self.values[items, entries]
-
-
-Field = SubjectField | Embedded
 
 
 class Pairs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,40 @@ class SubjectField:
             for _ in threads.map(fill, range(len(requested))):
                 pass
         return batch
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One field of some subjects in memory, read like a `SubjectField`.
+
+    Args:
+        subjects: ids.
+        values: [N, entries, ...], a row for each.
+    """
+
+    subjects: list[str]
+    values: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one subject's field."""
+        return self.values.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the values."""
+        return self.values.dtype
+
+    def __call__(self, items: np.ndarray) -> np.ndarray:
+        """[n, ...] the whole field of each item."""
+        return self.values[items]
+
+    def entry(self, items: np.ndarray, entries: np.ndarray) -> np.ndarray:
+        """[n, ...] one entry of the first axis of each item, such as one view."""
+        return self.values[items, entries]
+
+
+Field = SubjectField | Embedded
 
 
 def check_planes(planes: SubjectField, config: Config) -> None:

@@ -12,8 +12,8 @@ from rodin.config import Config
 from rodin.config.networks import prior_settings
 from rodin.data.captioned import captions_of, portraits_of
 from rodin.data.normalisers import latent_normaliser
-from rodin.data.pairs import Embedded, pairs_of
-from rodin.data.rows import draw_indices, min_snr_of, noising_settings, schedule_of
+from rodin.data.pairs import pairs_of
+from rodin.data.rows import Embedded, draw_indices, min_snr_of, noising_settings, schedule_of
 from rodin.generate.models import load_clip
 from rodin.hooks import Hooks
 from rodin.nets.prior import Prior
