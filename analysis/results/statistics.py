@@ -83,7 +83,8 @@ def rate_interval(hits: int, count: int) -> Interval:
     scale = 1 + z * z / count
     centre = (share + z * z / (2 * count)) / scale
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / scale
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), count)
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return Interval(share, min(share, low), max(share, high), count)  # rounding puts an end at 0 or 1 beyond the share
 
 
 def mean_of_rates(first: Interval, second: Interval) -> Interval:

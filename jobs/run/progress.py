@@ -43,9 +43,10 @@ class Meter:
         if self.quiet:
             return
         now = time.monotonic()
-        if self.first is None:
-            self.first, self.start, self.last, self.total = done, now, done, total
-        self.steady = self.steady and total == self.total and done >= self.last
+        new_part = total != self.total or done < self.last
+        if self.first is None or new_part:  # the rate of one part of a stage says nothing about that of another
+            self.steady = self.first is None
+            self.first, self.start, self.total = done, now, total
         self.last, self.seen = done, now
         if now - self.written >= FILE_SECONDS:
             self.written = now

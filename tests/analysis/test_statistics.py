@@ -73,6 +73,13 @@ def test_wilson_by_hand():
     assert (found.low, found.high) == (pytest.approx(0.23659, abs=1e-4), pytest.approx(0.76341, abs=1e-4))
 
 
+def test_rate_interval_holds_its_share_whatever_the_rounding():
+    for count in range(1, 400):
+        for hits in (0, count):
+            found = rate_interval(hits, count)
+            assert 0 <= found.low <= found.mean <= found.high <= 1
+
+
 @pytest.mark.parametrize("hits", [0, 7])
 def test_wilson_stays_inside(hits: int):
     found = rate_interval(hits, 7)

@@ -152,6 +152,12 @@ def test_progress_lies_in_a_file_while_a_shard_runs(tmp_path: Path, monkeypatch:
     assert (state["done"], state["total"], state["note"]) == (30, 50, "loss 1")
     assert state["rate"] == pytest.approx(2.0)  # since the first call: what was done before does not count
     assert state["eta"] == pytest.approx(10.0)
+    now[0] += 1.0
+    meter(2, 50, "the next part")
+    now[0] += 4.0
+    meter(4, 50, "")
+    (state,) = read_progress(run)
+    assert (state["rate"], state["eta"]) == (pytest.approx(0.5), pytest.approx(92.0))  # of this part alone
     meter.finish()
     assert not progress_file(run, "fit", 3).exists()
 
