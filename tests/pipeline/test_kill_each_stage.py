@@ -32,7 +32,8 @@ STAGES = (
     "evaluate",
     "report",
 )
-STORES = ("views", "portraits", "latents", "planes", "samples")
+STORES = {"views": "views", "portraits": "views", "latents": "latents", "planes": "planes", "samples": "samples"}
+"""folder of a store -> kind of its shards"""
 OF_THE_CLOCK = {"seconds", "samples_per_second", "peak_rss_mb"}
 
 pytestmark = [
@@ -104,8 +105,8 @@ def test_killed_in_each_stage_in_turn_it_ends_as_undisturbed(tmp_path: Path):
         assert len(now) == len(whole(calm))
     assert len(cut) >= len(STAGES) - 4, f"only {cut} were cut short"  # the shortest may be over before the kill
     assert numbers(killed) == numbers(calm)
-    for store in STORES:
-        ours, theirs = Shards(killed / store, store), Shards(calm / store, store)
+    for store, kind in STORES.items():
+        ours, theirs = Shards(killed / store, kind), Shards(calm / store, kind)
         assert ours.subjects == theirs.subjects
         for subject in theirs:
             assert without_clock(ours.meta(subject)) == without_clock(theirs.meta(subject))
