@@ -77,8 +77,8 @@ def pairs_of(config: Config, folder: RunFolder, portraits: Mapping[str, Embedded
         parts.append(_others(config, folder, RunFolder(Path(config.prior.pairs))))
     images = [SubjectField(store, subjects, "image", views) for store, subjects, views in parts]
     texts = [{name: SubjectField(store, subjects, name) for name in TEXT} for store, subjects, _ in parts]
-    own_people = [portraits] if portraits is not None else []
-    return Pairs([*images, *(one["image"] for one in own_people)], [*texts, *own_people])
+    more = [] if portraits is None else [portraits]
+    return Pairs([*images, *(one["image"] for one in more)], [*texts, *more])
 
 
 def _others(config: Config, folder: RunFolder, other: RunFolder) -> tuple[Shards, list[str], int]:

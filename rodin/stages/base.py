@@ -60,7 +60,9 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         drop = draws.chosen("drop", config.base.drop_latent)
-        whole = mirrored(batch["planes"].float(), draws.chosen("mirror", config.base.mirror))
+        whole = batch["planes"].float()
+        if config.base.mirror:
+            whole = mirrored(whole, draws.chosen("mirror", config.base.mirror))
         return denoising_loss(
             lambda x_t, timestep: network(x_t, timestep, batch["latent"], drop),
             schedule,
