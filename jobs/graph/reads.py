@@ -14,7 +14,10 @@ from rodin.presets import flat
 TRAININGS = ("base", "upsample", "latent", "prior", "refine")  # can be trained longer: `NAME.training.steps`
 VIEWS = ("subjects", "held_out", "views", "reference_views", "resolution", "shard_subjects", "source")
 CAMERAS = ("camera_radius", "fov_degrees")
-SAMPLED = ("refine.enabled", "sample.precision", "sample.render_samples", "base.diffusion", "upsample.diffusion")
+SAMPLED = (
+    *("refine.enabled", "sample.precision", "sample.render_samples", "sample.main_body"),
+    *("base.diffusion", "upsample.diffusion"),
+)
 PRIOR = ("prior.best_of", "prior.guidance_scale")  # its training does not read them
 RING = ("data.camera_radius", "data.fov_degrees")  # of the cameras around a sampled avatar
 

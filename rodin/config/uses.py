@@ -35,6 +35,8 @@ class Sample(Section):
     """side of those pictures, pixels"""
     render_samples: Positive = 128
     """samples on a ray when rendering"""
+    main_body: bool = False
+    """pictures show only the largest connected solid and what lies within two texels of it: no specks or fog (ours)"""
     mesh_resolution: Annotated[int, Field(ge=16, le=MOST_CELLS)] = 256
     """grid of marching cubes (R55)"""
     shard_samples: Positive = 16

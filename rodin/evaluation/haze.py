@@ -4,37 +4,15 @@ What is part of the person is a grid of cells: the visual hull, where pictures o
 body, the largest connected solid of the avatar itself, so that avatars of nobody in particular can be measured too.
 """
 
-import math
-
-import numpy as np
 import torch
-from scipy import ndimage
 
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
-from rodin.field.occupancy import cells_at, dilate, occupancy_of_field
+from rodin.field.occupancy import cells_at, main_body, occupancy_of_field, with_edge
 from rodin.field.render import trace
 from rodin.generate.cascade import Avatars
 
-TEXELS = 2  # of a plane; opacity this near to the person is its soft edge
-SOLID = 10.0  # per world unit; a cell of a 24th of a world unit then holds back a third of the light
 VIEWS = 4  # around an avatar: front, both sides and behind show what stands off on any side
-
-
-def main_body(density: torch.Tensor) -> torch.Tensor:
-    """Cells of the largest connected solid.
-
-    Args:
-        density: [G, G, G], per world unit.
-
-    Returns:
-        [G, G, G] bool; cells that touch, if only at a corner, are connected. All false if nothing is solid.
-    """
-    solid = (density > SOLID).cpu().numpy()
-    labels = np.empty(solid.shape, np.int32)
-    ndimage.label(solid, np.ones((3, 3, 3)), output=labels)
-    sizes = np.bincount(labels[solid], minlength=1)
-    return torch.from_numpy(solid & (labels == sizes.argmax())).to(density.device)
 
 
 @torch.no_grad()
@@ -61,15 +39,14 @@ def haze(
         size: height and width of the pictures, pixels.
         box: half the side of the cube, world units.
         samples: of a ray.
-        person: [G, G, G] bool, the cells that are the person; None: the main body. Opacity within TEXELS texels of
-            them is not haze.
+        person: [G, G, G] bool, the cells that are the person; None: the main body. Opacity at their edge is not haze.
 
     Returns:
         in [0, 1]; 0 where nothing at all is seen.
     """
     occupancy = occupancy_of_field(planes, decoder, box=box)
     person = main_body(occupancy) if person is None else person
-    inside = dilate(person, max(1, math.ceil(TEXELS * len(person) / planes.shape[-1])))
+    inside = with_edge(person, planes.shape[-1])
     outside = total = 0.0
     for pose, lens in zip(torch.as_tensor(camera_to_world), torch.as_tensor(intrinsics), strict=True):
         rays = cameras.rays(pose.cpu().numpy(), lens.cpu().numpy(), *size)
@@ -82,7 +59,10 @@ def haze(
 
 
 def avatar_haze(avatars: Avatars, planes: torch.Tensor) -> float:
-    """Haze of an avatar, planes [3, C, R, R], beside its main body, seen from four sides as large as the data."""
+    """Haze of an avatar, planes [3, C, R, R], beside its main body, seen from four sides as large as the data.
+
+    It is measured on all that the planes hold: pictures show none of it where `sample.main_body` is set.
+    """
     config = avatars.config
     side, box, samples = config.data.resolution, config.triplane.box, config.fit.samples
     poses = torch.from_numpy(cameras.ring(VIEWS, radius=config.data.camera_radius))

@@ -6,8 +6,10 @@ Samples in empty cells, and samples that no light reaches by that estimate, are 
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 
 from rodin.field.decoder import Decoder
 from rodin.field.planes import look_up
@@ -16,6 +18,8 @@ CHUNK = 1 << 18  # points evaluated at once; bounds memory to some hundred MB
 TRANSPARENT = 1e-6  # per world unit; density of cells that may be filled but hide nothing
 CELLS = 48  # a side of a field's grid without a hull; evaluating them costs less than rendering one small view
 EMPTY = 2e-3  # per world unit; largest density counted as empty when rendering
+SOLID = 10.0  # per world unit; a cell of a 24th of a world unit then holds back a third of the light
+EDGE = 2  # texels of a plane; opacity this near to a solid is its soft edge
 
 
 def cell_centres(resolution: int, box: float, device: torch.device | str = "cpu") -> torch.Tensor:
@@ -67,6 +71,41 @@ def dilate(mask: torch.Tensor, cells: int = 1) -> torch.Tensor:
     """Mask [G, G, G] bool grown by whole cells in every direction, diagonals included."""
     grown = F.max_pool3d(mask[None, None].float(), 2 * cells + 1, stride=1, padding=cells)
     return grown[0, 0] > 0
+
+
+def main_body(density: torch.Tensor) -> torch.Tensor:
+    """Cells of the largest connected solid.
+
+    Args:
+        density: [G, G, G], per world unit.
+
+    Returns:
+        [G, G, G] bool; cells that touch, if only at a corner, are connected. All false if nothing is solid.
+    """
+    solid = (density > SOLID).cpu().numpy()
+    labels = np.empty(solid.shape, np.int32)
+    ndimage.label(solid, np.ones((3, 3, 3)), output=labels)
+    sizes = np.bincount(labels[solid], minlength=1)
+    return torch.from_numpy(solid & (labels == sizes.argmax())).to(density.device)
+
+
+def with_edge(body: torch.Tensor, resolution: int) -> torch.Tensor:
+    """Cells [G, G, G] bool and all within EDGE texels of them, one cell at least; `resolution`: R of the planes."""
+    return dilate(body, max(1, math.ceil(EDGE * len(body) / resolution)))
+
+
+def of_main_body(occupancy: torch.Tensor, resolution: int) -> torch.Tensor:
+    """An occupancy grid without what stands off from the main body, such as specks and fog.
+
+    Args:
+        occupancy: [G, G, G], per world unit.
+        resolution: R, texels of a side of its planes.
+
+    Returns:
+        [G, G, G], 0 where neither the main body is nor its edge; unchanged if nothing is solid.
+    """
+    body = main_body(occupancy)
+    return occupancy * with_edge(body, resolution) if body.any() else occupancy
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ import torch
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.generators import uniform
-from rodin.field.occupancy import occupancy_of_field, visible
+from rodin.field.occupancy import occupancy_of_field, of_main_body, visible
 from rodin.field.planes import look_up_ragged
 from rodin.shapes import check_shape
 
@@ -244,6 +244,7 @@ def render_views(
     box: float,
     samples: int,
     skip_empty: bool = True,
+    alone: bool = False,
 ) -> torch.Tensor:
     """Render images of one subject from many cameras.
 
@@ -258,13 +259,16 @@ def render_views(
         samples: S, samples of a ray.
         skip_empty: first compute an occupancy grid of the field and skip the samples it rules out; images differ by at
             most two grey levels and take a fraction of the time.
+        alone: show the main body alone, without what stands off from it (see `of_main_body`).
 
     Returns:
         [V, H, W, 4] float32 in [0, 1], straight alpha.
     """
     poses = torch.as_tensor(camera_to_world).cpu().numpy()
     lenses = torch.as_tensor(intrinsics).cpu().expand(len(poses), 4).numpy()
-    occupancy = occupancy_of_field(planes, decoder, box=box)[None] if skip_empty else None
+    occupancy = occupancy_of_field(planes, decoder, box=box) if skip_empty or alone else None
+    if occupancy is not None:
+        occupancy = (of_main_body(occupancy, planes.shape[-1]) if alone else occupancy)[None]
     images = []
     for pose, lens in zip(poses, lenses, strict=True):
         origins, directions = (torch.from_numpy(array).to(planes) for array in cameras.rays(pose, lens, height, width))

@@ -244,6 +244,7 @@ class Avatars:
             resolution,
             box=self.config.triplane.box,
             samples=self.config.sample.render_samples,
+            alone=self.config.sample.main_body,
         )
         return to_bytes(rgba if self._refiner is None else refined(self._refiner, rgba))
 

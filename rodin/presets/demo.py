@@ -112,6 +112,7 @@ DEMO = Config(
         views=4,
         resolution=64,
         render_samples=32,
+        main_body=True,
         mesh_resolution=48,
         shard_samples=20,
         batch=8,

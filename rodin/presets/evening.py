@@ -114,6 +114,7 @@ EVENING = Config(
         views=4,
         resolution=64,
         render_samples=32,
+        main_body=True,
         mesh_resolution=64,
         shard_samples=32,
         batch=8,

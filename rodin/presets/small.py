@@ -68,7 +68,7 @@ SMALL = Config(
         training=Training(batch=96, steps=20_000, lr=1e-4, ema=0.999),
     ),
     prior=Prior(layers=6, width=256, portraits=True, training=Training(batch=96, steps=20_000, lr=1e-4, ema=0.999)),
-    sample=Sample(unconditional=32, resolution=128, mesh_resolution=128),
+    sample=Sample(unconditional=32, resolution=128, main_body=True, mesh_resolution=128),
     evaluate=Evaluate(subjects=50, views=60, cascade=24),
     sweeps=Sweeps(plane_resolutions=(8, 16, 32, 64, 128), view_counts=(5, 10, 20, 40, 56)),
 )

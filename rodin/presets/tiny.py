@@ -93,6 +93,7 @@ TINY = Config(
         views=2,
         resolution=24,
         render_samples=16,
+        main_body=True,
         mesh_resolution=16,
         shard_samples=4,
         batch=2,

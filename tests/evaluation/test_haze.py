@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from rodin.evaluation.haze import haze, main_body
+from rodin.evaluation.haze import haze
 from rodin.field import cameras
-from rodin.field.occupancy import cell_centres
+from rodin.field.occupancy import cell_centres, main_body, of_main_body
 from rodin.field.render import render_views
 
 BOX, SIDE, SAMPLES, RESOLUTION = 1.5, 32, 64, 16
@@ -109,3 +109,29 @@ def test_the_main_body_is_the_largest_connected_solid():
     assert torch.equal(main_body(density), wanted)
     assert not main_body(torch.full((4, 4, 4), 9.0)).any()
     assert main_body(torch.full((4, 4, 4), 11.0)).all()
+
+
+def test_pictures_of_the_main_body_alone_have_neither_specks_nor_fog():
+    head, speck, fog = ball(0, 0, 0, 0.5), ball(1.0, -0.9, 0.0, 0.2), ball(0, 0, 0, 9, 0.01)
+    poses, lenses = views()
+
+    def picture(of: Density, alone: bool) -> torch.Tensor:
+        box = {"box": BOX, "samples": SAMPLES, "alone": alone}
+        return render_views(positions(), Known(of), poses, lenses, SIDE, SIDE, **box)
+
+    assert torch.equal(picture(both(head, speck), True), picture(head, True))
+    assert torch.equal(picture(head, True), picture(head, False))
+    assert picture(both(head, speck), False)[..., 3].sum() > 1.05 * picture(head, False)[..., 3].sum()
+    air = picture(both(head, fog), True)[..., 3]
+    assert (air[:, 0] == 0).all()
+    assert torch.allclose(air.amax(), torch.ones(()), atol=1e-3)
+
+
+def test_a_field_without_a_solid_is_shown_whole():
+    thin = torch.full((6, 6, 6), 9.0)
+    assert torch.equal(of_main_body(thin, 6), thin)
+    thin[1, 1, 1] = 11.0  # a body of one cell; two texels of 6 are two cells
+    shown = of_main_body(thin, 6)
+    assert (shown[:4, :4, :4] > 0).all()
+    assert shown.count_nonzero() == 64
+    assert shown[1, 1, 1] == 11
