@@ -18,7 +18,7 @@ SAMPLED = (
     *("refine.enabled", "sample.precision", "sample.render_samples", "sample.main_body"),
     *("base.diffusion", "upsample.diffusion"),
 )
-PRIOR = ("prior.best_of", "prior.guidance_scale")  # its training does not read them
+PRIOR = ("prior.best_of", "prior.rerank", "prior.guidance_scale")  # its training does not read them
 RING = ("data.camera_radius", "data.fov_degrees")  # of the cameras around a sampled avatar
 
 # Keys, or sections with all their keys.
