@@ -8,10 +8,13 @@ import hashlib
 import os
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from rodin.store.errors import disk_error
+
+SYNCS = 16  # fsyncs at once: more gained nothing on a local disk (measured)
 
 
 def sha256_of(path: Path) -> str:
@@ -36,6 +39,24 @@ def fsync_file(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def fsync_tree(folder: Path) -> None:
+    """Make a folder's files and folders, at any depth, survive a power cut; its own name is the caller's part."""
+    found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+    with ThreadPoolExecutor(SYNCS) as pool:  # a disk writes many files at once as fast as one
+        list(pool.map(fsync_file, found))
+    for place, _, _ in os.walk(folder):
+        fsync_folder(Path(place))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there, so that no power cut brings it back."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    fsync_folder(path.parent)
 
 
 def put_in_place(temporary: Path, path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rodin.store.atomic import publish_bytes, sha256_of
+from rodin.store.atomic import fsync_file, fsync_folder, publish_bytes, sha256_of
 from rodin.store.errors import OtherVersion, StoreError, read_error
 from rodin.store.shards import schema
 
@@ -141,8 +141,16 @@ def linked_manifests(path: Path) -> list[Path]:
 
 
 def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Value of a manifest's ``files`` key: name relative to `folder` -> {sha256, bytes}."""
-    return {name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
+    """Value of a manifest's ``files`` key: name relative to `folder` -> {sha256, bytes}.
+
+    The files are fsynced first, and the folders that hold them: a manifest must not outlive what it describes.
+    """
+    paths = {name: folder / name for name in names}
+    for path in paths.values():
+        fsync_file(path)
+    for place in {folder, folder.parent, *(path.parent for path in paths.values())}:  # a library may have made them
+        fsync_folder(place)
+    return {name: {"sha256": sha256_of(path), "bytes": path.stat().st_size} for name, path in paths.items()}
 
 
 def check_files(path: Path) -> list[str]:

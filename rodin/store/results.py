@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rodin.store.atomic import publish_bytes
+from rodin.store.atomic import publish_bytes, remove
 from rodin.store.errors import StoreError, read_error
 from rodin.store.manifest import canonical
 from rodin.store.reading import entries
@@ -51,7 +51,7 @@ def write_rows(run: RunFolder, name: str, shard: int, rows: Iterable[Mapping[str
     if lines:
         publish_bytes(path, "".join(lines).encode())
     else:
-        path.unlink(missing_ok=True)
+        remove(path)
 
 
 def read_rows(run: RunFolder, name: str) -> list[dict[str, Any]]:

@@ -191,6 +191,4 @@ def put(tree: Tree, folder: Path) -> Path:
 
 def tree_of(folder: Path) -> Tree:
     """What lies in a folder."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-CALLS = (
-    "openat open creat write pwrite64 writev pwritev pwritev2 ftruncate truncate fsync fdatasync rename renameat "
-    "renameat2 link linkat symlink symlinkat unlink unlinkat rmdir mkdir mkdirat lseek sendfile copy_file_range"
-).split()
+OPENS = ("openat", "open", "creat")
+WRITES = ("write", "writev", "pwrite64", "pwritev", "pwritev2", "sendfile", "copy_file_range", "ftruncate", "lseek")
+SYNCS = ("fsync", "fdatasync")
+NAMES = ("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat")
+OTHERS = ("truncate", "symlink", "symlinkat")  # not replayed, but noticed
 LONGEST = 1 << 26  # bytes of one write that strace prints, more than any write of a test
 HEX = r"(?:\\x[0-9a-f]{2})*"
 TEXT = re.compile(rf'"({HEX})"')
@@ -59,7 +60,7 @@ def record(command: Sequence[str], folder: Path, environment: Mapping[str, str])
     log = folder.with_name(folder.name + ".strace")
     words = ["strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s", str(LONGEST), "-e", "signal=none"]
     done = subprocess.run(
-        [*words, "-e", f"trace={','.join(CALLS)}", "-o", str(log), *command],
+        [*words, "-e", f"trace={','.join((*OPENS, *WRITES, *SYNCS, *NAMES, *OTHERS))}", "-o", str(log), *command],
         capture_output=True,
         text=True,
         check=False,
@@ -92,13 +93,13 @@ class Parser:
                     continue
                 process, name, rest, resumed, ending = match.groups()
                 if name and rest.endswith("<unfinished ...>"):
-                    self.begun[process] = rest.removesuffix("<unfinished ...>")
-                    if name in ("fsync", "fdatasync"):
+                    self.begun[process] = rest.removesuffix("<unfinished ...>").rstrip()
+                    if name in SYNCS:
                         yield from self._sync_begins(process, rest)
                     continue
                 if resumed:
                     name, rest = resumed, self.begun.pop(process) + ending
-                elif name in ("fsync", "fdatasync"):
+                elif name in SYNCS:
                     yield from self._sync_begins(process, rest)
                 end = list(END.finditer(rest))
                 if end and int(end[-1][1]) >= 0:
@@ -119,12 +120,12 @@ class Parser:
 
     def _call(self, process: str, name: str, rest: str, result: int) -> Iterator[Event]:
         texts, places = [bytes_of(text) for text in TEXT.findall(rest)], PLACE.findall(rest)
-        if name in ("fsync", "fdatasync"):
+        if name in SYNCS:
             if process in self.tokens:
                 yield Event("synced", "", token=self.tokens.pop(process))
-        elif name in ("openat", "open", "creat"):
+        elif name in OPENS:
             yield from self._opened(name, rest, texts[0], places)
-        elif name in ("lseek", "write", "writev", "pwrite64", "pwritev", "pwritev2", "sendfile", "copy_file_range", "ftruncate"):
+        elif name in WRITES:
             yield from self._at_place(name, rest, texts, places, result)
         else:
             yield from self._name_changed(name, rest, texts, [decoded(path) for _, path, _ in places])

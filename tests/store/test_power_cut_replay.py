@@ -5,22 +5,22 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from fixtures.recorded_writers import recorded
 from fixtures.shards import SHAPES, fill, ids
 from oracles.lossy_disk import LossyDisk, Tree, put, tree_of
-from oracles.syscalls import Event, available, record
+from oracles.syscalls import available
 
+from rodin.store import manifest
 from rodin.store.repair import damage_of
 from rodin.store.shards import attempt as attempts
 from rodin.store.shards.writer import ShardWriter
 
-TESTS = Path(__file__).parents[1]
-pytestmark = pytest.mark.skipif(not available(), reason="needs strace: apt install strace, and leave to trace processes")
+pytestmark = pytest.mark.skipif(not available(), reason="needs strace, and leave to trace: apt install strace")
 
 
 @pytest.fixture
@@ -29,13 +29,6 @@ def memory() -> Iterator[Path]:
     place = Path("/dev/shm")
     with TemporaryDirectory(prefix="rodin-cuts-", dir=place if os.access(place, os.W_OK) else None) as folder:
         yield Path(folder)
-
-
-def recorded(name: str, folder: Path) -> list[Event]:
-    """Record one program of `fixtures.recorded_writers` in a new folder."""
-    folder.mkdir()
-    environment = os.environ | {"PYTHONPATH": f"{TESTS.parent}:{TESTS}", "OMP_NUM_THREADS": "1"}
-    return record([sys.executable, "-m", "fixtures.recorded_writers", name, str(folder)], folder, environment)
 
 
 def test_the_record_holds_every_change(tmp_path: Path) -> None:
@@ -97,6 +90,31 @@ def check_shard(folder: Path, rows: set[str], done: bool, where: str) -> None:
 @pytest.mark.parametrize("name", ["shard", "failed-shard"])
 def test_no_row_is_lost_and_the_shard_ends_the_same(name: str, tmp_path: Path, memory: Path) -> None:
     assert replay_shard(name, tmp_path, memory, 1) > 100
+
+
+def test_a_manifest_or_an_export_stands_for_whole_files(tmp_path: Path, memory: Path) -> None:
+    disk, done, seen = LossyDisk(), "", 0
+    for number, event in enumerate(recorded("described", tmp_path / "run")):
+        if event.kind == "said":
+            done = event.path
+            continue
+        disk.apply(event)
+        for tree in disk.states(number, 3):
+            seen, folder = seen + 1, put(tree, memory / "cut")
+            home, made = folder / "clip" / "00000.json", folder / "made"
+            assert home.exists() or not done
+            assert not home.exists() or manifest.check_files(home) == []
+            content = {name: data for name, data in tree_of(made).items() if data is not None}
+            wholes = {
+                word: dict.fromkeys(("avatar.png", "more/metadata.json"), word.encode() * 200)
+                for word in ("first", "second")
+            }
+            if done == "done second":
+                assert content == wholes["second"]
+            else:
+                assert content in ({}, *wholes.values()), f"event {number} ({event.kind} {event.path})"
+            shutil.rmtree(folder)
+    assert seen > 50
 
 
 @pytest.mark.slow
