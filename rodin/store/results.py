@@ -9,7 +9,7 @@ from typing import Any
 from rodin.store.atomic import publish_bytes, remove
 from rodin.store.errors import StoreError, read_error
 from rodin.store.manifest import canonical
-from rodin.store.reading import entries
+from rodin.store.reading import entries, read_bytes
 from rodin.store.run_folder import RunFolder
 
 WRITTEN_BY = {"clip-retrieval": "clip", "fit": "index", "sweep-convolution-alone": "sweep-convolution"}
@@ -65,7 +65,7 @@ def read_rows(run: RunFolder, name: str) -> list[dict[str, Any]]:
     rows = []
     for path in row_files(run, name):
         try:
-            data = path.read_bytes()
+            data = read_bytes(path)
         except OSError as problem:
             raise read_error(path, problem) from None
         for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), start=1):
