@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from jobs.run.private import OWN
 from rodin.store.atomic import make_folder
 from rodin.store.errors import disk_error
 from rodin.store.reading import read_record
@@ -33,7 +34,7 @@ def driving(folder: RunFolder, note: Callable[[str], None] = lambda text: None) 
         ValueError: another `rodin run` holds it; names its process and machine.
         StoreError: the lock cannot be written.
     """
-    make_folder(folder.jobs)
+    make_folder(folder.jobs, OWN)
     with (folder.jobs / "lock").open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

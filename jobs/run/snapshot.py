@@ -7,6 +7,7 @@ import shutil
 import uuid
 from pathlib import Path
 
+from jobs.run.private import OTHERS, OWN
 from rodin.store.atomic import fsync_folder, fsync_tree, make_folder
 from rodin.store.run_folder import RunFolder
 
@@ -29,12 +30,14 @@ def take(folder: RunFolder, refresh: bool = False) -> bool:
         return False
     if folder.code.is_dir() and not refresh:
         return digest(folder.code) != digest(original)
-    make_folder(folder.path)
     fresh = folder.path / f".code-{uuid.uuid4().hex}"
+    make_folder(fresh, OWN)
     for relative in files(original):
         target = fresh / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
+        for place in (place for place in reversed(target.parents) if not place.exists()):
+            place.mkdir(OWN)
         shutil.copy2(original / relative, target)
+        target.chmod(target.stat().st_mode & ~OTHERS)
     fsync_tree(fresh)
     if folder.code.is_dir():
         folder.code.rename(folder.path / f".old-{uuid.uuid4().hex}")

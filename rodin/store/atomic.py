@@ -66,16 +66,20 @@ def put_in_place(temporary: Path, path: Path) -> None:
     fsync_folder(path.parent)
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, mode: int = 0o777) -> None:
     """Make a folder and its parents, durably.
+
+    Args:
+        folder: the folder.
+        mode: permissions of the folders that are made, less those that the umask takes.
 
     Raises:
         StoreError: the operating system refuses; one line with the next step.
     """
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for made in missing:
+        for made in reversed(missing):
+            made.mkdir(mode, exist_ok=True)
             fsync_folder(made.parent)
     except OSError as problem:
         raise disk_error(folder, problem) from problem
