@@ -242,7 +242,7 @@ def explore(sequences: int) -> int:
         Store,
         settings=settings(
             max_examples=sequences,
-            stateful_step_count=15,
+            stateful_step_count=10,
             deadline=None,
             database=None,
             derandomize=True,
