@@ -12,6 +12,7 @@ from jobs.graph.stage import Stage
 from jobs.graph.work import Run
 from jobs.launch.process import check_place
 from jobs.plan.warnings import site_warnings
+from jobs.run.private import check_private
 from jobs.run.record import check_folder
 from jobs.site import Site, load_site, local_site
 from rodin.config import Config
@@ -84,6 +85,7 @@ def runnable(
     """
     check_cluster(cluster)
     check_place(folder.path, cluster)
+    check_private(folder.jobs / "logs" / "workers")
     work = Run(folder, config, site_of(cluster, site), tuple(stages), reopened)
     blocked = work.blocked()
     if blocked:

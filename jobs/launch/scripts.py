@@ -15,8 +15,10 @@ from jobs.graph.stage import Resources, Stage, whole_minutes
 from jobs.graph.work import Run, deal, element_count
 from jobs.launch import slurm_client
 from jobs.launch.element import Element
+from jobs.launch.pickled import command
 from jobs.launch.process import job_environment
 from jobs.run.ledger import Submission
+from jobs.run.private import make_private
 from jobs.site import Site
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import disk_error
@@ -31,6 +33,10 @@ class ScriptExecutor(submitit.SlurmExecutor):
     def affinity(cls) -> int:
         """Usable everywhere: submitit's own answer is -1 where srun is not on PATH."""
         return 2
+
+    @property
+    def _submitit_command_str(self) -> str:
+        return command(self.python, Path(self.folder), shlex.quote(str(self.folder)))
 
     def script(self, elements: int) -> str:
         """The batch script of so many elements."""
@@ -56,8 +62,9 @@ class ScriptExecutor(submitit.SlurmExecutor):
         Raises:
             Unreachable: nothing was submitted, or it is not known what.
             StoreError: the script or a pickle could not be written; the job may be in the queue.
+            ValueError: others may write where the pickle would lie.
         """
-        folder = Path(self.folder)
+        folder = make_private(Path(self.folder))
         script = folder / f"{uid}_submission.sh"
         pickles = [folder / f"{uid}_{number}.pkl" for number in range(len(elements))]
         try:
