@@ -21,7 +21,7 @@ DECIMALS = {
     "first_loss": 4, "last_loss": 4, "guidance_scale": 1, "megabytes": 2, "peak_megabytes": 0,
     "gain_behind": 2, "gain_alone": 2, "alone_psnr": 2, "gain_lpips": 3, "gain_step_psnr": 2,
     "gain_mean_person_psnr": 2, "gain_nearest_person_psnr": 2, "difference_psnr": 2, "other_views_psnr": 2,
-    "clip_ratio": 2, "picture_ratio": 2, "clip_copies": 2,
+    "clip_score": 1, "clip_score_others": 1, "clip_ratio": 2, "picture_ratio": 2, "clip_copies": 2,
     "picture_copies": 2, "over_limit": 2,
 }  # fmt: skip
 OTHER_DECIMALS = 3  # of any other number
@@ -45,6 +45,8 @@ HEADINGS = {
     "peak_megabytes": "peak memory, MB",
     "longest_seconds": "longest task, s",
     "hit_rate": "hit rate",
+    "clip_score": "CLIP score ↑",
+    "clip_score_others": "of other texts",
     "clip_ratio": "ratio, CLIP",
     "picture_ratio": "ratio, pictures",
     "clip_copies": "copies, CLIP",
