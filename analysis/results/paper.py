@@ -21,6 +21,7 @@ TABLE_1: MappingProxyType[float, dict[str, float]] = MappingProxyType(
 )
 """guidance scale -> metric -> value; PSNR in dB; 1 is "w/o CFG" (R49). Source: supplement, Table 1."""
 
+TABLE_1_VIEWS = 300  # pictures of each of them. Source: supplement, C.5
 TABLE_1_SUBJECTS = 1000  # people Table 1 of the paper is measured on. Source: supplement, C.5
 
 SCALE: dict[str, tuple[str, str]] = {

@@ -30,7 +30,7 @@ def test_views_are_averaged_before_subjects(empty_run: Path):
     assert (row["subjects"], row["psnr"]) == (2, 30)
     assert row["psnr_high"] == pytest.approx(30 + 12.7062 * 10, abs=1e-2)  # of 20 and 40, not of four views
     assert row["lpips"] is None  # half of the subjects lack it
-    assert "it was not measured" in row["note"]
+    assert "it was not measured" in row["missing_lpips"]
 
 
 def test_gains_are_over_the_subjects_that_both_have(empty_run: Path):
