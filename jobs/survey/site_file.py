@@ -128,9 +128,8 @@ def _command(out: _Lines, cluster: Cluster) -> None:
     plugin, why = mpi_of(cluster)
     lines = _setup(plugin, cluster.library)
     out.lines += ["setup = [", *(f"    '{line}'," for line in lines), "]"] if lines else ["setup = []"]
-    out.note(
-        'shell lines, such as "module load cuda openmpi" (`module avail`), "export NCCL_SOCKET_IFNAME=ib0" (`ip addr`)'
-    )
+    examples = '"module load cuda openmpi" (`module avail`), "export NCCL_SOCKET_IFNAME=ib0" (`ip -brief address`)'
+    out.note(f"shell lines, such as {examples}")
     offered = f"; srun offers {', '.join(cluster.plugins)}" if cluster.plugins else f"; `{PLUGINS}`"
     out.key("mpi", plugin, f"{why}{offered if plugin != 'none' else ''}")
     if plugin != "none":
