@@ -143,18 +143,28 @@ def load_site(path: Path, stages: list[str]) -> Site:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not TOML: {error}") from None
     except ValidationError as error:
-        raise ValueError(f"{path}: " + "; ".join(_sentence(one) for one in error.errors())) from None
+        raise ValueError(f"{path}: {explain(error, Site, {'stages': StageOverride, 'cpu': Place})}") from None
     for name in site.stages:
         if name not in stages:
             raise ValueError(f"{path}: unknown stage '{name}' in [stages.{name}]; there are {', '.join(stages)}")
     return site
 
 
-def _sentence(error: Any) -> str:
+def explain(error: ValidationError, table: type[SiteTable], inner: dict[str, type[SiteTable]]) -> str:
+    """What is wrong in a file of such tables, one line; names each key and the nearest valid one.
+
+    Args:
+        error: of the whole file.
+        table: of the file.
+        inner: key -> table inside it.
+    """
+    return "; ".join(_sentence(one, table, inner) for one in error.errors())
+
+
+def _sentence(error: Any, table: type[SiteTable], inner: dict[str, type[SiteTable]]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        tables = {"stages": StageOverride, "cpu": Place}
-        known = tables.get(str(error["loc"][0]) if len(error["loc"]) > 1 else "", Site).model_fields
+        known = inner.get(str(error["loc"][0]) if len(error["loc"]) > 1 else "", table).model_fields
         close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
         return f"unknown key '{key}'" + (f" (did you mean '{close[0]}'?)" if close else "")
     if error["type"] == "missing":

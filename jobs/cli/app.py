@@ -15,6 +15,7 @@ from jobs.cli import (
     captures,
     departures,
     doctor,
+    efficiency,
     export,
     generate,
     plan,
@@ -56,7 +57,22 @@ def options(version: Annotated[bool, VERSION] = False) -> None:
     """Options of `rodin` itself, before a command."""
 
 
-for group in (run, plan, watch, site, doctor, generate, results, bench, captures, export, presets, departures, store):
+for group in (
+    run,
+    plan,
+    watch,
+    site,
+    doctor,
+    efficiency,
+    generate,
+    results,
+    bench,
+    captures,
+    export,
+    presets,
+    departures,
+    store,
+):
     group.add_to(app)
 
 

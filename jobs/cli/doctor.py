@@ -13,7 +13,6 @@ import typer
 from jobs.cli.options import JSON, SITE
 from jobs.cli.run import terminating
 from jobs.cli.screen import Screen
-from jobs.doctor.examination import of_cluster, of_this_machine, work_folder
 from jobs.doctor.finding import Finding, merged
 from jobs.graph.graph import NAMES, graph
 from jobs.graph.work import Run
@@ -48,6 +47,8 @@ def doctor(
       rodin doctor --site mine.toml
       rodin doctor --site mine.toml --run runs/small --json
     """
+    from jobs.doctor.examination import work_folder  # here: it loads HDF5, which other commands should not wait for
+
     if site is not None:
         check_clients()
     here = local_site() if site is None else load_site(site, NAMES)
@@ -74,13 +75,12 @@ def doctor(
 def _findings(
     work: Run, folder: Path, needs: dict[str, str], wait: float, screen: Screen, local: bool
 ) -> Iterator[Finding]:
-    def progress(line: str) -> None:
-        screen.show(line)
+    from jobs.doctor.examination import of_cluster, of_this_machine
 
     if local:
-        yield from of_this_machine(work, folder, needs, progress)
+        yield from of_this_machine(work, folder, needs, screen.show)
     else:
-        yield from of_cluster(work, folder, needs, wait, progress)
+        yield from of_cluster(work, folder, needs, wait, screen.show)
 
 
 def text(one: Finding) -> str:

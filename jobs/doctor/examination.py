@@ -20,7 +20,6 @@ from jobs.doctor.places import places, scheduler
 from jobs.doctor.probe import machine_findings
 from jobs.graph.work import Run
 from jobs.launch.process import FIRST_PORT, PORTS
-from jobs.launch.slurm import chosen_by_environment
 from jobs.run.snapshot import take
 from jobs.site import mpi_environment, mpiexec
 from rodin.store.atomic import make_folder
@@ -133,6 +132,8 @@ def of_cluster(run: Run, folder: Path, needs: dict[str, str], wait: float, progr
         wait: longest wait for the job to begin, seconds; 0: no job.
         progress: called with one line on what goes on.
     """
+    from jobs.launch.slurm import chosen_by_environment  # here: it loads submitit
+
     keep = chosen_by_environment(run.site)
     progress("the cluster")
     yield from guarded("scheduler", lambda: scheduler(run.site))

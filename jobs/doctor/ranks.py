@@ -7,11 +7,15 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jobs.doctor.disk import lock_state
 from jobs.doctor.finding import Finding, fail, found, warn
 from jobs.launch.process import process_of_environment
 from rodin.store.mpi import mpi_ranks
+
+if TYPE_CHECKING:
+    from rodin.train.parallel.ranks import Ranks
 
 VALUES = 1 << 22  # floats of the all-reduce: 16 MB, a bucket of gradients
 ROUNDS = 5  # of the all-reduce and of the clocks; the middle one counts
@@ -57,7 +61,7 @@ def together(folder: Path) -> Iterator[Finding]:
             yield _lock_finding(names, lock)
 
 
-def _names(ranks, torch) -> list[str]:
+def _names(ranks: Ranks, torch: Any) -> list[str]:
     """Host of each rank, on all ranks."""
     table = torch.zeros(ranks.world, NAME, device=ranks.device)
     name = socket.gethostname().split(".")[0].encode()[:NAME]
@@ -66,7 +70,7 @@ def _names(ranks, torch) -> list[str]:
     return [bytes(int(value) for value in row if value).decode(errors="replace") for row in table.tolist()]
 
 
-def _clocks(ranks, torch) -> list[float]:
+def _clocks(ranks: Ranks, torch: Any) -> list[float]:
     """Seconds by which the clock of each rank is ahead of rank 0's, on all ranks."""
     rounds = []
     for _ in range(ROUNDS):
@@ -78,7 +82,7 @@ def _clocks(ranks, torch) -> list[float]:
     return [sorted(values)[ROUNDS // 2] for values in zip(*rounds, strict=True)]
 
 
-def _lock(ranks, torch, path: Path) -> list[float]:
+def _lock(ranks: Ranks, torch: Any, path: Path) -> list[float]:
     """What each rank finds at a lock that rank 0 holds, as a number of CODES, on all ranks."""
     table = torch.zeros(ranks.world, device=ranks.device)
 

@@ -21,6 +21,7 @@ from jobs.site import Site
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import disk_error
 
+LEAST_MINUTES = 5  # wall time of any element: imports, and a file system that is slow today
 LARGEST_SIGNAL_SHARE = 0.5  # of the wall time: a short job would else be signalled at its start
 
 
@@ -131,7 +132,7 @@ def asked_minutes(stage: Stage, site: Site, each: float, shards: int) -> int:
         shards: of the longest element.
     """
     own = site.stages[stage.name].wall_minutes if stage.name in site.stages else None
-    return whole_minutes(each * shards) if own is None else math.ceil(own * shards)
+    return whole_minutes(each * shards) if own is None else max(LEAST_MINUTES, math.ceil(own * shards))
 
 
 def executor_for(run: Run, batch: Batch, submission: Submission, dependencies: list[str]) -> ScriptExecutor:

@@ -118,6 +118,8 @@ def test_the_wall_time_of_an_element_is_that_of_its_shards(tmp_path: Path):
     packed = PLAIN | {"throttle": 3, "stages": {"fit": {"wall_minutes": 7.5}}}  # 8 shards as 3, 3, 2
     script = first_script(packed, tmp_path, "fit").splitlines()
     assert {"#SBATCH --array=0-2%3", "#SBATCH --time=23"} <= set(script)
+    short = {"throttle": 8, "stages": {"fit": {"wall_minutes": 0.2}}}
+    assert "#SBATCH --time=5" in first_script(PLAIN | short, tmp_path, "fit").splitlines()
     assert "#SBATCH --time=20" in first_script(packed | {"max_minutes": 20}, tmp_path, "fit").splitlines()
 
 

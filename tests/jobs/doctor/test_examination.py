@@ -52,13 +52,15 @@ def doctor(tmp_path: Path, *arguments: str) -> tuple[int, list[dict]]:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=800,
         check=False,
     )
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_cluster_is_examined_by_a_job_on_two_machines(slurm: Path, tmp_path: Path):
     site = tmp_path / "mine.toml"
     site.write_text('name = "little"\ntrain_nodes = 2\npartition = "p"\n')
@@ -101,7 +103,7 @@ def test_a_refused_job_is_one_line(slurm: Path, order: Order):
     (one,) = examine(Site(name="x"), order, lambda line: None, [])
     assert (one.level, one.line) == (
         "FAIL",
-        "not submitted: sbatch: sbatch: error: Batch job submission failed: Invalid account",
+        "not submitted: sbatch: error: Batch job submission failed: Invalid account",
     )
 
 
