@@ -58,7 +58,7 @@ class StageOverride(Place):
     minutes: Real | None = None
     """expected time of the whole stage, all its shards one after another, minutes"""
     wall_minutes: Real | None = None
-    """wall time to ask for, minutes, for each shard; an element of several asks for as many times it, any for at least 5"""
+    """wall time to ask for, minutes, for each shard; an element of several asks for their sum, any for at least 5"""
     gpu_type: str | None = None
     """type in --gres=gpu:TYPE:N"""
     extra: dict[str, str | int | bool] = Field(default_factory=dict)

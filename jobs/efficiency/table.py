@@ -9,19 +9,8 @@ from jobs.efficiency.usage import SACCT, StageUse
 from rodin.units import duration
 
 COLUMNS = (
-    *(
-        "stage",
-        "jobs",
-        "core hours",
-        "computing",
-        "GPU hours",
-        "computing",
-        "memory asked",
-        "used",
-        "time asked",
-        "used",
-    ),
-    *("wait", "kept"),
+    *("stage", "jobs", "core hours", "computing", "GPU hours", "computing", "memory asked", "memory used"),
+    *("time asked", "longest", "wait", "kept"),
 )
 IDLE = 0.5  # share of cores in use below which fewer would do
 FEW_CORES = 1  # a rank with one core cannot have fewer

@@ -129,8 +129,8 @@ def test_machines_without_gpus_have_a_size_and_a_limit_of_their_own(tmp_path: Pa
     sent = first_script(site, tmp_path, "render").splitlines()
     assert {"#SBATCH --cpus-per-task=1", "#SBATCH --mem=1024M", "#SBATCH --time=9"} <= set(sent)
     assert not {"#SBATCH --time=9", "#SBATCH --mem=1024M"} & set(first_script(site, tmp_path, "base").splitlines())
-    long = site | {"stages": {"render": {"partition": "long", "max_minutes": 12}}}
-    assert "#SBATCH --time=12" in first_script(long, tmp_path, "render").splitlines()
+    long = site | {"stages": {"render": {"partition": "long", "max_minutes": 7}}}
+    assert "#SBATCH --time=7" in first_script(long, tmp_path, "render").splitlines()
 
 
 PLACES = {"partition": "gpu", "account": "mine", "qos": "high", "constraint": "a100"}
