@@ -13,7 +13,7 @@ NO_LIMIT = {"", "infinite", "unlimited", "n/a", "none", "(null)", "not_set", "pa
 NODE_FORMAT = (
     "%R|%D|%c|%Z|%m|%d|%G|%f"  # of sinfo: partition, nodes, CPUs, threads a core, MB, MB of disk, GRES, features
 )
-NODE_COLUMNS = 8
+NODE_COLUMNS = len(NODE_FORMAT.split("|"))
 ASSOC_COLUMNS = ("Account", "Partition", "QOS", "DefaultQOS", "MaxJobs", "MaxSubmit", "MaxWall")
 QOS_COLUMNS = ("Name", "MaxWall", "MaxJobsPU", "MaxSubmitPU")
 
