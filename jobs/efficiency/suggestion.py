@@ -46,13 +46,12 @@ def suggest(use: StageUse) -> Suggestion:
         why.append(f"{TIME_MARGIN:g} times the longest, {use.shard_minutes:.2f} min a shard")
     else:
         why.append("time: no attempt was completed")
-    short = use.ends.get("OUT_OF_MEMORY", 0) and use.memory_gb is not None
-    if use.memory_gb_used is not None:
+    if use.ends.get("OUT_OF_MEMORY") and not use.ends.get("COMPLETED") and use.memory_gb is not None:
+        memory = use.memory_gb * MORE_MEMORY
+        why.append(f"{MORE_MEMORY:g} times the {use.memory_gb:.1f} GB that did not suffice")
+    elif use.memory_gb_used is not None:
         memory = max(LEAST_GB, math.ceil(use.memory_gb_used * MEMORY_MARGIN * 10) / 10)
         why.append(f"{MEMORY_MARGIN:g} times the most, {use.memory_gb_used:.2f} GB")
-    if short and use.memory_gb is not None and not use.ends.get("COMPLETED"):
-        memory = max(memory or 0.0, use.memory_gb * MORE_MEMORY)
-        why[-1] = f"{MORE_MEMORY:g} times the {use.memory_gb:.1f} GB that did not suffice"
     return Suggestion(use.stage, minutes, memory, tuple(why))
 
 

@@ -90,6 +90,7 @@ def test_without_accounting_the_run_s_own_times_count(folder: RunFolder):
     assert (fit.source, fit.attempts, fit.core_hours) == (TIMES, 2, pytest.approx(2 * 540 / 3600))
     assert (fit.core_hours_used, fit.memory_gb, fit.minutes, fit.wait_seconds) == (None, None, None, None)
     assert (fit.memory_gb_used, fit.shard_minutes, fit.kept) == (2.0, 12.0, 1.0)
+    assert (fit.unfinished_hours, fit.wasted_hours) == (0, 0)
     assert (found["embed"].memory_gb_used, found["embed"].core_hours) == (2.0, pytest.approx(8 * 36 / 3600))
     assert list(found) == ["embed", "fit"]
 
@@ -127,6 +128,9 @@ def test_suggestions_have_the_stated_margins(folder: RunFolder):
         folder, recorded.ARRAY.split("100_2|")[1].join(["100_2|", ""]), sent("base", "100", (0,), (1,), (2,))
     )
     assert suggest(short["base"]).memory_gb == 6.0  # twice the 3 GB that did not suffice
+    why = ("time: no attempt was completed", "2 times the 3.0 GB that did not suffice")
+    assert suggest(short["base"]).why == why
+    assert fit.why == ("1.5 times the longest, 20.00 min a shard", "1.25 times the most, 3.00 GB")
 
 
 def asked_run(folder: RunFolder, *changes: str, **site) -> Run:
