@@ -1,4 +1,4 @@
-"""A new user's way onto a real Slurm: the cluster describes itself, is examined, runs a stage, and tells what it cost."""
+"""A new user's way onto a real Slurm: it describes itself, is examined, runs a stage, and tells what that cost."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from jobs.cli.app import status_of
 from jobs.graph.graph import NAMES
 from jobs.site import Site, load_site
 from jobs.survey import cluster as survey
-from jobs.survey.choice import mpi_of
+from jobs.survey.choice import admission, mpi_of
 from jobs.survey.cluster import Cluster
+from jobs.survey.reading import partitions_of
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ def test_a_gpu_centre_with_accounts_and_qos(site_of):
     assert (site.max_minutes, site.throttle, site.max_array_size, site.mpi) == (1200, 40, 10001, "pmix")
     assert (site.cpu.cpus_per_node, site.cpu.memory_gb_per_node, site.cpu.max_minutes) == (128, 250.9, 2160)
     assert "MaxWall of QOS gpu_normal" in text
+    assert "MaxJobs 40, MaxSubmit 300, MaxJobCount 200000" in text  # of the association; the QOS allows more
     assert "MaxWall of QOS cpu_long" in text
     assert "gpu_debug (4 machines, GPUs a100, 30 min)" in text
     assert "gpu_vip (500 machines, GPUs a100, 14 d, not for you)" in text
@@ -98,6 +100,13 @@ def test_json_holds_the_text_and_what_is_not_known(tmp_path: Path, monkeypatch, 
     told = json.loads(capsys.readouterr().out)
     assert (told["output"], list(told["untold"])) == (None, ["sacctmgr show assoc"])
     assert 'name = "teach"' in told["text"]
+
+
+def test_a_partition_of_a_group_takes_its_members_and_root():
+    closed = {one.name: one for one in partitions_of(recorded.MIXED["scontrol show partition"])}["private"]
+    admitted = {user: admission(Cluster(user, frozenset({group})), closed) for user, group in (
+        ("ada", "users"), ("eve", "lab-of-others"), ("root", "root"))}  # fmt: skip
+    assert admitted == {"ada": None, "eve": ("", ""), "root": ("", "")}
 
 
 @pytest.mark.parametrize(
