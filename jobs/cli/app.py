@@ -10,7 +10,23 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli import bench, captures, departures, export, generate, marks, plan, presets, results, run, store, watch
+from jobs.cli import (
+    bench,
+    captures,
+    departures,
+    doctor,
+    efficiency,
+    export,
+    generate,
+    marks,
+    plan,
+    presets,
+    results,
+    run,
+    site,
+    store,
+    watch,
+)
 from jobs.run.failures import Failed, describe, print_error
 from rodin import __version__
 
@@ -42,7 +58,23 @@ def options(version: Annotated[bool, VERSION] = False) -> None:
     """Options of `rodin` itself, before a command."""
 
 
-for group in (run, plan, watch, generate, results, bench, captures, export, marks, presets, departures, store):
+for group in (
+    run,
+    plan,
+    watch,
+    generate,
+    results,
+    bench,
+    captures,
+    export,
+    marks,
+    presets,
+    departures,
+    store,
+    site,
+    doctor,
+    efficiency,
+):
     group.add_to(app)
 
 

@@ -17,4 +17,8 @@ SET = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", hel
 STAGES = Annotated[str | None, typer.Option("--stages", help="only these, separated by commas")]
 CLUSTER = Annotated[str, typer.Option("--cluster", help="local or slurm")]
 SITE = Annotated[Path | None, typer.Option("--site", help="site file, slurm/sites/NAME.toml; needed with slurm")]
+ASKS = Annotated[
+    Path | None,
+    typer.Option("--asks", metavar="FILE", help="time and memory as measured: `rodin efficiency RUN --suggest FILE`"),
+]
 JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import CLUSTER, JSON, NEW_RUN, PRESET, SET, SITE, STAGES
+from jobs.cli.options import ASKS, CLUSTER, JSON, NEW_RUN, PRESET, SET, SITE, STAGES
 from jobs.cli.prepare import prepare, tell
+from jobs.plan.asks import with_asks
 from jobs.plan.networks import network_rows, networks_text
 from jobs.plan.plan import plan_rows, plan_text
 from jobs.plan.rates import read_rates, run_rates
@@ -28,6 +29,7 @@ def show_plan(
     stages: STAGES = None,
     cluster: CLUSTER = "local",
     site: SITE = None,
+    asks: ASKS = None,
     rates: RATES = None,
     as_json: JSON = False,
 ) -> None:
@@ -45,7 +47,8 @@ def show_plan(
       rodin bench fit --run runs/small --json > speeds.json; rodin plan paper --site mine.toml --rates speeds.json
     """
     work, change = prepare(name, folder, changes or [], stages, cluster, site)
-    tell(notes(work.config, [stage.name for stage in work.stages]), change)
+    work, lines = with_asks(work, asks)
+    tell(lines + notes(work.config, [stage.name for stage in work.stages]), change)
     measured, networks = read_rates(rates or []), network_rows(work.config)
     if work.folder.config_file.is_file() and change.refused is None:
         measured = run_rates(work.folder.path) | measured

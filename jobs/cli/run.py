@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import json
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from jobs.cli.options import CLUSTER, JSON, NEW_RUN, PRESET, RUN_OPTION, SET, SITE, STAGES
+from jobs.cli.options import ASKS, CLUSTER, JSON, NEW_RUN, PRESET, RUN_OPTION, SET, SITE, STAGES
 from jobs.cli.prepare import check_change, notes_of, prepare, runnable, tell
 from jobs.cli.screen import Screen
 from jobs.cli.summary import summary, summary_text
@@ -20,6 +21,8 @@ from jobs.graph.changes import change_of, make_change
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
 from jobs.launch.slurm_client import Unreachable, check_clients, queue
+from jobs.launch.test_only import would_take
+from jobs.plan.asks import with_asks
 from jobs.plan.plan import plan_rows, plan_text
 from jobs.run.failures import Failed, failures
 from jobs.run.ledger import submissions
@@ -40,7 +43,9 @@ def run(
     stages: STAGES = None,
     cluster: CLUSTER = "local",
     site: SITE = None,
+    asks: ASKS = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be submitted; write nothing")] = False,
+    test_only: Annotated[bool, typer.Option("--test-only", help="slurm: ask it about each script")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="slurm: submit and exit")] = False,
     refresh_code: Annotated[bool, typer.Option("--refresh-code", help="give the run today's code")] = False,
     as_json: JSON = False,
@@ -52,14 +57,20 @@ def run(
       rodin run demo
       rodin run tiny --run /scratch/tiny --set fit.steps=50
       rodin run small --stages render,decoder,fit
-      rodin run paper --cluster slurm --site slurm/sites/mine.toml --dry-run
+      rodin run paper --cluster slurm --site mine.toml --dry-run
+      rodin run paper --cluster slurm --site mine.toml --asks asks.toml --test-only
     """
     work, change = prepare(name, folder, changes or [], stages, cluster, site)
     check_change(work.folder, change)
-    if dry_run:
-        tell(notes_of(work), change)
-        print_scripts(work, cluster, as_json)
+    work, lines = with_asks(work, asks)
+    if test_only and cluster != "slurm":
+        raise ValueError("--test-only needs --cluster slurm: it is Slurm that is asked")
+    if dry_run or test_only:
+        tell([*lines, *notes_of(work)], change)
+        test_scripts(work, as_json) if test_only else print_scripts(work, cluster, as_json)
         return
+    for line in lines:
+        print(f"note: {line}", file=sys.stderr)
     if cluster == "slurm":
         check_clients()
     elif no_wait:
@@ -114,6 +125,29 @@ def print_scripts(work: Run, cluster: str, as_json: bool) -> None:
         print(json.dumps([{"name": name, "script": text} for name, text in found], indent=1))
     else:
         print("\n".join(f"### {name}\n{text}" for name, text in found))
+
+
+def test_scripts(work: Run, as_json: bool) -> None:
+    """Print what Slurm says of each batch script that would be submitted; nothing is written or submitted.
+
+    Raises:
+        Failed: it would refuse one.
+    """
+    from jobs.launch.scripts import scripts
+    from jobs.launch.slurm import chosen_by_environment
+
+    check_clients()
+    keep, rows = chosen_by_environment(work.site), list[dict[str, object]]()
+    for name, text in scripts(work):
+        answer = would_take(text, keep)
+        rows.append({"name": name, "taken": answer.taken, "line": answer.line})
+        if not as_json:
+            print(f"{name}: {'' if answer.taken else 'refused: '}{answer.line}", flush=True)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    refused = [row["name"] for row in rows if not row["taken"]]
+    if refused:
+        raise Failed(f"Slurm would refuse {len(refused)} of {len(rows)} jobs; `rodin doctor --site FILE` says more")
 
 
 def execute(
