@@ -7,15 +7,16 @@ import dataclasses
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
 
-from jobs.cli.options import CLUSTER, JSON, NEW_RUN, PRESET, RUN_OPTION, SET, SITE, STAGES
-from jobs.cli.prepare import check_change, notes_of, prepare, runnable, tell
+from jobs.cli.options import CLUSTER, FROM, JSON, NEW_RUN, PRESET_OR_FROM, RUN_OPTION, SET, SITE, STAGES
+from jobs.cli.prepare import check_change, notes_of, prepare, runnable, sources_of, tell
 from jobs.cli.screen import Screen
 from jobs.cli.summary import summary, summary_text
+from jobs.cli.taking import planned_lines, with_taken
 from jobs.graph.changes import change_of, make_change
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
@@ -34,8 +35,9 @@ SWEEPS = ("cfg", "resolution", "views", "convolution")
 
 
 def run(
-    name: PRESET,
+    name: PRESET_OR_FROM = None,
     folder: NEW_RUN = None,
+    source: FROM = None,
     changes: SET = None,
     stages: STAGES = None,
     cluster: CLUSTER = "local",
@@ -47,17 +49,22 @@ def run(
 ) -> None:
     """Run a preset up to its report; what is already done is not done again.
 
+    With --from, what another run has finished is taken over, as far as no key differs that it follows from: as links,
+    or as copies on another file system. Both runs go their own ways from there.
+
     \b
     Examples:
       rodin run demo
       rodin run tiny --run /scratch/tiny --set fit.steps=50
       rodin run small --stages render,decoder,fit
+      rodin run --from runs/demo --run runs/lower --set base.training.lr=0.0001
       rodin run paper --cluster slurm --site slurm/sites/mine.toml --dry-run
     """
-    work, change = prepare(name, folder, changes or [], stages, cluster, site)
+    work, change = prepare(name, folder, changes or [], stages, cluster, site, source)
     check_change(work.folder, change)
+    sources = sources_of(work.folder, source)
     if dry_run:
-        tell(notes_of(work), change)
+        tell([*notes_of(work), *planned_lines(work, sources)], change)
         print_scripts(work, cluster, as_json)
         return
     if cluster == "slurm":
@@ -65,7 +72,7 @@ def run(
     elif no_wait:
         raise ValueError("--no-wait needs --cluster slurm; local stages run inside this command")
     check_weights(work)
-    execute(work, cluster, no_wait, refresh_code, as_json)
+    execute(work, cluster, no_wait, refresh_code, as_json, sources=sources)
 
 
 def sweep(
@@ -117,7 +124,13 @@ def print_scripts(work: Run, cluster: str, as_json: bool) -> None:
 
 
 def execute(
-    work: Run, cluster: str, no_wait: bool, refresh_code: bool, as_json: bool, report_again: bool = False
+    work: Run,
+    cluster: str,
+    no_wait: bool,
+    refresh_code: bool,
+    as_json: bool,
+    report_again: bool = False,
+    sources: Sequence[RunFolder] = (),
 ) -> None:
     """Drive a run to its end and print a summary.
 
@@ -128,6 +141,7 @@ def execute(
         refresh_code: replace the run's snapshot of the code.
         as_json: print the summary as JSON.
         report_again: the report's manifest is withdrawn first, so that the report is written anew.
+        sources: runs whose finished stages are taken over first.
 
     Raises:
         Failed: a stage failed for a reason that the user cannot mend.
@@ -135,10 +149,27 @@ def execute(
     """
     screen = Screen(quiet=as_json)
     begin = time.time()
+    drive(work, cluster, no_wait, refresh_code, screen, report_again, sources)
+    screen.clear()
+    found = summary(work, begin)
+    print(json.dumps(found) if as_json else summary_text(found))
+
+
+def drive(
+    work: Run,
+    cluster: str,
+    no_wait: bool,
+    refresh_code: bool,
+    screen: Screen,
+    report_again: bool = False,
+    sources: Sequence[RunFolder] = (),
+) -> None:
+    """Drive a run to its end; arguments and errors as of `execute`, with progress on `screen`."""
     for line in notes_of(work):
         screen.note(f"note: {line}")
     with driving(work.folder, screen.note), terminating():
         work = changed(work, cluster, screen)
+        work = with_taken(work, sources, screen)
         if report_again:
             work.folder.manifest("report").unlink(missing_ok=True)
         if take(work.folder, refresh_code):
@@ -148,9 +179,6 @@ def execute(
         except Failed as error:
             screen.clear()
             explain(work, error)
-    screen.clear()
-    found = summary(work, begin)
-    print(json.dumps(found) if as_json else summary_text(found))
 
 
 def changed(work: Run, cluster: str, screen: Screen) -> Run:

@@ -28,7 +28,7 @@ def take(folder: RunFolder, refresh: bool = False) -> bool:
     if original == folder.code.resolve():
         return False
     if folder.code.is_dir() and not refresh:
-        return digest(folder.code) != digest(original)
+        return other_code(folder)
     make_folder(folder.path)
     fresh = folder.path / f".code-{uuid.uuid4().hex}"
     for relative in files(original):
@@ -41,6 +41,12 @@ def take(folder: RunFolder, refresh: bool = False) -> bool:
         shutil.rmtree(old)
     fresh.rename(folder.code)
     return False
+
+
+def other_code(folder: RunFolder) -> bool:
+    """Whether a run keeps a copy of the code that differs from the code of this command."""
+    original = Path(__file__).resolve().parents[2]
+    return folder.code.is_dir() and original != folder.code.resolve() and digest(folder.code) != digest(original)
 
 
 def files(root: Path) -> list[Path]:

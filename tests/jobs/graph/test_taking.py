@@ -1,0 +1,400 @@
+"""Stages that a run takes over from another: which, whole or not at all wherever it is killed, and no way back."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from fixtures.finished_graph import contents, finish_graph, finish_stage, rows_without_origin, write_views
+
+from jobs.graph.graph import graph
+from jobs.graph.taking import check_source, take_over, taking
+from jobs.graph.work import missing
+from jobs.run.begun import begun, reopen, settings_of
+from jobs.run.lock import driving
+from jobs.run.record import write_config
+from jobs.run.taken import all_taken, taken_stage
+from rodin.config import Config
+from rodin.presets import preset
+from rodin.store import manifest, results
+from rodin.store.repair import damaged, set_aside
+from rodin.store.run_folder import RunFolder
+
+TINY = preset("tiny")
+BEFORE_BASE = ["render", "portraits", "clip", "decoder", "embed", "fit", "index"]
+ALL = [stage.name for stage in graph(TINY) if stage.name != "report"]
+
+
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here is about power cuts, and a test syncs hundreds of files."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    monkeypatch.setattr("jobs.run.record.code_version", lambda: {"version": "0", "commit": "abc"})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    real, os.fsync = os.fsync, lambda handle: None
+    try:
+        return finish_graph(tmp_path_factory.mktemp("finished"), TINY).path
+    finally:
+        os.fsync = real
+
+
+@pytest.fixture
+def source(finished: Path, tmp_path: Path) -> RunFolder:
+    return RunFolder(shutil.copytree(finished, tmp_path / "source"))
+
+
+def new(tmp_path: Path, config: Config, name: str = "new") -> RunFolder:
+    folder = RunFolder(tmp_path / name)
+    write_config(folder, config)
+    return folder
+
+
+def take(folder: RunFolder, config: Config, *sources: RunFolder):
+    with driving(folder):
+        return take_over(folder, config, graph(config), sources)
+
+
+CASES = {
+    "base.training.lr=0.5": [*BEFORE_BASE, "upsample", "latent", "prior"],
+    "sample.prompts=5": [*BEFORE_BASE, "base", "upsample", "latent", "prior", "sweep-cfg"],
+    "sweeps.guidance_scales=[1, 2]": [*BEFORE_BASE, "base", "upsample", "latent", "prior", "sample", "evaluate"],
+    "triplane.channels=8": ["render", "portraits", "clip", "embed", "latent", "prior"],
+    "base.training.steps=20": [*BEFORE_BASE, "upsample", "latent", "prior"],
+    "base.training.steps=5": [*BEFORE_BASE, "upsample", "latent", "prior"],
+    "base.training.micro_batch=1": ALL,
+    "data.samples=3": [],
+    "seed=1": [],
+}
+
+
+@pytest.mark.parametrize(("change", "wanted"), CASES.items(), ids=CASES)
+def test_what_follows_from_a_changed_key_is_made_again_and_nothing_else(
+    change: str, wanted: list[str], source: RunFolder, tmp_path: Path
+):
+    config = preset("tiny", [change])
+    folder = new(tmp_path, config)
+    assert sorted(taking(folder, config, graph(config), [source]).stages) == sorted(wanted)
+    assert sorted(take(folder, config, source)) == sorted(wanted)
+    for stage in graph(config):
+        done = stage.name in wanted
+        assert (missing(folder, config, stage.name) == []) == done, stage.name
+        assert begun(folder, stage.name) == done
+        if done:
+            home = folder.stage(stage.name).name
+            assert contents(folder.path / home) == contents(source.path / home)
+    rows = {path.name for path in (folder.path / "results").glob("[!t]*.jsonl")}
+    assert rows == {path.name for path in (source.path / "results").glob("[!t]*.jsonl") if stage_of(path) in wanted}
+
+
+def stage_of(path: Path) -> str:
+    name = path.stem.rpartition("-")[0]
+    return "index" if name == "fit" else name
+
+
+def test_a_key_of_a_stage_that_the_run_lacks_now(source: RunFolder, tmp_path: Path):
+    config = preset("tiny", ["refine.enabled=true"])
+    again = taking(new(tmp_path, config), config, graph(config), [source]).again
+    assert again == {
+        "refine": "not finished there",
+        "sample": "refine.enabled differs",
+        "evaluate": "refine.enabled differs",
+        "sweep-cfg": "refine.enabled differs",
+    }
+
+
+def test_links_records_and_times(source: RunFolder, tmp_path: Path):
+    config = preset("tiny", ["base.training.lr=0.5"])
+    folder = new(tmp_path, config)
+    found = take(folder, config, source)
+    model = folder.stage("latent") / "data-0.bin"
+    assert model.samefile(source.stage("latent") / "data-0.bin")
+    assert not (folder.stage("latent") / "log.jsonl").samefile(source.stage("latent") / "log.jsonl")
+    assert found["latent"].links == found["latent"].files - 1
+    record = taken_stage(folder, "latent")
+    assert record == found["latent"]
+    assert record is not None
+    assert record.source == str(source.path.resolve())
+    assert record.manifests == {"00000.json": manifest_sha(source, "latent")}
+    assert settings_of(folder, "latent") == settings_of(source, "latent")
+    assert taken_stage(folder, "base") is None
+    times = results.read_rows(folder, "timing-fit")
+    assert {row["taken_from"] for row in times} == {str(source.path.resolve())}
+    kept = rows_without_origin(folder.path)
+    assert kept == {name: rows for name, rows in rows_without_origin(source.path).items() if name in kept}
+    again = new(tmp_path, config, "again")
+    take(again, config, folder)  # who made it first stays known
+    assert {row["taken_from"] for row in results.read_rows(again, "timing-fit")} == {str(source.path.resolve())}
+    finish_stage(folder, config, "latent", "second")
+    assert taken_stage(folder, "latent") is None
+    assert len(all_taken(folder)) == len(found)
+
+
+def manifest_sha(folder: RunFolder, stage: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(folder.manifest(stage).read_bytes()).hexdigest()
+
+
+def test_what_the_run_has_begun_stays_and_so_does_all_that_follows(source: RunFolder, tmp_path: Path):
+    folder = new(tmp_path, TINY)
+    finish_stage(folder, TINY, "render")
+    write_views(folder.stage("render"), 2, TINY.subjects_of("render", 2))
+    finish_stage(folder, TINY, "latent", "own")  # it follows from what would be taken
+    found = taking(folder, TINY, graph(TINY), [source])
+    assert sorted(found.stages) == sorted(set(ALL) - {"render", "latent", "sample", "evaluate"})
+    finish_stage(folder, TINY, "clip", "own")
+    found = taking(folder, TINY, graph(TINY), [source])
+    assert sorted(found.stages) == ["decoder", "fit", "index", "portraits"]
+    assert found.again["embed"] == "follows from clip"
+    assert found.again["base"] == "follows from embed"
+
+
+def test_several_sources_and_a_stage_that_only_the_second_has(source: RunFolder, tmp_path: Path):
+    other = finish_graph(tmp_path / "other", preset("tiny", ["base.training.lr=0.5"]), BEFORE_BASE[:1])
+    for name in BEFORE_BASE[1:]:
+        reopen(other, name, keep=False)
+    config = preset("tiny", ["base.training.lr=0.5", "sample.prompts=5"])
+    take(other, preset("tiny", ["base.training.lr=0.5"]), source)
+    finish_stage(other, preset("tiny", ["base.training.lr=0.5"]), "base", "half")
+    found = taking(new(tmp_path, config), config, graph(config), [source, other])
+    assert found.stages["base"] == other
+    assert found.stages["upsample"] == source
+    assert found.again["sample"].startswith("sample.prompts differs")
+    stranger = finish_graph(tmp_path / "stranger", preset("tiny", ["base.training.lr=0.5"]))
+    finish_stage(stranger, preset("tiny"), "embed", "other bits")
+    found = taking(new(tmp_path, config, "newer"), config, graph(config), [source, stranger])
+    assert "base" not in found.stages  # what it was trained on is not what was taken
+
+
+def test_unfinished_attempts_caches_and_damage_stay_behind(source: RunFolder, tmp_path: Path):
+    for name in (".00000.x-1-2.h5", ".catalogue", "00000.json.damaged"):
+        (source.stage("fit") / name).write_text("x")
+    folder = new(tmp_path, TINY)
+    take(folder, TINY, source)
+    assert {path.name for path in folder.stage("fit").iterdir()} == {
+        path.name for path in source.stage("fit").iterdir() if path.name[0] != "." and path.suffix != ".damaged"
+    }
+
+
+def whole_or_absent(folder: RunFolder, source: RunFolder, stages: Sequence[str] = ALL) -> None:
+    for stage in stages:
+        home = folder.stage(stage)
+        assert not home.exists() or contents(home) == contents(source.stage(stage)), stage
+        assert home.exists() == begun(folder, stage)
+        if home.exists():
+            rows = [path.name for path in (source.path / "results").glob("*.jsonl") if stage_of(path) == stage]
+            assert all((folder.path / "results" / name).is_file() for name in rows), stage
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_killed_at_each_step_it_goes_on(links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = finish_graph(tmp_path / "source", TINY, ["portraits"])
+    before, steps = contents(source.path), 0
+    real = {name: getattr(os, name) for name in ("link", "replace", "rename", "fsync", "utime", "unlink", "mkdir")}
+    left = [10**9]
+
+    def watched(name: str):
+        def call(*arguments, **options):
+            if name == "link" and not links:
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return real[name](*arguments, **options)
+
+        return call
+
+    for name in real:
+        monkeypatch.setattr(os, name, watched(name))
+    stage = [stage for stage in graph(TINY) if stage.name == "portraits"]
+
+    def take_portraits() -> None:
+        with driving(folder):
+            take_over(folder, TINY, stage, [source])
+
+    killed = True
+    while killed:
+        folder, left[0], killed = new(tmp_path, TINY, f"new-{steps}"), steps, False
+        try:
+            take_portraits()
+        except Killed:
+            killed = True
+        left[0] = 10**9
+        whole_or_absent(folder, source, ["portraits"])
+        take_portraits()
+        whole_or_absent(folder, source, ["portraits"])
+        assert missing(folder, TINY, "portraits") == []
+        assert [path.name for path in folder.path.iterdir() if path.name[0] == "."] == []
+        steps += 1
+    assert steps > 30
+    assert contents(source.path) == before
+    copied = folder.stage("portraits") / "data-0.bin"
+    assert copied.samefile(source.stage("portraits") / "data-0.bin") == links
+
+
+def test_killed_by_the_system_at_random_moments(source: RunFolder, tmp_path: Path):
+    folder, generator, kills = new(tmp_path, TINY), random.Random(0), 0
+    real = os.link
+    while missing(folder, TINY, "sweep-cfg"):
+        child = os.fork()
+        if not child:
+            os.link = lambda *a, **k: (time.sleep(0.002), real(*a, **k))[1]
+            take(folder, TINY, source)
+            os._exit(0)
+        time.sleep(generator.uniform(0.01, 0.12))
+        if kills < 10:
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        kills += os.WIFSIGNALED(status)
+        assert os.WIFSIGNALED(status) or status == 0
+        whole_or_absent(folder, source)
+    assert kills >= 3
+
+
+def test_a_change_or_a_repair_in_one_run_leaves_the_other(source: RunFolder, tmp_path: Path):
+    folder = new(tmp_path, TINY)
+    take(folder, TINY, source)
+    before = contents(source.path, "jobs")
+    shard = folder.shard("render", 1)
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.unlink()
+    shard.write_bytes(bytes(data))  # damage of our disk block; a link's bytes are the other run's too
+    found = damaged(folder)
+    assert [one.path for one in found] == [folder.manifest("render", 1)]
+    set_aside(found)
+    write_views(folder.stage("render"), 1, TINY.subjects_of("render", 1))
+    assert damaged(folder) == []
+    reopen(folder, "latent", keep=True)
+    with (folder.stage("latent") / "log.jsonl").open("a") as log:
+        log.write("more\n")
+    finish_stage_as_stages_do(folder, "latent")
+    reopen(folder, "base", keep=False)
+    reopen(folder, "sample", keep=False)
+    assert contents(source.path, "jobs") == before
+    assert damaged(source) == []
+
+
+def finish_stage_as_stages_do(folder: RunFolder, stage: str) -> None:
+    """Publish other files and rows, as every stage publishes them."""
+    from rodin.store.atomic import publish_bytes
+
+    publish_bytes(folder.stage(stage) / "data-0.bin", b"longer")
+    results.write_rows(folder, stage, 0, [{"stage": stage, "word": "longer"}])
+    files = manifest.describe_files(folder.stage(stage), ["data-0.bin"])
+    manifest.publish(folder.manifest(stage), {"kind": "fake", "files": files})
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+BROKEN = {
+    "a model": (lambda run: flip(run.stage("latent") / "data-0.bin"), "not the bytes its manifest lists"),
+    "a file that is gone": (lambda run: (run.stage("clip") / "data-0.bin").unlink(), "missing though its manifest"),
+    "a shard cut short": (lambda run: os.truncate(run.shard("render", 1), 100), "damaged, has 100 bytes"),
+    "a manifest": (lambda run: flip(run.manifest("index")), "manifest"),
+    "rows": (lambda run: os.truncate(run.results / "latent-00000.jsonl", 9), "ends in the middle of a row"),
+    "another format": (
+        lambda run: manifest.publish(run.manifest("render", 0), {"kind": "views", "version": 9}),
+        "takes over files of its own rodin only",
+    ),
+}
+
+
+@pytest.mark.parametrize(("harm", "words"), BROKEN.values(), ids=BROKEN)
+def test_a_damaged_source_is_refused_before_anything_is_taken(harm, words: str, source: RunFolder, tmp_path: Path):
+    harm(source)
+    folder = new(tmp_path, TINY)
+    with pytest.raises(ValueError, match=f"--from {source.path}: .*{words}") as caught:
+        take(folder, TINY, source)
+    assert "\n" not in str(caught.value)
+    assert not any(folder.stage(stage).exists() for stage in ALL)
+    assert all_taken(folder) == []
+
+
+def test_damage_of_a_stage_that_is_made_again_is_nothing_to_us(source: RunFolder, tmp_path: Path):
+    flip(source.stage("sample") / "data-0.bin")
+    config = preset("tiny", ["base.training.lr=0.5"])
+    assert "latent" in take(new(tmp_path, config), config, source)
+    with pytest.raises(ValueError, match="sample"):
+        check_source(source, ["sample"])
+
+
+def test_a_source_that_is_being_run_is_refused(source: RunFolder, tmp_path: Path):
+    folder = new(tmp_path, TINY)
+    with driving(source), pytest.raises(ValueError, match=f"{source.path} is being run by process {os.getpid()}"):
+        take(folder, TINY, source)
+    assert not folder.stage("render").exists()
+    assert take(folder, TINY, source)
+
+
+def test_a_source_cannot_be_driven_while_it_is_read(source: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with driving(source):
+        pass
+    real, seen = os.link, []
+
+    def link(*arguments, **options):
+        with pytest.raises(ValueError, match="is being run by another process"), driving(source):
+            pass
+        seen.append(1)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(os, "link", link)
+    take(new(tmp_path, TINY), TINY, source)
+    assert seen
+
+
+def test_a_disk_that_is_full_is_told_and_the_next_call_goes_on(
+    source: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder, real = new(tmp_path, TINY), os.link
+
+    def link(old, name, **options):
+        if Path(old).parent.name == "planes":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(old, name, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", link)
+        with pytest.raises(ValueError, match="no space left"):
+            take(folder, TINY, source)
+    whole_or_absent(folder, source)
+    assert not folder.stage("fit").exists()
+    take(folder, TINY, source)
+    whole_or_absent(folder, source)
+
+
+def test_a_read_only_source_gives_all_the_same(source: RunFolder, tmp_path: Path):
+    folders = [source.path, *(path for path in source.path.rglob("*") if path.is_dir())]
+    for path in folders:
+        path.chmod(0o555)
+    try:
+        assert sorted(take(new(tmp_path, TINY), TINY, source)) == sorted(ALL)
+    finally:
+        for path in folders:
+            path.chmod(0o755)
+
+
+def test_records_are_plain(source: RunFolder, tmp_path: Path):
+    folder = new(tmp_path, TINY)
+    take(folder, TINY, source)
+    record = json.loads((folder.jobs / "taken" / "fit.json").read_text())
+    assert set(record) == {"stage", "source", "manifests", "code", "when", "files", "bytes", "links"}
+    (folder.jobs / "taken" / "fit.json").write_text("{}")
+    assert taken_stage(folder, "fit") is None
