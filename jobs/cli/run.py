@@ -1,4 +1,4 @@
-"""`rodin run` and `sweep`: the commands that start work."""
+"""`rodin run`, and the driving of a run that other commands share."""
 
 from __future__ import annotations
 
@@ -12,26 +12,21 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import CLUSTER, FROM, JSON, NEW_RUN, PRESET_OR_FROM, RUN_OPTION, SET, SITE, STAGES
-from jobs.cli.prepare import check_change, notes_of, prepare, runnable, sources_of, tell
+from jobs.cli.options import CLUSTER, FROM, JSON, NEW_RUN, PRESET_OR_FROM, SET, SITE, STAGES
+from jobs.cli.prepare import check_change, notes_of, prepare, sources_of, tell
 from jobs.cli.screen import Screen
 from jobs.cli.summary import summary, summary_text
 from jobs.cli.taking import planned_lines, with_taken
 from jobs.graph.changes import change_of, make_change
-from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
 from jobs.launch.slurm_client import Unreachable, check_clients, queue
 from jobs.plan.plan import plan_rows, plan_text
 from jobs.run.failures import Failed, failures
 from jobs.run.ledger import submissions
 from jobs.run.lock import driving
-from jobs.run.record import read_config
 from jobs.run.snapshot import take
 from jobs.weights import check_weights
-from rodin.config.checks import faults_of_stages
 from rodin.store.run_folder import RunFolder
-
-SWEEPS = ("cfg", "resolution", "views", "convolution")
 
 
 def run(
@@ -75,40 +70,6 @@ def run(
     execute(work, cluster, no_wait, refresh_code, as_json, sources=sources)
 
 
-def sweep(
-    kind: Annotated[str, typer.Argument(help=f"{', '.join(SWEEPS[:-1])} or {SWEEPS[-1]}")],
-    folder: RUN_OPTION,
-    cluster: CLUSTER = "local",
-    site: SITE = None,
-    as_json: JSON = False,
-) -> None:
-    """Run one of the paper's ablations on a run, then write its report again.
-
-    \b
-    Examples:
-      rodin sweep resolution --run runs/demo
-      rodin sweep convolution --run runs/paper --cluster slurm --site slurm/sites/mine.toml
-    """
-    if kind not in SWEEPS:
-        raise ValueError(f"unknown sweep '{kind}'; there are {', '.join(SWEEPS)}")
-    run_folder = RunFolder(folder)
-    config = read_config(run_folder)
-    stages = chosen(graph(config, (f"sweep-{kind}",)), [f"sweep-{kind}", "report"])
-    if found := faults_of_stages(config, [f"sweep-{kind}"]):
-        raise ValueError(
-            f"{'; '.join(found)}; `rodin run {run_folder.config_file} --run {folder} --set KEY=VALUE "
-            f"--stages sweep-{kind},report` changes it"
-        )
-    change = change_of(run_folder, config)
-    check_change(run_folder, change)
-    work = runnable(run_folder, config, stages, cluster, site, change.reopened)
-    if cluster == "slurm":
-        check_clients()
-    execute(
-        work, cluster, no_wait=False, refresh_code=False, as_json=as_json, report_again=bool(work.missing(stages[0]))
-    )
-
-
 def print_scripts(work: Run, cluster: str, as_json: bool) -> None:
     """Print the batch scripts that would be submitted, or the plan of a local run."""
     if cluster == "local":
@@ -149,6 +110,8 @@ def execute(
     """
     screen = Screen(quiet=as_json)
     begin = time.time()
+    for line in notes_of(work):
+        screen.note(f"note: {line}")
     drive(work, cluster, no_wait, refresh_code, screen, report_again, sources)
     screen.clear()
     found = summary(work, begin)
@@ -165,8 +128,6 @@ def drive(
     sources: Sequence[RunFolder] = (),
 ) -> None:
     """Drive a run to its end; arguments and errors as of `execute`, with progress on `screen`."""
-    for line in notes_of(work):
-        screen.note(f"note: {line}")
     with driving(work.folder, screen.note), terminating():
         work = changed(work, cluster, screen)
         work = with_taken(work, sources, screen)
@@ -253,6 +214,5 @@ def terminating() -> Iterator[None]:
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    for command in (run, sweep):
-        app.command()(command)
+    """Add this command to the command line."""
+    app.command()(run)
