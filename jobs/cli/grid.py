@@ -12,6 +12,7 @@ from typing import Any
 from jobs.cli.prepare import check_change, config_of, notes_of
 from jobs.cli.run import drive
 from jobs.cli.screen import Screen
+from jobs.cli.taking import check_queue
 from jobs.graph.changes import change_of
 from jobs.graph.graph import graph
 from jobs.graph.grid import axes_of, combinations, short_keys
@@ -133,6 +134,8 @@ def run_grid(grid: Grid, rates: Mapping[str, Rate], no_wait: bool, as_json: bool
     works = [grid.work(run, graph(run.combination.config)) for run in grid.runs]
     for work in works:
         check_weights(work)
+    if grid.base is not None:
+        check_queue(grid.base)
     for line in dict.fromkeys(line for work in works for line in notes_of(work)):
         screen.note(f"note: {line}")
     failed = _on_slurm(grid, no_wait, screen) if grid.cluster == "slurm" else _one_by_one(grid, rates, screen)

@@ -16,7 +16,7 @@ from jobs.cli.options import CLUSTER, FROM, JSON, NEW_RUN, PRESET_OR_FROM, SET, 
 from jobs.cli.prepare import check_change, notes_of, prepare, sources_of, tell
 from jobs.cli.screen import Screen
 from jobs.cli.summary import summary, summary_text
-from jobs.cli.taking import planned_lines, with_taken
+from jobs.cli.taking import check_queue, planned_lines, with_taken
 from jobs.graph.changes import change_of, make_change
 from jobs.graph.work import Run
 from jobs.launch.slurm_client import Unreachable, check_clients, queue
@@ -67,6 +67,8 @@ def run(
     elif no_wait:
         raise ValueError("--no-wait needs --cluster slurm; local stages run inside this command")
     check_weights(work)
+    for one in sources:
+        check_queue(one)
     execute(work, cluster, no_wait, refresh_code, as_json, sources=sources)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fixtures.fake_slurm import install
 from fixtures.finished_graph import finish_stage
+from fixtures.obedient import Rodin
 
 from jobs.cli import run as commands
 from jobs.cli import sweeps
@@ -226,6 +228,21 @@ def test_without_waiting_it_says_what_to_type_next(launcher: Launcher, capsys: p
     assert status_of([*SLURM, "--no-wait"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"see what came out: rodin compare {HOME}"
     check_shared(launcher)
+
+
+def test_slurm_gets_arrays_and_dependencies_of_what_waits_for_nobody(rodin: Rodin, tmp_path: Path):
+    folder = tmp_path / "cluster"
+    path = f"{install(folder)}{os.pathsep}{os.environ['PATH']}"
+    (tmp_path / "site.toml").write_text('name = "fake"\npartition = "main"\nthrottle = 8\n')
+    done = rodin(*SLURM, "--no-wait", "--json", PATH=path, FAKE_SLURM=str(folder), FAKE_SLURM_HOLD="yes")
+    assert done.returncode == 0, done.stderr
+    runs = json.loads(done.stdout)["runs"]
+    assert [bool(row["waits"]) for row in runs] == [False, True, True, True]
+    assert (runs[3]["waits"]["base"], runs[3]["waits"]["render"]) == (NAMES[2], NAMES[0])
+    jobs = json.loads((folder / "jobs.json").read_text())
+    stages = {one["flags"]["job-name"].split("-")[1] for one in jobs.values()}
+    assert {"render", "base", "sample", "report"} <= stages
+    assert sum("array" in one["flags"] for one in jobs.values()) > 4
 
 
 def test_another_grid_in_the_same_folder_is_refused(launcher: Launcher, capsys: pytest.CaptureFixture[str]):
