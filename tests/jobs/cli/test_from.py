@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fixtures.finished_graph import contents, finish_graph
+from fixtures.finished_graph import contents
 
 from jobs.cli import run as commands
 from jobs.cli import taking
@@ -26,17 +26,8 @@ FROM = ["--from", "runs/base", "--run", "runs/new", "--set", "base.training.lr=0
 AGAIN = {"base", "sample", "evaluate", "sweep-cfg", "report"}
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    real, os.fsync = os.fsync, lambda handle: None
-    try:
-        return finish_graph(tmp_path_factory.mktemp("finished"), TINY).path
-    finally:
-        os.fsync = real
-
-
 @pytest.fixture(autouse=True)
-def base(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+def base(finished_tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("jobs.site.mpi_works", lambda: False)
     monkeypatch.setattr("jobs.run.record.code_version", lambda: {"version": "0"})
@@ -45,7 +36,7 @@ def base(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run
     monkeypatch.setattr(commands, "take", lambda folder, refresh: False)
     monkeypatch.setattr(commands, "check_clients", lambda: None)
     Path("site.toml").write_text('name = "x"\n')
-    shutil.copytree(finished, "runs/base")
+    shutil.copytree(finished_tiny, "runs/base")
     return RunFolder(Path("runs/base"))
 
 
