@@ -63,10 +63,10 @@ def comparison_figure(
             panels[0].margins(y=0.15)
             panels[0].legend(loc="best", fontsize=8)
         page = path.with_suffix(".pdf")
-        figure = panels[0].figure
-        with publishing(page) as temporary:
-            about = {"Title": title, "Subject": TAG, "Creator": "rodin", "CreationDate": None}
-            figure.savefig(temporary, format="pdf", metadata=about)
+        about = {"Title": title, "Subject": TAG, "Creator": "rodin", "CreationDate": None}
+        if (figure := panels[0].get_figure(root=True)) is not None:
+            with publishing(page) as temporary:
+                figure.savefig(temporary, format="pdf", metadata=about)
     return [path, page]
 
 

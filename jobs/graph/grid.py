@@ -144,14 +144,12 @@ def _named(swept: Sequence[str], configs: Sequence[Config]) -> list[Combination]
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """Key -> the shortest end of it that no other of the keys has: `lr`, or `base.training.lr` beside `prior....lr`."""
-    found = {}
-    for key in keys:
-        parts = key.split(".")
-        ends = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
-        others = [other for other in keys if other != key]
-        found[key] = next(end for end in ends if not any(f".{other}".endswith(f".{end}") for other in others))
-    return found
+    """Key -> a short word for it that no other of the keys has: `lr`, or `base.lr` beside `prior.lr`, or all of it."""
+    forms = [(key.rpartition(".")[2], f"{key.split('.')[0]}.{key.rpartition('.')[2]}", key) for key in keys]
+    return {
+        one[-1]: next(word for place, word in enumerate(one) if [other[place] for other in forms].count(word) == 1)
+        for one in forms
+    }
 
 
 def value_word(value: Any) -> str:

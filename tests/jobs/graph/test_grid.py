@@ -107,8 +107,9 @@ def test_steps_of_a_training_can_be_swept():
 
 def test_names_are_safe_short_and_unique():
     found = grid("base.training.lr=1,2", "prior.training.lr=1,2")
-    assert found[1].name == "base.training.lr-1_prior.training.lr-2"
-    assert short_keys(["a.b.c", "d.b.c", "x.c.d"]) == {"a.b.c": "a.b.c", "d.b.c": "d.b.c", "x.c.d": "d"}
+    assert found[1].name == "base.lr-1_prior.lr-2"
+    assert short_keys(["a.b.c", "d.b.c", "x.c.d"]) == {"a.b.c": "a.c", "d.b.c": "d.c", "x.c.d": "d"}
+    assert short_keys(["a.b.c", "a.d.c", "seed"]) == {"a.b.c": "a.b.c", "a.d.c": "a.d.c", "seed": "seed"}
     words = [value_word(value) for value in (3.0, 1e-5, True, None, "a/b c", [1, 2.5], [], -1)]
     assert words == ["3", "1e-05", "True", "None", "a-b-c", "1-2.5", "empty", "-1"]
     scales = [[1.0, 1.25 + number, *(2.0 + step / 7 for step in range(20))] for number in range(3)]
