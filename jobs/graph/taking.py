@@ -71,6 +71,8 @@ def taking(folder: RunFolder, config: Config, stages: Sequence[Stage], sources: 
         FileNotFoundError: a source is no run.
         ValueError: a source's run.toml cannot be read, or another version of rodin wrote its files.
     """
+    if not sources:
+        return Taking()
     there = [(source, read_config(source)) for source in sources]
     held = {stage.name: manifests_of(folder, stage.name) for stage in stages if begun(folder, stage.name)}
     found, again = {}, {}

@@ -19,6 +19,7 @@ from rodin.config import Config
 from rodin.presets import preset
 from rodin.store import manifest, results
 from rodin.store.run_folder import RunFolder
+from rodin.store.sharing import published_files
 
 TINY = preset("tiny")
 BEFORE_BASE = ["render", "portraits", "clip", "decoder", "embed", "fit", "index"]
@@ -158,6 +159,11 @@ def test_several_sources_and_a_stage_that_only_the_second_has(source: RunFolder,
     finish_stage(stranger, preset("tiny"), "embed", "other bits")
     found = taking(new(tmp_path, config, "newer"), config, graph(config), [source, stranger])
     assert "base" not in found.stages  # what it was trained on is not what was taken
+
+
+def test_manifests_come_last_and_the_one_that_readers_look_for_at_the_very_end(source: RunFolder):
+    names = [str(name) for name in published_files(source.stage("render"))]
+    assert names == [*(f"0000{shard}.h5" for shard in range(3)), "00001.json", "00002.json", "00000.json"]
 
 
 def test_unfinished_attempts_caches_and_damage_stay_behind(source: RunFolder, tmp_path: Path):
