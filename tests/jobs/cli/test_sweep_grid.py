@@ -15,8 +15,10 @@ from jobs.cli import sweeps
 from jobs.cli.app import status_of
 from jobs.graph.work import Run
 from jobs.launch import local, slurm
-from jobs.run.failures import Failure, record
+from jobs.run.begun import reopen
+from jobs.run.failures import Failed, Failure, record
 from jobs.run.lock import driving
+from jobs.run.record import read_config
 from rodin.store.run_folder import RunFolder
 
 RATES, PROMPTS = "base.training.lr=0.001,0.002", "sample.prompts=4,5"
@@ -97,8 +99,7 @@ def times() -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in HOME.glob("*/*/0*.json")}
 
 
-class Killed(BaseException):
-    pass
+class Killed(BaseException): ...
 
 
 def test_a_grid_killed_again_and_again_and_gone_on_with(launcher: Launcher, capsys: pytest.CaptureFixture[str]):
@@ -167,8 +168,6 @@ def test_a_grid_of_a_run_takes_what_the_run_has(launcher: Launcher, capsys: pyte
 def test_a_run_that_fails_keeps_no_other_from_its_work(launcher: Launcher, capsys: pytest.CaptureFixture[str]):
     def fail(run: Run, stage: str) -> None:
         if stage == "base" and run.folder.path.name == NAMES[0]:
-            from jobs.run.failures import Failed
-
             record(run.folder, Failure("base", 0, "crash", "boom"))
             launcher.queued.clear()
             raise Failed("stages failed")
@@ -206,6 +205,7 @@ def test_without_waiting_it_says_what_to_type_next(launcher: Launcher, capsys: p
     assert status_of([*SLURM, "--no-wait"]) == 0
     assert {run.folder.path.name for run, _ in launcher.queued} == {NAMES[0]}
     assert len(launcher.queued) == 15
+    assert not (HOME / NAMES[3]).exists()  # nothing to be done there yet
     lines = capsys.readouterr().out.splitlines()
     assert f"{NAMES[3]} waits for base, sweep-cfg of {NAMES[2]}" in lines
     assert lines[-1].startswith("type the same command again once these stages are done: rodin status ")
@@ -252,6 +252,16 @@ def test_another_grid_in_the_same_folder_is_refused(launcher: Launcher, capsys: 
     assert "is a run of another config: fit.steps is 20 there, asked for 9" in capsys.readouterr().err
     assert status_of(["sweep", "grid", "tiny", "--set", RATES, "--run", str(HOME / NAMES[0])]) == 2
     assert "is a run; a grid wants a folder of its own" in capsys.readouterr().err
+
+
+def test_what_follows_from_bits_of_its_own_is_made_and_not_waited_for(launcher: Launcher, capsys):
+    assert status_of(GRID) == 0
+    last = RunFolder(HOME / NAMES[3])
+    finish_stage(last, read_config(last), "base", "other bits")
+    reopen(last, "sweep-cfg", keep=False)
+    capsys.readouterr()
+    assert status_of([*GRID, "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[3]["makes"] == ["sweep-cfg"]
 
 
 def test_a_base_that_is_being_run_is_refused(launcher: Launcher, capsys: pytest.CaptureFixture[str]):

@@ -23,6 +23,7 @@ from rodin.presets import preset
 from rodin.store import manifest, results
 from rodin.store.repair import damaged, set_aside
 from rodin.store.run_folder import RunFolder
+from rodin.store.sharing import share_folder
 
 TINY = preset("tiny")
 BEFORE_BASE = ["render", "portraits", "clip", "decoder", "embed", "fit", "index"]
@@ -188,3 +189,25 @@ def test_a_disk_that_is_full_is_told_and_the_next_call_goes_on(
     assert not folder.stage("fit").exists()
     take(folder, TINY, source)
     whole_or_absent(folder, source)
+
+
+def test_whole_copies_are_kept_and_half_ones_made_again(
+    source: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def no_link(*arguments, **options):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", no_link)
+    target, copied = tmp_path / "views", []
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda path, name: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            share_folder(source.stage("render"), target)
+    half = tmp_path / ".views.taking" / "00001.h5"
+    half.write_bytes(half.read_bytes()[:100])
+    real = os.utime
+    monkeypatch.setattr(os, "utime", lambda path, **options: (copied.append(path.name), real(path, **options)))
+    shared = share_folder(source.stage("render"), target)
+    assert copied == ["00001.h5"]
+    assert (shared.files, shared.links) == (6, 0)
+    assert contents(target) == contents(source.stage("render"))
