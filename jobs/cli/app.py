@@ -13,6 +13,7 @@ import typer
 from jobs.cli import (
     bench,
     captures,
+    compare,
     departures,
     doctor,
     efficiency,
@@ -25,6 +26,7 @@ from jobs.cli import (
     run,
     site,
     store,
+    sweeps,
     watch,
 )
 from jobs.run.failures import Failed, describe, print_error
@@ -60,10 +62,13 @@ def options(version: Annotated[bool, VERSION] = False) -> None:
 
 for group in (
     run,
+    sweeps,
     plan,
     watch,
+    efficiency,
     generate,
     results,
+    compare,
     bench,
     captures,
     export,
@@ -73,7 +78,6 @@ for group in (
     store,
     site,
     doctor,
-    efficiency,
 ):
     group.add_to(app)
 

@@ -10,6 +10,16 @@ import typer
 PRESET = Annotated[
     str, typer.Argument(help="a preset (`rodin presets`), or a TOML file that names one and changes keys")
 ]
+PRESET_OR_FROM = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        help="a preset (`rodin presets`), or a TOML file that names one and changes keys; default: as --from",
+    ),
+]
+FROM = Annotated[
+    Path | None, typer.Option("--from", metavar="RUN", help="another run, whose finished stages are taken over")
+]
 RUN_ARGUMENT = Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]
 RUN_OPTION = Annotated[Path, typer.Option("--run", help="run folder")]
 NEW_RUN = Annotated[Path | None, typer.Option("--run", help="run folder; default runs/PRESET")]

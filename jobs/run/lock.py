@@ -52,6 +52,31 @@ def driving(folder: RunFolder, note: Callable[[str], None] = lambda text: None) 
             file.truncate(0)
 
 
+@contextmanager
+def quiet(folder: RunFolder) -> Iterator[None]:
+    """Keep a run from being driven for a moment, while its files are read; the run itself may be read-only.
+
+    Raises:
+        ValueError: a `rodin run` drives it; names its process and machine.
+    """
+    try:
+        file = (folder.jobs / "lock").open("r", encoding="utf-8")
+    except OSError:  # never driven, or not to be read by us
+        yield
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _refusal(folder) from None
+        except OSError:  # a file system without locks: the file says who took it last
+            holder = driver(folder)
+            here = holder is not None and holder["host"] == socket.gethostname()
+            if holder is not None and not (here and born(holder["pid"]) != holder["born"]):
+                raise _refusal(folder) from None
+        yield
+
+
 def _refusal(folder: RunFolder, more: str = "") -> ValueError:
     holder = driver(folder)
     other = f"process {holder['pid']} on {holder['host']}" if holder else "another process"

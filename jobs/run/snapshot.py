@@ -29,7 +29,7 @@ def take(folder: RunFolder, refresh: bool = False) -> bool:
     if original == folder.code.resolve():
         return False
     if folder.code.is_dir() and not refresh:
-        return digest(folder.code) != digest(original)
+        return other_code(folder)
     fresh = folder.path / f".code-{uuid.uuid4().hex}"
     make_folder(fresh, OWN)
     for relative in files(original):
@@ -46,6 +46,12 @@ def take(folder: RunFolder, refresh: bool = False) -> bool:
     for leftover in [*folder.path.glob(".old-*"), *folder.path.glob(".code-*")]:  # also of killed commands
         shutil.rmtree(leftover)
     return False
+
+
+def other_code(folder: RunFolder) -> bool:
+    """Whether a run keeps a copy of the code that differs from the code of this command."""
+    original = Path(__file__).resolve().parents[2]
+    return folder.code.is_dir() and original != folder.code.resolve() and digest(folder.code) != digest(original)
 
 
 def files(root: Path) -> list[Path]:

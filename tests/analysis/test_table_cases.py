@@ -97,6 +97,17 @@ def test_timings_count_tasks_once_and_end_with_the_total(empty_run: Path):
     assert rows[-1]["peak_rss_mb"] is None
 
 
+def test_times_of_stages_that_another_run_made_are_told_apart(empty_run: Path):
+    taken = {"seconds": 8.0, "peak_rss_mb": 1.0, "taken_from": "runs/other"}
+    write(empty_run, "timing-fit", [{"shard": 0} | taken, {"shard": 1} | taken], "timing")
+    write(empty_run, "timing-base", [{"shard": 0, "seconds": 3.0, "peak_rss_mb": 2.0}], "timing")
+    *_, total = table(empty_run, "timings")
+    assert total["seconds"] == 19.0
+    assert "taken over from runs/other, with the times there: fit\nmade by this run itself: 3.0 s" in total["note"]
+    write(empty_run, "timing-fit", [{"shard": 0, "seconds": 5.0, "peak_rss_mb": 1.0}], "timing")
+    assert "taken" not in table(empty_run, "timings")[-1]["note"]
+
+
 def test_losses_are_read_in_order_of_steps(empty_run: Path):
     write(empty_run, "base", [{"step": step, "loss": 1 / step} for step in range(40, 0, -1)])
     (row,) = table(empty_run, "losses")
