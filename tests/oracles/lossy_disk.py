@@ -25,16 +25,24 @@ class File:
     now: bytearray = field(default_factory=bytearray)
     synced: bytes = b""
     since: list[tuple[int, bytes | None]] = field(default_factory=list)  # (offset, bytes) or (length, None)
+    frozen: bytes | None = None  # copy of `now` while it does not change
 
     def change(self, offset: int, data: bytes | None) -> None:
         """Write bytes at an offset, or cut to a length."""
         self.since.append((offset, data))
+        self.frozen = None
         applied(self.now, offset, data)
+
+    def content(self) -> bytes:
+        """Bytes as programs see them; the same object until they change."""
+        if self.frozen is None:
+            self.frozen = bytes(self.now)
+        return self.frozen
 
     def left(self, keep: float, rng: random.Random) -> bytes:
         """Bytes on the disk, where each change since the last fsync is kept with a probability, in part or not."""
         if keep >= 1 or not self.since:
-            return bytes(self.now)
+            return self.content()
         found = bytearray(self.synced)
         for offset, data in self.since:
             if rng.random() < keep:
@@ -83,8 +91,10 @@ class LossyDisk:
             return
         if event.kind == "sync":
             node = self.find(event.path)
-            seen = bytes(node.now) if isinstance(node, File) else dict(node.now)
+            seen = node.content() if isinstance(node, File) else dict(node.now)
             self.syncing[event.token] = (node, seen, len(node.since))
+            return
+        if event.path == ".":  # the folder itself is made; it counts as there
             return
         folder, name = self._parent(event.path)
         if event.kind == "make":
@@ -96,7 +106,8 @@ class LossyDisk:
             end = len(file.now) if event.offset < 0 else event.offset
             file.change(end, event.data if event.kind == "write" else None)
         elif event.kind == "mkdir":
-            folder.change({name: Folder()})
+            if name not in folder.now:
+                folder.change({name: Folder()})
         elif event.kind in ("unlink", "rmdir"):
             folder.change({name: None})
         else:
@@ -147,6 +158,8 @@ class LossyDisk:
         folder = self.root
         *parents, name = PurePosixPath(path).parts
         for part in parents:
+            if part not in folder.now:  # of two processes that make folders at once the first may be told last
+                folder.change({part: Folder()})
             found = folder.now[part]
             assert isinstance(found, Folder)
             folder = found

@@ -103,13 +103,9 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
     found = file[name]
     if not isinstance(found, h5py.Dataset):
         raise KeyError(f"{name} is not a dataset")
-    stored = found.id.get_create_plist()
-    plain = stored.get_layout() == h5py.h5d.CONTIGUOUS and not stored.get_external_count()
-    if not plain or found.dtype.hasobject:
-        raise KeyError(f"{name} is not the plain contiguous dataset that rodin writes")
-    offset = found.id.get_offset()
+    offset = found.id.get_offset()  # None where it is chunked, virtual or in another file
     if found.nbytes and (offset is None or offset + found.nbytes > file.id.get_filesize()):
-        raise KeyError(f"{name} is longer than the file")
+        raise KeyError(f"{name} is not stored in this file as rodin stores it")
     return found
 
 
