@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import grp
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,7 +86,7 @@ def ask_cluster(progress: Callable[[int, int, str], None] = lambda done, total, 
     Raises:
         ValueError: neither the configuration nor the machines could be learnt.
     """
-    user = getpass.getuser()
+    user = user_name()
     found = Cluster(user, frozenset(_group(number) for number in os.getgroups()))
     questions: list[tuple[str, Callable[[str], None]]] = [
         (CONFIG, lambda text: found.settings.update(settings_of(text))),
@@ -135,6 +135,14 @@ def _ask_accounting(found: Cluster) -> None:
         found.account = text.split()[0] if text.split() else ""
 
     _ask(found, f"{table} user where name={found.user} format=DefaultAccount", take)
+
+
+def user_name() -> str:
+    """Name under which Slurm knows this user: that of the process, whatever LOGNAME says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _group(number: int) -> str:

@@ -24,7 +24,7 @@ def site_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         monkeypatch.setenv("PATH", f"{recorded.install(folder, answers)}:{os.environ['PATH']}")
         monkeypatch.setattr(survey, "mpi_library", lambda: library)
-        monkeypatch.setattr(survey.getpass, "getuser", lambda: "ada")
+        monkeypatch.setattr(survey, "user_name", lambda: "ada")
         output = folder / "mine.toml"
         assert status_of(["site", "init", "--output", str(output)]) == 0
         return load_site(output, NAMES), output.read_text()
