@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -102,7 +103,7 @@ def _of_features(count: int, width: int) -> list[Case]:
 def _against_faiss(count: int, width: int) -> list[Case]:
     """Neighbours of an evaluation at the paper's size against faiss's flat index, where faiss is installed."""
     try:
-        import faiss
+        faiss: Any = importlib.import_module("faiss")
     except ImportError:
         return []
     faiss.omp_set_num_threads(1)

@@ -6,6 +6,7 @@ c2pa-python does the work where it is installed (extra `c2pa`). GLB files cannot
 from __future__ import annotations
 
 import hashlib
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rodin.marks.tags import DIGITAL_SOURCE, GENERATOR, Origin
 
 SIGNED = (".png", ".gif")  # endings of the files that are signed
 CURVES = {256: "es256", 384: "es384", 521: "es512"}  # bits of an elliptic curve's key -> C2PA's name of the signature
+CERTIFICATES, KEYS = "x509", "hazmat.primitives.serialization"  # modules of cryptography, which c2pa-python needs
 INSTALL = "install it with `pip install -e '.[c2pa]'`, or leave out --c2pa-cert and --c2pa-key"
 
 
@@ -41,9 +43,8 @@ class Credentials:
             FileNotFoundError: a file is missing.
         """
         try:
-            import c2pa  # noqa: F401
-            from cryptography import x509
-            from cryptography.hazmat.primitives.serialization import load_pem_private_key
+            importlib.import_module("c2pa")
+            x509, keys = (importlib.import_module(f"cryptography.{name}") for name in (CERTIFICATES, KEYS))
         except ImportError as problem:
             raise ValueError(f"content credentials need c2pa-python ({problem}); {INSTALL}") from None
         texts = [_read(path) for path in (certificate, key)]
@@ -54,7 +55,7 @@ class Credentials:
                 f"{certificate}: no certificate in PEM; wanted the chain, the signer's own first"
             ) from None
         try:
-            loaded = load_pem_private_key(texts[1], None)
+            loaded = keys.load_pem_private_key(texts[1], None)
         except (ValueError, TypeError) as problem:
             raise ValueError(f"{key}: no private key in PEM without a password ({problem})") from None
         return cls(texts[0].decode(), texts[1].decode(), _algorithm(key, loaded))
@@ -70,8 +71,7 @@ class Credentials:
         Raises:
             ValueError: the certificate is refused; the message is C2PA's.
         """
-        import c2pa
-
+        c2pa: Any = importlib.import_module("c2pa")
         created: dict[str, Any] = {"action": "c2pa.created", "digitalSourceType": DIGITAL_SOURCE + origin.kind}
         manifest = {
             "claim_generator_info": [{"name": GENERATOR, "version": __version__}],
@@ -101,13 +101,12 @@ def _read(path: Path) -> bytes:
 
 
 def _algorithm(path: Path, key: Any) -> str:
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-
-    if isinstance(key, ed25519.Ed25519PrivateKey):
+    kind = type(key).__name__
+    if "Ed25519" in kind:
         return "ed25519"
-    if isinstance(key, rsa.RSAPrivateKey):
+    if "RSA" in kind:
         return "ps256"
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size in CURVES:
+    if kind.startswith(("EC", "EllipticCurve")) and key.key_size in CURVES:
         return CURVES[key.key_size]
     raise ValueError(
         f"{path}: a key of {type(key).__name__}, wanted RSA, Ed25519 or an elliptic curve P-256, 384 or 521"

@@ -22,6 +22,6 @@ def clip_scores(pictures: np.ndarray, texts: np.ndarray) -> np.ndarray:
     pictures, texts = features(pictures, "pictures"), features(texts, "texts")
     if pictures.shape[1] != texts.shape[1]:
         raise ValueError(
-            f"CLIP score: got pictures {list(pictures.shape)} and texts {list(texts.shape)}, of two widths"
+            f"CLIP score: got pictures {list(pictures.shape)} and texts {list(texts.shape)}, wanted one width"
         )
     return SCALE * np.clip(unit(pictures, "pictures") @ unit(texts, "texts").T, 0.0, 1.0)
