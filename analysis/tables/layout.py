@@ -22,7 +22,8 @@ DECIMALS = {
     "gain_behind": 2, "gain_alone": 2, "alone_psnr": 2, "gain_lpips": 3, "gain_step_psnr": 2,
     "gain_mean_person_psnr": 2, "gain_nearest_person_psnr": 2,
     "clip_ratio": 2, "picture_ratio": 2, "clip_copies": 2,
-    "picture_copies": 2, "over_limit": 2,
+    "picture_copies": 2, "over_limit": 2, "preferred": 1, "resampled": 1, "alike": 0, "alpha": 2, "paper": 1,
+    "strength": 2,
 }  # fmt: skip
 OTHER_DECIMALS = 3  # of any other number
 HEADINGS = {
@@ -54,6 +55,10 @@ HEADINGS = {
     "last_loss": "last loss",
     "expected_first": "expected at first",
     "expected_last": "expected at last",
+    "preferred": "preferred, %",
+    "resampled": "raters resampled, %",
+    "alike": "raters alike, %",
+    "paper": "paper, %",
 }
 GUESSES = {"gain_mean_person": "better than the mean person", "gain_nearest_person": "better than the nearest one"}
 """field of Table 1's rows, less _METRIC -> heading of its line"""
