@@ -10,6 +10,7 @@ from analysis.figures.plots import OURS, THEIRS, plot
 from analysis.results.rows import Row
 
 EVEN = 50  # percent: neither is preferred
+RIGHT = 104  # percent: where the numbers stand, beside the bars
 BAR_INCHES = 0.42  # height of a bar and the room around it
 FRAME_INCHES = 1.0  # height of title and axis
 
@@ -32,9 +33,9 @@ def draw_preferences(rows: Sequence[Row], path: Path, title: str) -> None:
             if low is not None and high is not None:
                 spread = [[max(0.0, value - low)], [max(0.0, high - value)]]
                 axes.errorbar(value, place, xerr=spread, color=INK, capsize=3, linewidth=1.2)
-            axes.text(2, place, f"{value:.1f} %", va="center", color="white", fontweight="bold")
+            axes.text(RIGHT, place, f"{value:.1f}", va="center", color=INK)
         axes.axvline(EVEN, color=SOFT, linewidth=1, linestyle="--")
         axes.set_yticks(range(len(shown)), [str(row["pair"]) for row in shown])
-        axes.set(xlim=(0, 100), xlabel="answers for the first, % (bars: 95 % over raters)")
+        axes.set(xlim=(0, 100), xlabel="preferred the first, %")
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")

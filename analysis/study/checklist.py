@@ -124,7 +124,7 @@ def quality(study: Study, tally: Tally) -> list[tuple[str, str]]:
     wrong = sum(entry["method"].endswith(DEGRADED) for entry in study.record["pictures"].values())
     return [
         ("catch trials", f"{design.catch} a rater, a picture against a mosaic of itself ({wrong} mosaics)"),
-        ("left out", f"raters with less than {tally.threshold:.0%} of them right, fixed before counting"),
+        ("left out", f"raters with less than {tally.threshold:.0%} of them right"),
         ("repetitions", f"{design.repeats} a rater, later on, with swapped sides; not among the answers that count"),
         ("intervals", "95 %: Wilson over answers, and a bootstrap over raters"),
         ("agreement", "Krippendorff's alpha and the share of equal answers, for each pair of methods"),

@@ -32,8 +32,9 @@ from analysis.study.design import REFERENCE
 from analysis.study.record import Study
 from analysis.study.votes import Refused, Votes
 
-PAGE = {"/": "index.html", "/study.css": "study.css", "/study.js": "study.js"}  # address -> file in page/
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+PAGE = {"/": "index.html", "/study.css": "study.css", "/study.js": "study.js", "/icon.svg": "icon.svg"}
+"""address -> file in page/"""
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 MOST_BYTES = 1_024  # of a request's body: a vote has 50
 BODY_SECONDS = 10.0  # in which a body must have come
 LONGEST_TOKEN = 128  # characters; ours have 32

@@ -221,7 +221,8 @@ def sources_of(
         raise ValueError("--run and --methods belong together, such as --run runs/demo --methods rodin,mean,nearest")
     found: list[tuple[str, Source]] = []
     if run is not None and of_run is not None:
-        found += [(name, run_source(run, name, of, settings)) for name in map(str.strip, of_run.split(","))]
+        chosen = [checked_method(name.strip(), of) for name in of_run.split(",")]
+        found += [(name, run_source(run, name, of, settings)) for name in chosen]
     for text in given:
         name, equals, path = text.partition("=")
         if not equals or not path:
@@ -244,23 +245,32 @@ def run_source(run: Path, method: str, of: str, settings: Settings) -> Source:
     """Pictures of a run by one method.
 
     Raises:
-        ValueError, FileNotFoundError: no such method, or the run lacks what it needs.
+        ValueError, FileNotFoundError: the run lacks what the method needs.
     """
     folder = RunFolder(run)
     config = read_config(folder)
-    from rodin.evaluation.study_pictures import METHODS, RODIN, HeldOutPeople, RebuiltPeople, SampledAvatars
+    from rodin.evaluation.study_pictures import HeldOutPeople, RebuiltPeople, SampledAvatars
 
-    if method not in METHODS:
-        raise ValueError(f"--methods got '{method}', wanted some of {', '.join(METHODS)}")
     if of == "samples":
-        if method != RODIN:
-            raise ValueError(
-                f"method '{method}' rebuilds a person from a picture; with --of samples only {RODIN} can be"
-            )
         return SampledAvatars(folder, config, settings.size)
     source = RebuiltPeople(HeldOutPeople(folder, config, settings.size), method)
     source.check()
     return source
+
+
+def checked_method(method: str, of: str) -> str:
+    """One of --methods.
+
+    Raises:
+        ValueError: there is no such, or not of samples.
+    """
+    from rodin.evaluation.study_pictures import METHODS, RODIN
+
+    if method not in METHODS:
+        raise ValueError(f"--methods got '{method}', wanted some of {', '.join(METHODS)}")
+    if of == "samples" and method != RODIN:
+        raise ValueError(f"method '{method}' rebuilds a person from a picture; with --of samples only {RODIN} can be")
+    return method
 
 
 def reference_of(path: Path, settings: Settings) -> Source:

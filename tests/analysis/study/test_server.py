@@ -111,7 +111,7 @@ def test_a_rater_agrees_sees_the_own_pictures_and_votes(server, study, rater):
 
 
 def test_no_answer_tells_which_trials_are_checks_or_which_method_is_which(server, study, rater):
-    token, number = rater
+    token, _ = rater
     state = ask(server, "POST", "/api/consent", token, {"agreed": True})
     for word in (*study.design.methods, CATCH, "degraded", "repeat", "method"):
         assert word not in state.data.decode()
