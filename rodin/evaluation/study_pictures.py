@@ -51,13 +51,17 @@ class HeldOutPeople:
         """What a study says of the true pictures."""
         return f"frontal pictures of held-out people of {self.folder.path}"
 
-    @cached_property
+    @property
     def items(self) -> list[str]:
         """Ids of the held-out people that the run measures.
 
         Raises:
             ValueError: there are none.
         """
+        return self._items
+
+    @cached_property
+    def _items(self) -> list[str]:
         found = measured_subjects(self.config, self.views, self.latents)
         if not found:
             raise ValueError(f"{self.folder.path}: has no held-out people; wanted a run with data.held_out over 0")
@@ -158,9 +162,13 @@ class SampledAvatars:
         """What a study says of the method."""
         return f"unconditional samples of {self.folder.path}"
 
-    @cached_property
+    @property
     def items(self) -> list[str]:
         """Ids of the unconditional samples."""
+        return self._items
+
+    @cached_property
+    def _items(self) -> list[str]:
         return [one for one in self.samples.subjects if self.samples.meta(one)["kind"] == "unconditional"]
 
     def pictures(self, items: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
