@@ -115,10 +115,12 @@ class Routes:
     Args:
         study: a built study.
         votes: its database.
+        address: where raters find the page; None: as their browsers name it.
     """
 
-    def __init__(self, study: Study, votes: Votes) -> None:
+    def __init__(self, study: Study, votes: Votes, address: str | None) -> None:
         self.study, self.votes, self.pace = study, votes, Pace()
+        self.site = None if address is None else urlsplit(address).netloc
         self.files = {address: Path(__file__).parent / "page" / name for address, name in PAGE.items()}
 
     async def page(self, request: Request) -> Response:
@@ -170,7 +172,7 @@ class Routes:
 
     async def _writer(self, request: Request) -> int:
         """The rater of a request that stores something: from our own page only, and not faster than people are."""
-        check_origin(request)
+        check_origin(request, self.site)
         rater = await self._rater(request)
         self.pace.check(rater)
         return rater
@@ -185,14 +187,18 @@ class Routes:
         return known
 
 
-def check_origin(request: Request) -> None:
+def check_origin(request: Request, address: str | None) -> None:
     """Refuse a request that a page of another site made.
+
+    Args:
+        request: of a browser, or of a program, which names no site.
+        address: host and port of the site where it stands behind another web server.
 
     Raises:
         HTTPException: 403.
     """
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "same-origin")
-    own = origin is None or urlsplit(origin).netloc == request.headers.get("Host")
+    own = origin is None or urlsplit(origin).netloc in (request.headers.get("Host"), address)
     if not own or site != "same-origin":
         raise HTTPException(403, "answers are taken from this site's own page only")
 
@@ -222,15 +228,16 @@ async def body_of(request: Request, form: type[Body]) -> Body:
         raise HTTPException(400, f"wanted JSON with {', '.join(form.model_fields)}") from None
 
 
-def application(study: Study, votes: Votes, hosts: list[str]) -> Starlette:
+def application(study: Study, votes: Votes, hosts: list[str], address: str | None = None) -> Starlette:
     """The web application of a study.
 
     Args:
         study: a built study.
         votes: its database.
         hosts: names under which it may be asked for, without ports.
+        address: where raters find the page behind another web server; None: there is none.
     """
-    routes = Routes(study, votes)
+    routes = Routes(study, votes, address)
 
     async def refusal(request: Request, problem: Exception) -> Response:
         status, detail, headers = (500, "something failed here", None)
@@ -265,10 +272,10 @@ def listening(host: str, port: int) -> socket.socket:
         raise ValueError(f"cannot listen on {host}, port {port} ({reason}); choose others, --host, --port") from None
 
 
-def serve(study: Study, votes: Votes, listener: socket.socket, hosts: list[str]) -> None:
-    """Answer raters until the process is told to end."""
+def serve(study: Study, votes: Votes, listener: socket.socket, hosts: list[str], address: str | None) -> None:
+    """Answer raters until the process is told to end; arguments as of `application`."""
     config = uvicorn.Config(
-        application(study, votes, hosts),
+        application(study, votes, hosts, address),
         log_level="warning",
         access_log=False,
         server_header=False,

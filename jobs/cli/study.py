@@ -156,7 +156,7 @@ def serve(study: STUDY, host: HOST = "127.0.0.1", port: PORT = DEFAULT_PORT, url
     print(f"{study}: http://{host}:{listener.getsockname()[1]}/, end with Ctrl-C", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):  # which the server raises again once it has ended
-        serve(opened, votes, listener, names)
+        serve(opened, votes, listener, names, address)
     votes.close()
 
 

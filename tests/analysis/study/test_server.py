@@ -1,12 +1,12 @@
-"""The raters' web server over real connections: what it serves, what it refuses, and votes at once through kill -9."""
+"""The raters' web server over real connections: what it serves, and what it refuses."""
 
 import http.client
-import json
-import threading
+import signal
+import sqlite3
 import time
 
 import pytest
-from fixtures.small_study import Server, make_study
+from fixtures.small_study import Server, ask, make_study, stored, vote
 
 from analysis.study.design import CATCH
 from analysis.study.server import HEADERS, MOST_BYTES
@@ -33,40 +33,6 @@ def rater(study):
     number = votes.rater_of(token)
     votes.close()
     return token, number
-
-
-class Reply:
-    def __init__(self, response):
-        self.status, self.headers, self.data = response.status, response.headers, response.read()
-
-    @property
-    def json(self):
-        return json.loads(self.data)
-
-
-def ask(server, method, path, token=None, body=None, headers=None):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    sent = {} if token is None else {"Authorization": f"Bearer {token}"}
-    if body is not None:
-        sent["Content-Type"] = "application/json"
-        body = body if isinstance(body, bytes) else json.dumps(body).encode()
-    try:
-        connection.request(method, path, body, sent | (headers or {}))
-        return Reply(connection.getresponse())
-    finally:
-        connection.close()
-
-
-def vote(trial, side="left", milliseconds=800):
-    return {"trial": trial, "side": side, "milliseconds": milliseconds}
-
-
-def stored(study, number):
-    votes = Votes(study.votes)
-    try:
-        return [(one.number, one.side) for one in votes.answers() if one.rater == number]
-    finally:
-        votes.close()
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_is_locked_down(server):
@@ -200,6 +166,46 @@ def test_other_methods_types_sites_and_names_are_refused(server, study, rater):
     assert ask(server, "POST", "/api/vote", token, send, own).status == 200
 
 
+def test_behind_another_web_server_its_address_is_the_own_one(study, rater):
+    token, _ = rater
+    server = Server(study, "--url", "https://study.example.org")
+    try:
+        for origin, host, status in (
+            ("https://study.example.org", f"127.0.0.1:{server.port}", 200),  # the other server names us by our address
+            ("https://study.example.org", "study.example.org", 200),
+            ("https://evil.example", "study.example.org", 403),
+            ("https://study.example.org", "evil.example", 400),
+        ):
+            headers = {"Origin": origin, "Host": host}
+            assert ask(server, "POST", "/api/consent", token, {"agreed": True}, headers).status == status
+    finally:
+        server.kill()
+
+
+def test_a_vote_that_cannot_be_saved_is_not_acknowledged(study, tmp_path, rater):
+    token, number = rater
+    server = Server(study)
+    try:
+        ask(server, "POST", "/api/consent", token, {"agreed": True})
+        writer = sqlite3.connect(study.votes, isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")  # another process holds the file for longer than the server waits
+        reply = ask(server, "POST", "/api/vote", token, vote(0))
+        assert (reply.status, reply.json) == (503, {"problem": "cannot save at the moment"})
+        writer.execute("ROLLBACK")
+        assert stored(study, number) == []
+        assert ask(server, "POST", "/api/vote", token, vote(0)).status == 200
+        writer.close()
+    finally:
+        server.kill()
+
+
+def test_ctrl_c_ends_the_server_without_an_error(study):
+    server = Server(study)
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(30) == 0
+    server.kill()
+
+
 def test_nobody_answers_faster_than_people_do(server, study, rater):
     token, number = rater
     ask(server, "POST", "/api/consent", token, {"agreed": True})
@@ -210,60 +216,3 @@ def test_nobody_answers_faster_than_people_do(server, study, rater):
     time.sleep(1.1)
     assert ask(server, "POST", "/api/vote", token, vote(1)).status == 200
     assert stored(study, number) == [(0, "left"), (1, "left")]
-
-
-class Client(threading.Thread):
-    """A rater's program: answers everything, sends again what was not acknowledged, and notes what was."""
-
-    def __init__(self, server, token, total, sides):
-        super().__init__(daemon=True)
-        self.server, self.token, self.total, self.sides = server, token, total, sides
-        self.acknowledged = []
-
-    def run(self):
-        self.send("/api/consent", {"agreed": True})
-        for trial in range(self.total):
-            side = self.sides[trial % len(self.sides)]
-            reply = self.send("/api/vote", vote(trial, side))
-            assert reply.status == 200, reply.data
-            self.acknowledged.append((trial, side))
-            time.sleep(0.12)
-
-    def send(self, path, body):
-        while True:
-            try:
-                reply = ask(self.server, "POST", path, self.token, body)
-                if reply.status not in (429, 503):
-                    return reply
-            except (OSError, http.client.HTTPException):
-                pass
-            time.sleep(0.05)
-
-
-def test_three_raters_at_once_lose_no_acknowledged_vote_when_the_server_is_killed_twice(tmp_path):
-    study = make_study(tmp_path, items=8, trials=20, catch=2, repeats=2)
-    votes = Votes(study.votes)
-    tokens, total = votes.invite(study, 3), study.design.asked
-    votes.close()
-    server = Server(study)
-    clients = [Client(server, token, total, sides) for token, sides in zip(tokens, ("lr", "rrl", "l"), strict=True)]
-    for client in clients:
-        client.sides = [{"l": "left", "r": "right"}[letter] for letter in client.sides]
-        client.start()
-    try:
-        for part in (total // 3, 2 * total // 3):
-            while min(len(client.acknowledged) for client in clients) < part:
-                time.sleep(0.02)
-            server.kill()
-            before = [list(client.acknowledged) for client in clients]
-            for number, acknowledged in enumerate(before):
-                assert acknowledged == stored(study, number)[: len(acknowledged)]
-            server.start()
-        for client in clients:
-            client.join(120)
-            assert not client.is_alive()
-    finally:
-        server.kill()
-    for number, client in enumerate(clients):
-        assert stored(study, number) == client.acknowledged
-        assert len(client.acknowledged) == total
