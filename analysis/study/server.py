@@ -7,6 +7,7 @@ site can vote with it, and no log or address bar of a proxy holds it.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sqlite3
 import time
@@ -268,7 +269,7 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
+        reason = os.strerror(problem.errno) if isinstance(problem, OSError) and problem.errno else problem
         raise ValueError(f"cannot listen on {host}, port {port} ({reason}); choose others, --host, --port") from None
 
 

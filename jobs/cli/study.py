@@ -153,7 +153,8 @@ def serve(study: STUDY, host: HOST = "127.0.0.1", port: PORT = DEFAULT_PORT, url
         tell("without --url, browsers that ask for this machine by a name are refused; give the address raters open")
     if not votes.raters():
         tell(f"nobody is invited yet; `rodin study invite {study}` prints links")
-    print(f"{study}: http://{host}:{listener.getsockname()[1]}/, end with Ctrl-C", flush=True)
+    shown = f"[{host}]" if ":" in host else host
+    print(f"{study}: http://{shown}:{listener.getsockname()[1]}/, end with Ctrl-C", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):  # which the server raises again once it has ended
         serve(opened, votes, listener, names, address)
