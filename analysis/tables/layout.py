@@ -15,6 +15,7 @@ from analysis.results.rows import Row
 
 # decimals printed: the last one is about a tenth of a usual interval
 DECIMALS = {
+    "preferred": 1, "resampled": 1, "alike": 0, "alpha": 2, "paper": 1, "strength": 2,
     "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "haze": 2,
     "hit_rate": 2, "chance": 2, "unasked": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1,
     "peak_rss_mb": 0,
@@ -22,8 +23,7 @@ DECIMALS = {
     "gain_behind": 2, "gain_alone": 2, "alone_psnr": 2, "gain_lpips": 3, "gain_step_psnr": 2,
     "gain_mean_person_psnr": 2, "gain_nearest_person_psnr": 2,
     "clip_ratio": 2, "picture_ratio": 2, "clip_copies": 2,
-    "picture_copies": 2, "over_limit": 2, "preferred": 1, "resampled": 1, "alike": 0, "alpha": 2, "paper": 1,
-    "strength": 2,
+    "picture_copies": 2, "over_limit": 2,
 }  # fmt: skip
 OTHER_DECIMALS = 3  # of any other number
 HEADINGS = {
