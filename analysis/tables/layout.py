@@ -15,6 +15,7 @@ from analysis.results.rows import Row
 
 # decimals printed: the last one is about a tenth of a usual interval
 DECIMALS = {
+    "preferred": 1, "resampled": 1, "alike": 0, "alpha": 2, "paper": 1, "strength": 2,
     "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "haze": 2,
     "hit_rate": 2, "chance": 2, "unasked": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1,
     "peak_rss_mb": 0,
@@ -56,6 +57,10 @@ HEADINGS = {
     "last_loss": "last loss",
     "expected_first": "expected at first",
     "expected_last": "expected at last",
+    "preferred": "preferred, %",
+    "resampled": "raters resampled, %",
+    "alike": "raters alike, %",
+    "paper": "paper, %",
 }
 BESIDE = {
     "difference": "ours − paper",

@@ -90,7 +90,7 @@ def table(run: Path, name: str) -> list[Row]:
         FileNotFoundError: no such run folder.
     """
     if name not in TABLES:
-        hint = "; Table 2 is the user study, which needs people's answers" if name == "2" else ""
+        hint = "; Table 2 is the user study: `rodin study build`, then `rodin study tally`" if name == "2" else ""
         raise ValueError(f"no table '{name}'{hint}; there are {', '.join(TABLES)}")
     if not Path(run).is_dir():
         raise FileNotFoundError(f"{run}: no such run folder; `rodin run` makes one")

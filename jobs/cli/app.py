@@ -26,6 +26,7 @@ from jobs.cli import (
     run,
     site,
     store,
+    study,
     sweeps,
     watch,
 )
@@ -69,6 +70,7 @@ for group in (
     generate,
     results,
     compare,
+    study,
     bench,
     captures,
     export,
