@@ -15,9 +15,12 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rodin.store.atomic import publish_bytes
 from rodin.store.reading import read_text
+from rodin.store.run_folder import RunFolder
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -163,6 +166,16 @@ def load_site(path: Path, stages: list[str]) -> Site:
         if name not in stages:
             raise ValueError(f"{path}: unknown stage '{name}' in [stages.{name}]; there are {', '.join(stages)}")
     return site
+
+
+def kept_site(folder: RunFolder) -> Path:
+    """The site file with which a run was last sent to Slurm."""
+    return folder.jobs / "site.toml"
+
+
+def keep_site(folder: RunFolder, site: Site) -> None:
+    """Keep the site of a run, so that `rodin resubmit` needs no site file."""
+    publish_bytes(kept_site(folder), tomli_w.dumps(site.model_dump(exclude_none=True, exclude_unset=True)).encode())
 
 
 def _sentence(error: Any) -> str:

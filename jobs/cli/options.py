@@ -18,3 +18,7 @@ STAGES = Annotated[str | None, typer.Option("--stages", help="only these, separa
 CLUSTER = Annotated[str, typer.Option("--cluster", help="local or slurm")]
 SITE = Annotated[Path | None, typer.Option("--site", help="site file, slurm/sites/NAME.toml; needed with slurm")]
 JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
+MAX_FAILS = Annotated[
+    int | None,
+    typer.Option("--max-fails", min=1, help="slurm: begin no more of a stage once so many shards have failed"),
+]

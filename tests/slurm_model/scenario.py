@@ -1,0 +1,342 @@
+"""One seed: a run on a Slurm that breaks, a user who types the same command again, and what must hold at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+from jobs.graph.graph import chosen, graph
+from jobs.graph.work import Run
+from jobs.launch.slurm import SlurmLauncher
+from jobs.run.failures import Failed, failures
+from jobs.site import Site
+from rodin.presets import preset
+from rodin.store.errors import StoreError
+from rodin.store.run_folder import RunFolder
+from slurm_model.clients import Clients
+from slurm_model.cluster import FINAL, Cluster, Element
+from slurm_model.disk import MEMORY, Disk, mounted
+from slurm_model.work import Work, employed
+from slurm_model.world import BEGIN, REAL, Actor, Killed, Violation, World
+
+CONFIGS = [preset("tiny"), preset("tiny", ["data.subjects=12", "data.shard_subjects=2"])]
+STAGES = [("render", "decoder", "fit"), ("render", "decoder", "fit", "index", "base"), ("render", "portraits", "clip")]
+ILLS = {  # probability of each client call, element or shard, where a seed has the ill at all
+    "refused": 0.1,
+    "never taken": 0.15,
+    "taken late": 0.25,
+    "answer lost": 0.25,
+    "answer slow": 0.15,
+    "answer odd": 0.1,
+    "deaf": 0.05,
+    "hang": 0.03,
+    "sacct off": 1.0,
+    "sacct empty": 0.5,
+    "sacct late": 120.0,  # seconds
+    "lag": 0.7,
+    "long": 0.3,
+    "large": 0.3,
+    "wrong": 0.15,
+    "stale": 0.3,
+    "dies": 0.2,
+    "node lost": 0.25,
+    "preempted": 0.25,
+    "cancelled": 0.1,
+    "held": 0.1,
+    "boot": 0.1,
+    "deadline": 0.05,
+    "client dies": 0.6,
+    "away": 0.5,
+    "limits": 0.5,
+    "strands": 0.5,
+    "ids again": 0.7,
+}
+COMMANDS = 7  # of the user, the last ones undisturbed
+LONGEST = 3 * 86_400.0  # seconds of a seed; a driver that is at it for longer is stuck
+
+
+class Scenario:
+    """A seed.
+
+    Args:
+        seed: of everything.
+        loud: print what happens.
+    """
+
+    def __init__(self, seed: int, loud: bool = False) -> None:
+        self.world = world = World(seed, loud)
+        dice = world.random
+        self.ills = {name: value for name, value in ILLS.items() if dice.random() < 0.25}
+        self.path = Path(tempfile.mkdtemp(prefix="slurm-model-", dir=MEMORY if MEMORY.is_dir() else None))
+        config = dice.choice(CONFIGS)
+        site = Site(
+            name="model",
+            throttle=dice.choice([2, 4, 64]),
+            max_array_size=dice.choice([2, 3, 1001]),
+            retries=dice.choice([0, 1, 3]),
+            requeues=dice.choice([0, 1, 3]),
+            max_minutes=dice.choice([2, 3, 8]),
+            memory_gb_per_node=dice.choice([4.0, 16.0, 64.0]),
+            poll_seconds=30.0,
+            python="python",
+        )
+        stages = chosen(graph(config), list(dice.choice(STAGES)))
+        self.run = Run(RunFolder(self.path / "run"), config, site, tuple(stages))
+        self.work = Work(world, self.run.folder, config, self.ills)
+        self.work.most_idle = site.requeues + site.retries
+        nodes = [f"node{number}" for number in range(1, dice.choice([2, 3, 5]) + 1)]
+        self.cluster = Cluster(world, self._start, nodes)
+        self.work.cluster = self.cluster
+        self.cluster.strands = "strands" in self.ills
+        self.cluster.reuse = dice.choice([3, 6, 12]) if "ids again" in self.ills else 0
+        if "limits" in self.ills:
+            self.cluster.limit = dice.choice([3, 6, 12])
+            self.cluster.array_limit = dice.choice([2, 3, 10_000])
+        away = []
+        if "away" in self.ills:
+            begins = [BEGIN + dice.uniform(0, 1000) for _ in range(dice.choice([1, 3]))]
+            away = [(begin, begin + dice.choice([30, 300, 4000])) for begin in begins]
+        self.clients = Clients(world, self.cluster, self.ills, away)
+        world.client = self.clients
+        self.finished = False
+        self.settled = False  # the last command ended by itself
+        self.last = ""
+
+    def ill(self, name: str) -> bool:
+        return self.world.chance(self.ills.get(name, 0.0))
+
+    def _start(self, element: Element) -> Actor:
+        """Start an element, and decide what befalls it."""
+        actor = self.work.start(element)
+        dice, world = self.world.random, self.world
+
+        def unless_over(happens) -> None:
+            if element.process is actor and element.state == "RUNNING":
+                happens()
+
+        def befall(happens) -> None:
+            world.at(dice.uniform(0, 80), lambda: unless_over(happens))
+
+        if self.ill("dies"):
+            befall(lambda: self.cluster.end(element, "FAILED"))
+        if self.ill("node lost"):
+            befall(lambda: self._lose(element.node))
+        if self.ill("preempted"):
+            befall(lambda: self._preempt(element))
+        if self.ill("cancelled"):
+            befall(lambda: (setattr(element, "by", "1000"), self.cluster.end(element, "CANCELLED")))
+        if self.ill("boot"):
+            befall(lambda: self.cluster.end(element, "BOOT_FAIL"))
+        if self.ill("deadline"):
+            befall(lambda: self.cluster.end(element, "DEADLINE"))
+        if self.ill("held"):
+            befall(lambda: self._hold(element))
+        return actor
+
+    def _lose(self, node: str) -> None:
+        """A node is lost with all on it, and comes back; its processes may live on, with or without the disk."""
+        dice = self.world.random
+        self.world.trace(f"node {node} is lost")
+        self.cluster.down.add(node)
+        back = dice.uniform(30, 3000)
+        self.world.at(back, lambda: (self.cluster.down.discard(node), self.cluster.kick()))
+        for job in self.cluster.jobs:
+            for one in job.elements:
+                if one.node != node or one.state != "RUNNING":
+                    continue
+                orphan = dice.random() < 0.5
+                if orphan and one.process is not None:
+                    one.process.cut_off = dice.random() < 0.3
+                how = dice.choice(["requeue", "requeue", "end", "held"])
+                if how == "end":
+                    self.cluster.end(one, "NODE_FAIL", orphan)
+                else:
+                    held = "launch failed requeued held" if how == "held" else ""
+                    self.cluster.requeue(one, dice.choice([5, 120]), orphan, held, dice.choice([0, 0, 20]))
+
+    def _preempt(self, element: Element) -> None:
+        dice, process = self.world.random, element.process
+        assert process is not None
+        if dice.random() < 0.5:  # told before
+            for flag in process.flags:
+                flag.raised = flag.requeue = True
+        how = dice.choice(["requeue", "end"])
+
+        def take() -> None:
+            if element.process is process and element.state == "RUNNING":
+                if how == "end":
+                    self.cluster.end(element, "PREEMPTED")
+                else:
+                    self.cluster.requeue(element, dice.choice([5, 120]), gap=dice.choice([0, 12]))
+
+        self.world.at(30.0, take)
+
+    def _hold(self, element: Element) -> None:
+        """A person requeues and holds it, and lets it go later, or cancels it."""
+        self.cluster.requeue(element, 5.0, held="JobHeldUser")
+
+        def later() -> None:
+            if element.state == "PENDING" and self.world.random.random() < 0.7:
+                element.reason = "Priority"
+                self.cluster.kick()
+            elif element.state == "PENDING":
+                element.by = "1000"
+                self.cluster.end(element, "CANCELLED")
+
+        self.world.at(self.world.random.uniform(60, 5000), later)
+
+    def user(self) -> None:
+        """Types commands until the run is done, or has failed for causes that are on record."""
+        dice = self.world.random
+        for command in range(COMMANDS):
+            self.work.session, again = command, command > 0 and self.last == "failed" and dice.random() < 0.5
+            driver = Actor(f"command {command}", lag=dice.choice([0, 10, 25]) if self.ill("lag") else 0.0)
+            if command < COMMANDS - 3 and self.ill("client dies"):
+                driver.fault = dice.choice(["kill", "kill", "interrupt", "full"])
+                driver.fault_at = int(dice.expovariate(1 / 40)) + 1
+            how = dice.choice(["drive", "drive", "drive", "submit"]) if command < COMMANDS - 3 else "drive"
+            self._type(driver, how, again)
+            if self.run.done() or (self.last == "failed" and (how == "drive") and dice.random() < 0.7):
+                break
+            self.user_sleeps(dice.choice([1.0, 60.0, 600.0, 20_000.0]))
+        self.finished = True
+
+    def user_sleeps(self, seconds: float) -> None:
+        self.world.sleep(seconds)
+
+    def _type(self, driver: Actor, how: str, again: bool) -> None:
+        """One command, in a process of its own."""
+        ended: list[str] = []
+
+        def body() -> None:
+            launcher = SlurmLauncher(self.run, self.world.trace, lambda: None)
+            self.world.trace(f"$ {how}{' again' * again}, {driver.fault or 'no fault'} at {driver.fault_at}")
+            try:
+                launcher.submit(again) if how == "submit" else launcher.drive()
+                ended.append("done" if self.run.done() else "submitted")
+            except Failed as problem:
+                waits = "later" in str(problem) or "not submitted" in str(problem) or "again" in str(problem)
+                ended.append("waits" if waits else "failed")
+                self.world.trace(f"ends: {problem}")
+            except (StoreError, KeyboardInterrupt, OSError) as problem:
+                ended.append("disturbed")
+                self.world.trace(f"ends: {problem!r}")
+
+        if again:
+            self.work.failed_in = {key: self.work.session for key in self.work.failed_in}
+        else:
+            self.work.idle = {}
+            self.work.began = {}
+        self.world.spawn(driver, body)
+        begin = self.world.now
+        while not ended and not driver.dead:
+            self.world.sleep(60.0)
+            if self.world.now - begin > LONGEST:
+                raise Violation(f"stuck: the command has gone on for {LONGEST / 86_400:.0f} days")
+        driver.dead = True
+        self.last = ended[0] if ended else "killed"
+        self.world.trace(f"command ended: {self.last}")
+
+    def check(self) -> None:
+        """What must hold once the last command has ended."""
+        if self.last in ("failed", "done"):
+            self._nothing_lost()
+        for job in self.cluster.jobs:
+            for one in job.elements:
+                if one.state not in FINAL and self.last == "done" and "eld" in one.reason and one.begin:
+                    raise Violation(f"left behind: {one.name} stays in the queue, {one.reason}")
+
+    def _nothing_lost(self) -> None:
+        known = {(one.stage, one.shard) for one in failures(self.run.folder)}
+        broken: set[str] = set()
+        for stage in self.run.stages:
+            missing = self.run.missing(stage)
+            behind = broken & set(self.run.ancestors(stage))
+            lost = [shard for shard in missing if (stage.name, shard) not in known]
+            if lost and not behind:
+                raise Violation(
+                    f"lost: {stage.name} {lost} are not done, no failure is on record, nothing is before them"
+                )
+            if missing:
+                broken.add(stage.name)
+        if self.last == "done" and broken:
+            raise Violation(f"lost: the command ended as done without {broken}")
+
+    def play(self) -> None:
+        """Play the seed.
+
+        Raises:
+            Violation: a promise was broken.
+        """
+        user, problems = Actor("user"), list[BaseException]()
+
+        def live() -> None:
+            try:
+                self.user()
+            except (Violation, AssertionError) as problem:
+                problems.append(problem)
+                self.finished = True
+
+        with self._laws():
+            self.world.spawn(user, live)
+            try:
+                self.world.run(lambda: self.finished)
+                if not problems:
+                    if not self.finished:
+                        raise Violation("stuck: nothing happens any more, and the command has not ended")
+                    self.check()
+                    until = self.world.now + 6000
+                    self.world.run(lambda: self.world.now > until)  # what was taken late must do no harm
+            finally:
+                self.world.end()
+        shutil.rmtree(self.path, ignore_errors=True)
+        if problems:
+            raise problems[0]
+
+    @contextlib.contextmanager
+    def _laws(self) -> Iterator[None]:
+        """Time, disk, programs and stages of this world."""
+        world = self.world
+
+        def mine(ours, real):
+            return lambda *rest: ours(*rest) if threading.get_ident() == world.thread else real(*rest)
+
+        with contextlib.ExitStack() as stack:
+            for name, ours in (("time", lambda: world.now), ("monotonic", lambda: world.now), ("sleep", world.sleep)):
+                stack.enter_context(mock.patch.object(time, name, mine(ours, REAL[name])))
+            names = random.Random(world.seed)
+            stack.enter_context(mock.patch.object(uuid, "uuid4", lambda: uuid.UUID(int=names.getrandbits(128))))
+            stack.enter_context(mock.patch.object(subprocess, "run", world.call))
+            stack.enter_context(mock.patch.object(sys, "stdout", io.StringIO()))
+            stack.enter_context(mock.patch.object(sys, "stderr", io.StringIO()))
+            stack.enter_context(mounted(Disk(world, self.run.folder.path)))
+            stack.enter_context(employed(self.work))
+            yield
+
+
+def play(seed: int, loud: bool = False) -> Scenario:
+    """Play a seed.
+
+    Raises:
+        AssertionError: a promise was broken; the message has the command that replays it.
+    """
+    scenario = Scenario(seed, loud)
+    try:
+        scenario.play()
+    except (Exception, Killed) as problem:
+        replay = f"PYTHONPATH=.:tests python -m slurm_model {seed}"
+        raise AssertionError(f"seed {seed}: {type(problem).__name__}: {problem}\nreplay it: {replay}") from problem
+    finally:
+        shutil.rmtree(scenario.path, ignore_errors=True)
+    return scenario
