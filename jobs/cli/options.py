@@ -20,5 +20,5 @@ SITE = Annotated[Path | None, typer.Option("--site", help="site file, slurm/site
 JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 MAX_FAILS = Annotated[
     int | None,
-    typer.Option("--max-fails", min=1, help="slurm: begin no more of a stage once so many shards have failed"),
+    typer.Option("--max-fails", min=1, help="slurm: begin no more of a stage once so many shards failed"),
 ]

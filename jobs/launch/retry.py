@@ -124,7 +124,9 @@ class Judge:
             live = one.element_id(number) in self.in_queue
             state = "" if live else now.ends.get(str(number), ends.UNKNOWN)
             places[key] = Place(now, number, state)
-            self.verdict.lost[now.stage] = tuple(dict.fromkeys((*self.verdict.lost.get(now.stage, ()), *now.lost)))
+            self.verdict.lost[now.stage] = tuple(
+                dict.fromkeys((*self.verdict.lost.get(now.stage, ()), *now.excluded, *now.lost))
+            )
         return places
 
     def _close(self, open_ones: list[tuple[Submission, set[int]]]) -> dict[str, Submission]:

@@ -13,7 +13,7 @@ from jobs.launch import slurm_client
 from jobs.launch.reasons import DEPENDENCY, HELD, RELEASED, why_never
 from jobs.launch.retry import Ask, Judge, Verdict
 from jobs.launch.scripts import Batch, batches, halves
-from jobs.launch.sending import Refused, Waits, remove_script, send, settle
+from jobs.launch.sending import Refused, Waits, asked_cluster, remove_script, send, settle
 from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.run.claims import forgive, tidy
 from jobs.run.failures import Failed, Failure, forget, record
@@ -25,6 +25,7 @@ LAG_SECONDS = 60.0  # wait for manifests and ends that may be there already: acc
 LONGEST_WAIT = 300.0  # seconds between two tries while Slurm takes no jobs; the first wait is `poll_seconds`
 PATIENCE_SECONDS = 86_400.0  # of a driver with a Slurm that takes no jobs or does not answer: a day of maintenance
 MORE_WAIT = 2.0  # factor of each wait over the one before
+LEFT_OUT = 4  # one in so many nodes of a partition is left out at most, after it failed
 
 T = TypeVar("T")
 
@@ -93,8 +94,17 @@ class SlurmLauncher:
         found = [
             one for ask, some in groups.items() for one in batches(stage, resources, some, total, self.run.site, ask)
         ]
-        excluded = verdict.lost.get(stage.name, ())
+        excluded = self._left_out(stage, verdict.lost.get(stage.name, ())) if found else ()
         return [dataclasses.replace(one, excluded=excluded, max_fails=self.max_fails) for one in found]
+
+    def _left_out(self, stage: Stage, lost: tuple[str, ...]) -> tuple[str, ...]:
+        """Of the nodes that failed under a stage the latest, so few that enough are left."""
+        if not lost:
+            return ()
+        site = self.run.site
+        partition = site.placement(stage.name, self.run.resources(stage).gpus).get("partition")
+        nodes = slurm_client.node_count(asked_cluster(site), partition)
+        return lost[-max(1, nodes // LEFT_OUT) :] if nodes > 1 else ()
 
     def _send(self, batch: Batch, before: list[str]) -> list[Submission]:
         """Send an array, in parts where it is too large for a limit."""

@@ -190,6 +190,19 @@ def cancel_named(submission: Submission) -> None:
     call("scancel", *on(submission.cluster), "--quiet", "--me", f"--name={submission.job_name}")
 
 
+def node_count(cluster: str, partition: str | None) -> int:
+    """Number of nodes of a partition, or of the default one.
+
+    Raises:
+        Unreachable: Slurm did not answer.
+    """
+    where = (f"--partition={partition}",) if partition else ()
+    counts = re.findall(
+        r"^\s*(\d+)\s*$", call("sinfo", *on(cluster), *where, "--noheader", "--format=%D"), re.MULTILINE
+    )
+    return sum(int(count) for count in counts)
+
+
 def by_cluster(sent: Sequence[Submission]) -> list[tuple[tuple[str, ...], list[Submission]]]:
     """(option that names a cluster, the submissions there)."""
     clusters = dict.fromkeys(one.cluster for one in sent)

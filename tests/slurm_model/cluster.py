@@ -55,7 +55,7 @@ class Job:
     name: str
     stage: str
     uid: str
-    after: list[int]
+    after: list[Job]
     minutes: int
     memory: float
     signal: int
@@ -100,7 +100,7 @@ class Cluster:
             flags["job-name"],
             command[2],
             command[3],
-            [int(one) for one in re.findall(r"\d+", flags.get("dependency", ""))],
+            [job for one in re.findall(r"\d+", flags.get("dependency", "")) if (job := self.find(int(one)))],
             int(flags["time"]),
             float(flags["mem"].rstrip("M")) / 1024,
             int(flags["signal"].split("@")[1]),
@@ -111,7 +111,9 @@ class Cluster:
         )
         job.elements = [Element(job, number) for number in range(count)]
         self.jobs.append(job)
-        self.world.trace(f"slurm: takes job {job.id} {job.name}, {count} elements, after {job.after}")
+        self.world.trace(
+            f"slurm: takes job {job.id} {job.name}, {count} elements, after {[one.id for one in job.after]}"
+        )
         self.kick()
         return job
 
@@ -155,12 +157,7 @@ class Cluster:
 
     def _ready(self, job: Job) -> bool | None:
         """Whether what a job waits for is done; None: it never will be."""
-        for number in job.after:
-            before = next(
-                (one for one in reversed(self.jobs) if one.id == number and one.submitted <= job.submitted), None
-            )
-            if before is None:
-                continue
+        for before in job.after:
             states = [element.state for element in before.elements]
             if any(state in FINAL and state != "COMPLETED" for state in states):
                 return None
