@@ -176,8 +176,9 @@ class Judge:
     def _shard(self, stage: str, shard: int, place: Place | None, behind: bool) -> None:
         """Judge one missing shard that is not in the queue."""
         key, failure = (stage, shard), self.on_record.get((stage, shard))
-        if place is None:  # never sent
-            (self.verdict.last if behind else self.verdict.asks)[key] = Ask()
+        if place is None:  # never sent to Slurm
+            alone = behind or (failure is not None and not failure.transient)
+            (self.verdict.last if alone else self.verdict.asks)[key] = Ask()
             return
         if failure is not None and not failure.transient:
             self.verdict.last[key] = self._stronger(place, 0)

@@ -17,7 +17,7 @@ from jobs.launch.slurm_client import Unreachable
 from jobs.run.failures import forget
 from jobs.run.ledger import Submission, enter, withdraw
 from jobs.site import Site
-from rodin.store.atomic import publish_bytes
+from rodin.store.atomic import make_folder, publish_bytes
 from rodin.store.run_folder import RunFolder
 
 CHOSEN = ("partition", "account", "qos", "reservation", "wckey")  # options that sites make users choose
@@ -89,6 +89,7 @@ def send(run: Run, batch: Batch, dependencies: list[str]) -> Submission:
     )
     script = folder.jobs / "scripts" / f"{intent.job_name}.sh"
     intent = dataclasses.replace(intent, script=str(script.relative_to(folder.path)))
+    make_folder(folder.jobs / "logs" / name)  # Slurm makes none, and a job without it dies without a word
     publish_bytes(script, script_of(run, batch, intent, dependencies).encode())
     enter(folder, intent)
     for shard in (shard for element in batch.elements for shard in element):

@@ -16,6 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+from slurm_model.clients import Clients
+from slurm_model.cluster import FINAL, Cluster, Element
+from slurm_model.disk import MEMORY, Disk, mounted
+from slurm_model.work import Work, employed
+from slurm_model.world import BEGIN, REAL, Actor, Killed, Violation, World
+
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
 from jobs.launch.slurm import SlurmLauncher
@@ -24,11 +30,6 @@ from jobs.site import Site
 from rodin.presets import preset
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
-from slurm_model.clients import Clients
-from slurm_model.cluster import FINAL, Cluster, Element
-from slurm_model.disk import MEMORY, Disk, mounted
-from slurm_model.work import Work, employed
-from slurm_model.world import BEGIN, REAL, Actor, Killed, Violation, World
 
 CONFIGS = [preset("tiny"), preset("tiny", ["data.subjects=12", "data.shard_subjects=2"])]
 STAGES = [("render", "decoder", "fit"), ("render", "decoder", "fit", "index", "base"), ("render", "portraits", "clip")]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from jobs.cli.app import status_of
-from jobs.cli.watch import show_logs
+from jobs.cli.logs import show_logs
 from jobs.launch import slurm_client
 from jobs.run.ledger import Submission, enter
 from jobs.run.lock import born
@@ -163,7 +163,7 @@ def test_follow_prints_what_is_added_once(
         with path.open("a") as file:
             file.write(f"new {len(naps)}\n")
 
-    monkeypatch.setattr("jobs.cli.watch.time.sleep", nap)
+    monkeypatch.setattr("jobs.cli.logs.time.sleep", nap)
     with pytest.raises(KeyboardInterrupt):
         show_logs(run.path, follow=True)
     assert capsys.readouterr().out == f"==> {path}\nold\nnew 1\nnew 2\nnew 3\n"
@@ -175,11 +175,10 @@ def test_status_shows_shards_jobs_and_failures(
     enter(run, Submission("u", "fit", "7", tuple((number,) for number in range(2)), 0.0))
     waiting = {f"7_{number}": slurm_client.Queued(f"7_{number}", "PENDING", "Priority") for number in range(2)}
     monkeypatch.setattr(slurm_client, "queue", lambda ids: waiting)
-    monkeypatch.setattr(slurm_client, "final_states", lambda ids: {})
     manifest.publish(run.manifest("render", 0), {"kind": "fake"})
     lines = {line.split()[0]: line.split() for line in printed(["status", str(run.path)], capsys).splitlines()}
     assert lines["render"][1:3] == ["partly", "1/3"]
-    assert lines["fit"][1:5] == ["queued", "0/2", "job", "7_0,"]
+    assert lines["fit"][1:5] == ["queued", "0/2", "(2", "waiting)"]
     rows = json.loads(printed(["status", str(run.path), "--json"], capsys))
     assert [(row["done"], row["shards"]) for row in rows if row["stage"] == "render"] == [(1, 3)]
 
