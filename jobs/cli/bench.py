@@ -64,6 +64,12 @@ def _metrics() -> BenchRows:
     return bench_metrics()
 
 
+def _submit() -> BenchRows:
+    from jobs.launch.bench_submit import bench_submit
+
+    return bench_submit()
+
+
 def _run_fit(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
     from rodin.bench.fit_run import bench_run
 
@@ -113,6 +119,7 @@ BENCHES: dict[str, Callable[[], BenchRows]] = {
     "train": _train,
     "store": _reading,
     "metrics": _metrics,
+    "submit": _submit,
 }
 RUN_BENCHES: dict[str, Callable[[Config, RunFolder, int, Progress], BenchRows]] = {
     "fit": _run_fit,
@@ -124,7 +131,9 @@ NAMES = [*dict.fromkeys([*BENCHES, *RUN_BENCHES, CASCADE])]
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="fit, decoder, conv, unet, sample, cascade, train, metrics or store")],
+    name: Annotated[
+        str, typer.Argument(help="fit, decoder, conv, unet, sample, cascade, train, metrics, store or submit")
+    ],
     run: Annotated[Path | None, typer.Option("--run", help="measure with this run's subjects and models")] = None,
     count: Annotated[int, typer.Option("--subjects", min=1, help="with --run: number of its subjects, or avatars")] = 8,
     output: Annotated[
@@ -137,6 +146,8 @@ def bench(
     `cascade` measures quality, not time: where detail is lost from the fitted planes to avatars of unseen people, with
     pictures of each step.
 
+    `submit` measures the job layer itself with 100,000 subjects, beside submitit's `map_array`; Slurm is stubbed.
+
     `fit --run` stores each fit as it is measured, so that the same command continues after a stop. `unet` is as wide as
     the paper's base model: minutes on a CPU, and 10 GB.
 
@@ -146,6 +157,7 @@ def bench(
       rodin bench fit --run runs/demo --subjects 4
       rodin bench decoder --run runs/demo --subjects 2
       rodin bench conv --json
+      rodin bench submit
       rodin bench sample --run runs/demo --subjects 4
       rodin bench cascade --run runs/demo --subjects 4
     """

@@ -103,7 +103,10 @@ class SlurmLauncher:
             return ()
         site = self.run.site
         partition = site.placement(stage.name, self.run.resources(stage).gpus).get("partition")
-        nodes = slurm_client.node_count(asked_cluster(site), partition)
+        try:
+            nodes = slurm_client.node_count(asked_cluster(site), partition)
+        except Unreachable:
+            nodes = LEFT_OUT
         return lost[-max(1, nodes // LEFT_OUT) :] if nodes > 1 else ()
 
     def _send(self, batch: Batch, before: list[str]) -> list[Submission]:

@@ -17,8 +17,9 @@ from pathlib import Path
 from unittest import mock
 
 from slurm_model.clients import Clients
-from slurm_model.cluster import FINAL, Cluster, Element
+from slurm_model.cluster import FINAL, Cluster
 from slurm_model.disk import MEMORY, Disk, mounted
+from slurm_model.fate import ILLS, Fate
 from slurm_model.work import Work, employed
 from slurm_model.world import BEGIN, REAL, Actor, Killed, Violation, World
 
@@ -33,36 +34,6 @@ from rodin.store.run_folder import RunFolder
 
 CONFIGS = [preset("tiny"), preset("tiny", ["data.subjects=12", "data.shard_subjects=2"])]
 STAGES = [("render", "decoder", "fit"), ("render", "decoder", "fit", "index", "base"), ("render", "portraits", "clip")]
-ILLS = {  # probability of each client call, element or shard, where a seed has the ill at all
-    "refused": 0.1,
-    "never taken": 0.15,
-    "taken late": 0.25,
-    "answer lost": 0.25,
-    "answer slow": 0.15,
-    "answer odd": 0.1,
-    "deaf": 0.05,
-    "hang": 0.03,
-    "sacct off": 1.0,
-    "sacct empty": 0.5,
-    "sacct late": 120.0,  # seconds
-    "lag": 0.7,
-    "long": 0.3,
-    "large": 0.3,
-    "wrong": 0.15,
-    "stale": 0.3,
-    "dies": 0.2,
-    "node lost": 0.25,
-    "preempted": 0.25,
-    "cancelled": 0.1,
-    "held": 0.1,
-    "boot": 0.1,
-    "deadline": 0.05,
-    "client dies": 0.6,
-    "away": 0.5,
-    "limits": 0.5,
-    "strands": 0.5,
-    "ids again": 0.7,
-}
 COMMANDS = 7  # of the user, the last ones undisturbed
 LONGEST = 3 * 86_400.0  # seconds of a seed; a driver that is at it for longer is stuck
 
@@ -97,7 +68,7 @@ class Scenario:
         self.work = Work(world, self.run.folder, config, self.ills)
         self.work.most_idle = site.requeues + site.retries
         nodes = [f"node{number}" for number in range(1, dice.choice([2, 3, 5]) + 1)]
-        self.cluster = Cluster(world, self._start, nodes)
+        self.cluster = Cluster(world, Fate(self).start, nodes)
         self.work.cluster = self.cluster
         self.cluster.strands = "strands" in self.ills
         self.cluster.reuse = dice.choice([3, 6, 12]) if "ids again" in self.ills else 0
@@ -116,86 +87,6 @@ class Scenario:
 
     def ill(self, name: str) -> bool:
         return self.world.chance(self.ills.get(name, 0.0))
-
-    def _start(self, element: Element) -> Actor:
-        """Start an element, and decide what befalls it."""
-        actor = self.work.start(element)
-        dice, world = self.world.random, self.world
-
-        def unless_over(happens) -> None:
-            if element.process is actor and element.state == "RUNNING":
-                happens()
-
-        def befall(happens) -> None:
-            world.at(dice.uniform(0, 80), lambda: unless_over(happens))
-
-        if self.ill("dies"):
-            befall(lambda: self.cluster.end(element, "FAILED"))
-        if self.ill("node lost"):
-            befall(lambda: self._lose(element.node))
-        if self.ill("preempted"):
-            befall(lambda: self._preempt(element))
-        if self.ill("cancelled"):
-            befall(lambda: (setattr(element, "by", "1000"), self.cluster.end(element, "CANCELLED")))
-        if self.ill("boot"):
-            befall(lambda: self.cluster.end(element, "BOOT_FAIL"))
-        if self.ill("deadline"):
-            befall(lambda: self.cluster.end(element, "DEADLINE"))
-        if self.ill("held"):
-            befall(lambda: self._hold(element))
-        return actor
-
-    def _lose(self, node: str) -> None:
-        """A node is lost with all on it, and comes back; its processes may live on, with or without the disk."""
-        dice = self.world.random
-        self.world.trace(f"node {node} is lost")
-        self.cluster.down.add(node)
-        back = dice.uniform(30, 3000)
-        self.world.at(back, lambda: (self.cluster.down.discard(node), self.cluster.kick()))
-        for job in self.cluster.jobs:
-            for one in job.elements:
-                if one.node != node or one.state != "RUNNING":
-                    continue
-                orphan = dice.random() < 0.5
-                if orphan and one.process is not None:
-                    one.process.cut_off = dice.random() < 0.3
-                how = dice.choice(["requeue", "requeue", "end", "held"])
-                if how == "end":
-                    self.cluster.end(one, "NODE_FAIL", orphan)
-                else:
-                    held = "launch failed requeued held" if how == "held" else ""
-                    self.cluster.requeue(one, dice.choice([5, 120]), orphan, held, dice.choice([0, 0, 20]))
-
-    def _preempt(self, element: Element) -> None:
-        dice, process = self.world.random, element.process
-        assert process is not None
-        if dice.random() < 0.5:  # told before
-            for flag in process.flags:
-                flag.raised = flag.requeue = True
-        how = dice.choice(["requeue", "end"])
-
-        def take() -> None:
-            if element.process is process and element.state == "RUNNING":
-                if how == "end":
-                    self.cluster.end(element, "PREEMPTED")
-                else:
-                    self.cluster.requeue(element, dice.choice([5, 120]), gap=dice.choice([0, 12]))
-
-        self.world.at(30.0, take)
-
-    def _hold(self, element: Element) -> None:
-        """A person requeues and holds it, and lets it go later, or cancels it."""
-        self.cluster.requeue(element, 5.0, held="JobHeldUser")
-
-        def later() -> None:
-            if element.state == "PENDING" and self.world.random.random() < 0.7:
-                element.reason = "Priority"
-                self.cluster.kick()
-            elif element.state == "PENDING":
-                element.by = "1000"
-                self.cluster.end(element, "CANCELLED")
-
-        self.world.at(self.world.random.uniform(60, 5000), later)
 
     def user(self) -> None:
         """Types commands until the run is done, or has failed for causes that are on record."""
@@ -317,7 +208,7 @@ class Scenario:
             for name, ours in (("time", lambda: world.now), ("monotonic", lambda: world.now), ("sleep", world.sleep)):
                 stack.enter_context(mock.patch.object(time, name, mine(ours, REAL[name])))
             names = random.Random(world.seed)
-            stack.enter_context(mock.patch.object(uuid, "uuid4", lambda: uuid.UUID(int=names.getrandbits(128))))
+            stack.enter_context(mock.patch.object(uuid, "uuid4", lambda: uuid.UUID(int=names.getrandbits(128))))  # noqa: PT008
             stack.enter_context(mock.patch.object(subprocess, "run", world.call))
             stack.enter_context(mock.patch.object(sys, "stdout", io.StringIO()))
             stack.enter_context(mock.patch.object(sys, "stderr", io.StringIO()))
