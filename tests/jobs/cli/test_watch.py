@@ -153,7 +153,7 @@ def test_follow_prints_what_is_added_once(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     path = log(run, "fit", "old\n", when=100.0)
-    monkeypatch.setattr("jobs.cli.watch.FOLLOW_SECONDS", 0.02)
+    monkeypatch.setattr("jobs.cli.logs.FOLLOW_SECONDS", 0.02)
     naps: list[float] = []
 
     def nap(seconds: float) -> None:
