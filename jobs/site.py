@@ -114,8 +114,9 @@ class Site(SiteTable):
     """longest wall time of one job, minutes"""
     requeues: Count = 10
     """how often Slurm requeues a job that reached its time limit after saving its state"""
-    retries: Count = 1
-    """how often a stage is submitted again after an end by time limit, memory, node failure or a signal"""
+    retries: Count = 3
+    """how often a shard that does not get on is sent again by itself, after an end that another try may mend: by time
+    limit, memory, node failure, preemption, a signal or a disturbed disk"""
     signal_seconds: Positive = 90
     """seconds before its time limit at which a job is signalled to save"""
     poll_seconds: Real = 15.0

@@ -59,6 +59,7 @@ class Verdict:
         lost: stage -> nodes that failed under it.
         late: whether some element's end, or what it published, may only be late to be seen.
         causes: stage -> how elements ended whose shards are sent again.
+        disturbed: whether a disk or a connection was the cause of some: it needs a while.
     """
 
     asks: dict[Key, Ask] = field(default_factory=dict)
@@ -66,6 +67,7 @@ class Verdict:
     lost: dict[str, tuple[str, ...]] = field(default_factory=dict)
     late: bool = False
     causes: dict[str, set[str]] = field(default_factory=dict)
+    disturbed: bool = False
 
 
 class Judge:
@@ -193,6 +195,7 @@ class Judge:
         if line is None:
             self.verdict.asks[key] = self._stronger(place, tries)
             self.verdict.causes.setdefault(stage, set()).add(failure.line if failure else place.state)
+            self.verdict.disturbed = self.verdict.disturbed or failure is not None
             return
         self.verdict.last[key] = self._stronger(place, 0)
         log = log_of(self.run.folder, stage, place.job_id)

@@ -141,10 +141,20 @@ class SlurmLauncher:
         while not self.run.done():
             self._patiently(lambda again=again: self._submit(again))
             self._follow()
-            if not self.run.done() and not self._verdict(set()).asks:
-                raise Failed("nothing can go on; `rodin status` says why of each stage")
+            if not self.run.done():
+                self._before_again(self._verdict(set()))
             again = True
         self._clean()
+
+    def _before_again(self, verdict: Verdict) -> None:
+        """Say why shards are sent again; a disturbed disk is given a while."""
+        if not verdict.asks:
+            raise Failed("nothing can go on; `rodin status` says why of each stage")
+        for stage, causes in verdict.causes.items():
+            self.report(f"{stage}: sent again after {', '.join(sorted(causes))}")
+        if verdict.disturbed:
+            tries = max(ask.tries for ask in verdict.asks.values())
+            time.sleep(min(LONGEST_WAIT, self.run.site.poll_seconds * MORE_WAIT**tries))
 
     def _verdict(self, in_queue: set[str]) -> Verdict:
         """What is to become of what is missing; waits for ends and manifests that may be late."""

@@ -60,7 +60,7 @@ class Scenario:
             requeues=dice.choice([0, 1, 3]),
             max_minutes=dice.choice([2, 3, 8]),
             memory_gb_per_node=dice.choice([4.0, 16.0, 64.0]),
-            poll_seconds=30.0,
+            poll_seconds=dice.choice([20.0, 60.0, 60.0]),
             python="python",
         )
         stages = chosen(graph(config), list(dice.choice(STAGES)))

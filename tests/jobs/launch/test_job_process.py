@@ -88,7 +88,7 @@ def test_a_requeued_job_meets_elsewhere_and_far_from_its_neighbours(process):
     job = {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "1"}
     ports = [process(**job, SLURM_RESTART_COUNT=str(count)).port for count in range(4)]
     assert len(set(ports)) == 4
-    assert ports[0] == process(**job).port
+    assert ports[0] == 20041
     assert min(abs(one - other) for one in ports for other in ports if one != other) > 100
     assert process(**job, SLURM_JOB_NODELIST="n7").host == "127.0.0.1"
 

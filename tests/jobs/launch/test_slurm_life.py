@@ -145,7 +145,7 @@ def test_death_of_its_surroundings_is_sent_again(slurm: Rodin, cluster: Path, st
 
 
 def test_no_hope_after_the_retries(slurm: Rodin, cluster: Path):
-    (cluster / "faults").write_text("end fit TIMEOUT\n" * 4)
+    (cluster / "faults").write_text("end fit TIMEOUT\n" * 8)
     failed = run(slurm, "--stages", SHORT)
     assert failed.returncode == 1
     assert "ended as TIMEOUT" in failed.stderr.splitlines()[-1]
