@@ -18,8 +18,10 @@ import pytest
 from jobs.cli.app import status_of
 from jobs.cli.logs import show_logs
 from jobs.launch import slurm_client
+from jobs.run.failures import Failure, record
 from jobs.run.ledger import Submission, enter
 from jobs.run.lock import born
+from jobs.run.progress import log_of
 from jobs.run.record import write_config
 from rodin.presets import preset
 from rodin.store import manifest
@@ -196,3 +198,46 @@ def test_a_slow_driver_is_waited_for(run: RunFolder, capsys: pytest.CaptureFixtu
         assert "stopped the driver" in printed(["cancel", str(run.path)], capsys)
         assert born(child.pid) == ""
         reaper.join()
+
+
+def test_the_log_of_a_shard_is_that_of_the_job_that_ran_it_last(run: RunFolder, capsys: pytest.CaptureFixture[str]):
+    enter(run, Submission("u", "fit", "7", ((0, 1), (2,)), 0.0))
+    enter(run, Submission("v", "fit", "8", ((1,),), 1.0))
+    for job, text, when in (("7_0", "first", 10.0), ("7_1", "other", 30.0), ("8", "again", 20.0)):
+        path = log_of(run, "fit", job)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+        os.utime(path, (when, when))
+    last = {shard: printed(["logs", str(run.path), "fit", shard], capsys).split()[-1] for shard in "012"}
+    assert last == {"0": "first", "1": "again", "2": "other"}
+    assert status_of(["logs", str(run.path), "fit", "5"]) == 2
+    assert "fit, shard 5: no log yet" in capsys.readouterr().err
+
+
+def test_what_failed_is_shown_by_cause_with_a_log(run: RunFolder, capsys: pytest.CaptureFixture[str]):
+    assert printed(["logs", str(run.path), "--failed"], capsys) == "nothing has failed\n"
+    path = log_of(run, "fit", "7_0")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a\nb\nKeyError: 'x'\n")
+    for shard in (1, 4):
+        record(run, Failure("fit", shard, "crash", "KeyError: 'x'", str(path)))
+    record(run, Failure("fit", 5, "crash", "not run", consequence=True))
+    out = printed(["logs", str(run.path), "--failed", "-n", "1"], capsys)
+    assert out == f"fit 1, 4: KeyError: 'x'\n==> {path}\nKeyError: 'x'\n"
+    rows = json.loads(printed(["logs", str(run.path), "--failed", "--json"], capsys))
+    assert [(row["shard"], row["lines"][-1]) for row in rows] == [(1, "KeyError: 'x'"), (4, "KeyError: 'x'")]
+    assert status_of(["logs", str(run.path), "--failed", "--follow"]) == 2
+
+
+def test_status_is_printed_again_and_again(run: RunFolder, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("jobs.cli.watch.time.sleep", nap)
+    assert status_of(["status", str(run.path), "--watch", "--every", "7"]) == 130
+    assert naps == [7.0] * 3
+    assert capsys.readouterr().out.count("portraits  waiting") == 3
