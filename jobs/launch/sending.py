@@ -15,7 +15,7 @@ from jobs.launch.ends import find_ended
 from jobs.launch.scripts import Batch, script_of
 from jobs.launch.slurm_client import Unreachable
 from jobs.run.failures import forget
-from jobs.run.ledger import Submission, enter, withdraw
+from jobs.run.ledger import Submission, enter, strike, withdraw
 from jobs.site import Site
 from rodin.store.atomic import make_folder, publish_bytes
 from rodin.store.run_folder import RunFolder
@@ -108,10 +108,10 @@ def _after(folder: RunFolder, intent: Submission, problem: Unreachable) -> Submi
     line = str(problem)
     for pattern, (limit, key) in LIMITS.items():
         if re.search(pattern, line, re.IGNORECASE):
-            withdraw(folder, intent, line)
+            _forget(folder, intent)
             raise Waits(f"{line}: the limit is {limit}; `{key}` in the site file makes smaller arrays", smaller=True)
     if not re.search(AWAY, line, re.IGNORECASE):
-        withdraw(folder, intent, line)
+        _forget(folder, intent)
         raise Refused(line)
     try:
         found = settle(folder, intent, line)
@@ -120,6 +120,12 @@ def _after(folder: RunFolder, intent: Submission, problem: Unreachable) -> Submi
     if found is None:
         raise Waits(line, smaller=False)
     return found
+
+
+def _forget(folder: RunFolder, intent: Submission) -> None:
+    """Take a submission off the ledger of which Slurm has said that it took no job."""
+    strike(folder, intent)
+    remove_script(folder, intent)
 
 
 def settle(folder: RunFolder, intent: Submission, why: str = "nobody waited for its sbatch") -> Submission | None:

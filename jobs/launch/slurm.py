@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
@@ -175,9 +176,18 @@ class SlurmLauncher:
                         f"{problem}; waited a day for it; queued jobs go on by themselves, run the same command again"
                     ) from None
                 self._tell(f"waiting for Slurm: {problem}")
+                if isinstance(problem, Waits):
+                    self._tend()
             self.watch()
             time.sleep(wait)
             wait = max(self.run.site.poll_seconds, min(LONGEST_WAIT, wait * MORE_WAIT))
+
+    def _tend(self) -> None:
+        """Deal with jobs that Slurm will not start by itself: they may be what fills a limit."""
+        ledger = read_ledger(self.run.folder)[0]
+        with contextlib.suppress(Unreachable):
+            missing = {stage.name: set(self.run.missing(stage)) for stage in self.run.stages}
+            self._look_after(ledger, slurm_client.queue(ledger), missing)
 
     def _follow(self) -> None:
         """Wait until nothing that is needed is in the queue; report stages as they become complete."""

@@ -86,6 +86,11 @@ def enter(folder: RunFolder, submission: Submission) -> None:
     publish_bytes(_path(folder, submission), (json.dumps(asdict(submission), indent=1) + "\n").encode())
 
 
+def strike(folder: RunFolder, submission: Submission) -> None:
+    """Take a submission off the ledger: Slurm has said that there is no job."""
+    _path(folder, submission).unlink(missing_ok=True)
+
+
 def withdraw(folder: RunFolder, submission: Submission, why: str) -> None:
     """Mark a submission as withdrawn: should its job start after all, it ends at once."""
     enter(folder, replace(submission, withdrawn=why))

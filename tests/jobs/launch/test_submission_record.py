@@ -178,6 +178,10 @@ def test_an_array_above_a_limit_goes_in_parts(run: RunFolder, clients: Clients, 
     assert [one.elements for one in sent] == [((0,),), ((1,),), ((2,),)]
     assert all(name in told[0] for name in names)
     assert sum("smaller arrays" in one for one in told) == 1
+    assert [one.elements for one in read_ledger(run)[0]] == [
+        one.elements for one in sent
+    ]  # what was refused left nothing
+    assert len(list((run.jobs / "scripts").iterdir())) == 3
 
 
 def test_what_sbatch_will_not_have_is_one_line_and_no_job(run: RunFolder, clients: Clients):
