@@ -213,7 +213,7 @@ def check_code(folder: RunFolder) -> None:
     Raises:
         ValueError: names the option that replaces the code.
     """
-    if not (folder.code / "jobs" / "launch" / "task.py").is_file():
+    if folder.code.is_dir() and not (folder.code / "jobs" / "launch" / "task.py").is_file():
         raise ValueError(f"{folder.code}: is of an older rodin, whose jobs this one cannot send; add --refresh-code")
 
 

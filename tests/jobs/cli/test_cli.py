@@ -14,7 +14,21 @@ from fixtures.obedient import ROOT, Rodin
 from jobs.cli.app import app, status_of
 
 COMMANDS = [
-    *("run", "plan", "sweep", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
+    *(
+        "run",
+        "resubmit",
+        "plan",
+        "sweep",
+        "status",
+        "logs",
+        "cancel",
+        "sample",
+        "edit",
+        "table",
+        "figure",
+        "report",
+        "bench",
+    ),
     *("presets", "departures", "import transforms", "import eg3d", "import colmap"),
     *("store verify", "store info", "store repair", "weights fetch", "export views", "export planes"),
 ]

@@ -118,6 +118,24 @@ def test_the_driver_waits_with_back_off_and_says_why_once(tmp_path: Path, monkey
     assert told == ["waiting for Slurm: limit", "waiting for Slurm: away"]
 
 
+def test_what_fills_a_limit_is_looked_after_while_the_driver_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls
+):
+    """A job that Slurm holds counts against MaxSubmitJobs: nobody but the driver lets it go."""
+    run, problems = run_of(tmp_path), [Waits("limit", True)]
+    enter(run.folder, FIT)
+    entry = Queued("7_0", "PENDING", "launch failed requeued held", FIT.job_name)
+    monkeypatch.setattr(slurm_client, "queue", lambda sent: {"7_0": entry})
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
+
+    def ask() -> None:
+        if problems:
+            raise problems.pop()
+
+    SlurmLauncher(run, lambda line: None, lambda: None)._patiently(ask)
+    assert calls == [("scontrol", "release", "7_0")]
+
+
 def test_the_driver_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     now = [0.0]
     monkeypatch.setattr(slurm.time, "monotonic", lambda: now[0])
