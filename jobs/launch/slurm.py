@@ -12,7 +12,7 @@ from jobs.graph.stage import Stage
 from jobs.graph.work import Run
 from jobs.launch import slurm_client
 from jobs.launch.reasons import DEPENDENCY, HELD, RELEASED, why_never
-from jobs.launch.retry import Ask, Judge, Verdict
+from jobs.launch.retry import Ask, Judge, Key, Verdict
 from jobs.launch.scripts import Batch, batches, halves
 from jobs.launch.sending import Refused, Waits, asked_cluster, remove_script, send, settle
 from jobs.launch.slurm_client import Queued, Unreachable
@@ -43,6 +43,7 @@ class SlurmLauncher:
 
     def __init__(self, run: Run, report: Callable[[str], None], watch: Callable[[], None], max_fails: int = 0) -> None:
         self.run, self.report, self.watch, self.max_fails = run, report, watch, max_fails
+        self.sent: set[Key] = set()  # by this command: from then on they are retried by the rules
         self.told: set[str] = set()  # lines, and ids of held jobs, that were reported
         self.released: dict[str, int] = {}  # id of an element that was held by Slurm -> how often it was let go
 
@@ -66,10 +67,9 @@ class SlurmLauncher:
             if found is not None:
                 self.report(f"{found.stage}: job {found.job_id} of an earlier command is in the queue")
         known = submissions(self.run.folder)
-        queued = slurm_client.queue(known)
-        verdict = self._verdict(set(queued)) if again else Judge(self.run, set(queued), patient=False).judge()
+        queued, verdict = self._verdict(patient=again or bool(self.sent))
         if not again:
-            forgive(self.run.folder, verdict.last)
+            forgive(self.run.folder, verdict.last.keys() - self.sent)
         live = _live(known, queued)
         sent = []
         for stage in self.run.stages:
@@ -88,7 +88,7 @@ class SlurmLauncher:
         groups: dict[Ask, list[int]] = {}
         for shard in self.run.missing(stage):
             key = (stage.name, shard)
-            ask = verdict.asks.get(key) or (None if again else verdict.last.get(key))
+            ask = verdict.asks.get(key) or (None if again or key in self.sent else verdict.last.get(key))
             if shard not in in_queue and ask is not None:
                 groups.setdefault(ask, []).append(shard)
         total, resources = self.run.config.shards(stage.name), self.run.resources(stage)
@@ -126,6 +126,7 @@ class SlurmLauncher:
                 return self._send(dataclasses.replace(batch, excluded=()), before)
             raise Failed(f"{name}: not submitted: {problem}") from None
         shards = sum(len(element) for element in batch.elements)
+        self.sent.update((name, shard) for element in batch.elements for shard in element)
         more = _more(batch, sent)
         self.report(f"{name}: job {sent.job_id}, {len(batch.elements)} elements, {shards} shards{more}")
         return [sent]
@@ -143,27 +144,30 @@ class SlurmLauncher:
             self._patiently(lambda again=again: self._submit(again))
             self._follow()
             if not self.run.done():
-                self._before_again(self._verdict(set()))
+                self._before_again(*self._patiently(self._verdict))
             again = True
         self._clean()
 
-    def _before_again(self, verdict: Verdict) -> None:
+    def _before_again(self, queued: dict[str, Queued], verdict: Verdict) -> None:
         """Say why shards are sent again; a disturbed disk is given a while."""
-        if not verdict.asks:
+        if not verdict.asks and not queued:
             raise Failed("nothing can go on; `rodin status` says why of each stage")
         for stage, causes in verdict.causes.items():
             self.report(f"{stage}: sent again after {', '.join(sorted(causes))}")
         if verdict.disturbed:
-            tries = max(ask.tries for ask in verdict.asks.values())
+            tries = max((ask.tries for ask in verdict.asks.values()), default=0)
             time.sleep(min(LONGEST_WAIT, self.run.site.poll_seconds * MORE_WAIT**tries))
 
-    def _verdict(self, in_queue: set[str]) -> Verdict:
-        """What is to become of what is missing; waits for ends and manifests that may be late."""
-        begin, verdict = time.monotonic(), Judge(self.run, in_queue, patient=True).judge()
-        while verdict.late and time.monotonic() - begin < LAG_SECONDS:
+    def _verdict(self, patient: bool = True) -> tuple[dict[str, Queued], Verdict]:
+        """The queue, and what is to become of what is missing; waits for ends and manifests that may be late."""
+        begin = time.monotonic()
+        while True:
+            queued = slurm_client.queue(submissions(self.run.folder))
+            waits = patient and time.monotonic() - begin < LAG_SECONDS
+            verdict = Judge(self.run, set(queued), waits).judge()
+            if not verdict.late:
+                return queued, verdict
             time.sleep(min(self.run.site.poll_seconds, LAG_SECONDS))
-            verdict = Judge(self.run, in_queue, patient=True).judge()
-        return Judge(self.run, in_queue, patient=False).judge() if verdict.late else verdict
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         begin, wait = time.monotonic(), self.run.site.poll_seconds

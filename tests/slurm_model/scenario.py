@@ -115,7 +115,7 @@ class Scenario:
             launcher = SlurmLauncher(self.run, self.world.trace, lambda: None)
             self.world.trace(f"$ {how}{' again' * again}, {driver.fault or 'no fault'} at {driver.fault_at}")
             try:
-                launcher.submit(again) if how == "submit" else launcher.drive()
+                launcher.submit(again) if how == "submit" else launcher.drive(again)
                 ended.append("done" if self.run.done() else "submitted")
             except Failed as problem:
                 waits = "later" in str(problem) or "not submitted" in str(problem) or "again" in str(problem)
@@ -171,12 +171,12 @@ class Scenario:
         Raises:
             Violation: a promise was broken.
         """
-        user, problems = Actor("user"), list[BaseException]()
+        user, problems = Actor("user"), list[Violation]()
 
         def live() -> None:
             try:
                 self.user()
-            except (Violation, AssertionError) as problem:
+            except Violation as problem:
                 problems.append(problem)
                 self.finished = True
 
@@ -226,7 +226,7 @@ def play(seed: int, loud: bool = False) -> Scenario:
     scenario = Scenario(seed, loud)
     try:
         scenario.play()
-    except (Exception, Killed) as problem:
+    except (Exception, Killed, Violation) as problem:
         replay = f"PYTHONPATH=.:tests python -m slurm_model {seed}"
         raise AssertionError(f"seed {seed}: {type(problem).__name__}: {problem}\nreplay it: {replay}") from problem
     finally:

@@ -13,6 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from slurm_model.cluster import Element
+from slurm_model.world import BEGIN, Actor, Event, Thread, Violation, World
+
 from jobs.graph import stage as stages
 from jobs.launch import guard, task, worker
 from jobs.run import claims, ledger
@@ -20,8 +23,6 @@ from rodin.config import Config
 from rodin.hooks import Hooks, Stopped
 from rodin.store import manifest
 from rodin.store.run_folder import RunFolder
-from slurm_model.cluster import Element
-from slurm_model.world import BEGIN, Actor, Event, Thread, Violation, World
 
 STEP = 12.0  # longest step of a stage between two looks at the stop request, seconds
 Key = tuple[str, int]
@@ -219,9 +220,12 @@ def employed(work: Work) -> Iterator[None]:
     def module(name: str) -> SimpleNamespace:
         return SimpleNamespace(run=lambda config, folder, shard, hooks: work.run(name, shard, hooks))
 
+    processes: dict[int, Actor] = {}
+
     def holder(job: str) -> claims.Holder:
         work.numbers += 1
         element = world.actor.element  # type: ignore[union-attr]
+        processes[work.numbers] = world.actor
         return claims.Holder(job, element.node, work.numbers, str(work.numbers), str(work.numbers))
 
     real_read, real_enter = ledger.read_record, ledger.enter
@@ -237,11 +241,7 @@ def employed(work: Work) -> Iterator[None]:
         return now if not seen or actor is None or not actor.lag else json.loads(json.dumps(asdict(seen[-1])))
 
     def born(pid: int) -> str:
-        return (
-            str(pid)
-            if any(not one.dead and pid in one.numbers for one in world.actors if hasattr(one, "numbers"))
-            else ""
-        )
+        return "" if processes[pid].dead else str(pid)
 
     quiet = lambda *rest, **options: None  # noqa: E731
     threads = SimpleNamespace(

@@ -29,8 +29,8 @@ class Killed(BaseException):
     """The process that meets it is dead, as by kill -9: nothing that it does has an effect any more."""
 
 
-class Violation(AssertionError):
-    """A promise of the launcher was broken."""
+class Violation(BaseException):
+    """A promise of the launcher was broken; no `except Exception` of the code under test hides it."""
 
 
 @dataclass(eq=False)
