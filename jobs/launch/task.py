@@ -19,7 +19,7 @@ from jobs.graph.graph import NAMES
 from jobs.launch.guard import Guard
 from jobs.launch.process import process_of_environment
 from jobs.launch.worker import StopFlag, run_stage
-from jobs.run.failures import Failed, failed_shards, print_error
+from jobs.run.failures import Failed, failed_shards, failures, print_error
 from jobs.run.ledger import Submission, find, withdrawn
 from jobs.run.progress import log_of
 from rodin.hooks import Stopped
@@ -104,7 +104,23 @@ def _run(folder: RunFolder, one: Submission, shards: Sequence[int], stop: StopFl
         if process.rank
         else Guard(folder, element_id(), stop, one.starts, process.log, lambda: not withdrawn(folder, one))
     )
-    run_stage(folder.path, one.stage, shards, process, stop, guard)
+    lasting = failed_before(folder, one.stage)
+    run_stage(folder.path, one.stage, [shard for shard in shards if shard not in lasting], process, stop, guard)
+    if lasting:
+        raise Failed(f"{one.stage}: shards {sorted(lasting)} failed in an earlier start of this job")
+
+
+def failed_before(folder: RunFolder, stage: str) -> set[int]:
+    """Shards that failed for a reason of their own before Slurm started this job again: they would fail again."""
+    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+        return set()
+    return {
+        failure.shard
+        for failure in failures(folder)
+        if failure.stage == stage
+        and not failure.transient
+        and Path(failure.log).name == log_of(folder, stage, element_id(), failure.rank).name
+    }
 
 
 def element_id() -> str:

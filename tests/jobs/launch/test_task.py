@@ -105,6 +105,21 @@ def test_a_job_that_saved_at_its_limit_is_requeued_alone(
     assert calls == ([["scontrol", "requeue", "7_1"]] if asked else [])
 
 
+def test_what_failed_for_good_is_left_out_when_slurm_starts_the_job_again(
+    run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch
+):
+    """Preempted after its first shard had failed: the second goes on, the first would fail again."""
+    enter(run, ONE)
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    record(run, Failure("fit", 0, "user", "planes are bad", str(log_of(run, "fit", "7_0"))))
+    record(run, Failure("fit", 1, "user", "of an earlier job", str(log_of(run, "fit", "6_0"))))
+    assert main(arguments(run)) == 0
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert main(arguments(run)) == 1
+    assert ran == [(0, 1), (1,)]
+
+
 def test_records_of_an_older_rodin_are_read(run: RunFolder):
     enter(run, ONE)
     (path,) = (run.jobs / "submissions").iterdir()
