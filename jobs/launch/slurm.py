@@ -43,6 +43,7 @@ class SlurmLauncher:
 
     def __init__(self, run: Run, report: Callable[[str], None], watch: Callable[[], None], max_fails: int = 0) -> None:
         self.run, self.report, self.watch, self.max_fails = run, report, watch, max_fails
+        self.begun = time.time()
         self.sent: set[Key] = set()  # by this command: from then on they are retried by the rules
         self.told: set[str] = set()  # lines, and ids of held jobs, that were reported
         self.released: dict[str, int] = {}  # id of an element that was held by Slurm -> how often it was let go
@@ -65,7 +66,9 @@ class SlurmLauncher:
         for intent in cut_off(self.run.folder):
             found = settle(self.run.folder, intent)
             if found is not None:
-                self.report(f"{found.stage}: job {found.job_id} of an earlier command is in the queue")
+                self.report(f"{found.stage}: job {found.job_id} was taken, though its sbatch gave no answer")
+            if found is not None and found.submitted >= self.begun:
+                self.sent.update((found.stage, shard) for element in found.elements for shard in element)
         known = submissions(self.run.folder)
         queued, verdict = self._verdict(patient=again or bool(self.sent))
         if not again:

@@ -37,7 +37,7 @@ def test_the_seeds_see_what_they_are_meant_to_see():
 WORDS = (
     *("TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "CANCELLED", "FAILED", "COMPLETED"),
     *("an orphan left", "requeued held", "kill before", "interrupt before", "waiting for Slurm", "smaller arrays"),
-    *("times the time", "times the memory", "(without node", "of an earlier command"),
+    *("times the time", "times the memory", "(without node", "gave no answer"),
 )
 
 
