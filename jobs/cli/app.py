@@ -19,9 +19,11 @@ from jobs.cli import (
     efficiency,
     export,
     generate,
+    logs,
     marks,
     plan,
     presets,
+    resubmit,
     results,
     run,
     site,
@@ -61,11 +63,14 @@ def options(version: Annotated[bool, VERSION] = False) -> None:
     """Options of `rodin` itself, before a command."""
 
 
+<<<<<<< HEAD
 for group in (
     run,
+    resubmit,
     sweeps,
     plan,
     watch,
+    logs,
     efficiency,
     generate,
     results,

@@ -15,7 +15,7 @@ from jobs.cli.app import app, status_of
 
 COMMANDS = [
     *("sweep cfg", "sweep resolution", "sweep views", "sweep convolution", "sweep grid", "compare"),
-    *("run", "plan", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
+    *("run", "resubmit", "plan", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
     *("presets", "departures", "import transforms", "import eg3d", "import colmap"),
     *("store verify", "store info", "store repair", "weights fetch", "export views", "export planes"),
 ]
