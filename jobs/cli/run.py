@@ -154,7 +154,7 @@ def execute(
     begin = time.time()
     for line in notes_of(work):
         screen.note(f"note: {line}")
-    drive(work, cluster, no_wait, refresh_code, screen, report_again, sources)
+    drive(work, cluster, no_wait, refresh_code, screen, report_again, sources, max_fails)
     screen.clear()
     found = summary(work, begin)
     print(json.dumps(found) if as_json else summary_text(found))
@@ -168,6 +168,7 @@ def drive(
     screen: Screen,
     report_again: bool = False,
     sources: Sequence[RunFolder] = (),
+    max_fails: int = 0,
 ) -> None:
     """Drive a run to its end; arguments and errors as of `execute`, with progress on `screen`."""
     with driving(work.folder, screen.note), terminating():

@@ -184,3 +184,15 @@ def remove_script(folder: RunFolder, submission: Submission) -> None:
     path = Path(submission.script)
     if submission.script and not path.is_absolute() and ".." not in path.parts:
         (folder.path / path).unlink(missing_ok=True)
+
+
+def more_than_usual(batch: Batch, sent: Submission) -> str:
+    """What is different about jobs that are sent again."""
+    parts = []
+    if batch.ask.more_time > 1:
+        parts.append(f"{batch.ask.more_time:g} times the time, {sent.minutes} min")
+    if batch.ask.more_memory > 1:
+        parts.append(f"{batch.ask.more_memory:g} times the memory, {sent.memory_gb:.3g} GB")
+    if batch.excluded:
+        parts.append(f"without {', '.join(batch.excluded)}")
+    return f" ({'; '.join(parts)})" if parts else ""

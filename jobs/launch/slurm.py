@@ -14,7 +14,7 @@ from jobs.launch import slurm_client
 from jobs.launch.reasons import DEPENDENCY, HELD, RELEASED, why_never
 from jobs.launch.retry import Ask, Judge, Key, Verdict
 from jobs.launch.scripts import Batch, batches, halves
-from jobs.launch.sending import Refused, Waits, asked_cluster, remove_script, send, settle
+from jobs.launch.sending import Refused, Waits, asked_cluster, more_than_usual, remove_script, send, settle
 from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.run.claims import forgive, tidy
 from jobs.run.failures import Failed, Failure, forget, record
@@ -130,7 +130,7 @@ class SlurmLauncher:
             raise Failed(f"{name}: not submitted: {problem}") from None
         shards = sum(len(element) for element in batch.elements)
         self.sent.update((name, shard) for element in batch.elements for shard in element)
-        more = _more(batch, sent)
+        more = more_than_usual(batch, sent)
         self.report(f"{name}: job {sent.job_id}, {len(batch.elements)} elements, {shards} shards{more}")
         return [sent]
 
@@ -288,15 +288,3 @@ def _live(known: list[Submission], queued: dict[str, Queued]) -> dict[str, tuple
                 ids.add(one.job_id)
                 in_queue.update(shards)
     return live
-
-
-def _more(batch: Batch, sent: Submission) -> str:
-    """What is different about jobs that are sent again."""
-    parts = []
-    if batch.ask.more_time > 1:
-        parts.append(f"{batch.ask.more_time:g} times the time, {sent.minutes} min")
-    if batch.ask.more_memory > 1:
-        parts.append(f"{batch.ask.more_memory:g} times the memory, {sent.memory_gb:.3g} GB")
-    if batch.excluded:
-        parts.append(f"without {', '.join(batch.excluded)}")
-    return f" ({'; '.join(parts)})" if parts else ""

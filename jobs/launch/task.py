@@ -18,6 +18,7 @@ from pathlib import Path
 from jobs.graph.graph import NAMES
 from jobs.launch.guard import Guard
 from jobs.launch.process import process_of_environment
+from jobs.launch.requeue import await_signal, element_id
 from jobs.launch.worker import StopFlag, run_stage
 from jobs.run.failures import Failed, failed_shards, failures, print_error
 from jobs.run.ledger import Submission, find, withdrawn
@@ -89,6 +90,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except Stopped as stopped:
         print(f"stopped: {stopped}", flush=True)
+        await_signal(stop)
         if stop.requeue:
             _requeue(one.starts)
         return 1
@@ -121,12 +123,6 @@ def failed_before(folder: RunFolder, stage: str) -> set[int]:
         and not failure.transient
         and Path(failure.log).name == log_of(folder, stage, element_id(), failure.rank).name
     }
-
-
-def element_id() -> str:
-    """Slurm's id of this job or element, `123` or `123_4`."""
-    array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID", "")
 
 
 def _record(folder: RunFolder, stage: str, uid: str) -> Submission | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from jobs.launch import task, worker
-from jobs.launch.task import Orders, element_id, main, orders
+from jobs.launch.requeue import element_id
+from jobs.launch.task import Orders, main, orders
 from jobs.run.failures import Failure, record
 from jobs.run.ledger import Submission, enter, withdraw, withdrawn
 from jobs.run.progress import log_of
