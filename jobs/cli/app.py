@@ -63,7 +63,6 @@ def options(version: Annotated[bool, VERSION] = False) -> None:
     """Options of `rodin` itself, before a command."""
 
 
-<<<<<<< HEAD
 for group in (
     run,
     resubmit,
