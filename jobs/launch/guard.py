@@ -33,6 +33,7 @@ class Guard:
         stop: raised when another job waits for the shard.
         starts: in a row that may get no further than the one before; more are not tried.
         log: of this process, for the record of what is not worth another start.
+        failed: whether a shard has failed for good under this job, perhaps in an orphan of it.
         may_go_on: asked at each renewal; false: this job was withdrawn meanwhile.
     """
 
@@ -43,9 +44,11 @@ class Guard:
         stop: Stop,
         starts: int | None = None,
         log: str = "",
+        failed: Callable[[int], bool] = lambda shard: False,
         may_go_on: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.folder, self.stop, self.starts, self.log, self.may_go_on = folder, stop, starts, log, may_go_on
+        self.folder, self.stop, self.starts, self.log = folder, stop, starts, log
+        self.failed, self.may_go_on = failed, may_go_on
         self.holder = Holder.this_process(job)
         self.resumed: int | None = None
 
@@ -94,6 +97,9 @@ class Guard:
             time.sleep(BEAT_SECONDS)
         if self.folder.manifest(stage, shard).is_file():
             claim.release(done=True)
+            return None
+        if self.failed(shard):
+            claim.release(done=False)
             return None
         if self.starts is not None and claim.note.idle > self.starts:
             claim.release(done=False)

@@ -15,7 +15,7 @@ from jobs.launch.ends import find_ended
 from jobs.launch.scripts import Batch, script_of
 from jobs.launch.slurm_client import Unreachable
 from jobs.run.failures import forget
-from jobs.run.ledger import Submission, enter, strike, withdraw
+from jobs.run.ledger import Submission, enter, started_as, strike, withdraw
 from jobs.site import Site
 from rodin.store.atomic import make_folder, publish_bytes
 from rodin.store.run_folder import RunFolder
@@ -144,7 +144,7 @@ def settle(folder: RunFolder, intent: Submission, why: str = "nobody waited for 
         recent = time.time() - intent.submitted < slurm_client.SUBMIT_SECONDS
         for wait in LOOKS if recent else LOOKS[:1]:
             time.sleep(wait)
-            job_id = _named(intent)
+            job_id = _named(intent) or started_as(folder, intent)
             if job_id is not None:
                 found = dataclasses.replace(intent, job_id=job_id)
                 enter(folder, found)
@@ -186,7 +186,7 @@ def remove_script(folder: RunFolder, submission: Submission) -> None:
         (folder.path / path).unlink(missing_ok=True)
 
 
-def more_than_usual(batch: Batch, sent: Submission) -> str:
+def what_differs(batch: Batch, sent: Submission) -> str:
     """What is different about jobs that are sent again."""
     parts = []
     if batch.ask.more_time > 1:

@@ -14,7 +14,7 @@ from jobs.launch import slurm_client
 from jobs.launch.reasons import DEPENDENCY, HELD, RELEASED, why_never
 from jobs.launch.retry import Ask, Judge, Key, Verdict
 from jobs.launch.scripts import Batch, batches, halves
-from jobs.launch.sending import Refused, Waits, asked_cluster, more_than_usual, remove_script, send, settle
+from jobs.launch.sending import Refused, Waits, asked_cluster, remove_script, send, settle, what_differs
 from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.run.claims import forgive, tidy
 from jobs.run.failures import Failed, Failure, forget, record
@@ -65,15 +65,16 @@ class SlurmLauncher:
     def _submit(self, again: bool) -> list[Submission]:
         for intent in cut_off(self.run.folder):
             found = settle(self.run.folder, intent)
-            if found is not None:
-                self.report(f"{found.stage}: job {found.job_id} was taken, though its sbatch gave no answer")
-            if found is not None and found.submitted >= self.begun:
+            if found is None:
+                continue
+            self.report(f"{found.stage}: job {found.job_id} was taken, though its sbatch gave no answer")
+            if found.submitted >= self.begun:
                 self.sent.update((found.stage, shard) for element in found.elements for shard in element)
-        known = submissions(self.run.folder)
         queued, verdict = self._verdict(patient=again or bool(self.sent))
         if not again:
             forgive(self.run.folder, verdict.last.keys() - self.sent)
-        live = _live(known, queued)
+        live = _live(submissions(self.run.folder), queued)
+        self.sent.update((name, shard) for name, (_, shards) in live.items() for shard in shards)
         sent = []
         for stage in self.run.stages:
             in_queue = live.get(stage.name, (set(), set()))[1]
@@ -130,7 +131,7 @@ class SlurmLauncher:
             raise Failed(f"{name}: not submitted: {problem}") from None
         shards = sum(len(element) for element in batch.elements)
         self.sent.update((name, shard) for element in batch.elements for shard in element)
-        more = more_than_usual(batch, sent)
+        more = what_differs(batch, sent)
         self.report(f"{name}: job {sent.job_id}, {len(batch.elements)} elements, {shards} shards{more}")
         return [sent]
 

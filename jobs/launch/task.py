@@ -21,7 +21,7 @@ from jobs.launch.process import process_of_environment
 from jobs.launch.requeue import await_signal, element_id
 from jobs.launch.worker import StopFlag, run_stage
 from jobs.run.failures import Failed, failed_shards, failures, print_error
-from jobs.run.ledger import Submission, find, withdrawn
+from jobs.run.ledger import Submission, find, note_start, withdrawn
 from jobs.run.progress import log_of
 from rodin.hooks import Stopped
 from rodin.store.errors import StoreError
@@ -81,6 +81,8 @@ def main(arguments: Sequence[str]) -> int:
         print(wanted.why, flush=True)
         return 0 if one.withdrawn else 1
     try:
+        if not one.job_id:
+            note_start(folder, one, element_id().split("_")[0])
         _run(folder, one, wanted.shards, stop)
     except (Failed, StoreError) as error:
         print_error(str(error))
@@ -101,14 +103,17 @@ def _run(folder: RunFolder, one: Submission, shards: Sequence[int], stop: StopFl
     here = process_of_environment()
     process = dataclasses.replace(here, log=str(log_of(folder, one.stage, element_id(), here.rank)))
 
-    guard = (
-        None
-        if process.rank
-        else Guard(folder, element_id(), stop, one.starts, process.log, lambda: not withdrawn(folder, one))
-    )
+    def failed(shard: int) -> bool:
+        return shard in failed_before(folder, one.stage)
+
+    def may_go_on() -> bool:
+        return not withdrawn(folder, one)
+
+    follows = process.rank > 0
+    guard = None if follows else Guard(folder, element_id(), stop, one.starts, process.log, failed, may_go_on)
     lasting = failed_before(folder, one.stage)
     run_stage(folder.path, one.stage, [shard for shard in shards if shard not in lasting], process, stop, guard)
-    if lasting:
+    if lasting := failed_before(folder, one.stage):
         raise Failed(f"{one.stage}: shards {sorted(lasting)} failed in an earlier start of this job")
 
 

@@ -88,7 +88,12 @@ def run_stage(
         if stop():
             raise Stopped(f"{stage}: stopped before shard {shard}")
         with contextlib.nullcontext(True) if guard is None else guard.holding(stage, shard) as mine:
-            failure = _run_shard(config, folder, stage, shard, process, stop, guard) if mine else None
+            if not mine and process.world > 1 and not folder.manifest(stage, shard).is_file():
+                raise Failed(f"{stage}: shard {shard} is not begun again; the record of its failure says why")
+            # Of several ranks all run it, done or not: the stage itself checks, and none waits for one that left.
+            failure = (
+                _run_shard(config, folder, stage, shard, process, stop, guard) if mine or process.world > 1 else None
+            )
         if failure is not None:
             failed.append(failure)
     if failed:

@@ -119,6 +119,18 @@ def find(folder: RunFolder, stage: str, uid: str) -> Submission | None:
     return None
 
 
+def note_start(folder: RunFolder, submission: Submission, job_id: str) -> None:
+    """Tell, from a job that runs, which id it has: the ledger does not know it, since its sbatch gave no answer yet."""
+    publish_bytes(folder.jobs / "started" / submission.uid, job_id.encode())
+
+
+def started_as(folder: RunFolder, submission: Submission) -> str | None:
+    """The id that a job without one in the ledger told of itself as it started; None: none has."""
+    with contextlib.suppress(OSError):
+        return (folder.jobs / "started" / submission.uid).read_text(encoding="ascii", errors="replace") or None
+    return None
+
+
 def withdrawn(folder: RunFolder, submission: Submission) -> bool:
     """Whether a submission has been withdrawn by now, as far as can be seen."""
     with contextlib.suppress(OSError, TypeError, KeyError, StoreError):

@@ -198,7 +198,7 @@ class Cluster:
             self.end(element, state)
 
     def _signal(self, element: Element, process: Actor) -> None:
-        if element.process is process and element.state == "RUNNING":
+        if element.process is process and element.state == "RUNNING" and self.world.random.random() < 0.7:
             self.world.trace(f"slurm: USR2 to {element.name}")
             for flag in process.flags:
                 flag.raised = flag.requeue = True

@@ -187,7 +187,9 @@ class Work:
             log = self.folder.jobs / "logs" / element.job.stage / f"{element.name}_0_log.out"
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text("slurmstepd: error: Detected 1 oom_kill event in StepId=3.0\n")
-        self.world.at(0.0, lambda: self.cluster.end(element, state))
+        actor = self.world.actor
+        assert actor is not None
+        self.world.at(0.0, lambda: (self.cluster.end(element, state), self.world.kill(actor)))
         self.world.sleep(1e5)
 
     def _fail(self, key: Key, plan: Plan) -> None:

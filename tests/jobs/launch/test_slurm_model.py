@@ -8,7 +8,7 @@ import collections
 import pytest
 from slurm_model.scenario import play
 
-FEW, MANY = 240, 10_000  # seeds
+FEW, MANY = 160, 10_000  # seeds
 
 
 @pytest.mark.parametrize("part", range(8))
@@ -26,7 +26,7 @@ def test_a_seed_is_the_same_every_time():
 def test_the_seeds_see_what_they_are_meant_to_see():
     """Seeds in which nothing breaks would prove nothing: every ill, end and fate of a client comes up."""
     seen: collections.Counter[str] = collections.Counter()
-    for seed in range(60):
+    for seed in range(1000, 1060):
         scenario = play(seed)
         seen.update(scenario.ills)
         for line in scenario.world.lines:

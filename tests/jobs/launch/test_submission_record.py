@@ -17,7 +17,7 @@ from jobs.launch.sending import asked_cluster, chosen_by_environment
 from jobs.launch.slurm import SlurmLauncher
 from jobs.launch.slurm_client import Unreachable
 from jobs.run.failures import Failed
-from jobs.run.ledger import Submission, cut_off, enter, find, read_ledger, submissions
+from jobs.run.ledger import Submission, cut_off, enter, find, note_start, read_ledger, submissions
 from jobs.run.record import write_config
 from jobs.site import Site
 from rodin.presets import preset
@@ -156,6 +156,18 @@ def test_a_job_that_could_not_be_looked_for_stays_on_record_and_is_settled_by_th
     assert cut_off(run) == []
     assert [one.job_id for one in submissions(run)] == ["8"]
     assert [one.withdrawn != "" for one in read_ledger(run)[0]] == [True, False]
+
+
+def test_a_job_that_ran_before_its_sbatch_answered_is_known_without_accounting(run: RunFolder, clients: Clients):
+    def sbatch() -> str:
+        (intent,) = cut_off(run)
+        note_start(run, intent, "7")
+        raise Unreachable("sbatch did not answer within 120 s")
+
+    clients.answers["sbatch"] = sbatch
+    (sent,) = launcher(run).submit()
+    assert sent.job_id == "7"
+    assert clients.named() == []
 
 
 LIMIT = "sbatch: error: AssocMaxSubmitJobLimit; sbatch: error: Batch job submission failed: Job violates accounting/QOS"

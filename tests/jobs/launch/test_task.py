@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from jobs.launch import task, worker
 from jobs.launch.requeue import element_id
 from jobs.launch.task import Orders, main, orders
 from jobs.run.failures import Failure, record
-from jobs.run.ledger import Submission, enter, withdraw, withdrawn
+from jobs.run.ledger import Submission, enter, started_as, withdraw, withdrawn
 from jobs.run.progress import log_of
 from rodin.hooks import Stopped
 from rodin.store.run_folder import RunFolder
@@ -48,6 +49,13 @@ def test_an_element_runs_its_shards_of_the_ledger(run: RunFolder, ran, monkeypat
     assert main(arguments(run)) == 0
     assert ran == [(0, 1), (2,)]
     assert element_id() == "7_1"
+
+
+def test_a_job_that_the_ledger_has_no_id_of_tells_its_own(run: RunFolder, ran):
+    enter(run, replace(ONE, job_id=""))
+    assert main(arguments(run)) == 0
+    assert started_as(run, ONE) == "9"
+    assert ran == [(0, 1)]
 
 
 def test_a_withdrawn_job_ends_at_once_and_well(run: RunFolder, ran, capsys: pytest.CaptureFixture[str]):
