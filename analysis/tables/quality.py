@@ -10,7 +10,7 @@ from pathlib import Path
 
 from analysis.results.paper import DASH, METRICS, TABLE_1, format_number, scale_name
 from analysis.results.rows import MissingRows, Row, results
-from analysis.results.statistics import Interval, mean_interval
+from analysis.results.statistics import ANYWHERE, FEWEST, RANGES, Interval, mean_interval
 from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON, OURS, POSTERIOR_MEAN
 
 MEASURED = {"subject": str, "psnr": float, "ssim": float, "lpips": float}
@@ -34,7 +34,7 @@ def table_1(run: Path) -> list[Row]:
         by_method = {}
     table = []
     for scale in sorted(by_scale.keys() | TABLE_1.keys()):
-        line: Row = {"guidance_scale": scale, "name": scale_name(scale), "subjects": _subject_count(by_scale[scale])}
+        line: Row = {"guidance_scale": scale, "name": scale_name(scale), "subjects": subject_count(by_scale[scale])}
         for metric in METRICS:
             line |= interval_fields(metric, mean_of(by_scale[scale], metric))
             line[f"paper_{metric}"] = TABLE_1.get(scale, {}).get(metric)
@@ -93,7 +93,8 @@ def table_fit(run: Path) -> list[Row]:
         if values:
             median = statistics.median(values)
             spread = {"least": values[0], "median": median, "most": values[-1], "subjects": len(values)}
-            table.append({"measure": name, "key": field} | interval_fields("mean", mean_interval(values)) | spread)
+            mean = mean_interval(values, (scale * RANGES[field][0], scale * RANGES[field][1]))
+            table.append({"measure": name, "key": field} | interval_fields("mean", mean) | spread)
     table[0]["note"] = f"least well fitted: person {worst['subject']} with {worst['psnr']:.2f} dB"
     return table
 
@@ -113,7 +114,7 @@ def table_reconstruction(run: Path) -> list[Row]:
     names = [name for name in (OURS, POSTERIOR_MEAN, MEAN_PERSON, NEAREST_PERSON) if name in by_method]
     table = []
     for name in names + sorted(by_method.keys() - set(names)):
-        line: Row = {"method": name, "subjects": _subject_count(by_method[name])}
+        line: Row = {"method": name, "subjects": subject_count(by_method[name])}
         if name in (OURS, POSTERIOR_MEAN):
             line["guidance_scale"] = by_method[name][0].get("guidance_scale")
         for metric in METRICS:
@@ -140,13 +141,22 @@ def verdict(table: Sequence[Row]) -> str:
     missing = [name for name in (MEAN_PERSON, NEAREST_PERSON) if name not in gains or gains[name]["gain_psnr"] is None]
     if missing:
         return f"No verdict: '{OURS}' and '{missing[0]}' were not both measured on the same people"
-    beaten = [name for name, row in gains.items() if row["gain_psnr"] > 0]
-    parts = [f"{gain_text(row)} over the {name}" for name, row in gains.items()]
-    opening = ["neither", f"only the {beaten[0]}" if beaten else "", "both"][len(beaten)]
-    certain = all(excludes_zero(row, "gain_psnr") for row in gains.values())
-    doubt = "" if certain else "; an interval reaches 0 or lacks, so more people are needed to be sure"
+    parts = ", ".join(f"{gain_text(row)} over the {name}" for name, row in gains.items())
     count = gains[MEAN_PERSON]["gain_psnr_subjects"]
-    return f"Rodin beats {opening} in PSNR: {', '.join(parts)}, person by person, {count} people{doubt}"
+    if any(row["gain_psnr_low"] is None for row in gains.values()):
+        return f"{count} people are too few to tell, {FEWEST} are wanted at least: {parts} in PSNR, person by person"
+    groups: dict[str, list[str]] = {"beats": [], "cannot be told apart from": [], "loses to": []}
+    for name, row in gains.items():
+        groups[standing(row)].append(f"the {name}")
+    sentence = ", and ".join(f"{verb} {' and '.join(names)}" for verb, names in groups.items() if names)
+    return f"Rodin {sentence} in PSNR: {parts}, person by person, {count} people"
+
+
+def standing(row: Row, name: str = "gain_psnr") -> str:
+    """How ours stands to a guess by a gain's interval: "beats", "loses to", or "cannot be told apart from"."""
+    if not excludes_zero(row, name):
+        return "cannot be told apart from"
+    return "beats" if row[name] > 0 else "loses to"
 
 
 def other_metrics(table: Sequence[Row]) -> list[str]:
@@ -161,8 +171,8 @@ def other_metrics(table: Sequence[Row]) -> list[str]:
         name = f"gain_{metric}"
         parts = [f"{gain_text(row, name)} over the {method}" for method, row in gains.items() if row[name] is not None]
         if parts:
-            sure = all(excludes_zero(row, name) for row in gains.values() if row[name] is not None)
-            doubt = "" if sure else "; an interval reaches 0 or lacks"
+            same = [method for method, row in gains.items() if row[name] is not None and not excludes_zero(row, name)]
+            doubt = f"; cannot be told apart from the {' and the '.join(same)}" if same else ""
             sentences.append(f"in {metric.upper()}, + is better: {', '.join(parts)}{doubt}")
     return sentences
 
@@ -180,7 +190,8 @@ def paired_gain(ours: Sequence[Row], theirs: Sequence[Row], metric: str) -> Inte
 def mean_of(rows: Sequence[Row], metric: str) -> Interval | None:
     """A metric's mean over subjects with its interval; none unless every subject has it."""
     values = subject_values(rows, metric)
-    return mean_interval(list(values.values())) if values and len(values) == _subject_count(rows) else None
+    whole = values and len(values) == subject_count(rows)
+    return mean_interval(list(values.values()), RANGES.get(metric, ANYWHERE)) if whole else None
 
 
 def interval_fields(name: str, interval: Interval | None) -> Row:
@@ -234,5 +245,6 @@ def subject_values(rows: Sequence[Row], metric: str) -> dict[str, float]:
     return {subject: sum(views) / len(views) for subject, views in values.items()}
 
 
-def _subject_count(rows: Sequence[Row]) -> int:
+def subject_count(rows: Sequence[Row]) -> int:
+    """Number of different people in rows."""
     return len({row["subject"] for row in rows})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.results.provenance import config_of
 from analysis.results.rows import Row, results
-from analysis.results.statistics import mean_interval
+from analysis.results.statistics import ANYWHERE, RANGES, mean_interval
 from analysis.tables.cascade import table_cascade
 from analysis.tables.convolution import table_convolution
 from analysis.tables.costs import FIT_COSTS, by_value, table_losses, table_timings
@@ -127,7 +127,7 @@ def _sweep(run: Path, name: str, heading: str) -> list[Row]:
         line: Row = {heading: int(group["value"]), "subjects": len({row["subject"] for row in group["rows"]})}
         for field in ("psnr", *FIT_COSTS):
             values = [row[field] for row in group["rows"] if row.get(field) is not None]
-            line |= interval_fields(field, mean_interval(values) if values else None)
+            line |= interval_fields(field, mean_interval(values, RANGES.get(field, ANYWHERE)) if values else None)
         psnr = {row["subject"]: row["psnr"] for row in group["rows"]}
         gains = [psnr[subject] - before[subject] for subject in sorted(psnr.keys() & before.keys())]
         line |= interval_fields("gain_over_last", mean_interval(gains) if gains else None)
