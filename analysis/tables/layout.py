@@ -17,7 +17,7 @@ from analysis.results.rows import Row
 DECIMALS = {
     "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "haze": 2,
     "hit_rate": 2, "chance": 2, "unasked": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1,
-    "peak_rss_mb": 0,
+    "peak_rss_mb": 0, "cpu_hours": 2, "gpu_hours": 2,
     "first_loss": 4, "last_loss": 4, "guidance_scale": 1, "megabytes": 2, "peak_megabytes": 0,
     "gain_behind": 2, "gain_alone": 2, "alone_psnr": 2, "gain_lpips": 3, "gain_step_psnr": 2,
     "gain_mean_person_psnr": 2, "gain_nearest_person_psnr": 2,
@@ -44,6 +44,8 @@ HEADINGS = {
     "peak_rss_mb": "peak memory, MB",
     "peak_megabytes": "peak memory, MB",
     "longest_seconds": "longest task, s",
+    "cpu_hours": "core-hours",
+    "gpu_hours": "GPU-hours",
     "hit_rate": "hit rate",
     "clip_ratio": "ratio, CLIP",
     "picture_ratio": "ratio, pictures",

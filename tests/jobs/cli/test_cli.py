@@ -15,6 +15,7 @@ from jobs.cli.app import app, status_of
 
 COMMANDS = [
     *("run", "plan", "sweep", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
+    *("tables", "figures"),
     *("presets", "departures", "import transforms", "import eg3d", "import colmap"),
     *("store verify", "store info", "store repair", "weights fetch", "export views", "export planes"),
 ]
