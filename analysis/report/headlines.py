@@ -14,11 +14,12 @@ from rodin.units import duration
 
 
 class Card(NamedTuple):
-    """A headline number, its name and a remark."""
+    """A headline number, its name, a remark, and whether it tells: false for a gain that may be none."""
 
     name: str
     number: str
     remark: str
+    sure: bool = True
 
 
 def headlines(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> list[Card]:
@@ -56,7 +57,7 @@ def _reconstruction(tables: Mapping[str, Sequence[Row]], config: dict[str, Any])
         remark += (
             f"; cannot be told apart from the {' and the '.join(same)} with {rows[0]['gain_psnr_subjects']} people"
         )
-    return Card("Gain over simple guesses", gains[least["method"]], remark)
+    return Card("Gain over simple guesses", gains[least["method"]], remark, sure=not same)
 
 
 def _table_1(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:

@@ -88,7 +88,8 @@ def run_line(run: Path, place: Path) -> RunLine:
                 tables[name] = make(run)
             except MissingRows:
                 continue
-        cards = {card.name: card.number for card in headlines(tables, config)}
+        shown = headlines(tables, config)
+        cards = {card.name: card.number + ("" if card.sure else " (not sure)") for card in shown}
         numbers = [cards.get(name, "") for name in NUMBERS]
         facts = str(config.get("preset", "")), date_of(run), state_of(run)
         return RunLine(run.name, link, *facts, numbers, cost_of(tables), _faces(run))

@@ -36,7 +36,7 @@ def test_every_run_has_a_line(runs: Path, tmp_path: Path):
     lines = {line.name: line for line in (run_line(runs / name, runs) for name in ("a run", "begun", "damaged"))}
     whole, begun, damaged = lines.values()
     assert (whole.preset, whole.state, whole.link) == ("tiny", "finished", None)
-    assert whole.numbers == ["25.5 dB", "22.00 dB", "+1.17 dB", "5 of 8"]
+    assert whole.numbers == ["25.5 dB", "22.00 dB", "+1.17 dB (not sure)", "5 of 8"]
     assert whole.cost == "0.1 core-hours"
     assert (begun.state, begun.numbers, begun.cost) == ("as far as sample", [""] * 4, "")
     assert damaged.state.startswith("damaged/run.toml: not TOML")
