@@ -23,6 +23,7 @@ from analysis.results.provenance import config_of, facts_of, flat_config, fresh_
 from analysis.tables.costs import hardware
 from analysis.tables.layout import Grid, grid
 from rodin.store.atomic import publish_bytes
+from rodin.store.errors import Unwritable
 from rodin.store.results import row_files
 from rodin.store.run_folder import RunFolder
 
@@ -116,7 +117,13 @@ def report_page(run: Path, output: Path | None = None, place: Path | None = None
     if not run.is_dir():
         raise FileNotFoundError(f"{run}: no such run folder; `rodin run` makes one")
     found = write_findings(run, output)
-    turns = write_turns(run, RunFolder(output or run).figures)
+    turns: Mapping[str, Path] = {}
+    try:
+        turns = write_turns(run, RunFolder(output or run).figures)
+    except Unwritable:
+        raise
+    except ValueError as problem:
+        found.missing["turning avatars"] = str(problem)
     content = page_content(run, found, turns, Links(run, place or run))
     return TEMPLATES.get_template("report.html.jinja").render(content).encode()
 

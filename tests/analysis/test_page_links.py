@@ -1,6 +1,7 @@
 """Where the page leads, and what it tells of the machine it was made on."""
 
 import re
+import shutil
 from pathlib import Path
 
 from fixtures.pages import Page
@@ -20,6 +21,25 @@ def test_links_lead_into_the_page_or_to_files_of_the_run(page: str, report_path:
     wanted |= {"samples/meshes/unconditional-00002.glb", "figures/turn-unconditional-00003.webp"}
     assert wanted <= set(outer)
     assert inner.count("#contents") == len(SECTIONS)
+
+
+def test_failures_and_copies_are_in_the_contents(page: str):
+    links = Page(page).links
+    assert links[len(SECTIONS) : len(SECTIONS) + 2] == ["#figure-8", "#figure-memorisation"]
+
+
+def test_damaged_pictures_and_meshes_are_told_and_the_rest_is_shown(full_run: Path, tmp_path: Path):
+    for name in ("run.toml", "decoder", "show", "samples", "views"):
+        (shutil.copytree if (full_run / name).is_dir() else shutil.copy)(full_run / name, tmp_path / name)
+    (store,) = tmp_path.glob("show/turned-*/00000.h5")
+    store.write_bytes(b"damaged")
+    (tmp_path / "samples" / "meshes" / "unconditional-00001.glb").write_bytes(b"damaged")
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    missing = page[page.index('id="missing"') :]
+    for words in ("turning avatars", "meshes</b>: ", "unconditional-00001.glb: not a mesh", "/00000.h5"):
+        assert words in missing
+    assert 'id="figure-subjects"' in page
+    assert not Page(page).open
 
 
 def test_no_absolute_path_is_printed(full_run: Path, empty_run: Path, page: str):

@@ -1,6 +1,7 @@
 """Larger pictures of avatars: of the right planes and cameras, resumed to the same bits, never of earlier results."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from fixtures.small_run import CONFIG
 from fixtures.trained_run import copy_models
 
-from rodin.evaluation import shown
+from rodin.evaluation import showing, shown
 from rodin.evaluation.reconstruction import reconstruct
 from rodin.evaluation.showing import show
 from rodin.field import cameras
@@ -99,6 +100,20 @@ def test_the_straight_line_lies_between_the_ends(run: RunFolder, avatars: Avatar
     difference = made.read(straight[0], "rgba", 0).astype(int) - avatars.turn(planes, 1, side)[0]
     assert np.abs(difference).max() <= 1  # rounding of the latent's sum
     assert made.meta(straight[0])["kind"] == "lerp"
+
+
+def test_a_quarter_of_the_way_is_nearer_to_the_first(monkeypatch: pytest.MonkeyPatch, avatars: Avatars):
+    latents = {"a": np.array([1, 0], np.float32), "b": np.zeros(2, np.float32), "c": np.array([0, 1], np.float32)}
+    blends = {"a": 0, "b": 0.25, "c": 1}
+    metas = {name: {"pair": 3, "blend": blend, "seed": 5, "guidance_scale": 2.0} for name, blend in blends.items()}
+    store = SimpleNamespace(read=lambda name, field: latents[name])
+    asked: list = []
+    monkeypatch.setattr(avatars, "planes", lambda *arguments: asked.append(arguments) or [None], raising=False)
+    ((name, meta, planes_of),) = showing._straight(avatars, store, metas)  # type: ignore[arg-type]
+    planes_of()
+    ((latent, seeds, scale),) = asked
+    assert (name, meta["kind"], seeds, scale) == (shown.LERP + "b", "lerp", [5], 2.0)
+    assert latent.tolist() == [[0.75, 0.25]]
 
 
 def test_portraits_are_inverted_as_they_were_measured(run: RunFolder, avatars: Avatars):
