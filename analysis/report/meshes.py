@@ -63,8 +63,8 @@ def reduced(name: str, vertices: np.ndarray, faces: np.ndarray, colours: np.ndar
         colours: [V, 3] uint8, sRGB.
     """
     if len(faces) > FACES:
-        targeted = {"target_count": FACES}
-        few, faces = fast_simplification.simplify(vertices.astype(float), faces.astype(np.int32), **targeted)[:2]
+        points, corners = vertices.astype(float), faces.astype(np.int32)
+        few, faces = fast_simplification.simplify(points, corners, target_count=FACES)[:2]
         colours = colours[KDTree(vertices).query(few)[1]]  # of the nearest vertex before
         vertices = few
     low = vertices.min(axis=0)
