@@ -15,7 +15,8 @@ from analysis.results.rows import results
 from analysis.results.statistics import FEWEST, RANGES, mean_interval
 from analysis.tables.convolution import GAINS, table_convolution, verdict
 from analysis.tables.costs import by_value, loss_curves
-from analysis.tables.quality import interval_of, table_1
+from analysis.tables.quality import interval_of
+from analysis.tables.table_1 import table_1
 
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else "")  # 0.1, 0.2, 0.5, not 10⁻¹
 SMALL_TYPE = 9  # pt, of remarks; other text has 10

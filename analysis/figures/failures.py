@@ -16,6 +16,7 @@ import numpy as np
 from analysis.figures.contact_sheet import Line, Tile, wrapped
 from analysis.figures.sheets import MEDIUM, beside_nearest
 from analysis.results.large import Pictures
+from analysis.results.provenance import config_of, setting
 from analysis.results.renders import (
     frontal_view,
     reconstructions,
@@ -35,6 +36,21 @@ OUTSIDE = 0.10  # share of the training people at either end of an attribute tha
 WORST, PAIRS, ALIKE = 6, 3, 2  # pictures, pairs of pictures or lines that a group shows
 WORDS = 3  # lines of a prompt
 PLAIN = "plain"  # pattern of a shirt without any
+CAPTION = (
+    "The worst of each kind of failure that the paper names, and of two more, chosen by the value under each picture: "
+    "people rebuilt from one picture (PSNR), samples (haze: share of the opacity beside the body), samples of texts "
+    "(cosine of CLIP's embeddings), and samples least like any training person."
+)
+HIDDEN = (
+    " The haze of (c) is measured on the whole avatar; the pictures hide it, as sample.main_body = true shows the body "
+    "alone."
+)
+
+
+def worst_caption(run: Path) -> str:
+    """Caption of Figure 8; says where the pictures hide the haze that is measured."""
+    hidden = setting(config_of(run), "sample.main_body")
+    return CAPTION + (HIDDEN if hidden else "")
 
 
 def worst(run: Path) -> list[Line]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from analysis.figures import curves, drawn, sheets
 from analysis.figures.contact_sheet import Line, contact_sheet, save_sheet
 from analysis.figures.edits import edits
-from analysis.figures.failures import worst
+from analysis.figures.failures import worst, worst_caption
 from analysis.figures.memorisation import memorisation
 from analysis.figures.presence import asked_and_not
 from analysis.figures.vector import sheet_pdf
@@ -95,9 +95,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "8": Figure(
         "Figure 8: failures, the worst by measure",
-        "The worst of each kind of failure that the paper names, and of two more, chosen by the value under each "
-        "picture: people rebuilt from one picture (PSNR), samples (haze: share of the opacity beside the body), "
-        "samples of texts (cosine of CLIP's embeddings), and samples least like any training person.",
+        worst_caption,
         _sheet(worst),
         ("turned", "drawn", "prompts"),
     ),

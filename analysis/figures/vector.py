@@ -12,7 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis.figures.contact_sheet import TAG, Line, Words, marks, sheet_size
+from analysis.figures.contact_sheet import Line, Words, marks, sheet_size
+from rodin.marks.tags import pdf_information
 
 INCH = 100  # px of a sheet: its words are then 9 points high
 POINT = 72 / INCH  # points in a px
@@ -58,6 +59,5 @@ def draw_marks(axes: Axes, lines: Sequence[Line]) -> None:
 def pdf_of(figure: Figure, title: str) -> bytes:
     """A figure as PDF, tagged as generated (R60); the same figure gives the same bytes."""
     data = io.BytesIO()
-    about = {"Title": title, "Subject": TAG, "Creator": "rodin", "CreationDate": None}
-    figure.savefig(data, format="pdf", metadata=about)
+    figure.savefig(data, format="pdf", metadata=pdf_information(title))
     return data.getvalue()

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from analysis.figures.contact_sheet import bytes_over_white, metadata
+from analysis.figures.contact_sheet import bytes_over_white
 from analysis.figures.figures import FIGURES
 from analysis.results.large import part
 from rodin.evaluation.shown import MESH
+from rodin.marks.tags import GENERATED
 from rodin.store.atomic import publish_bytes
 
 QUALITY = 88  # of WebP, 0..100: letters of plots stay sharp; a tenth of the PNG's bytes
@@ -85,7 +86,7 @@ def write_turns(run: Path, folder: Path) -> dict[str, Path]:
         )
         first, *others = (Image.fromarray(frame) for frame in frames)
         data, about = io.BytesIO(), Image.Exif()
-        about[0x010E] = metadata(name)["Description"]  # ImageDescription: tagged as generated (R60)
+        about[0x010E] = GENERATED  # ImageDescription: tagged as generated (R60)
         first.save(
             data, "WEBP", save_all=True, append_images=others, duration=FRAME, loop=0, quality=TURN_QUALITY, exif=about
         )

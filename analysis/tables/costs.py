@@ -49,6 +49,8 @@ LOSS = {"step": int, "loss": float}
 def table_timings(run: Path) -> list[Row]:
     """Seconds and peak memory of each stage, one row per stage in the order they run, then their total.
 
+    Stages that were taken over from another run have the times that they took there; a note says so.
+
     The report's own time is left out: it is known only once the page is written, and the same results shall give the
     same page.
     """
@@ -57,9 +59,15 @@ def table_timings(run: Path) -> list[Row]:
     if not names:
         advice = f"`{resume_command(run)}` runs the stages"
         raise MissingRows(f"{run}: no timing rows in results/timing-*.jsonl yet; {advice}")
-    table = []
+    table: list[Row] = []
+    taken: dict[str, dict[str, None]] = {}
+    spent = 0.0
     for stage in sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
         rows = results(run, f"timing-{stage}", "timing", TIMING_FIELDS, optional=TIMING_FIELDS.keys() - {"seconds"})
+        spent += sum(whole_seconds(row) for row in rows if "taken_from" not in row)
+        for row in rows:
+            if "taken_from" in row:
+                taken.setdefault(str(row["taken_from"]), {})[stage] = None
         memory = [row["peak_rss_mb"] for row in rows if row.get("peak_rss_mb") is not None]
         table.append(
             {"name": stage, "tasks": len({row.get("shard") for row in rows})}
@@ -79,11 +87,22 @@ def table_timings(run: Path) -> list[Row]:
         if total[key] is None:
             for row in table:
                 row[key] = None
-    note = (
+    return [*table, total | {"peak_rss_mb": max(memory, default=None), "note": "\n".join(_notes(taken, spent))}]
+
+
+def _notes(taken: Mapping[str, Mapping[str, None]], spent: float) -> list[str]:
+    """What the times mean, and which of them another run took.
+
+    Args:
+        taken: run -> the stages that were taken over from it.
+        spent: seconds of this run's own stages.
+    """
+    notes = [
         "seconds are added over a stage's tasks; tasks that ran side by side took less by the clock; a training that "
         "was resumed counts whole"
-    )
-    return [*table, total | {"peak_rss_mb": max(memory, default=None), "note": note}]
+    ]
+    notes += [f"taken over from {source}, with the times there: {', '.join(of)}" for source, of in taken.items()]
+    return notes + ([f"made by this run itself: {spent:,.1f} s"] if taken else [])
 
 
 def whole_seconds(row: Row) -> float:

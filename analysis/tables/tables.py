@@ -15,7 +15,8 @@ from analysis.tables.layout import comma_separated, grid, latex, markdown, plain
 from analysis.tables.memorisation import table_memorisation
 from analysis.tables.neighbours import table_neighbours
 from analysis.tables.prompts import table_prompts
-from analysis.tables.quality import interval_fields, table_1, table_fit, table_reconstruction
+from analysis.tables.quality import interval_fields, table_fit, table_reconstruction
+from analysis.tables.table_1 import table_1
 from rodin.store.atomic import publish_bytes
 from rodin.store.run_folder import RunFolder
 
@@ -89,7 +90,7 @@ def table(run: Path, name: str) -> list[Row]:
         FileNotFoundError: no such run folder.
     """
     if name not in TABLES:
-        hint = "; Table 2 is the user study, which needs people's answers" if name == "2" else ""
+        hint = "; Table 2 is the user study: `rodin study build`, then `rodin study tally`" if name == "2" else ""
         raise ValueError(f"no table '{name}'{hint}; there are {', '.join(TABLES)}")
     if not Path(run).is_dir():
         raise FileNotFoundError(f"{run}: no such run folder; `rodin run` makes one")

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.cli.marks import C2PA_CERT, C2PA_KEY, WATERMARK, WATERMARK_KEY, certificate
 from jobs.cli.options import JSON, RUN_OPTION
 from jobs.cli.screen import Screen
 from jobs.run.record import read_config
@@ -72,13 +73,18 @@ def sample(
     guidance_scale: SCALE = None,
     steps: STEPS = None,
     precision: PRECISION = None,
+    watermark: WATERMARK = None,
+    watermark_key: WATERMARK_KEY = None,
+    c2pa_cert: C2PA_CERT = None,
+    c2pa_key: C2PA_KEY = None,
     as_json: JSON = False,
 ) -> None:
     """Make avatars by the whole cascade: from texts, from portraits, or without a condition.
 
     One avatar is a folder of pictures, a turntable and a mesh; several avatars are one such folder each. A seed makes
     the same avatar however many are made with it. The same command again keeps what is there and makes what is missing;
-    without --output, each request has a folder of its own.
+    without --output, each request has a folder of its own. All files say that they are generated; pictures also hide a
+    watermark with --watermark, and are signed with --c2pa-cert and --c2pa-key, else not.
 
     \b
     Examples:
@@ -88,8 +94,9 @@ def sample(
       rodin sample --run runs/demo --count 100 --steps 25 --output crowd/
       rodin sample --run runs/demo --text "a bald man" --text "a woman with a hat" --count 4 --json
     """
-    config, options = read_config(RunFolder(run)), SamplingOptions(guidance_scale, steps, precision)
-    options.config(config)
+    marks = watermark, watermark_key, certificate(c2pa_cert, c2pa_key)
+    config, options = read_config(RunFolder(run)), SamplingOptions(guidance_scale, steps, precision, *marks)
+    options.marking(options.config(config))
     texts, images = [checked_text("--text", one) for one in text or []], image or []
     if texts and images:
         raise ValueError("got both --text and --image, wanted one of them, or neither for an unconditional avatar")
@@ -129,6 +136,10 @@ def edit(
     guidance_scale: SCALE = None,
     steps: STEPS = None,
     precision: PRECISION = None,
+    watermark: WATERMARK = None,
+    watermark_key: WATERMARK_KEY = None,
+    c2pa_cert: C2PA_CERT = None,
+    c2pa_key: C2PA_KEY = None,
     as_json: JSON = False,
 ) -> None:
     """Change an avatar by a text: one of a portrait, of a text, or an unconditional one.
@@ -137,8 +148,9 @@ def edit(
     Example:
       rodin edit --run runs/demo --image me.png --from "a man" --to "a man with blue hair"
     """
-    config, options = read_config(RunFolder(run)), SamplingOptions(guidance_scale, steps, precision)
-    options.config(config)
+    marks = watermark, watermark_key, certificate(c2pa_cert, c2pa_key)
+    config, options = read_config(RunFolder(run)), SamplingOptions(guidance_scale, steps, precision, *marks)
+    options.marking(options.config(config))
     if text is not None and image is not None:
         raise ValueError("got both --text and --image, wanted one of them, or neither for an unconditional avatar")
     target = checked_text("--to", target)
@@ -180,6 +192,8 @@ def default_output(
     """Folder of the results without `--output`: the same for the same request, another one for any other."""
     asked = [slug, seed, count, texts, [sha256_of(path) for path in images], background]
     asked += [options.guidance_scale, options.steps, options.precision]
+    if marks := [str(one) for one in (options.watermark, options.watermark_key, options.c2pa) if one is not None]:
+        asked += marks
     digest = hashlib.sha256(canonical(asked).encode()).hexdigest()[:DIGEST_LENGTH]
     return run / "made" / f"{slug}-{digest}-seed-{seed}"
 

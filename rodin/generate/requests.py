@@ -97,11 +97,13 @@ def sample_avatar(
     (request,) = avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1, background)
     avatars = _open(run, options, request)
     check_output(output, METADATA)
-    source = request.metadata() | sampling_metadata(avatars.config) | _cut(avatars, [("text", request.text)], tell)
+    marking = (options or SamplingOptions()).marking(avatars.config)
+    source = request.metadata() | sampling_metadata(avatars.config) | marking.metadata()
+    source |= _cut(avatars, [("text", request.text)], tell)
     if _kept(avatars, output, source, tell):
         return exported_paths(output)
     (planes,) = _planes(avatars, [request], progress)
-    return export_avatar(avatars, output, {"avatar": planes}, source)
+    return export_avatar(avatars, output, {"avatar": planes}, source, marking)
 
 
 def sample_avatars(
@@ -141,7 +143,8 @@ def sample_avatars(
     if others := [path.name for path in output.glob("*") if path not in outputs and not path.name.startswith(".")]:
         raise ValueError(f"{output}: holds {others[0]}, not of these avatars; wanted a new folder's name for them")
     cut = {text: _cut(avatars, [("text", text)], tell) for text in dict.fromkeys(one.text for one in requests)}
-    settings = sampling_metadata(avatars.config)
+    marking = (options or SamplingOptions()).marking(avatars.config)
+    settings = sampling_metadata(avatars.config) | marking.metadata()
     sources = [request.metadata() | settings | cut[request.text] for request in requests]
     missing = [n for n, path in enumerate(outputs) if not is_exported(path, metadata_of(avatars, sources[n]))]
     if tell and (lines := [line for n in missing if (line := replaced(outputs[n], metadata_of(avatars, sources[n])))]):
@@ -153,7 +156,7 @@ def sample_avatars(
         batch, done = missing[first : first + size], len(requests) - len(missing) + first
         report = None if progress is None else _batch_progress(progress, done, len(batch), len(requests))
         for number, planes in zip(batch, _planes(avatars, [requests[n] for n in batch], report), strict=True):
-            export_avatar(avatars, outputs[number], {"avatar": planes}, sources[number])
+            export_avatar(avatars, outputs[number], {"avatar": planes}, sources[number], marking)
     return [exported_paths(path) for path in outputs]
 
 
@@ -198,7 +201,8 @@ def edit_avatar(
     texts = [("target text", target_text), *(("source text", one) for one in sources), ("text", request.text)]
     sources = sources or list(GENERAL_TEXTS)
     metadata = request.metadata() | {"target": target_text, "source": sources}
-    metadata |= sampling_metadata(avatars.config) | _cut(avatars, texts, tell)
+    marking = (options or SamplingOptions()).marking(avatars.config)
+    metadata |= sampling_metadata(avatars.config) | marking.metadata() | _cut(avatars, texts, tell)
     if _kept(avatars, output, metadata, tell):
         return exported_paths(output)
     embeddings = avatars.clip.text([target_text, *sources])[0]
@@ -206,7 +210,7 @@ def edit_avatar(
     changed = edited(latent[0], embeddings[1:].to(latent), embeddings[0].to(latent))
     both, scale = torch.stack([changed, latent[0]]), avatars.config.sample.guidance_scale
     after, before = avatars.planes(both, [seed, seed], scale, _on_step(avatars.config, progress))
-    return export_avatar(avatars, output, {"avatar": after, "before": before}, metadata)
+    return export_avatar(avatars, output, {"avatar": after, "before": before}, metadata, marking)
 
 
 def avatar_requests(

@@ -32,7 +32,7 @@ def test_views_are_averaged_before_subjects(empty_run: Path):
         40 + 4.302653 * 20 / math.sqrt(3), abs=1e-2
     )  # of 20, 40 and 60, not of views
     assert row["lpips"] is None  # two of the subjects lack it
-    assert "it was not measured" in row["note"]
+    assert "it was not measured" in row["missing_lpips"]
 
 
 def test_gains_are_over_the_subjects_that_both_have(empty_run: Path):
@@ -120,6 +120,17 @@ def test_a_resumed_training_counts_whole_and_hours_are_of_all_devices(empty_run:
     write(empty_run, "timing-embed", [{"shard": 0, "seconds": 3.0}], "timing")  # timed by an earlier rodin
     rows = table(empty_run, "timings")
     assert {(row["cpu_hours"], row["gpu_hours"]) for row in rows} == {(None, None)}
+
+
+def test_times_of_stages_that_another_run_made_are_told_apart(empty_run: Path):
+    taken = {"seconds": 8.0, "peak_rss_mb": 1.0, "taken_from": "runs/other"}
+    write(empty_run, "timing-fit", [{"shard": 0} | taken, {"shard": 1} | taken], "timing")
+    write(empty_run, "timing-base", [{"shard": 0, "seconds": 3.0, "peak_rss_mb": 2.0}], "timing")
+    *_, total = table(empty_run, "timings")
+    assert total["seconds"] == 19.0
+    assert "taken over from runs/other, with the times there: fit\nmade by this run itself: 3.0 s" in total["note"]
+    write(empty_run, "timing-fit", [{"shard": 0, "seconds": 5.0, "peak_rss_mb": 1.0}], "timing")
+    assert "taken" not in table(empty_run, "timings")[-1]["note"]
 
 
 def test_losses_are_read_in_order_of_steps(empty_run: Path):

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,7 +44,7 @@ class Shards:
         OtherVersion: another version of rodin wrote a shard.
     """
 
-    def __init__(self, folder: Path, kind: str, handles: int = HANDLES, only: Sequence[int] | None = None) -> None:
+    def __init__(self, folder: Path, kind: str, handles: int = HANDLES, only: Collection[int] | None = None) -> None:
         schema.fields_of(kind)
         self.folder, self.kind, self.handles = Path(folder), kind, max(handles, 1)
         entries, self._manifests = catalogue(self.folder)

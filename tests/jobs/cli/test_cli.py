@@ -14,8 +14,10 @@ from fixtures.obedient import ROOT, Rodin
 from jobs.cli.app import app, status_of
 
 COMMANDS = [
-    *("run", "plan", "sweep", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
-    *("tables", "figures"),
+    *("sweep cfg", "sweep resolution", "sweep views", "sweep convolution", "sweep grid", "compare", "efficiency"),
+    *("run", "plan", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
+    *("tables", "figures", "site init", "doctor", "watermark check"),
+    *("study build", "study serve", "study invite", "study tally"),
     *("presets", "departures", "import transforms", "import eg3d", "import colmap"),
     *("store verify", "store info", "store repair", "weights fetch", "export views", "export planes"),
 ]
@@ -154,7 +156,7 @@ def test_examples_of_the_help_parse():
     assert len(examples) > 30
     for example in examples:
         words = shlex.split(example)
-        depth = 2 if words[0] in ("store", "weights", "import", "export") else 1
+        depth = 2 if words[0] in ("store", "weights", "import", "export", "sweep", "site", "study", "watermark") else 1
         found(words[:depth]).make_context("rodin", words[depth:])
 
 
