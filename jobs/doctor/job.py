@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.doctor.finding import Finding, fail, found, read, warn
+from jobs.doctor.finding import Finding, fail, found, merged, read, warn
 from jobs.doctor.meeting import answer
 from jobs.launch.asking import said
 from jobs.launch.process import job_environment
@@ -123,7 +123,7 @@ def examine(site: Site, order: Order, progress: Callable[[str], None], keep: lis
         if not ended:
             _cancel(job_id, on)
     if ended:
-        yield from _results(site, order)
+        yield from merged(_results(site, order))
 
 
 def _cancel(job_id: str, on: list[str]) -> None:

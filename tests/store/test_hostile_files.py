@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from fixtures.hostile_shards import HARMS
 from fixtures.shards import SHAPES, fill, ids, publish
 
 from rodin.store import manifest
@@ -21,8 +22,6 @@ from rodin.store.shards import attempt, catalogue, layout
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 
-Harm = Callable[[h5py.File, Path], object]
-
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
@@ -33,124 +32,6 @@ def run(tmp_path: Path) -> RunFolder:
     with h5py.File(tmp_path / "secret" / "00000.h5", "r+") as file:
         file["checksums/all"] = np.arange(4)
     return made
-
-
-def external(name: str) -> Harm:
-    def harm(file: h5py.File, secret: Path) -> None:
-        del file[name]
-        file[name] = h5py.ExternalLink(str(secret), f"/{name}")
-
-    return harm
-
-
-def soft(name: str, target: str) -> Harm:
-    def harm(file: h5py.File, secret: Path) -> None:
-        del file[name]
-        file[name] = h5py.SoftLink(target)
-
-    return harm
-
-
-def virtual(name: str) -> Harm:
-    def harm(file: h5py.File, secret: Path) -> None:
-        shape, dtype = file[name].shape, file[name].dtype
-        del file[name]
-        source = h5py.VirtualLayout(shape=shape, dtype=dtype)
-        source[...] = h5py.VirtualSource(str(secret), name, shape=shape, dtype=dtype)
-        file.create_virtual_dataset(name, source)
-
-    return harm
-
-
-def elsewhere(name: str) -> Harm:
-    def harm(file: h5py.File, secret: Path) -> None:
-        shape, dtype, size = file[name].shape, file[name].dtype, file[name].nbytes
-        del file[name]
-        file.create_dataset(name, shape=shape, dtype=dtype, external=[(str(secret), 0, size)])
-
-    return harm
-
-
-def compressed(name: str) -> Harm:
-    def harm(file: h5py.File, secret: Path) -> None:
-        del file[name]
-        file.create_dataset(name, shape=(1 << 33,), dtype="S1", chunks=(1 << 24,), compression="gzip")
-
-    return harm
-
-
-def endless(name: str) -> Harm:
-    def harm(file: h5py.File, secret: Path) -> None:
-        del file[name]
-        file.create_dataset(name, shape=(1 << 40,), dtype="S1")
-
-    return harm
-
-
-def large_attribute(name: str) -> Harm:
-    def harm(file: h5py.File, secret: Path) -> None:
-        file.attrs[name] = np.bytes_(b"x" * 60_000)
-
-    return harm
-
-
-def varying(name: str) -> Harm:
-    def harm(file: h5py.File, secret: Path) -> None:
-        count = len(file[name])
-        del file[name]
-        file.create_dataset(name, data=["x" * 100] * count, dtype=h5py.string_dtype())
-
-    return harm
-
-
-def other_value(name: str, value: object) -> Harm:
-    def harm(file: h5py.File, secret: Path) -> None:
-        del file[name]
-        file.create_dataset(name, data=value)
-
-    return harm
-
-
-def group(name: str) -> Harm:
-    def harm(file: h5py.File, secret: Path) -> None:
-        del file[name]
-        file.create_group(name)
-
-    return harm
-
-
-def loop(file: h5py.File, secret: Path) -> None:
-    del file["checksums/planes"]
-    file["checksums/planes"] = file["/"]
-
-
-HARMS: dict[str, Harm] = {
-    "external link to rows": external("planes"),
-    "external link to ids": external("subjects"),
-    "external link to a group": external("checksums"),
-    "soft link": soft("planes", "/base"),
-    "cyclic link": soft("planes", "/planes"),
-    "dangling link": soft("meta", "/nothing"),
-    "virtual rows": virtual("planes"),
-    "virtual ids": virtual("subjects"),
-    "rows in another file": elsewhere("planes"),
-    "ids in another file": elsewhere("subjects"),
-    "compressed meta of 8 GB": compressed("meta"),
-    "meta of a terabyte": endless("meta"),
-    "rows of a terabyte": endless("planes"),
-    "large attribute": large_attribute("format"),
-    "large kind": large_attribute("kind"),
-    "attribute array": lambda file, secret: file.attrs.create("version", np.zeros(8)),
-    "texts of any length": varying("subjects"),
-    "a number for a list": other_value("subjects", 3),
-    "rows without axes": other_value("planes", np.zeros(4, "float16")),
-    "rows of no size": other_value("planes", np.zeros((4, 0, 4, 8, 8), "float16")),
-    "ids that are numbers": other_value("subjects", np.arange(4)),
-    "a deep JSON": other_value("attributes", np.array([b"[" * 100_000])),
-    "attributes that are a list": other_value("attributes", np.array([b"[1]"])),
-    "a group for rows": group("base"),
-    "a loop of groups": loop,
-}
 
 
 @pytest.mark.parametrize("harm", HARMS)

@@ -51,6 +51,15 @@ def test_a_job_on_two_machines_that_was_requeued():
     assert [one.gpu_seconds for one in (first, second)] == [6.4 * 3600, 4.0 * 1800]
 
 
+def test_an_element_that_was_requeued_has_two_attempts_apart_from_its_neighbour_s():
+    found = attempts_of(recorded.REQUEUED)
+    assert [(one.job_id, one.state, one.seconds, len(one.steps)) for one in found] == [
+        ("12_1", "REQUEUED", 9, 2), ("12_2", "COMPLETED", 10, 1), ("12_1", "COMPLETED", 6, 2)
+    ]  # fmt: skip
+    assert [one.memory_bytes for one in found] == [(9296 + 33192) * 1024, 32024 * 1024, 9196 * 1024]
+    assert [one.cpu_seconds for one in found] == pytest.approx([0.462, 0.544, 0.370])
+
+
 def test_the_total_of_all_ranks_bounds_unequal_ones():
     assert Step("0", 2, 8, largest=50.0, total=90.0).memory() == 90.0
     assert Step("0", 2, 7, largest=50.0).memory() == 200.0

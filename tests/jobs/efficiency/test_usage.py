@@ -81,6 +81,14 @@ def test_a_training_on_two_machines_by_hand(folder: RunFolder):
     assert (use.nodes, use.ranks, use.cpus, use.gpus) == (2, 4, 4, 1)
 
 
+def test_an_element_in_two_attempts_needs_the_time_of_both(folder: RunFolder):
+    use = uses_of(folder, recorded.REQUEUED, sent("render", "12", (0,), (1,), (2,)))["render"]
+    assert (use.attempts, use.ends) == (3, {"REQUEUED": 1, "COMPLETED": 2})
+    assert use.core_hours == pytest.approx(25 / 3600)
+    assert use.shard_minutes == pytest.approx(15 / 60)
+    assert use.unfinished_hours == pytest.approx(9 / 3600)
+
+
 def test_without_accounting_the_run_s_own_times_count(folder: RunFolder):
     timing(folder, "fit", 0, 360.0, mb=2048, paced_seconds=720.0)
     timing(folder, "fit", 1, 180.0, mb=1024)
