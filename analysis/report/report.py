@@ -151,7 +151,7 @@ def page_content(run: Path, found: Findings, turns: Mapping[str, Path], links: L
         "mesh_data": json.dumps([asdict(mesh) for mesh in meshes]).replace("<", "\\u003c"),
         "turns": [turning(name, path, links.to(Path("figures") / path.name)) for name, path in turns.items()],
         "tables": {
-            f"table {name}": ShownTable(TABLE_TITLES[name], grid(rows), links.table(name))
+            f"table {name}": ShownTable(TABLE_TITLES[name], _without_paths(grid(rows), run), links.table(name))
             for name, rows in found.tables.items()
         },
         "figures": {
@@ -202,6 +202,11 @@ def _commands(run: Path, facts: Mapping[str, str]) -> list[str]:
     commit = facts.get("code.commit", "").split(" ")[0]
     checkout = [f"git checkout {commit}"] if commit else []
     return [*checkout, "pip install -c constraints.txt -e '.[demo]'", fresh_command(run)]
+
+
+def _without_paths(shown: Grid, run: Path) -> Grid:
+    lines = [[without_paths(text, run) for text in line] for line in shown.lines]
+    return Grid(shown.header, lines, [without_paths(note, run) for note in shown.notes])
 
 
 def _key_values(heading: str, values: Mapping[str, str], run: Path) -> Grid:

@@ -121,13 +121,13 @@ def report(
     ] = None,
     as_json: JSON = False,
 ) -> None:
-    """Write report.html with all results that a run has so far, and print its path.
+    """Write report.html with all results that a run has so far, or of a folder of runs a table, and print its path.
 
     \b
     Examples:
       rodin report --run runs/demo
       rodin report --run /home/colleague/runs/demo --output demo.html
-      rodin report --all runs/                       # a table of all runs, runs/report.html
+      rodin report --all runs/
     """
     if (run is None) == (all_runs is None):
         raise ValueError(
