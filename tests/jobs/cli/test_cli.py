@@ -150,9 +150,7 @@ def test_help_has_an_example(command: str):
 
 def test_examples_of_the_help_parse():
     """An option that was renamed must not live on in an example."""
-    helps = [
-        (found(words.split()).help or "").replace("\\\n", " ") for words in COMMANDS
-    ]  # a command of two lines is one
+    helps = [(found(words.split()).help or "").replace("\\\n", " ") for words in COMMANDS]
     lines = [line for text in helps for line in text.splitlines() if line.startswith("  ") and "rodin " in line]
     examples = [part.partition("rodin ")[2].partition(">")[0] for line in lines for part in line.split(";")]
     assert len(examples) > 30
