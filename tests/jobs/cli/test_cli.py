@@ -14,11 +14,12 @@ from fixtures.obedient import ROOT, Rodin
 from jobs.cli.app import app, status_of
 
 COMMANDS = [
-    *("sweep cfg", "sweep resolution", "sweep views", "sweep convolution", "sweep grid", "compare"),
+    *("sweep cfg", "sweep resolution", "sweep views", "sweep convolution", "sweep grid", "compare", "efficiency"),
     *("run", "resubmit", "plan", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
+    *("tables", "figures", "site init", "doctor", "watermark check"),
+    *("study build", "study serve", "study invite", "study tally"),
     *("presets", "departures", "import transforms", "import eg3d", "import colmap"),
     *("store verify", "store info", "store repair", "weights fetch", "export views", "export planes"),
-    *("site init", "doctor", "efficiency"),
 ]
 
 
@@ -149,7 +150,7 @@ def test_help_has_an_example(command: str):
 
 def test_examples_of_the_help_parse():
     """An option that was renamed must not live on in an example."""
-    helps = [found(words.split()).help or "" for words in COMMANDS]
+    helps = [(found(words.split()).help or "").replace("\\\n", " ") for words in COMMANDS]
     lines = [line for text in helps for line in text.splitlines() if line.startswith("  ") and "rodin " in line]
     examples = [part.partition("rodin ")[2].partition(">")[0] for line in lines for part in line.split(";")]
     assert len(examples) > 30
