@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli import bench, captures, departures, export, generate, plan, presets, results, run, store, watch
+from jobs.cli import bench, captures, departures, export, generate, plan, presets, results, run, store, uses, watch
 from jobs.run.failures import Failed, describe, print_error
 from rodin import __version__
 
@@ -42,7 +42,7 @@ def options(version: Annotated[bool, VERSION] = False) -> None:
     """Options of `rodin` itself, before a command."""
 
 
-for group in (run, plan, watch, generate, results, bench, captures, export, presets, departures, store):
+for group in (run, plan, watch, generate, uses, results, bench, captures, export, presets, departures, store):
     group.add_to(app)
 
 

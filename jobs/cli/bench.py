@@ -82,6 +82,12 @@ def _run_sampling(config: Config, folder: RunFolder, count: int, progress: Progr
     return bench_run(config, folder, count, progress)
 
 
+def _run_edits(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
+    from rodin.bench.edits import bench_edits
+
+    return bench_edits(config, folder, count, progress)
+
+
 def print_cascade(run: Path, count: int, output: Path | None, as_json: bool) -> None:
     """Print where a run's cascade loses detail, as its table `cascade`, and draw it."""
     from analysis.figures.cascade import cascade_lines
@@ -118,15 +124,20 @@ RUN_BENCHES: dict[str, Callable[[Config, RunFolder, int, Progress], BenchRows]] 
     "fit": _run_fit,
     "decoder": _run_decoder,
     "sample": _run_sampling,
+    "edit": _run_edits,
 }
 CASCADE, CASCADE_PICTURE = "cascade", "figure-cascade.png"
 NAMES = [*dict.fromkeys([*BENCHES, *RUN_BENCHES, CASCADE])]
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="fit, decoder, conv, unet, sample, cascade, train, metrics or store")],
+    name: Annotated[
+        str, typer.Argument(help="fit, decoder, conv, unet, sample, cascade, edit, train, metrics or store")
+    ],
     run: Annotated[Path | None, typer.Option("--run", help="measure with this run's subjects and models")] = None,
-    count: Annotated[int, typer.Option("--subjects", min=1, help="with --run: number of its subjects, or avatars")] = 8,
+    count: Annotated[
+        int, typer.Option("--subjects", min=1, help="with --run: number of its subjects, avatars or edits")
+    ] = 8,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="of cascade: PNG or folder to write to; default RUN/figures")
     ] = None,
@@ -135,7 +146,7 @@ def bench(
     """Measure how fast this machine does a part of the work, against a named baseline.
 
     `cascade` measures quality, not time: where detail is lost from the fitted planes to avatars of unseen people, with
-    pictures of each step.
+    pictures of each step. So does `edit`: whether what a text names comes out, and what else of the avatar changes.
 
     `fit --run` stores each fit as it is measured, so that the same command continues after a stop. `unet` is as wide as
     the paper's base model: minutes on a CPU, and 10 GB.
@@ -148,6 +159,7 @@ def bench(
       rodin bench conv --json
       rodin bench sample --run runs/demo --subjects 4
       rodin bench cascade --run runs/demo --subjects 4
+      rodin bench edit --run runs/evening --subjects 20
     """
     if name not in NAMES:
         raise ValueError(f"unknown bench '{name}'; there are {', '.join(NAMES)}")

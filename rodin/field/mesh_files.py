@@ -1,0 +1,92 @@
+"""Files of coloured meshes: GLB by `glb`, PLY and OBJ by trimesh; and meshes of fewer faces."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from rodin.field.glb import METRES, write_glb
+from rodin.field.mesh import Mesh
+
+KINDS = (".glb", ".ply", ".obj")
+FEWEST_FACES = 100  # a head of fewer is no head
+INSTALL = "pip install -c constraints.txt 'rodin-suite[mesh]'"
+
+
+def checked_kind(path: Path) -> Path:
+    """A path of a mesh that can be written here.
+
+    Raises:
+        ValueError: a suffix of another kind, or one that wants a library that is not installed.
+    """
+    if path.suffix.lower() not in KINDS:
+        raise ValueError(
+            f"{path}: a mesh of kind {path.suffix or 'none'!r}, wanted a name that ends in {', '.join(KINDS)}"
+        )
+    if path.suffix.lower() != ".glb":
+        optional("trimesh", f"to write {path.suffix.lower()}")
+    return path
+
+
+def optional(name: str, purpose: str) -> Any:
+    """A library of the extra `mesh`.
+
+    Raises:
+        ValueError: it is not installed; says what for and how to install it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise ValueError(f"{name} is not installed, wanted {purpose}; {INSTALL}, or write .glb in full") from None
+
+
+def write_mesh(path: Path, mesh: Mesh) -> None:
+    """Write a coloured mesh: y up, the face looks to +z, in metres.
+
+    Args:
+        path: of the file, ending in .glb, .ply or .obj; its folder exists.
+        mesh: with faces.
+
+    Raises:
+        ValueError: as `checked_kind`, or a mesh without faces.
+    """
+    checked_kind(path)
+    if path.suffix.lower() == ".glb":
+        write_glb(path, *mesh)
+        return
+    if not len(mesh.faces):
+        raise ValueError(f"mesh for {path.name}: got no faces, wanted at least one; the avatar has no surface")
+    trimesh = optional("trimesh", "a library of meshes")
+    opaque = np.full((len(mesh.colours), 1), 255, np.uint8)
+    shape = trimesh.Trimesh(
+        mesh.vertices * METRES, mesh.faces, vertex_colors=np.hstack([mesh.colours, opaque]), process=False
+    )
+    path.write_bytes(_bytes(shape.export(file_type=path.suffix.lower()[1:])))
+
+
+def _bytes(exported: Any) -> bytes:
+    return exported.encode() if isinstance(exported, str) else exported
+
+
+def simplified(mesh: Mesh, faces: int) -> Mesh:
+    """A mesh of about so many faces, by quadric errors; vertices take the colour of the nearest one before.
+
+    Args:
+        mesh: with faces.
+        faces: wanted, at least FEWEST_FACES; a mesh that has no more is returned as it is.
+
+    Raises:
+        ValueError: too few faces, or the library is not installed.
+    """
+    if faces < FEWEST_FACES:
+        raise ValueError(f"faces: got {faces}, wanted at least {FEWEST_FACES}")
+    library = optional("fast_simplification", "to reduce a mesh to fewer faces")
+    if len(mesh.faces) <= faces:
+        return mesh
+    vertices, kept = library.simplify(mesh.vertices, mesh.faces.astype(np.int32), target_count=faces, lossless=False)
+    _, nearest = KDTree(mesh.vertices).query(vertices)
+    return Mesh(vertices.astype(np.float32), kept.astype(np.int64), mesh.colours[nearest])
