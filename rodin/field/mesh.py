@@ -28,19 +28,20 @@ class Mesh(NamedTuple):
     colours: np.ndarray
 
 
-def surface(density: np.ndarray, *, box: float, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Closed surface of the main body on which a density grid crosses a level.
+def surface(density: np.ndarray, *, box: float, level: float, smallest: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
+    """Closed surface on which a density grid crosses a level, without floaters.
 
     Args:
         density: [G, G, G], indexed (x, y, z), reaching the faces of the box.
         box: half the side of the cube.
         level: density of the surface, per world unit.
+        smallest: connected solids smaller than this share of the largest one's volume are removed; hollows are filled.
 
     Returns:
         vertices [K, 3] float32 in world units, faces [F, 3] int64 with outward normals; both empty if no density
         exceeds the level.
 
-    Source: R55. Ours: the largest connected solid alone is kept, without its inner hollows.
+    Source: R55. Ours: small components and inner hollows are removed.
     """
     cell = 2 * box / (density.shape[0] - 1)
     solid = density > level
@@ -50,7 +51,7 @@ def surface(density: np.ndarray, *, box: float, level: float) -> tuple[np.ndarra
     low = np.array([side[0] for side in sides])
     part = tuple(slice(side[0], side[-1] + 1) for side in sides)
     around = np.pad(density, 1)[tuple(slice(one.start, one.stop + 2) for one in part)]
-    body = _body(solid[part])
+    body = _body(solid[part], smallest)
     # outside the body only its own edge is kept, where the surface passes between two points of the grid
     edge = np.asarray(ndimage.maximum_filter(body, 3), bool) & (around <= level)
     cleaned = np.where(body, np.maximum(around, np.nextafter(np.float32(level), np.float32(np.inf))), around * edge)
@@ -58,21 +59,15 @@ def surface(density: np.ndarray, *, box: float, level: float) -> tuple[np.ndarra
     return ((vertices - 1 + low) * cell - box).astype(np.float32), faces.astype(np.int64)
 
 
-def _body(solid: np.ndarray) -> np.ndarray:
-    """The largest connected part of a solid [X, Y, Z] bool, hollows filled; empty all around its sides."""
-    body = _largest(np.pad(solid, 1))
-    return ~_largest(~body, first=True)
-
-
-def _largest(mask: np.ndarray, first: bool = False) -> np.ndarray:
-    """The largest connected part of a mask [X, Y, Z] bool, or the one of its first cell."""
-    labels = np.empty(mask.shape, np.int32)
-    ndimage.label(mask, output=labels)
-    if first:
-        return labels == labels[0, 0, 0]
+def _body(solid: np.ndarray, smallest: float) -> np.ndarray:
+    """The large connected parts of a solid [X, Y, Z] bool, hollows filled, padded by one empty cell all around."""
+    labels = np.empty([side + 2 for side in solid.shape], np.int32)
+    ndimage.label(np.pad(solid, 1), output=labels)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return labels == sizes.argmax()
+    body = (sizes >= max(1.0, smallest * sizes.max()))[labels]
+    ndimage.label(~body, output=labels)
+    return labels != labels[0, 0, 0]
 
 
 @torch.no_grad()
@@ -87,7 +82,7 @@ def mesh(planes: torch.Tensor, decoder: Decoder, *, box: float, resolution: int,
         level: density of the surface, per world unit.
 
     Returns:
-        the mesh of the main body; without faces where nothing is dense.
+        the mesh, without floaters; no faces where nothing is dense.
 
     Source: R55.
     """

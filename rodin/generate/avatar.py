@@ -86,7 +86,7 @@ class Avatar:
         return self.render("ring", views=views, size=size)
 
     def mesh(self, resolution: int = MESH_SIDE, faces: int | None = None) -> Mesh:
-        """The avatar's surface: closed, the main body alone, with a colour at each vertex.
+        """The avatar's surface: closed, without floaters, with a colour at each vertex.
 
         Args:
             resolution: grid points a side, 16 to 512.

@@ -13,10 +13,10 @@ from PIL import Image
 from rodin.bench.sampling import bench_run, every_sample, halves_apart
 from rodin.field import cameras
 from rodin.generate import requests
-from rodin.generate.export import is_exported
 from rodin.generate.api import Rodin
 from rodin.generate.condition import avatar_requests
 from rodin.generate.edits import GENERAL_TEXTS, moved
+from rodin.generate.export import is_exported
 from rodin.generate.look import render_samples, shown_side
 from rodin.generate.options import SamplingOptions, sampling_metadata
 from rodin.store.run_folder import RunFolder
@@ -151,7 +151,11 @@ def test_an_export_that_lacks_a_file_or_is_of_another_avatar_is_made_again(train
         (requests.edit_avatar, {"target": "x", "source": ["y", ""]}, "source text is empty"),
         (requests.edit_avatar, {"target": "x", "strength": 0.0}, "strength: got 0, wanted a number over 0 and up to 5"),
         (requests.edit_avatar, {"target": "x", "text": "a", "subject": "000001"}, "got a text and a subject"),
-        (requests.edit_avatar, {"target": "x", "subject": "nobody"}, "subject: got 'nobody', wanted the id of a fitted"),
+        (
+            requests.edit_avatar,
+            {"target": "x", "subject": "nobody"},
+            "subject: got 'nobody', wanted the id of a fitted",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing(trained, tmp_path, command, arguments, message):
