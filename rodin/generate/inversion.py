@@ -25,7 +25,7 @@ from rodin.metrics.lpips import SMALLEST, Lpips
 Progress = Callable[[int, int, str], None]
 Pose = tuple[float, float, float]  # yaw and pitch in degrees, distance in shares of the run's camera distance
 
-FRONTAL: Pose = (0.0, 0.0, 1.0)
+FRONTAL: Pose = (0.0, 0.0, 1.0)  # where the search of a pose begins
 SEARCHED = ((-40.0, 40.0, 10.0), (-20.0, 30.0, 10.0), (0.8, 1.3, 0.1))  # least, most and step of each part of a pose
 FINEST = (2.5, 2.5, 0.025)  # steps at which the search of a pose ends; a degree cannot be told from one at 64²
 SEARCH_SIDE = 32  # pixels; the outline of head and shoulders tells a pose at any size
