@@ -17,6 +17,7 @@ FRAME_MILLISECONDS = 90  # a full turn of 24 frames in 2.2 s
 TURN_SECONDS = 3.0  # of a path of more frames than a turntable has: about what a slow turn takes
 FASTEST = 30  # ms a frame; browsers slow down GIFs that are faster than 20
 LABEL_SIZE, LABEL_HEIGHT = 14, 24  # px: type of a label, and its line
+LABEL_SHARE = 14  # of a picture's side that a letter is high at most, so that two labels do not meet
 INSTALL = "pip install -c constraints.txt 'rodin-suite[video]', or take --format gif"
 SAID = "generated image of a synthetic person, not a photograph"
 
@@ -109,7 +110,7 @@ def labelled(pictures: Sequence[np.ndarray], labels: Sequence[str], side: int) -
         [side + 24, side times their number, 4] uint8, opaque.
     """
     row = Image.new("RGB", (side * len(pictures), side + LABEL_HEIGHT), "white")
-    pen, font = ImageDraw.Draw(row), ImageFont.load_default(LABEL_SIZE)
+    pen, font = ImageDraw.Draw(row), ImageFont.load_default(max(1, min(LABEL_SIZE, side // LABEL_SHARE)))
     for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         shown = Image.fromarray(over_white(picture) if picture.shape[-1] == 4 else picture)
         row.paste(shown.resize((side, side), Image.Resampling.BICUBIC), (number * side, 0))
