@@ -15,55 +15,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from jobs.site_tables import Count, Limits, Place, Placement, Positive, Real, SiteTable, StageOverride
 from rodin.store.reading import read_text
-
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
-Real = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 CPU_FLOPS = 2e10  # operations a second of one core, eager float32, measured on training steps
 GPU_FLOPS = 6e13  # operations a second of one GPU, bfloat16: a fifth of the nominal figure of an A100
 LOCAL_RANKS = 2  # most training ranks on a machine without GPU: enough to test data parallelism, cores stay for threads
 LOCAL_MPI_RANKS = 4  # most MPI ranks on this machine: each loads its own copy of the models
 MPI_TEST_SECONDS = 30  # longest start of two MPI processes on a busy machine
-
-
-class SiteTable(BaseModel):
-    """Frozen table of a site file; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True)
-
-
-class Placement(SiteTable):
-    """Where jobs are sent; absent: as for all jobs; "": nothing is passed to sbatch."""
-
-    partition: str | None = None
-    """sbatch --partition"""
-    account: str | None = None
-    """sbatch --account"""
-    qos: str | None = None
-    """sbatch --qos"""
-    constraint: str | None = None
-    """sbatch --constraint"""
-
-
-class StageOverride(Placement):
-    """One stage on this site: where it is sent, and its resources where the estimate of jobs/graph/stages/ is wrong."""
-
-    nodes: Positive | None = None
-    """machines"""
-    ranks: Positive | None = None
-    """processes on each machine"""
-    cpus: Positive | None = None
-    """cores of each process"""
-    gpus: Count | None = None
-    """GPUs of each process"""
-    memory_gb: Real | None = None
-    """memory of each machine, gigabytes"""
-    minutes: Real | None = None
-    """expected time of the whole stage, minutes"""
 
 
 class Site(SiteTable):
@@ -79,9 +40,9 @@ class Site(SiteTable):
     """sbatch --qos"""
     constraint: str | None = None
     """sbatch --constraint"""
-    cpu: Placement = Placement()
-    """where stages without a GPU are sent: `cpu = { partition = "cpu" }`; what is absent there is as above"""
-    setup: list[str] = []
+    cpu: Place = Place()
+    """where stages without a GPU are sent: `cpu = { partition = "cpu" }`; what is absent there is as for all jobs"""
+    setup: list[str] = Field(default_factory=list)
     """shell lines before the command in every job: module load, exports; $RODIN_PYTHON is the interpreter"""
     python: str = sys.executable
     """interpreter on the compute nodes"""
@@ -117,9 +78,9 @@ class Site(SiteTable):
     """seconds before its time limit at which a job is signalled to save"""
     poll_seconds: Real = 15.0
     """seconds between two looks at the queue"""
-    extra: dict[str, str | int | bool] = {}
+    extra: dict[str, str | int | bool] = Field(default_factory=dict)
     """further sbatch parameters, `{ reservation = "x" }`"""
-    stages: dict[str, StageOverride] = {}
+    stages: dict[str, StageOverride] = Field(default_factory=dict)
     """placement and resources of single stages: `[stages.NAME]`"""
 
     def placement(self, stage: str, gpus: int) -> dict[str, str]:
@@ -130,10 +91,34 @@ class Site(SiteTable):
             gpus: GPUs of each process; without one, `cpu` counts.
         """
         placed: dict[str, str | None] = {name: getattr(self, name) for name in Placement.model_fields}
-        for table in (self.cpu if gpus == 0 else None, self.stages.get(stage)):
-            if table is not None:
-                placed |= table.model_dump(include=set(placed), exclude_none=True)
+        for table in self._places(stage, gpus):
+            placed |= table.model_dump(include=set(placed), exclude_none=True)
         return {name: value for name, value in placed.items() if value}
+
+    def limits(self, stage: str, gpus: int) -> Limits:
+        """What a stage finds where it is sent.
+
+        Args:
+            stage: its name.
+            gpus: GPUs of each process; without one, `cpu` counts.
+        """
+        found = (self.cpus_per_node, self.memory_gb_per_node, self.max_minutes)
+        for table in self._places(stage, gpus):
+            own = (table.cpus_per_node, table.memory_gb_per_node, table.max_minutes)
+            found = tuple(there if here is None else here for here, there in zip(own, found, strict=True))
+        return Limits(int(found[0]), float(found[1]), int(found[2]))
+
+    def _places(self, stage: str, gpus: int) -> list[Place]:
+        return [*([self.cpu] if gpus == 0 else []), *([self.stages[stage]] if stage in self.stages else [])]
+
+    def gpu_type_of(self, stage: str) -> str | None:
+        """Type of GPU that a stage asks for; None: any."""
+        own = self.stages[stage].gpu_type if stage in self.stages else None
+        return (self.gpu_type if own is None else own) or None
+
+    def extra_of(self, stage: str) -> dict[str, str | int | bool]:
+        """Further sbatch parameters of a stage."""
+        return {**self.extra, **(self.stages[stage].extra if stage in self.stages else {})}
 
     def flops(self, cpus: int, gpus: int) -> float:
         """Operations a second of one rank: a rough estimate for plans."""
@@ -158,18 +143,28 @@ def load_site(path: Path, stages: list[str]) -> Site:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not TOML: {error}") from None
     except ValidationError as error:
-        raise ValueError(f"{path}: " + "; ".join(_sentence(one) for one in error.errors())) from None
+        raise ValueError(f"{path}: {explain(error, Site, {'stages': StageOverride, 'cpu': Place})}") from None
     for name in site.stages:
         if name not in stages:
             raise ValueError(f"{path}: unknown stage '{name}' in [stages.{name}]; there are {', '.join(stages)}")
     return site
 
 
-def _sentence(error: Any) -> str:
+def explain(error: ValidationError, table: type[SiteTable], inner: dict[str, type[SiteTable]]) -> str:
+    """What is wrong in a file of such tables, one line; names each key and the nearest valid one.
+
+    Args:
+        error: of the whole file.
+        table: of the file.
+        inner: key -> table inside it.
+    """
+    return "; ".join(_sentence(one, table, inner) for one in error.errors())
+
+
+def _sentence(error: Any, table: type[SiteTable], inner: dict[str, type[SiteTable]]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        tables = {"stages": StageOverride, "cpu": Placement}
-        known = tables.get(str(error["loc"][0]) if len(error["loc"]) > 1 else "", Site).model_fields
+        known = inner.get(str(error["loc"][0]) if len(error["loc"]) > 1 else "", table).model_fields
         close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
         return f"unknown key '{key}'" + (f" (did you mean '{close[0]}'?)" if close else "")
     if error["type"] == "missing":

@@ -197,12 +197,8 @@ def path_of(weights: WeightsFile, folder: Path) -> Path:
     return lpips_file(folder) if weights.file == LPIPS_FILE else folder / weights.file
 
 
-def check_weights(run: Run) -> None:
-    """Check, before a run starts, that the pretrained weights its missing stages read are on disk.
-
-    Raises:
-        FileNotFoundError: names the file and the command that downloads it.
-    """
+def needed_weights(run: Run) -> list[tuple[str, str, str]]:
+    """Pretrained weights that the missing stages of a run read: (name, what for, how to do without)."""
     missing = {stage.name for stage in run.stages if run.missing(stage)}
     clip, perceptual = run.config.clip.pretrained, run.config.upsample.patch.perceptual
     needs = []
@@ -211,7 +207,16 @@ def check_weights(run: Run) -> None:
     if perceptual and missing & {"upsample", "sweep-convolution"}:
         without = "do without it: --set upsample.patch.perceptual=0"
         needs.append(("lpips", f"of LPIPS for upsample.patch.perceptual {perceptual}", without))
-    for name, purpose, otherwise in needs:
+    return needs
+
+
+def check_weights(run: Run) -> None:
+    """Check, before a run starts, that the pretrained weights its missing stages read are on disk.
+
+    Raises:
+        FileNotFoundError: names the file and the command that downloads it.
+    """
+    for name, purpose, otherwise in needed_weights(run):
         target = path_of(find(name), weights_folder())
         if not target.is_file():
             raise FileNotFoundError(

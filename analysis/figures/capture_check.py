@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from analysis.figures.contact_sheet import GAP, INK, MARGIN, PAPER, SOFT, bytes_over_white, font
 from rodin.field.cameras import project
+from rodin.marks.tags import CAPTURED, png_chunks
 from rodin.store.atomic import publish_bytes
 
 CAMERA, FIRST, BOX, HULL = "#7d8796", "#c22f27", "#1f62c9", "#12823f"
@@ -75,7 +76,7 @@ BESIDE = MapAxes((2, 1), (1, -1), "from the side", "the face looks to the right,
 def save(checked: CaptureCheck, path: Path) -> None:
     """Write the picture atomically as a PNG."""
     data = io.BytesIO()
-    draw(checked).save(data, "PNG")
+    draw(checked).save(data, "PNG", pnginfo=png_chunks(CAPTURED, "Check of captured pictures"))
     publish_bytes(path, data.getvalue())
 
 

@@ -12,10 +12,11 @@ from analysis.figures.crops import crops
 from analysis.figures.plots import OURS, THEIRS, THIRD, plot, with_intervals
 from analysis.results.paper import METRICS
 from analysis.results.rows import results
-from analysis.results.statistics import mean_interval
+from analysis.results.statistics import RANGES, mean_interval
 from analysis.tables.convolution import GAINS, table_convolution, verdict
 from analysis.tables.costs import by_value, loss_curves
-from analysis.tables.quality import interval_of, table_1
+from analysis.tables.quality import interval_of
+from analysis.tables.table_1 import table_1
 
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else "")  # 0.1, 0.2, 0.5, not 10⁻¹
 SMALL_TYPE = 9  # pt, of remarks; other text has 10
@@ -108,7 +109,7 @@ def _sweep(run: Path, path: Path, title: str, name: str, heading: str) -> None:
     shown = [one for one in panels_of if all(row.get(one[0]) is not None for group in groups for row in group["rows"])]
     with plot(path, title, len(shown), below=crops(run, name)) as panels:
         for axes, (field, label, colour) in zip(panels, shown, strict=True):
-            intervals = [mean_interval([row[field] for row in group["rows"]]) for group in groups]
+            intervals = [mean_interval([row[field] for row in group["rows"]], RANGES[field]) for group in groups]
             values = [group["value"] for group in groups]
             with_intervals(axes, values, intervals, colour, label)
             axes.set_xscale("log", base=2)

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from analysis.figures.contact_sheet import INK, RULE, SOFT, metadata, save_sheet, stacked
+from analysis.figures.contact_sheet import INK, RULE, SOFT, save_sheet, stacked
 from analysis.results.statistics import Interval
+from rodin.marks.tags import FIGURE, png_chunks
 from rodin.store.atomic import publish_bytes
 
 OURS, THEIRS, THIRD = "#1f5fa8", "#c0621f", "#4b8b3b"
@@ -60,7 +61,7 @@ def plot(
         for spare in axes[panels:]:
             spare.set_visible(False)
         data = io.BytesIO()
-        figure.savefig(data, format="png", dpi=DPI, metadata=metadata(title))
+        figure.savefig(data, format="png", dpi=DPI, pil_kwargs={"pnginfo": png_chunks(FIGURE, title)})
     if below is None:
         publish_bytes(path, data.getvalue())
     else:

@@ -11,11 +11,22 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 CONFIDENCE = 0.95  # the usual level; the paper prints no intervals
+FEWEST = (
+    2  # people for an interval; that of two is nine standard deviations to either side, and holds: no less tells more
+)
+RANGES: dict[str, tuple[float, float]] = {
+    "psnr": (0.0, math.inf), "ssim": (-1.0, 1.0), "lpips": (0.0, math.inf), "haze": (0.0, 1.0),
+    "seconds": (0.0, math.inf), "megabytes": (0.0, math.inf), "peak_megabytes": (0.0, math.inf),
+    "clip_score": (0.0, 100.0), "similarity": (-1.0, 1.0), "clip_ratio": (0.0, math.inf),
+    "picture_ratio": (0.0, math.inf),
+}  # fmt: skip
+"""measure -> its least and greatest value, which its interval does not leave; dB over white are over 0"""
+ANYWHERE = (-math.inf, math.inf)  # range of a difference
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Mean and its 95 % confidence interval; a single value has no interval (low and high are none).
+    """Mean and its 95 % confidence interval; under FEWEST values there is none (low and high are none).
 
     Args:
         mean: the mean.
@@ -29,23 +40,26 @@ class Interval:
     count: int
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
+def mean_interval(values: Sequence[float], within: tuple[float, float] = ANYWHERE) -> Interval:
     """Mean with Student's t interval over independent subjects: mean ± t(0.975, n − 1) · s / √n.
 
-    Not a bootstrap: with the four subjects of a small run its interval is far too short. Not ``scipy.stats``, which
-    gives the same numbers (a test compares): its import takes 1.6 s, and it warns where all values are equal.
+    Every interval of a mean in the suite is this one; two methods are compared person by person first. Not a bootstrap:
+    BCa's interval holds the true mean of 4, 8 and 16 people in 82, 88 and 90 of 100 cases where 95 are wanted and this
+    one does in 95, 95 and 94; from 100 people on both have the same width within 2 % (a test compares). Not
+    ``scipy.stats``, which gives the same numbers: its import takes 1.6 s, and it warns where all values are equal.
 
     Args:
         values: one finite number per subject.
+        within: least and greatest value the measure can have, see `RANGES`; the interval ends there.
     """
     count = len(values)
     if not count:
         raise ValueError("got no values to take the mean of; wanted at least one")
     mean = float(np.mean(values))
-    if count == 1:
-        return Interval(mean, None, None, 1)
+    if count < FEWEST:
+        return Interval(mean, None, None, count)
     half = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2)) * float(np.std(values, ddof=1)) / math.sqrt(count)
-    return Interval(mean, mean - half, mean + half, count)
+    return Interval(mean, min(mean, max(mean - half, within[0])), max(mean, min(mean + half, within[1])), count)
 
 
 def difference_interval(values: Sequence[float], others: Sequence[float]) -> Interval:
@@ -53,11 +67,11 @@ def difference_interval(values: Sequence[float], others: Sequence[float]) -> Int
 
     Args:
         values: one finite number per subject, at least one.
-        others: likewise; with fewer than two in either set there is no interval.
+        others: likewise; with fewer than FEWEST in either set there is no interval.
     """
     sets = [np.asarray(of, float) for of in (values, others)]
     difference, count = float(sets[0].mean() - sets[1].mean()), min(map(len, sets))
-    if count < 2:
+    if count < FEWEST:
         return Interval(difference, None, None, count)
     parts = [float(of.var(ddof=1)) / len(of) for of in sets]  # variances of both means
     if not sum(parts):

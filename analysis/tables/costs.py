@@ -45,6 +45,8 @@ LOSS = {"step": int, "loss": float}
 def table_timings(run: Path) -> list[Row]:
     """Seconds and peak memory of each stage, one row per stage in the order they run, then their total.
 
+    Stages that were taken over from another run have the times that they took there; a note says so.
+
     The report's own time is left out: it is known only once the page is written, and the same results shall give the
     same page.
     """
@@ -53,10 +55,14 @@ def table_timings(run: Path) -> list[Row]:
     if not names:
         advice = f"`{resume_command(run)}` runs the stages"
         raise MissingRows(f"{run}: no timing rows in results/timing-*.jsonl yet; {advice}")
-    table = []
+    table, taken, spent = [], {}, 0.0
     for stage in sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
         fields = {"seconds": float, "peak_rss_mb": float}
         rows = results(run, f"timing-{stage}", "timing", fields, optional=["peak_rss_mb"])
+        spent += sum(row["seconds"] for row in rows if "taken_from" not in row)
+        for row in rows:
+            if "taken_from" in row:
+                taken.setdefault(str(row["taken_from"]), {})[stage] = None
         memory = [row["peak_rss_mb"] for row in rows if row.get("peak_rss_mb") is not None]
         table.append(
             {"name": stage, "tasks": len({row.get("shard") for row in rows})}
@@ -69,8 +75,10 @@ def table_timings(run: Path) -> list[Row]:
         "seconds": sum(row["seconds"] for row in table),
         "longest_seconds": max(row["longest_seconds"] for row in table),
     }
-    note = "seconds are added over a stage's tasks; tasks that ran side by side took less by the clock"
-    return [*table, total | {"peak_rss_mb": max(memory, default=None), "note": note}]
+    notes = ["seconds are added over a stage's tasks; tasks that ran side by side took less by the clock"]
+    notes += [f"taken over from {source}, with the times there: {', '.join(of)}" for source, of in taken.items()]
+    notes += [f"made by this run itself: {spent:,.1f} s"] if taken else []
+    return [*table, total | {"peak_rss_mb": max(memory, default=None), "note": "\n".join(notes)}]
 
 
 def loss_curves(run: Path) -> dict[str, list[Row]]:

@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from analysis.results.paper import DASH, METRICS, TABLE_1_SUBJECTS, format_number
+from analysis.results.paper import DASH, METRICS, TABLE_1_SUBJECTS, TABLE_1_VIEWS, format_number
 from analysis.results.rows import Row
 
 # decimals printed: the last one is about a tenth of a usual interval
 DECIMALS = {
+    "preferred": 1, "resampled": 1, "alike": 0, "alpha": 2, "paper": 1, "strength": 2,
     "psnr": 2, "gain_psnr": 2, "gain_over_last": 2, "ssim": 3, "gain_ssim": 3, "lpips": 3, "haze": 2,
     "hit_rate": 2, "chance": 2, "unasked": 2, "ceiling": 2, "similarity": 3, "seconds": 1, "longest_seconds": 1,
     "peak_rss_mb": 0,
     "first_loss": 4, "last_loss": 4, "guidance_scale": 1, "megabytes": 2, "peak_megabytes": 0,
     "gain_behind": 2, "gain_alone": 2, "alone_psnr": 2, "gain_lpips": 3, "gain_step_psnr": 2,
-    "gain_mean_person_psnr": 2, "gain_nearest_person_psnr": 2,
-    "clip_ratio": 2, "picture_ratio": 2, "clip_copies": 2,
+    "gain_mean_person_psnr": 2, "gain_nearest_person_psnr": 2, "difference_psnr": 2, "other_views_psnr": 2,
+    "clip_score": 1, "clip_score_others": 1, "clip_ratio": 2, "picture_ratio": 2, "clip_copies": 2,
     "picture_copies": 2, "over_limit": 2,
 }  # fmt: skip
 OTHER_DECIMALS = 3  # of any other number
@@ -45,6 +46,8 @@ HEADINGS = {
     "peak_megabytes": "peak memory, MB",
     "longest_seconds": "longest task, s",
     "hit_rate": "hit rate",
+    "clip_score": "CLIP score ↑",
+    "clip_score_others": "of other texts",
     "clip_ratio": "ratio, CLIP",
     "picture_ratio": "ratio, pictures",
     "clip_copies": "copies, CLIP",
@@ -54,9 +57,20 @@ HEADINGS = {
     "last_loss": "last loss",
     "expected_first": "expected at first",
     "expected_last": "expected at last",
+    "preferred": "preferred, %",
+    "resampled": "raters resampled, %",
+    "alike": "raters alike, %",
+    "paper": "paper, %",
 }
-GUESSES = {"gain_mean_person": "better than the mean person", "gain_nearest_person": "better than the nearest one"}
+BESIDE = {
+    "difference": "ours − paper",
+    "gain_mean_person": "better than the mean person",
+    "gain_nearest_person": "better than the nearest one",
+    "other_views": "ours, but the given view",
+}
 """field of Table 1's rows, less _METRIC -> heading of its line"""
+SIGNED = ("gain_", "difference_")  # beginnings of the names of fields that are printed with their sign
+MARKS = "¹²³⁴⁵⁶⁷⁸⁹"  # at cells without a value, and before the note that says how to make it
 NUMBER = re.compile(r"[+−]?[\d.,]+²?( \[[−\d.]+, [−\d.]+\])?")
 HIDDEN = ("note", "key", "gain_step_ssim")  # fields for scripts and CSV only
 
@@ -101,7 +115,7 @@ def cell(row: Row, key: str) -> str:
     if not isinstance(value, float):
         return str(value)
     digits = DECIMALS.get(row.get("key", key), OTHER_DECIMALS)
-    text = format_number(value, digits, signed=key.startswith("gain_"))
+    text = format_number(value, digits, signed=key.startswith(SIGNED))
     low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
     if low is None or high is None:
         return text
@@ -168,17 +182,31 @@ def comma_separated(rows: Sequence[Row]) -> str:
 
 def _paper_layout(rows: Sequence[Row], notes: list[str]) -> Grid:
     header = ["", "", *(row["name"] for row in rows)]
+    reasons = list(dict.fromkeys(row[key] for row in rows for key in _missing_keys(row) if row[key]))[: len(MARKS)]
     lines = []
     for metric, (heading, decimals) in METRICS.items():
-        lines.append([heading, "ours", *(cell(row, metric) for row in rows)])
+        lines.append([heading, "ours", *(cell(row, metric) + _mark(row, metric, reasons) for row in rows)])
         papers = (row[f"paper_{metric}"] for row in rows)
         lines.append(["", "paper", *(DASH if value is None else format_number(value, decimals) for value in papers)])
-        for guess, words in GUESSES.items():
-            if any(row.get(f"{guess}_{metric}") is not None for row in rows):
-                lines.append(["", words, *(cell(row, f"{guess}_{metric}") for row in rows)])
+        for field, words in BESIDE.items():
+            if any(row.get(f"{field}_{metric}") is not None for row in rows):
+                lines.append(["", words, *(cell(row, f"{field}_{metric}") for row in rows)])
     lines.append(["subjects", "ours", *(str(row["subjects"]) for row in rows)])
     lines.append(["", "paper", *(DASH if row["paper_psnr"] is None else str(TABLE_1_SUBJECTS) for row in rows)])
-    return Grid(header, lines, notes)
+    if any(row.get("pictures") for row in rows):
+        lines.append(["pictures of each", "ours", *(str(row.get("pictures") or DASH) for row in rows)])
+        lines.append(["", "paper", *(DASH if row["paper_psnr"] is None else str(TABLE_1_VIEWS) for row in rows)])
+    return Grid(header, lines, [f"{mark} {reason}" for mark, reason in zip(MARKS, reasons, strict=False)] + notes)
+
+
+def _missing_keys(row: Row) -> list[str]:
+    return [f"missing_{metric}" for metric in METRICS if f"missing_{metric}" in row]
+
+
+def _mark(row: Row, metric: str, reasons: Sequence[str]) -> str:
+    """Mark at a cell without a value: the place of its reason; empty where there is a value or no reason."""
+    reason = row.get(f"missing_{metric}")
+    return MARKS[reasons.index(reason)] if reason in reasons else ""
 
 
 def _shown(key: str, rows: Sequence[Row]) -> bool:
@@ -188,7 +216,7 @@ def _shown(key: str, rows: Sequence[Row]) -> bool:
 
 
 def _numeric(texts: Sequence[str]) -> bool:
-    return all(text == DASH or NUMBER.fullmatch(text) for text in texts)
+    return all(text.rstrip(MARKS) == DASH or NUMBER.fullmatch(text) for text in texts)
 
 
 def _flat(value: Any) -> Any:
@@ -204,7 +232,7 @@ _SPECIAL = {letter: f"\\{letter}" for letter in "&%#_${}"} | {
     "−": "$-$",
     "—": "---",
     "±": r"$\pm$",
-    "²": "$^2$",
+    **{mark: f"$^{place}$" for place, mark in enumerate(MARKS, start=1)},
     "×": r"$\times$",
 }
 

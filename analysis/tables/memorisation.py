@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.results.rows import MissingRows, Row, next_step, results
-from analysis.results.statistics import mean_interval, rate_interval
+from analysis.results.statistics import RANGES, mean_interval, rate_interval
 from analysis.tables.quality import interval_fields
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
@@ -78,7 +78,7 @@ def table_memorisation(run: Path) -> list[Row]:
             continue
         line: Row = {"of": name, "count": len(rows)}
         for field in ("similarity", *RATIOS):
-            line |= interval_fields(field, mean_interval([row[field] for row in rows]))
+            line |= interval_fields(field, mean_interval([row[field] for row in rows], RANGES[field]))
         for field, ratio in (("clip_copies", "clip_ratio"), ("picture_copies", "picture_ratio")):
             line |= interval_fields(field, rate_interval(sum(row[ratio] < COPY for row in rows), len(rows)))
         over = None if limit is None else sum(row["similarity"] > limit for row in rows)

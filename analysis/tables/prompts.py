@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.results.rows import MissingRows, Row, results
-from analysis.results.statistics import mean_of_rates, rate_interval, shuffled_hit_rate
+from analysis.results.statistics import RANGES, mean_interval, mean_of_rates, rate_interval, shuffled_hit_rate
 from analysis.tables.quality import interval_fields
 
 PROMPT = {"prompt": str, "attribute": str, "wanted": str, "measured": str, "hit": bool, "sample": str}
@@ -15,6 +15,11 @@ TRIED = {"with_it": int, "without_it": int, "found": int, "false_alarms": int}  
 NOTE = (
     "interval: Wilson, 95 %\nchance: the measured colours dealt to the prompts at random\n"
     "ceiling: the same measure on pictures of real training people"
+)
+SCORES = {"clip_score": float, "clip_score_others": float}
+SCORE_NOTE = (
+    "CLIP score: 100 times the cosine between prompt and frontal picture, by the run's own CLIP, with its 95 % "
+    "interval (Student's t); of other texts: what the same pictures score with the words of other prompts"
 )
 PRESENCE_NOTE = (
     "unasked: share of controls, the same prompts without the attribute, whose avatars have it all the same\n"
@@ -29,15 +34,23 @@ def prompt_rows(run: Path) -> list[Row]:
 
 
 def table_prompts(run: Path) -> list[Row]:
-    """Hit rate over all colour prompts and per colour, then over glasses, hats and beards asked for.
+    """Hit rate and CLIP score over all colour prompts and per colour, then over glasses, hats and beards asked for.
 
     Returns:
         Rows with attribute ("all" first: colours), prompts, hits, hit_rate with Wilson's 95 % interval, chance (the
         expected hit rate if the measured colours were assigned to the prompts at random), unasked (share of controls
-        that have the attribute) and ceiling (how often the same measure is right on pictures of training subjects;
-        null where that was not measured). Hits of a measure that is not good enough are null; a note says why.
+        that have the attribute), clip_score with its interval, clip_score_others (of the same pictures with the words
+        of other prompts), and ceiling (how often the same measure is right on pictures of training subjects; null where
+        that was not measured). Hits of a measure that is not good enough are null; a note says why.
     """
-    rows, checks = _rows(run), _checks(run)
+    plain = _plain(run)
+    try:
+        rows = _rows(run)
+    except MissingRows:
+        if not plain:
+            raise
+        rows = []
+    checks = _checks(run)
     colours, others = ([row for row in rows if (row.get("counted") is None) == flag] for flag in (True, False))
     table = _colour_lines(colours, checks) if colours else []
     names = sorted({row["attribute"] for row in others})
@@ -49,14 +62,45 @@ def table_prompts(run: Path) -> list[Row]:
     ]
     unlearned = [one for name, one in checks.items() if one.get("counted") is not None and name not in names]
     table += [_presence_line(check["attribute"], [], check) for check in unlearned]
+    if plain:
+        line: Row = {
+            "attribute": "none (captions)",
+            "prompts": len(plain),
+            "hits": None,
+            "chance": None,
+            "ceiling": None,
+        }
+        table.append(line | interval_fields("hit_rate", None) | interval_fields("unasked", None) | _scores(plain))
     reasons = [_reason(check) for check in checks.values() if check.get("counted") is False]
     notes = ([NOTE] if colours else []) + ([PRESENCE_NOTE] if names or unlearned else [])
+    notes += [SCORE_NOTE] if any(line["clip_score"] is not None for line in table) else []
     table[0]["note"] = "\n".join([*notes, *reasons])
     return table
 
 
 def _rows(run: Path) -> list[Row]:
-    return results(run, "evaluate", "prompts", PROMPT | PRESENCE, optional=PRESENCE)
+    return results(run, "evaluate", "prompts", PROMPT | PRESENCE | SCORES, optional=[*PRESENCE, *SCORES])
+
+
+def _plain(run: Path) -> list[Row]:
+    """Rows of prompts that name nothing that is looked for, such as captions: these have a CLIP score alone."""
+    fields = {"prompt": str, "sample": str} | SCORES
+    try:
+        return results(run, "evaluate", "clip-score", fields, optional=["clip_score_others"])
+    except MissingRows:
+        return []
+
+
+def _scores(rows: list[Row]) -> Row:
+    """CLIP scores of the avatars of some prompts, each once, as fields of a line; null where one lacks."""
+    by_sample = {row["sample"]: row for row in rows}
+    found: Row = {}
+    for name in SCORES:
+        values = [row[name] for row in by_sample.values() if row.get(name) is not None]
+        whole = bool(values) and len(values) == len(by_sample)
+        mean = mean_interval(values, RANGES["clip_score"]) if whole else None
+        found |= interval_fields(name, mean) if name == "clip_score" else {name: mean.mean if mean else None}
+    return found
 
 
 def _checks(run: Path) -> dict[str, Row]:
@@ -80,7 +124,7 @@ def _colour_lines(rows: list[Row], checks: dict[str, Row]) -> list[Row]:
         line |= {"chance": _weighted({one: _chance(of, one) for one in names if weights[one]}, weights)}
         line |= interval_fields("unasked", None)
         ceiling = _weighted({one: ceilings.get(one) for one in names if weights[one]}, weights)
-        lines.append(line | {"ceiling": ceiling})
+        lines.append(line | _scores(of) | {"ceiling": ceiling})
     return lines
 
 
@@ -95,6 +139,7 @@ def _presence_line(name: str, rows: list[Row], check: Row | None) -> Row:
     line |= {"chance": None} | interval_fields(
         "unasked", rate_interval(there, len(controls)) if counted and controls else None
     )
+    line |= _scores(asked)
     if not counted:
         line["hits"] = None
     if check is None or check["accuracy"] is None:

@@ -1,4 +1,4 @@
-"""Picture quality: fits, Table 1, and reconstruction from one picture against two baselines."""
+"""Picture quality: fits, and reconstruction from one picture against two baselines."""
 
 from __future__ import annotations
 
@@ -8,48 +8,12 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from analysis.results.paper import DASH, METRICS, TABLE_1, format_number, scale_name
-from analysis.results.rows import MissingRows, Row, results
-from analysis.results.statistics import Interval, mean_interval
+from analysis.results.paper import DASH, METRICS, format_number
+from analysis.results.rows import Row, results
+from analysis.results.statistics import ANYWHERE, RANGES, Interval, mean_interval
 from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON, OURS, POSTERIOR_MEAN
 
 MEASURED = {"subject": str, "psnr": float, "ssim": float, "lpips": float}
-
-
-def table_1(run: Path) -> list[Row]:
-    """Table 1: reconstruction of held-out subjects from one picture; one row per guidance scale, beside the paper's.
-
-    Returns:
-        Rows with guidance_scale, name, subjects, and for each metric its mean, ``_low`` and ``_high`` (95 % interval
-        over subjects), the paper's value ``paper_``, and by how much it is better, person by person, than the mean
-        person (``gain_mean_person_``) and the nearest person (``gain_nearest_person_``); null where not measured.
-    """
-    rows = results(run, "sweep-cfg", "sweep-cfg", MEASURED | {"guidance_scale": float}, optional=["lpips"])
-    by_scale: dict[float, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_scale[float(row["guidance_scale"])].append(row)
-    try:
-        by_method = _by_method(run)
-    except MissingRows:  # stage `evaluate` may come later
-        by_method = {}
-    table = []
-    for scale in sorted(by_scale.keys() | TABLE_1.keys()):
-        line: Row = {"guidance_scale": scale, "name": scale_name(scale), "subjects": _subject_count(by_scale[scale])}
-        for metric in METRICS:
-            line |= interval_fields(metric, mean_of(by_scale[scale], metric))
-            line[f"paper_{metric}"] = TABLE_1.get(scale, {}).get(metric)
-            for guess in (MEAN_PERSON, NEAREST_PERSON):
-                gain = paired_gain(by_scale[scale], by_method.get(guess, []), metric)
-                line |= interval_fields(f"gain_{guess.replace(' ', '_')}_{metric}", gain)
-        line["note"] = "\n".join(
-            ["mean over people, each the mean over their views, with its 95 % interval (Student's t)"]
-            + (no_lpips(by_scale[scale]) if line["lpips"] is None else [])
-        )
-        if not by_scale[scale]:
-            line["note"] = f"guidance {scale:g} was not measured in this run (sweeps.guidance_scales)"
-        table.append(line)
-    table[-1]["note"] += "".join(f"\n{sentence}" for sentence in mean_sentences(by_method))
-    return table
 
 
 def mean_sentences(by_method: Mapping[str, Sequence[Row]]) -> list[str]:
@@ -93,7 +57,8 @@ def table_fit(run: Path) -> list[Row]:
         if values:
             median = statistics.median(values)
             spread = {"least": values[0], "median": median, "most": values[-1], "subjects": len(values)}
-            table.append({"measure": name, "key": field} | interval_fields("mean", mean_interval(values)) | spread)
+            mean = mean_interval(values, (scale * RANGES[field][0], scale * RANGES[field][1]))
+            table.append({"measure": name, "key": field} | interval_fields("mean", mean) | spread)
     table[0]["note"] = f"least well fitted: person {worst['subject']} with {worst['psnr']:.2f} dB"
     return table
 
@@ -109,11 +74,11 @@ def table_reconstruction(run: Path) -> list[Row]:
         main body; absent in runs that did not measure it), and ``gain_METRIC`` with its interval: by how much ours is
         better than this method, the mean over subjects. ``note`` of the first row holds the verdict.
     """
-    by_method = _by_method(run)
+    by_method = by_method_of(run)
     names = [name for name in (OURS, POSTERIOR_MEAN, MEAN_PERSON, NEAREST_PERSON) if name in by_method]
     table = []
     for name in names + sorted(by_method.keys() - set(names)):
-        line: Row = {"method": name, "subjects": _subject_count(by_method[name])}
+        line: Row = {"method": name, "subjects": subject_count(by_method[name])}
         if name in (OURS, POSTERIOR_MEAN):
             line["guidance_scale"] = by_method[name][0].get("guidance_scale")
         for metric in METRICS:
@@ -180,7 +145,8 @@ def paired_gain(ours: Sequence[Row], theirs: Sequence[Row], metric: str) -> Inte
 def mean_of(rows: Sequence[Row], metric: str) -> Interval | None:
     """A metric's mean over subjects with its interval; none unless every subject has it."""
     values = subject_values(rows, metric)
-    return mean_interval(list(values.values())) if values and len(values) == _subject_count(rows) else None
+    whole = values and len(values) == subject_count(rows)
+    return mean_interval(list(values.values()), RANGES.get(metric, ANYWHERE)) if whole else None
 
 
 def interval_fields(name: str, interval: Interval | None) -> Row:
@@ -211,7 +177,8 @@ def gain_text(row: Row, name: str = "gain_psnr") -> str:
     return f"{format_number(mean, decimals, signed=True)}{unit}{ends}"
 
 
-def _by_method(run: Path) -> dict[str, list[Row]]:
+def by_method_of(run: Path) -> dict[str, list[Row]]:
+    """Checked rows of `evaluate` by method."""
     by_method: dict[str, list[Row]] = defaultdict(list)
     fields = MEASURED | {"method": str, "haze": float}
     for row in results(run, "evaluate", "evaluate", fields, optional=["lpips", "haze"]):
@@ -234,5 +201,6 @@ def subject_values(rows: Sequence[Row], metric: str) -> dict[str, float]:
     return {subject: sum(views) / len(views) for subject, views in values.items()}
 
 
-def _subject_count(rows: Sequence[Row]) -> int:
+def subject_count(rows: Sequence[Row]) -> int:
+    """Number of different people in rows."""
     return len({row["subject"] for row in rows})

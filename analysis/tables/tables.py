@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.results.provenance import config_of
 from analysis.results.rows import Row, results
-from analysis.results.statistics import mean_interval
+from analysis.results.statistics import ANYWHERE, RANGES, mean_interval
 from analysis.tables.cascade import table_cascade
 from analysis.tables.convolution import table_convolution
 from analysis.tables.costs import FIT_COSTS, by_value, table_losses, table_timings
@@ -15,7 +15,8 @@ from analysis.tables.layout import comma_separated, grid, latex, markdown, plain
 from analysis.tables.memorisation import table_memorisation
 from analysis.tables.neighbours import table_neighbours
 from analysis.tables.prompts import table_prompts
-from analysis.tables.quality import interval_fields, table_1, table_fit, table_reconstruction
+from analysis.tables.quality import interval_fields, table_fit, table_reconstruction
+from analysis.tables.table_1 import table_1
 from rodin.store.atomic import publish_bytes
 from rodin.store.run_folder import RunFolder
 
@@ -89,7 +90,7 @@ def table(run: Path, name: str) -> list[Row]:
         FileNotFoundError: no such run folder.
     """
     if name not in TABLES:
-        hint = "; Table 2 is the user study, which needs people's answers" if name == "2" else ""
+        hint = "; Table 2 is the user study: `rodin study build`, then `rodin study tally`" if name == "2" else ""
         raise ValueError(f"no table '{name}'{hint}; there are {', '.join(TABLES)}")
     if not Path(run).is_dir():
         raise FileNotFoundError(f"{run}: no such run folder; `rodin run` makes one")
@@ -127,7 +128,7 @@ def _sweep(run: Path, name: str, heading: str) -> list[Row]:
         line: Row = {heading: int(group["value"]), "subjects": len({row["subject"] for row in group["rows"]})}
         for field in ("psnr", *FIT_COSTS):
             values = [row[field] for row in group["rows"] if row.get(field) is not None]
-            line |= interval_fields(field, mean_interval(values) if values else None)
+            line |= interval_fields(field, mean_interval(values, RANGES.get(field, ANYWHERE)) if values else None)
         psnr = {row["subject"]: row["psnr"] for row in group["rows"]}
         gains = [psnr[subject] - before[subject] for subject in sorted(psnr.keys() & before.keys())]
         line |= interval_fields("gain_over_last", mean_interval(gains) if gains else None)

@@ -10,7 +10,27 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli import bench, captures, departures, export, generate, plan, presets, results, run, store, uses, watch
+from jobs.cli import (
+    bench,
+    captures,
+    compare,
+    departures,
+    doctor,
+    efficiency,
+    export,
+    generate,
+    marks,
+    plan,
+    presets,
+    results,
+    run,
+    site,
+    store,
+    study,
+    sweeps,
+    uses,
+    watch,
+)
 from jobs.run.failures import Failed, describe, print_error
 from rodin import __version__
 
@@ -42,7 +62,27 @@ def options(version: Annotated[bool, VERSION] = False) -> None:
     """Options of `rodin` itself, before a command."""
 
 
-for group in (run, plan, watch, generate, uses, results, bench, captures, export, presets, departures, store):
+for group in (
+    run,
+    sweeps,
+    plan,
+    watch,
+    efficiency,
+    generate,
+    uses,
+    results,
+    compare,
+    study,
+    bench,
+    captures,
+    export,
+    marks,
+    presets,
+    departures,
+    store,
+    site,
+    doctor,
+):
     group.add_to(app)
 
 

@@ -64,6 +64,13 @@ def _metrics() -> BenchRows:
     return bench_metrics()
 
 
+def _table() -> BenchRows:
+    from analysis.tables.table_1 import table_1
+    from rodin.bench.table import bench_table
+
+    return bench_table(table_1)
+
+
 def _run_fit(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
     from rodin.bench.fit_run import bench_run
 
@@ -86,6 +93,12 @@ def _run_edits(config: Config, folder: RunFolder, count: int, progress: Progress
     from rodin.bench.edits import bench_edits
 
     return bench_edits(config, folder, count, progress)
+
+
+def _run_watermark(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
+    from rodin.bench.watermark import bench_watermark
+
+    return bench_watermark(config, folder, count, progress)
 
 
 def print_cascade(run: Path, count: int, output: Path | None, as_json: bool) -> None:
@@ -119,21 +132,21 @@ BENCHES: dict[str, Callable[[], BenchRows]] = {
     "train": _train,
     "store": _reading,
     "metrics": _metrics,
+    "table": _table,
 }
 RUN_BENCHES: dict[str, Callable[[Config, RunFolder, int, Progress], BenchRows]] = {
     "fit": _run_fit,
     "decoder": _run_decoder,
     "sample": _run_sampling,
     "edit": _run_edits,
+    "watermark": _run_watermark,
 }
 CASCADE, CASCADE_PICTURE = "cascade", "figure-cascade.png"
 NAMES = [*dict.fromkeys([*BENCHES, *RUN_BENCHES, CASCADE])]
 
 
 def bench(
-    name: Annotated[
-        str, typer.Argument(help="fit, decoder, conv, unet, sample, cascade, edit, train, metrics or store")
-    ],
+    name: Annotated[str, typer.Argument(help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}")],
     run: Annotated[Path | None, typer.Option("--run", help="measure with this run's subjects and models")] = None,
     count: Annotated[
         int, typer.Option("--subjects", min=1, help="with --run: number of its subjects, avatars or edits")
@@ -144,6 +157,9 @@ def bench(
     as_json: JSON = False,
 ) -> None:
     """Measure how fast this machine does a part of the work, against a named baseline.
+
+    `table` makes up and measures Table 1 of the paper's 1.5 million pictures; `watermark` measures what the invisible
+    watermark costs a picture, and what it survives.
 
     `cascade` measures quality, not time: where detail is lost from the fitted planes to avatars of unseen people, with
     pictures of each step. So does `edit`: whether what a text names comes out, and what else of the avatar changes.
@@ -160,6 +176,7 @@ def bench(
       rodin bench sample --run runs/demo --subjects 4
       rodin bench cascade --run runs/demo --subjects 4
       rodin bench edit --run runs/evening --subjects 20
+      rodin bench watermark --run runs/demo --subjects 16
     """
     if name not in NAMES:
         raise ValueError(f"unknown bench '{name}'; there are {', '.join(NAMES)}")

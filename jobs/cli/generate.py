@@ -25,16 +25,17 @@ from jobs.cli.made import (
     default_output,
     print_avatar,
     print_avatars,
+    sampling_options,
     slug_of,
     some_path,
     tell,
+    told,
 )
+from jobs.cli.marks import C2PA_CERT, C2PA_KEY, WATERMARK, WATERMARK_KEY
 from jobs.cli.options import JSON, RUN_OPTION
 from jobs.cli.screen import Screen
-from jobs.run.record import read_config
-from rodin.generate.options import MOST_AVATARS, SamplingOptions
+from rodin.generate.options import MOST_AVATARS
 from rodin.generate.texts import checked_text
-from rodin.store.run_folder import RunFolder
 
 
 def sample(
@@ -56,13 +57,18 @@ def sample(
     guidance_scale: SCALE = None,
     steps: STEPS = None,
     precision: PRECISION = None,
+    watermark: WATERMARK = None,
+    watermark_key: WATERMARK_KEY = None,
+    c2pa_cert: C2PA_CERT = None,
+    c2pa_key: C2PA_KEY = None,
     as_json: JSON = False,
 ) -> None:
     """Make avatars by the whole cascade: from texts, from portraits, or without a condition.
 
     One avatar is a folder of pictures, a turntable and a mesh; several avatars are one such folder each. A seed makes
     the same avatar however many are made with it. The same command again keeps what is there and makes what is missing;
-    without --output, each request has a folder of its own.
+    without --output, each request has a folder of its own. All files say that they are generated; pictures also hide a
+    watermark with --watermark, and are signed with --c2pa-cert and --c2pa-key, else not.
 
     \b
     Examples:
@@ -72,8 +78,7 @@ def sample(
       rodin sample --run runs/demo --count 100 --steps 25 --size 128 --output crowd/
       rodin sample --run runs/demo --text "a bald man" --text "a woman with a hat" --count 4 --json
     """
-    config, options = read_config(RunFolder(run)), SamplingOptions(guidance_scale, steps, precision)
-    options.config(config)
+    options = sampling_options(run, guidance_scale, steps, precision, (watermark, watermark_key, c2pa_cert, c2pa_key))
     texts, images = [checked_text("--text", one) for one in text or []], image or []
     if texts and images:
         raise ValueError("got both --text and --image, wanted one of them, or neither for an unconditional avatar")
@@ -84,7 +89,7 @@ def sample(
     slug = slug_of(texts[0], "text") if texts else slug_of(images[0].stem, "image") if images else "nothing"
     if count * max(1, len(texts), len(images)) > 1:
         slug += f"-x{count}"
-    asked = [count, texts, background, *vars(options).values(), *vars(look).values()]
+    asked = [count, texts, background, *told(options), *vars(look).values()]
     target = output or default_output(run, slug, seed, asked, images)
     from rodin.generate.requests import sample_avatar, sample_avatars
 
@@ -122,6 +127,10 @@ def edit(
     guidance_scale: SCALE = None,
     steps: STEPS = None,
     precision: PRECISION = None,
+    watermark: WATERMARK = None,
+    watermark_key: WATERMARK_KEY = None,
+    c2pa_cert: C2PA_CERT = None,
+    c2pa_key: C2PA_KEY = None,
     as_json: JSON = False,
 ) -> None:
     """Change an avatar by a text: one of a portrait, of a text, of the run, made before, or an unconditional one.
@@ -131,8 +140,7 @@ def edit(
       rodin edit --run runs/demo --image me.png --to "a person with blue hair"
       rodin edit --run runs/demo --avatar me/ --from "a man" --from "a portrait of a man" --to "a man with glasses"
     """
-    config, options = read_config(RunFolder(run)), SamplingOptions(guidance_scale, steps, precision)
-    options.config(config)
+    options = sampling_options(run, guidance_scale, steps, precision, (watermark, watermark_key, c2pa_cert, c2pa_key))
     given = {"--text": text, "--image": image, "--subject": subject, "--avatar": avatar}
     if len(named_ones := [name for name, value in given.items() if value is not None]) > 1:
         raise ValueError(
@@ -147,7 +155,7 @@ def edit(
     slug, images = f"edit-{slug_of(target, 'to')}", [] if image is None else [image]
     check_images(images, background)
     asked = [target, source, text, subject, avatar and str(avatar.resolve()), strength, background]
-    asked += [*vars(options).values(), *vars(look).values()]
+    asked += [*told(options), *vars(look).values()]
     from rodin.generate.requests import edit_avatar
 
     screen = Screen(quiet=as_json)
@@ -196,6 +204,10 @@ def invert(
     size: SIZE = None,
     views: VIEWS = None,
     format: FORMAT = "gif",
+    watermark: WATERMARK = None,
+    watermark_key: WATERMARK_KEY = None,
+    c2pa_cert: C2PA_CERT = None,
+    c2pa_key: C2PA_KEY = None,
     as_json: JSON = False,
 ) -> None:
     """Make an avatar that looks like one portrait: find its camera, then its latent, then its planes.
@@ -208,7 +220,7 @@ def invert(
       rodin invert --run runs/demo --image me.png
       rodin invert --run runs/demo --image me.png --yaw 30 --output me/
     """
-    read_config(RunFolder(run))
+    options = sampling_options(run, marks=(watermark, watermark_key, c2pa_cert, c2pa_key))
     check_images([image], background)
     if camera is not None and (yaw is not None or pitch is not None):
         raise ValueError("got both --camera and --yaw or --pitch, wanted the camera in one way")
@@ -221,6 +233,7 @@ def invert(
     settings = InversionSettings(latent_steps, planes_steps if planes else 0, yaw, pitch, known)
     look = Look(size, views, format)
     asked = [background, latent_steps, settings.planes_steps, yaw, pitch, camera and str(camera.resolve())]
+    asked += [*told(options), *vars(look).values()]
     screen = Screen(quiet=as_json)
     made = invert_avatar(
         run,
@@ -228,8 +241,8 @@ def invert(
         background=background,
         seed=seed,
         settings=settings,
-        output=output
-        or default_output(run, f"invert-{slug_of(image.stem, 'image')}", seed, [*asked, *vars(look).values()], [image]),
+        output=output or default_output(run, f"invert-{slug_of(image.stem, 'image')}", seed, asked, [image]),
+        options=options,
         look=look,
         progress=screen.meter("invert"),
         tell=tell,

@@ -14,9 +14,12 @@ from typing import Annotated, Any
 
 import typer
 
-from rodin.generate.options import MOST_SEED
+from jobs.cli.marks import certificate
+from jobs.run.record import read_config
+from rodin.generate.options import MOST_SEED, SamplingOptions
 from rodin.store.atomic import sha256_of
 from rodin.store.manifest import canonical
+from rodin.store.run_folder import RunFolder
 
 SLUG_LENGTH = 40  # characters of a text in a folder's name: enough to tell folders apart by eye
 DIGEST_LENGTH = 8  # hex digits: among a thousand requests in one run, two share a name once in ten thousand runs
@@ -60,6 +63,32 @@ SUBJECT = Annotated[str | None, typer.Option("--subject", metavar="ID", help="a 
 AVATAR = Annotated[
     Path | None, typer.Option("--avatar", parser=some_path, metavar="FOLDER", help="an avatar that was made before")
 ]
+
+
+def sampling_options(
+    run: Path,
+    scale: float | None = None,
+    steps: int | None = None,
+    precision: str | None = None,
+    marks: tuple[bool | None, Path | None, Path | None, Path | None] = (None, None, None, None),
+) -> SamplingOptions:
+    """Options of sampling, checked against the run's config.
+
+    Args:
+        run: the run.
+        scale, steps, precision: as on the command line.
+        marks: --watermark, --watermark-key, --c2pa-cert and --c2pa-key.
+    """
+    watermark, key, chain, private = marks
+    options = SamplingOptions(scale, steps, precision, watermark, key, certificate(chain, private))
+    options.marking(options.config(read_config(RunFolder(run))))
+    return options
+
+
+def told(options: SamplingOptions) -> list[Any]:
+    """Options as what was asked for; marks only where they are given, so that names of folders stay without them."""
+    marks = [str(one) for one in (options.watermark, options.watermark_key, options.c2pa) if one is not None]
+    return [options.guidance_scale, options.steps, options.precision, *marks]
 
 
 def default_output(run: Path, slug: str, seed: int, asked: Sequence[Any], images: Sequence[Path] = ()) -> Path:

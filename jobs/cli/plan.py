@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import CLUSTER, JSON, NEW_RUN, PRESET, SET, SITE, STAGES
-from jobs.cli.prepare import prepare, tell
+from jobs.cli.options import ASKS, CLUSTER, FROM, JSON, NEW_RUN, PRESET_OR_FROM, SET, SITE, STAGES
+from jobs.cli.prepare import prepare, sources_of, tell
+from jobs.cli.taking import planned_lines
+from jobs.plan.asks import with_asks
 from jobs.plan.networks import network_rows, networks_text
 from jobs.plan.plan import plan_rows, plan_text
 from jobs.plan.rates import read_rates, run_rates
@@ -22,12 +24,14 @@ RATES = Annotated[
 
 
 def show_plan(
-    name: PRESET,
+    name: PRESET_OR_FROM = None,
     folder: NEW_RUN = None,
+    source: FROM = None,
     changes: SET = None,
     stages: STAGES = None,
     cluster: CLUSTER = "local",
     site: SITE = None,
+    asks: ASKS = None,
     rates: RATES = None,
     as_json: JSON = False,
 ) -> None:
@@ -41,14 +45,20 @@ def show_plan(
     Examples:
       rodin plan demo
       rodin plan paper --cluster slurm --site slurm/sites/example.toml
+      rodin plan --from runs/demo --run runs/lower --set base.training.lr=0.0001
       rodin plan paper --cluster slurm --site mine.toml --rates runs/small
       rodin bench fit --run runs/small --json > speeds.json; rodin plan paper --site mine.toml --rates speeds.json
     """
-    work, change = prepare(name, folder, changes or [], stages, cluster, site)
-    tell(notes(work.config, [stage.name for stage in work.stages]), change)
+    work, change = prepare(name, folder, changes or [], stages, cluster, site, source)
+    work, lines = with_asks(work, asks)
+    sources = [] if change.refused else sources_of(work.folder, source)
+    lines += [*notes(work.config, [stage.name for stage in work.stages]), *planned_lines(work, sources)]
+    tell(lines, change)
     measured, networks = read_rates(rates or []), network_rows(work.config)
     if work.folder.config_file.is_file() and change.refused is None:
         measured = run_rates(work.folder.path) | measured
+    for one in sources:
+        measured = run_rates(one.path) | measured
     if as_json:
         sizes = {row["stage"]: row for row in networks}
         print(json.dumps([row | sizes.get(row["stage"], {}) for row in plan_rows(work, measured)], indent=1))

@@ -9,10 +9,13 @@ from pathlib import Path
 from jobs.graph.changes import Change, change_of
 from jobs.graph.graph import NAMES, chosen, graph
 from jobs.graph.stage import Stage
+from jobs.graph.taking import taking
 from jobs.graph.work import Run
 from jobs.launch.process import check_place
 from jobs.plan.warnings import site_warnings
+from jobs.run.private import check_private
 from jobs.run.record import check_folder
+from jobs.run.taken import all_taken
 from jobs.site import Site, load_site, local_site
 from rodin.config import Config
 from rodin.config.checks import faults_of_stages, notes
@@ -24,17 +27,24 @@ CLUSTERS = ("local", "slurm")
 
 
 def prepare(
-    name: str, folder: Path | None, changes: list[str], stages: str | None, cluster: str, site: Path | None
+    name: str | None,
+    folder: Path | None,
+    changes: list[str],
+    stages: str | None,
+    cluster: str,
+    site: Path | None,
+    source: Path | None = None,
 ) -> tuple[Run, Change]:
     """Make the run that a command line describes, with all its checks.
 
     Args:
-        name: preset, or TOML file that names a preset and changes some of its keys.
+        name: preset, or TOML file that names a preset and changes some of its keys; None: as `source`.
         folder: run folder; None: runs/NAME.
         changes: KEY=VALUE changes of the preset or of the file.
         stages: names separated by commas; None: all stages of the config.
         cluster: local or slurm.
         site: site file; None: this machine.
+        source: a run whose finished stages are taken over.
 
     Returns:
         the run, and what its config changes in a folder of an earlier run; `Change.refused` is left to the caller.
@@ -43,6 +53,7 @@ def prepare(
         ValueError: an unknown preset, key, stage or cluster; a config that cannot run; an unfit site.
     """
     check_cluster(cluster)
+    name = named(name, folder, source)
     config = config_of(name, changes)
     names = stage_names(stages)
     sweeps = tuple(name for name in names if name.startswith("sweep-"))
@@ -53,7 +64,42 @@ def prepare(
     change = change_of(run_folder, config)
     if change.refused is not None:  # a plan of it is one of a new run
         return Run(run_folder, config, site_of(cluster, site), tuple(selected), frozenset(NAMES)), change
-    return runnable(run_folder, config, selected, cluster, site, change.reopened), change
+    taken = frozenset(taking(run_folder, config, graph(config, sweeps), sources_of(run_folder, source)).stages)
+    return runnable(run_folder, config, selected, cluster, site, change.reopened, taken), change
+
+
+def named(name: str | None, folder: Path | None, source: Path | None) -> str:
+    """The preset or TOML file of a command line, which --from may stand for.
+
+    Raises:
+        ValueError: neither is given, or no folder for a run like another one.
+    """
+    if name is not None:
+        return name
+    if source is None:
+        raise ValueError("Missing argument 'NAME': a preset (`rodin presets`), a TOML file, or --from RUN")
+    if folder is None:
+        raise ValueError(f"--run is missing: the folder of the new run, which takes over stages of {source}")
+    like = next((run for run in (source, folder) if RunFolder(run).config_file.is_file()), source)
+    return str(RunFolder(like).config_file)
+
+
+def sources_of(folder: RunFolder, source: Path | None) -> list[RunFolder]:
+    """The run of `--from`; none where there is no such option, or where all was taken from a run that is gone now.
+
+    Raises:
+        FileNotFoundError: no run lies there.
+        ValueError: it is the run itself.
+    """
+    if source is None:
+        return []
+    if folder.path.resolve() == source.resolve():
+        raise ValueError(f"--from {source}: is the run itself; choose another folder with --run")
+    if not RunFolder(source).config_file.is_file():
+        if any(str(source.resolve()) == one.source for one in all_taken(folder)):
+            return []
+        raise FileNotFoundError(f"--from {source}: no run there (run.toml is missing)")
+    return [RunFolder(source)]
 
 
 def stage_names(text: str | None) -> list[str]:
@@ -75,6 +121,7 @@ def runnable(
     cluster: str,
     site: Path | None,
     reopened: frozenset[str] = frozenset(),
+    taken: frozenset[str] = frozenset(),
 ) -> Run:
     """Some stages of a run on a site, checked to have all their inputs.
 
@@ -84,7 +131,8 @@ def runnable(
     """
     check_cluster(cluster)
     check_place(folder.path, cluster)
-    work = Run(folder, config, site_of(cluster, site), tuple(stages), reopened)
+    check_private(folder.jobs / "logs" / "workers")
+    work = Run(folder, config, site_of(cluster, site), tuple(stages), reopened, taken)
     blocked = work.blocked()
     if blocked:
         raise ValueError(blocked)

@@ -1,4 +1,4 @@
-"""`rodin run` and `sweep`: the commands that start work."""
+"""`rodin run`, and the driving of a run that other commands share."""
 
 from __future__ import annotations
 
@@ -6,100 +6,81 @@ import contextlib
 import dataclasses
 import json
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
 
-from jobs.cli.options import CLUSTER, JSON, NEW_RUN, PRESET, RUN_OPTION, SET, SITE, STAGES
-from jobs.cli.prepare import check_change, notes_of, prepare, runnable, tell
+from jobs.cli.options import ASKS, CLUSTER, FROM, JSON, NEW_RUN, PRESET_OR_FROM, SET, SITE, STAGES
+from jobs.cli.prepare import check_change, notes_of, prepare, sources_of, tell
 from jobs.cli.screen import Screen
 from jobs.cli.summary import summary, summary_text
+from jobs.cli.taking import check_queue, planned_lines, with_taken
 from jobs.graph.changes import change_of, make_change
-from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
 from jobs.launch.slurm_client import Unreachable, check_clients, queue
+from jobs.launch.test_only import would_take
+from jobs.plan.asks import with_asks
 from jobs.plan.plan import plan_rows, plan_text
 from jobs.run.failures import Failed, failures
 from jobs.run.ledger import submissions
 from jobs.run.lock import driving
-from jobs.run.record import read_config
 from jobs.run.snapshot import take
 from jobs.weights import check_weights
-from rodin.config.checks import faults_of_stages
 from rodin.store.run_folder import RunFolder
-
-SWEEPS = ("cfg", "resolution", "views", "convolution")
 
 
 def run(
-    name: PRESET,
+    name: PRESET_OR_FROM = None,
     folder: NEW_RUN = None,
+    source: FROM = None,
     changes: SET = None,
     stages: STAGES = None,
     cluster: CLUSTER = "local",
     site: SITE = None,
+    asks: ASKS = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be submitted; write nothing")] = False,
+    test_only: Annotated[bool, typer.Option("--test-only", help="slurm: ask it about each script")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="slurm: submit and exit")] = False,
     refresh_code: Annotated[bool, typer.Option("--refresh-code", help="give the run today's code")] = False,
     as_json: JSON = False,
 ) -> None:
     """Run a preset up to its report; what is already done is not done again.
 
+    With --from, what another run has finished is taken over, as far as no key differs that it follows from: as links,
+    or as copies on another file system. Both runs go their own ways from there.
+
     \b
     Examples:
       rodin run demo
       rodin run tiny --run /scratch/tiny --set fit.steps=50
       rodin run small --stages render,decoder,fit
-      rodin run paper --cluster slurm --site slurm/sites/mine.toml --dry-run
+      rodin run --from runs/demo --run runs/lower --set base.training.lr=0.0001
+      rodin run paper --cluster slurm --site mine.toml --dry-run
+      rodin run paper --cluster slurm --site mine.toml --asks asks.toml --test-only
     """
-    work, change = prepare(name, folder, changes or [], stages, cluster, site)
+    work, change = prepare(name, folder, changes or [], stages, cluster, site, source)
     check_change(work.folder, change)
-    if dry_run:
-        tell(notes_of(work), change)
-        print_scripts(work, cluster, as_json)
+    work, lines = with_asks(work, asks)
+    sources = sources_of(work.folder, source)
+    if test_only and cluster != "slurm":
+        raise ValueError("--test-only needs --cluster slurm: it is Slurm that is asked")
+    if dry_run or test_only:
+        tell([*lines, *notes_of(work), *planned_lines(work, sources)], change)
+        test_scripts(work, as_json) if test_only else print_scripts(work, cluster, as_json)
         return
+    for line in lines:
+        print(f"note: {line}", file=sys.stderr)
     if cluster == "slurm":
         check_clients()
     elif no_wait:
         raise ValueError("--no-wait needs --cluster slurm; local stages run inside this command")
     check_weights(work)
-    execute(work, cluster, no_wait, refresh_code, as_json)
-
-
-def sweep(
-    kind: Annotated[str, typer.Argument(help=f"{', '.join(SWEEPS[:-1])} or {SWEEPS[-1]}")],
-    folder: RUN_OPTION,
-    cluster: CLUSTER = "local",
-    site: SITE = None,
-    as_json: JSON = False,
-) -> None:
-    """Run one of the paper's ablations on a run, then write its report again.
-
-    \b
-    Examples:
-      rodin sweep resolution --run runs/demo
-      rodin sweep convolution --run runs/paper --cluster slurm --site slurm/sites/mine.toml
-    """
-    if kind not in SWEEPS:
-        raise ValueError(f"unknown sweep '{kind}'; there are {', '.join(SWEEPS)}")
-    run_folder = RunFolder(folder)
-    config = read_config(run_folder)
-    stages = chosen(graph(config, (f"sweep-{kind}",)), [f"sweep-{kind}", "report"])
-    if found := faults_of_stages(config, [f"sweep-{kind}"]):
-        raise ValueError(
-            f"{'; '.join(found)}; `rodin run {run_folder.config_file} --run {folder} --set KEY=VALUE "
-            f"--stages sweep-{kind},report` changes it"
-        )
-    change = change_of(run_folder, config)
-    check_change(run_folder, change)
-    work = runnable(run_folder, config, stages, cluster, site, change.reopened)
-    if cluster == "slurm":
-        check_clients()
-    execute(
-        work, cluster, no_wait=False, refresh_code=False, as_json=as_json, report_again=bool(work.missing(stages[0]))
-    )
+    for one in sources:
+        check_queue(one)
+    execute(work, cluster, no_wait, refresh_code, as_json, sources=sources)
 
 
 def print_scripts(work: Run, cluster: str, as_json: bool) -> None:
@@ -116,8 +97,37 @@ def print_scripts(work: Run, cluster: str, as_json: bool) -> None:
         print("\n".join(f"### {name}\n{text}" for name, text in found))
 
 
+def test_scripts(work: Run, as_json: bool) -> None:
+    """Print what Slurm says of each batch script that would be submitted; nothing is written or submitted.
+
+    Raises:
+        Failed: it would refuse one.
+    """
+    from jobs.launch.scripts import scripts
+    from jobs.launch.slurm import chosen_by_environment
+
+    check_clients()
+    keep, rows = chosen_by_environment(work.site), list[dict[str, object]]()
+    for name, text in scripts(work):
+        answer = would_take(text, keep)
+        rows.append({"name": name, "taken": answer.taken, "line": answer.line})
+        if not as_json:
+            print(f"{name}: {'' if answer.taken else 'refused: '}{answer.line}", flush=True)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    refused = [row["name"] for row in rows if not row["taken"]]
+    if refused:
+        raise Failed(f"Slurm would refuse {len(refused)} of {len(rows)} jobs; `rodin doctor --site FILE` says more")
+
+
 def execute(
-    work: Run, cluster: str, no_wait: bool, refresh_code: bool, as_json: bool, report_again: bool = False
+    work: Run,
+    cluster: str,
+    no_wait: bool,
+    refresh_code: bool,
+    as_json: bool,
+    report_again: bool = False,
+    sources: Sequence[RunFolder] = (),
 ) -> None:
     """Drive a run to its end and print a summary.
 
@@ -128,6 +138,7 @@ def execute(
         refresh_code: replace the run's snapshot of the code.
         as_json: print the summary as JSON.
         report_again: the report's manifest is withdrawn first, so that the report is written anew.
+        sources: runs whose finished stages are taken over first.
 
     Raises:
         Failed: a stage failed for a reason that the user cannot mend.
@@ -137,8 +148,25 @@ def execute(
     begin = time.time()
     for line in notes_of(work):
         screen.note(f"note: {line}")
+    drive(work, cluster, no_wait, refresh_code, screen, report_again, sources)
+    screen.clear()
+    found = summary(work, begin)
+    print(json.dumps(found) if as_json else summary_text(found))
+
+
+def drive(
+    work: Run,
+    cluster: str,
+    no_wait: bool,
+    refresh_code: bool,
+    screen: Screen,
+    report_again: bool = False,
+    sources: Sequence[RunFolder] = (),
+) -> None:
+    """Drive a run to its end; arguments and errors as of `execute`, with progress on `screen`."""
     with driving(work.folder, screen.note), terminating():
         work = changed(work, cluster, screen)
+        work = with_taken(work, sources, screen)
         if report_again:
             work.folder.manifest("report").unlink(missing_ok=True)
         if take(work.folder, refresh_code):
@@ -148,9 +176,6 @@ def execute(
         except Failed as error:
             screen.clear()
             explain(work, error)
-    screen.clear()
-    found = summary(work, begin)
-    print(json.dumps(found) if as_json else summary_text(found))
 
 
 def changed(work: Run, cluster: str, screen: Screen) -> Run:
@@ -225,6 +250,5 @@ def terminating() -> Iterator[None]:
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    for command in (run, sweep):
-        app.command()(command)
+    """Add this command to the command line."""
+    app.command()(run)

@@ -79,6 +79,13 @@ class Screen:
         if self.terminal and not self.quiet:
             print(CLEAR, end="", file=sys.stderr, flush=True)
 
+    def show(self, text: str) -> None:
+        """Show a line of progress; it returns at once if called too often."""
+        now = time.monotonic()
+        if not self.quiet and now - self.shown >= self.period:
+            self.shown = now
+            self._show(text)
+
     def _show(self, text: str) -> None:
         if self.terminal:
             print(f"{CLEAR}{text[:WIDEST]}", end="", file=sys.stderr, flush=True)

@@ -19,12 +19,13 @@ def summary(run: Run, begin: float) -> dict:
         begin: start of the command, seconds since 1970.
 
     Returns:
-        {"run", "done", "missing": shards by stage, "seconds": of the command, "stage_seconds": of all shards by stage,
-        "report": path or None}.
+        {"run", "done", "missing": shards by stage, "seconds": of the command, "stage_seconds": of shards made here,
+        by stage, "report": path or None}.
     """
     seconds: dict[str, float] = {}
     for stage in run.stages:
-        seconds[stage.name] = sum(row["seconds"] for row in results.read_rows(run.folder, f"timing-{stage.name}"))
+        rows = results.read_rows(run.folder, f"timing-{stage.name}")
+        seconds[stage.name] = sum(row["seconds"] for row in rows if "taken_from" not in row)
     missing = {stage.name: len(run.missing(stage)) for stage in run.stages}
     return {
         "run": str(run.folder.path),

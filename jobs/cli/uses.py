@@ -25,16 +25,16 @@ from jobs.cli.made import (
     check_images,
     default_output,
     print_avatar,
+    sampling_options,
     slug_of,
     some_path,
     tell,
+    told,
 )
+from jobs.cli.marks import C2PA_CERT, C2PA_KEY, WATERMARK, WATERMARK_KEY
 from jobs.cli.options import JSON, RUN_OPTION
 from jobs.cli.screen import Screen
-from jobs.run.record import read_config
-from rodin.generate.options import SamplingOptions
 from rodin.generate.texts import checked_text
-from rodin.store.run_folder import RunFolder
 
 MESH_FORMATS = ".glb, .ply or .obj"
 
@@ -56,6 +56,10 @@ def render(
     format: FORMAT = "gif",
     guidance_scale: SCALE = None,
     steps: STEPS = None,
+    watermark: WATERMARK = None,
+    watermark_key: WATERMARK_KEY = None,
+    c2pa_cert: C2PA_CERT = None,
+    c2pa_key: C2PA_KEY = None,
     as_json: JSON = False,
 ) -> None:
     """Render an avatar, or a person of the run, along a path of cameras.
@@ -66,7 +70,7 @@ def render(
       rodin render --run runs/demo --avatar me/ --path spiral --views 72 --size 512 --format mp4
       rodin render --run runs/demo --text "a man with a beard" --path cameras/transforms.json --format png
     """
-    options = _options(run, guidance_scale, steps)
+    options = sampling_options(run, guidance_scale, steps, marks=(watermark, watermark_key, c2pa_cert, c2pa_key))
     from rodin.captures.cameras_file import read_cameras
     from rodin.field.cameras import PATHS
     from rodin.generate.look import Look
@@ -78,7 +82,7 @@ def render(
     if file is not None and views is not None:
         raise ValueError(f"--views {views}: the cameras of {path} are all rendered; leave it out")
     request, asked, images = _request(subject, avatar, text, image, background, seed)
-    asked += [path, *vars(options).values(), *vars(look).values()]
+    asked += [path, *told(options), *vars(look).values()]
     screen = Screen(quiet=as_json)
     made = render_avatar(
         run,
@@ -122,11 +126,11 @@ def mesh(
       rodin mesh --run runs/demo --subject 000003 --output person.glb
       rodin mesh --run runs/demo --avatar me/ --resolution 512 --faces 20000 --output me.obj
     """
-    options = _options(run, guidance_scale, steps)
+    options = sampling_options(run, guidance_scale, steps)
     request, asked, images = _request(subject, avatar, text, image, background, seed)
     from rodin.generate.uses import mesh_avatar
 
-    asked += [resolution, faces, *vars(options).values()]
+    asked += [resolution, faces, *told(options)]
     where = default_output(run, f"mesh-{_name(request)}", seed, asked, images)
     screen = Screen(quiet=as_json)
     made = mesh_avatar(
@@ -170,6 +174,10 @@ def interpolate(
     guidance_scale: SCALE = None,
     steps: STEPS = None,
     precision: PRECISION = None,
+    watermark: WATERMARK = None,
+    watermark_key: WATERMARK_KEY = None,
+    c2pa_cert: C2PA_CERT = None,
+    c2pa_key: C2PA_KEY = None,
     as_json: JSON = False,
 ) -> None:
     """Go from one avatar to another, or through several: seeds first, then texts, images, people, saved avatars.
@@ -181,7 +189,7 @@ def interpolate(
       rodin interpolate --run runs/demo --seed 1 --seed 2
       rodin interpolate --run runs/demo --text "a bald man" --image me.png --avatar made/her --between 5
     """
-    options = _options(run, guidance_scale, steps, precision)
+    options = sampling_options(run, guidance_scale, steps, precision, (watermark, watermark_key, c2pa_cert, c2pa_key))
     check_images(image or [], background)
     from rodin.generate.condition import one_request
     from rodin.generate.look import Look
@@ -194,7 +202,7 @@ def interpolate(
     requests += [one_request(subject=one) for one in subject or []]
     requests += [one_request(saved=one) for one in avatar or []]
     asked = [seed, text, subject, [str(one.resolve()) for one in avatar or []], background, between, how]
-    asked += [*vars(options).values(), *vars(look).values()]
+    asked += [*told(options), *vars(look).values()]
     slug = f"interpolate-{_name(requests[0])}" if requests else "interpolate"
     screen = Screen(quiet=as_json)
     made = interpolate_avatars(
@@ -210,13 +218,6 @@ def interpolate(
     )
     screen.clear()
     print_avatar(made, as_json)
-
-
-def _options(run: Path, scale: float | None, steps: int | None, precision: str | None = None) -> SamplingOptions:
-    """Sampling options, checked against the run's config."""
-    options = SamplingOptions(scale, steps, precision)
-    options.config(read_config(RunFolder(run)))
-    return options
 
 
 def _request(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import socket
 import sys
 import time
@@ -20,7 +18,7 @@ from jobs.graph.graph import NAMES
 from jobs.launch import slurm_client
 from jobs.launch.status import StageStatus, as_rows, status, unfinished
 from jobs.run.ledger import cut_off, strike, submissions
-from jobs.run.lock import born, living
+from jobs.run.lock import end, lives, living
 from jobs.run.record import check_run, read_config
 from rodin.store.run_folder import RunFolder
 
@@ -134,10 +132,14 @@ def cancel(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
 
 def _stop_driver(holder: dict) -> None:
     """Send SIGTERM to the driver and wait for its end."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(holder["pid"], signal.SIGTERM)
-    end = time.monotonic() + STOP_SECONDS
-    while time.monotonic() < end and born(holder["pid"]) == holder["born"]:
+    try:
+        end(holder)
+    except PermissionError:
+        raise ValueError(
+            f"process {holder['pid']} drives the run and is another user's; cancel it as that user"
+        ) from None
+    last = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < last and lives(holder):
         time.sleep(STOP_POLL_SECONDS)
 
 

@@ -98,9 +98,16 @@ def _names(config: Config) -> list[str]:
 
 
 def _settings(folder: RunFolder, stage: str, config: Config) -> dict[str, Any]:
-    """The values that a begun stage was made with: those on record, else those of the run."""
+    """The values that a begun stage was made with: those on record, else those of the run.
+
+    Keys that the record does not name came with a later version, and its results follow from what they are by default.
+    """
     known = settings_of(folder, stage)
-    return values_read(stage, config) if known is None else {key: known[key] for key in known if reads(stage, key)}
+    if known is None:
+        return values_read(stage, config)
+    return values_read(stage, Config(preset=config.preset)) | {
+        key: value for key, value in known.items() if reads(stage, key)
+    }
 
 
 def _again(config: Config, started: list[str], longer: set[str], changed: bool) -> tuple[str, ...]:

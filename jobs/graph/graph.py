@@ -121,10 +121,12 @@ def resources_of(stage: Stage, config: Config, site: Site) -> Resources:
     ranks = 1 if stage.kind == "mpi" and site.mpi == "none" else resources.ranks
     if site.mpi == "mpiexec":  # one machine
         resources = dataclasses.replace(resources, nodes=1)
+    gpus = min(resources.gpus, site.gpus_per_node // ranks)
+    limits = site.limits(stage.name, gpus)
     return dataclasses.replace(
         resources,
         ranks=ranks,
-        cpus=max(1, min(resources.cpus, site.cpus_per_node // ranks)),
-        gpus=min(resources.gpus, site.gpus_per_node // ranks),
-        memory_gb=min(resources.memory_gb, site.memory_gb_per_node),
+        cpus=max(1, min(resources.cpus, limits.cpus // ranks)),
+        gpus=gpus,
+        memory_gb=min(resources.memory_gb, limits.memory_gb),
     )

@@ -18,7 +18,7 @@ SAMPLED = (
     *("refine.enabled", "sample.precision", "sample.render_samples", "sample.main_body"),
     *("base.diffusion", "upsample.diffusion"),
 )
-PRIOR = ("prior.best_of", "prior.guidance_scale")  # its training does not read them
+PRIOR = ("prior.best_of", "prior.rerank", "prior.guidance_scale")  # its training does not read them
 RING = ("data.camera_radius", "data.fov_degrees")  # of the cameras around a sampled avatar
 
 # Keys, or sections with all their keys.
@@ -68,12 +68,14 @@ FREE_TRAINING = (
 SAMPLING = ("sampler", "sampling_steps", "clip", "clip_std", "clip_share", "noise_scale", "guidance_interval")
 # Keys that change how fast results come, and them by rounding at most.
 FREE = ("data.device", "base.keep_averages", "decoder.memory_gb", "fit.compile", "fit.together", "sample.batch")
+# Keys that only commands after the run read.
+AFTER = ("sample.watermark",)
 
 
 def reads(stage: str, key: str) -> bool:
     """Whether the result of a stage follows from a key of the config."""
     section, _, last = key.rpartition(".")
-    if key in FREE or (section.endswith(".training") and last in FREE_TRAINING):
+    if key in (*FREE, *AFTER) or (section.endswith(".training") and last in FREE_TRAINING):
         return False
     if stage in TRAININGS and (key in (*PRIOR, "refine.enabled") or _sampling(section, last)):
         return False

@@ -26,6 +26,7 @@ class Run:
         site: where it runs.
         stages: the requested ones, in graph order.
         reopened: names of stages that count as not done, whatever lies in the folder.
+        taken: names of stages that it will have taken over from other runs; they count as done.
     """
 
     folder: RunFolder
@@ -33,6 +34,7 @@ class Run:
     site: Site
     stages: tuple[Stage, ...]
     reopened: frozenset[str] = frozenset()
+    taken: frozenset[str] = frozenset()
 
     def resources(self, stage: Stage) -> Resources:
         """Resources of a stage on this site."""
@@ -45,6 +47,8 @@ class Run:
     def _missing(self, name: str) -> list[int]:
         if name in self.reopened:
             return list(range(self.config.shards(name)))
+        if name in self.taken:
+            return []
         return missing(self.folder, self.config, name)
 
     def done(self) -> bool:

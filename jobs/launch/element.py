@@ -15,7 +15,9 @@ from jobs.launch.ending import die_with_driver, die_with_siblings
 from jobs.launch.process import Process, meeting_port
 from jobs.launch.warm import Task, finished, next_task
 from jobs.launch.worker import StopFlag, run_stage, under_mpiexec
+from jobs.run.private import OWN
 from rodin.hooks import Stopped
+from rodin.store.atomic import make_folder
 
 REQUEUE_SECONDS = 60  # for Slurm to end the other ranks after rank 0 has requeued the job
 
@@ -91,7 +93,7 @@ class Element:
 
     def _print_to(self, folder: Path) -> None:
         """Direct the output of a warm worker to the log of its present stage."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, OWN)
         self.log = folder / submitit.JobEnvironment().paths.stdout.name
         with self.log.open("ab") as log:
             sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import time
@@ -18,10 +19,12 @@ from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run, deal
 from jobs.launch.element import Element
 from jobs.launch.ending import DRIVER
+from jobs.launch.pickled import command
 from jobs.launch.process import job_environment
 from jobs.launch.warm import Inbox, Task
 from jobs.run.failures import Failed, Failure, failures, forget, last_line, record
 from jobs.run.lock import born
+from jobs.run.private import make_private
 from jobs.run.progress import log_of, progress_file
 from jobs.site import visible_gpus
 from rodin.units import duration
@@ -29,6 +32,14 @@ from rodin.units import duration
 POLL_SECONDS = 0.05  # between two looks at the workers, short against the shortest stage
 GRACE_SECONDS = 5.0  # for a stage to save after a stop request; then its process is killed
 FOREVER_MINUTES = 60 * 24 * 365  # submitit requires a wall time; on this machine there is none
+
+
+class LocalExecutor(submitit.LocalExecutor):
+    """submitit's executor, whose jobs look at the folder of their pickle before they load it."""
+
+    @property
+    def _submitit_command_str(self) -> str:
+        return command(self.python, Path(self.folder), shlex.quote(str(self.folder)))
 
 
 @dataclass
@@ -183,7 +194,8 @@ class LocalLauncher:
         several = unit.stage.kind == "train" and unit.resources.ranks > 1
         inbox = None if unit.solo or gpus else Inbox(folder.jobs / "inbox" / uuid.uuid4().hex)
         numbers = [int(name) for name in gpus if name.isdigit()]
-        executor = submitit.LocalExecutor(folder.jobs / "logs" / (unit.stage.name if inbox is None else "workers"))
+        name = unit.stage.name if inbox is None else "workers"
+        executor = LocalExecutor(make_private(folder.jobs / "logs" / name))
         executor.update_parameters(
             timeout_min=FOREVER_MINUTES,
             tasks_per_node=unit.resources.ranks if several else 1,

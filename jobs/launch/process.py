@@ -19,7 +19,7 @@ UNFIT = (  # what the path of a run must not hold, and why
     (os.pathsep, "which separates the folders of PYTHONPATH"),
     ("%[jtAa]", "which submitit fills in when it names logs"),
     ("%[0-9A-Za-z%]", "which Slurm fills in when it names logs"),
-    (r"[\\\n]", "which sbatch does not keep in the names of logs"),
+    (r"[\\\n\r]", "which sbatch does not keep in the names of logs"),
 )
 SCONTROL_SECONDS = 30  # longest wait for the host names of a job
 

@@ -15,12 +15,15 @@ from jobs.graph.stage import Resources, Stage, whole_minutes
 from jobs.graph.work import Run, deal, element_count
 from jobs.launch import slurm_client
 from jobs.launch.element import Element
+from jobs.launch.pickled import command
 from jobs.launch.process import job_environment
 from jobs.run.ledger import Submission
+from jobs.run.private import make_private
 from jobs.site import Site
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import disk_error
 
+LEAST_MINUTES = 5  # wall time of any element: imports, and a file system that is slow today
 LARGEST_SIGNAL_SHARE = 0.5  # of the wall time: a short job would else be signalled at its start
 
 
@@ -31,6 +34,10 @@ class ScriptExecutor(submitit.SlurmExecutor):
     def affinity(cls) -> int:
         """Usable everywhere: submitit's own answer is -1 where srun is not on PATH."""
         return 2
+
+    @property
+    def _submitit_command_str(self) -> str:
+        return command(self.python, Path(self.folder), shlex.quote(str(self.folder)))
 
     def script(self, elements: int) -> str:
         """The batch script of so many elements."""
@@ -56,8 +63,9 @@ class ScriptExecutor(submitit.SlurmExecutor):
         Raises:
             Unreachable: nothing was submitted, or it is not known what.
             StoreError: the script or a pickle could not be written; the job may be in the queue.
+            ValueError: others may write where the pickle would lie.
         """
-        folder = Path(self.folder)
+        folder = make_private(Path(self.folder))
         script = folder / f"{uid}_submission.sh"
         pickles = [folder / f"{uid}_{number}.pkl" for number in range(len(elements))]
         try:
@@ -115,9 +123,23 @@ def batches(
     elements = deal(shards, element_count(len(shards), each, site))
     arrays = deal(range(len(elements)), math.ceil(len(elements) / site.max_array_size))
     longest = max(len(element) for element in elements)
-    minutes = min(site.max_minutes, math.ceil(more_time * whole_minutes(each * longest)))
+    limit = site.limits(stage.name, resources.gpus).minutes
+    minutes = min(limit, math.ceil(more_time * asked_minutes(stage, site, each, longest)))
     throttle = max(1, site.throttle // len(arrays))
     return [Batch(stage, resources, tuple(elements[n] for n in numbers), minutes, throttle) for numbers in arrays]
+
+
+def asked_minutes(stage: Stage, site: Site, each: float, shards: int) -> int:
+    """Wall time to ask for, minutes: what the site file gives, else with much room for an estimate.
+
+    Args:
+        stage: to run.
+        site: the cluster.
+        each: expected minutes of a shard.
+        shards: of the longest element.
+    """
+    own = site.stages[stage.name].wall_minutes if stage.name in site.stages else None
+    return whole_minutes(each * shards) if own is None else max(LEAST_MINUTES, math.ceil(own * shards))
 
 
 def executor_for(run: Run, batch: Batch, submission: Submission, dependencies: list[str]) -> ScriptExecutor:
@@ -138,12 +160,13 @@ def executor_for(run: Run, batch: Batch, submission: Submission, dependencies: l
         "stderr_to_stdout": True,
         "setup": [f"export RODIN_PYTHON={shlex.quote(site.python)}", *site.setup, *exports(run, resources)],
         "srun_args": srun_arguments(batch.stage, resources, site),
-        "additional_parameters": {"kill-on-invalid-dep": "yes", "requeue": True, **site.extra},
+        "additional_parameters": {"kill-on-invalid-dep": "yes", "requeue": True, **site.extra_of(batch.stage.name)},
         **site.placement(batch.stage.name, resources.gpus),
         "dependency": "afterok:" + ":".join(dependencies) if dependencies else None,
     }
-    if resources.gpus and site.gpu_type:
-        parameters["gres"] = f"gpu:{site.gpu_type}:{resources.gpus * resources.ranks}"
+    gpu_type = site.gpu_type_of(batch.stage.name)
+    if resources.gpus and gpu_type:
+        parameters["gres"] = f"gpu:{gpu_type}:{resources.gpus * resources.ranks}"
     elif resources.gpus:
         parameters["gpus_per_node"] = resources.gpus * resources.ranks
     executor.update_parameters(wckey=None, **{key: value for key, value in parameters.items() if value is not None})

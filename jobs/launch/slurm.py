@@ -71,9 +71,10 @@ class SlurmLauncher:
         return sent
 
     def _resources(self, stage: Stage) -> Resources:
-        resources, site = self.run.resources(stage), self.run.site
+        resources = self.run.resources(stage)
+        limits = self.run.site.limits(stage.name, resources.gpus)
         _, memory_factor = self.factor.get(stage.name, (1.0, 1.0))
-        memory = min(site.memory_gb_per_node, resources.memory_gb * memory_factor)
+        memory = min(limits.memory_gb, resources.memory_gb * memory_factor)
         return dataclasses.replace(resources, memory_gb=memory)
 
     def _live(self) -> dict[str, tuple[set[str], set[int]]]:

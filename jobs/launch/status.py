@@ -14,6 +14,7 @@ from jobs.run.failures import failures, read_failures
 from jobs.run.ledger import Submission, read_ledger
 from jobs.run.lock import born, driver
 from jobs.run.progress import line, read_progress
+from jobs.run.taken import taken_stage
 from rodin.config import Config
 from rodin.store.quick_check import quick_problems
 from rodin.store.run_folder import RunFolder
@@ -78,6 +79,8 @@ def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
             done = shards - left
         lines = [*problems[name], *(line for path, line in records.items() if _is_of(path, name))]
         state, note = facts.of(name, done, left, bool(lines))
+        if state == "done" and (taken := taken_stage(folder, name)) is not None:
+            note = f"taken over from {taken.source}"
         jobs = tuple(sorted(facts.jobs(name)))
         found.append(StageStatus(name, done, shards, state, note, jobs, tuple(lines)))
     return found

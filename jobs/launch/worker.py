@@ -19,6 +19,7 @@ from jobs.graph.graph import NAMES, stage_of
 from jobs.graph.reads import values_read
 from jobs.launch.ending import die_with_driver, end_waits
 from jobs.launch.process import Process, process_of_environment, thread_variables
+from jobs.launch.requeue import requeue_by_hand
 from jobs.run.begun import keep_settings
 from jobs.run.failures import Failed, Failure, describe, failure_of, forget, print_error, record
 from jobs.run.hardware import hardware
@@ -168,8 +169,13 @@ def main(arguments: Sequence[str]) -> int:
             raise
         print_error(line)
         return 2
-    except (Failed, Stopped) as error:
+    except Failed as error:
         print_error(str(error))
+        return 1
+    except Stopped as error:
+        print_error(str(error))
+        if line := requeue_by_hand(stop):
+            print(line, flush=True)
         return 1
     return 0
 

@@ -32,7 +32,7 @@ def network_rows(config: Config) -> list[dict[str, Any]]:
         ("base", base_size(config), passes * base),
         ("upsample", upsample_size(config), upsample),
         ("latent", latent_size(config), latent),
-        ("prior", prior_size(config), prior_passes * config.prior.best_of * prior),
+        ("prior", prior_size(config), prior_passes * config.prior.best_of * config.prior.rerank * prior),
     ]
     if config.refine.enabled:
         cases.append(("refine", refine_size(config, config.sample.resolution), config.sample.views))

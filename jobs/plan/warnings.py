@@ -25,11 +25,12 @@ def site_warnings(run: Run, stage: Stage) -> list[str]:
     if not run.missing(stage):
         return []
     found, site = [], run.site
-    needed = asked_of(stage, run.config, site).memory_gb
-    if needed > site.memory_gb_per_node:
+    asked = asked_of(stage, run.config, site)
+    needed, there = asked.memory_gb, site.limits(stage.name, min(asked.gpus, site.gpus_per_node)).memory_gb
+    if needed > there:
         found.append(
             f"needs about {needed:.1f} GB on each machine by our estimate, memory_gb_per_node of {site.name} is "
-            f"{site.memory_gb_per_node:.1f}: it may run out of memory; a better figure goes into [stages.{stage.name}] "
+            f"{there:.1f}: it may run out of memory; a better figure goes into [stages.{stage.name}] "
             "of a site file"
         )
     if stage.name in ("render", "portraits") and run.config.data.device != "CPU" and not site.gpus_per_node:
@@ -42,16 +43,17 @@ def time_warnings(run: Run, row: Mapping[str, Any]) -> list[str]:
 
     Args:
         run: the run.
-        row: of `jobs.plan.plan.plan_rows`: "stage", "kind", "element_seconds".
+        row: of `jobs.plan.plan.plan_rows`: "stage", "kind", "gpus", "element_seconds".
     """
     site = run.site
-    if site.name == "local" or row["element_seconds"] <= 60 * site.max_minutes:
+    longest = site.limits(row["stage"], row["gpus"]).minutes
+    if site.name == "local" or row["element_seconds"] <= 60 * longest:
         return []
-    jobs = -(-row["element_seconds"] // (60 * site.max_minutes))
+    jobs = -(-row["element_seconds"] // (60 * longest))
     key = SMALLER_SHARDS.get(row["stage"])
     return [
         f"{'an element' if row['kind'] == 'array' else 'it'} takes {duration(row['element_seconds'])}, more than "
-        f"max_minutes of the site ({site.max_minutes}): it is requeued and continues, {jobs:.0f} times in all"
+        f"max_minutes of the site ({longest}): it is requeued and continues, {jobs:.0f} times in all"
         + (f"; requeues is {site.requeues}: too few" if jobs - 1 > site.requeues else "")
         + (f"; fewer people a shard ({key}) make it shorter" if key else "")
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rodin.store import manifest
-from rodin.store.atomic import publish_bytes
+from rodin.store.atomic import fsync_folder, publish_bytes, remove
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 
@@ -77,7 +77,7 @@ def reopen(folder: RunFolder, stage: str, keep: bool) -> None:
     """
     home = folder.stage(stage)
     for path in [*home.glob("[0-9]*.json"), *home.glob("*/00000.json")]:  # the latter of trainings inside a sweep
-        path.unlink(missing_ok=True)
+        remove(path)
     if keep:
         return
     for path in home.glob("*"):
@@ -87,3 +87,6 @@ def reopen(folder: RunFolder, stage: str, keep: bool) -> None:
             path.unlink()
     for path in folder.results.glob(f"{stage}-*.jsonl"):
         path.unlink(missing_ok=True)
+    for place in (home, folder.results):  # before run.toml tells the new config, so that nothing old comes back
+        if place.is_dir():
+            fsync_folder(place)

@@ -6,11 +6,13 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from jobs.run.private import OWN
 from rodin.store.atomic import make_folder
 from rodin.store.errors import disk_error
 from rodin.store.reading import read_record
@@ -32,7 +34,7 @@ def driving(folder: RunFolder, note: Callable[[str], None] = lambda text: None) 
         ValueError: another `rodin run` holds it; names its process and machine.
         StoreError: the lock cannot be written.
     """
-    make_folder(folder.jobs)
+    make_folder(folder.jobs, OWN)
     with (folder.jobs / "lock").open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -41,12 +43,38 @@ def driving(folder: RunFolder, note: Callable[[str], None] = lambda text: None) 
         except OSError as problem:
             _without_lock(folder, problem, note)
         file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "born": born(os.getpid())}))
+        here = {"pid": os.getpid(), "host": socket.gethostname(), "born": born(os.getpid()), "boot": boot()}
+        file.write(json.dumps(here))
         file.flush()
         try:
             yield
         finally:
             file.truncate(0)
+
+
+@contextmanager
+def quiet(folder: RunFolder) -> Iterator[None]:
+    """Keep a run from being driven for a moment, while its files are read; the run itself may be read-only.
+
+    Raises:
+        ValueError: a `rodin run` drives it; names its process and machine.
+    """
+    try:
+        file = (folder.jobs / "lock").open("r", encoding="utf-8")
+    except OSError:  # never driven, or not to be read by us
+        yield
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _refusal(folder) from None
+        except OSError:  # a file system without locks: the file says who took it last
+            holder = driver(folder)
+            here = holder is not None and holder["host"] == socket.gethostname()
+            if holder is not None and not (here and born(holder["pid"]) != holder["born"]):
+                raise _refusal(folder) from None
+        yield
 
 
 def _refusal(folder: RunFolder, more: str = "") -> ValueError:
@@ -64,7 +92,7 @@ def _without_lock(folder: RunFolder, problem: OSError, note: Callable[[str], Non
         raise disk_error(path, problem)
     if holder is not None and holder["host"] != socket.gethostname():
         raise _refusal(folder, f"; if it was killed, remove {path}: this file system has no locks that would tell")
-    if holder is not None and born(holder["pid"]) == holder["born"]:
+    if holder is not None and lives(holder):
         raise _refusal(folder)
     note(
         f"note: {path} cannot be locked ({problem.strerror}): two commands that start at the same moment, "
@@ -73,13 +101,50 @@ def _without_lock(folder: RunFolder, problem: OSError, note: Callable[[str], Non
 
 
 def driver(folder: RunFolder) -> dict | None:
-    """The process that took the lock last: {"pid", "host", "born"}; None once it has ended, unless it was killed."""
+    """The process that took the lock last: {"pid", "host", "born", "boot"}; None once it has ended, unless killed.
+
+    A record that would tell no process from another, such as one of pid -1 or without a start time, counts as none.
+    """
     try:
         holder = read_record(folder.jobs / "lock")
     except (FileNotFoundError, ValueError):
         return None
-    whole = isinstance(holder.get("pid"), int) and isinstance(holder.get("host"), str) and "born" in holder
-    return holder if whole else None
+    number = holder.get("pid")
+    whole = type(number) is int and number > 0 and all(isinstance(holder.get(key), str) for key in ("host", "born"))
+    return holder if whole and holder["born"] else None
+
+
+def lives(holder: dict) -> bool:
+    """Whether the process that a lock file of this machine names is the one that runs under that number now."""
+    return born(holder["pid"]) == holder["born"] and holder.get("boot", boot()) == boot()
+
+
+def end(holder: dict) -> None:
+    """Send SIGTERM to a driver on this machine, and to no later process of the same number.
+
+    Raises:
+        PermissionError: it belongs to another user.
+    """
+    with suppress(ProcessLookupError):
+        handle = _handle(holder["pid"])
+        try:
+            if lives(holder) and handle is not None:
+                signal.pidfd_send_signal(handle, signal.SIGTERM)
+            elif lives(holder):
+                os.kill(holder["pid"], signal.SIGTERM)
+        finally:
+            if handle is not None:
+                os.close(handle)
+
+
+def _handle(pid: int) -> int | None:
+    """Descriptor of a process, which keeps its meaning when the number is used again; None before Linux 5.3."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError) as problem:
+        if isinstance(problem, ProcessLookupError):
+            raise
+        return None
 
 
 def living(folder: RunFolder) -> dict | None:
@@ -88,13 +153,21 @@ def living(folder: RunFolder) -> dict | None:
     if holder is None:
         return None
     if holder["host"] == socket.gethostname():
-        return holder if born(holder["pid"]) == holder["born"] else None
+        return holder if lives(holder) else None
     with (folder.jobs / "lock").open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:  # held; or there are no locks, and nothing tells
             return holder
     return None
+
+
+def boot() -> str:
+    """Identity of the running kernel: start times are counted from its start; empty where Linux does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def born(pid: int) -> str:

@@ -7,7 +7,8 @@ import shutil
 import uuid
 from pathlib import Path
 
-from rodin.store.atomic import make_folder
+from jobs.run.private import OTHERS, OWN
+from rodin.store.atomic import fsync_folder, fsync_tree, make_folder
 from rodin.store.run_folder import RunFolder
 
 PACKAGES = ("jobs", "rodin", "analysis")
@@ -15,7 +16,7 @@ LARGEST = 2_000_000  # bytes of a file; larger ones are no source code
 
 
 def take(folder: RunFolder, refresh: bool = False) -> bool:
-    """Copy the packages of this program into run/code, once.
+    """Copy the packages of this program into run/code, once; all of it is there after a power cut, or nothing.
 
     Args:
         folder: the run.
@@ -28,19 +29,29 @@ def take(folder: RunFolder, refresh: bool = False) -> bool:
     if original == folder.code.resolve():
         return False
     if folder.code.is_dir() and not refresh:
-        return digest(folder.code) != digest(original)
-    make_folder(folder.path)
+        return other_code(folder)
     fresh = folder.path / f".code-{uuid.uuid4().hex}"
+    make_folder(fresh, OWN)
     for relative in files(original):
         target = fresh / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
+        for place in (place for place in reversed(target.parents) if not place.exists()):
+            place.mkdir(OWN)
         shutil.copy2(original / relative, target)
+        target.chmod(target.stat().st_mode & ~OTHERS)
+    fsync_tree(fresh)
     if folder.code.is_dir():
-        old = folder.path / f".old-{uuid.uuid4().hex}"
-        folder.code.rename(old)
-        shutil.rmtree(old)
+        folder.code.rename(folder.path / f".old-{uuid.uuid4().hex}")
     fresh.rename(folder.code)
+    fsync_folder(folder.path)
+    for leftover in [*folder.path.glob(".old-*"), *folder.path.glob(".code-*")]:  # also of killed commands
+        shutil.rmtree(leftover)
     return False
+
+
+def other_code(folder: RunFolder) -> bool:
+    """Whether a run keeps a copy of the code that differs from the code of this command."""
+    original = Path(__file__).resolve().parents[2]
+    return folder.code.is_dir() and original != folder.code.resolve() and digest(folder.code) != digest(original)
 
 
 def files(root: Path) -> list[Path]:

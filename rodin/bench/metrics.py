@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from rodin.timing import medians
 
 NEIGHBOURS = 4  # of each query, as the evaluation reports
 QUERIES = 64  # rows, as many as avatars in an evaluation
+MANY, MORE = 1_000, 5  # queries, and subjects in multiples, against faiss: 1,000 among 100,000 by default
 LPIPS_PICTURES = 8  # pairs: AlexNet is much slower than the other metrics
 Case = tuple[str, Callable[[], Any], str, Callable[[], Any]]
 
@@ -38,10 +40,10 @@ def bench_metrics(
         rows {name, value, unit, baseline, baseline_value, ratio}; ratio over 1 means ours is faster. LPIPS only where
         its weights are.
     """
-    cases = [*_of_pictures(pictures, size), *_of_features(subjects, width)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
+        cases = [*_of_pictures(pictures, size), *_of_features(subjects, width)]
         return [_row(*case, repeats) for case in cases]
     finally:
         torch.set_num_threads(threads)
@@ -81,7 +83,7 @@ def _of_features(count: int, width: int) -> list[Case]:
     vectors = generator.standard_normal((count, width)).astype(np.float32)
     other = vectors[::-1] + np.float32(0.1)
     queries = generator.standard_normal((QUERIES, width)).astype(np.float32)
-    return [
+    cases: list[Case] = [
         (
             f"neighbours, {QUERIES} queries, {count} subjects",
             lambda: neighbours(queries, vectors, NEIGHBOURS),
@@ -95,6 +97,34 @@ def _of_features(count: int, width: int) -> list[Case]:
             lambda: by_matrix_root(vectors, other),
         ),
     ]
+    return cases + _against_faiss(count, width)
+
+
+def _against_faiss(count: int, width: int) -> list[Case]:
+    """Neighbours of an evaluation at the paper's size against faiss's flat index, where faiss is installed."""
+    try:
+        faiss: Any = importlib.import_module("faiss")
+    except ImportError:
+        return []
+    faiss.omp_set_num_threads(1)
+    generator = np.random.default_rng(1)
+    queries, vectors = (generator.standard_normal((n, width)).astype(np.float32) for n in (MANY, count * MORE))
+    return [
+        (
+            f"neighbours, {len(queries)} queries, {len(vectors)} subjects",
+            lambda: neighbours(queries, vectors, NEIGHBOURS),
+            "faiss IndexFlatIP",
+            lambda: flat_index(faiss, queries, vectors, NEIGHBOURS),
+        )
+    ]
+
+
+def flat_index(faiss: Any, queries: np.ndarray, vectors: np.ndarray, count: int) -> np.ndarray:
+    """Neighbours by faiss's exact index of scalar products, of rows scaled to length 1: [N, K]."""
+    queries, vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (queries, vectors))
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return index.search(queries, count)[1]
 
 
 def sorted_product(queries: np.ndarray, vectors: np.ndarray, count: int) -> np.ndarray:

@@ -236,6 +236,8 @@ class Prior(Section):
     """share of training samples whose text is dropped (ours)"""
     best_of: Positive = 2
     """samples drawn, the best kept by dot product with the text (R41: 2)"""
+    rerank: Positive = 1
+    """so many are kept and made into avatars, of which the one stays whose picture is nearest to the text (ours)"""
     guidance_scale: Real = 1.0
     """classifier-free guidance of its samples; 1: without (ours)"""
     pairs: str | None = None

@@ -37,6 +37,8 @@ class Sample(Section):
     """samples on a ray when rendering"""
     main_body: bool = False
     """pictures show only the largest connected solid and what lies within two texels of it: no specks or fog (ours)"""
+    watermark: bool = False
+    """`rodin sample` and `edit` hide a watermark in their pictures, which `rodin watermark check` finds (R60, ours)"""
     mesh_resolution: Annotated[int, Field(ge=16, le=MOST_CELLS)] = 256
     """grid of marching cubes (R55)"""
     shard_samples: Positive = 16

@@ -14,7 +14,8 @@ import torch
 
 from rodin.config import Config
 from rodin.data.pictures import evenly
-from rodin.evaluation.reconstruction import Baselines, ViewComparison, reconstruct, reconstruction_seed
+from rodin.evaluation.comparison import ViewComparison
+from rodin.evaluation.reconstruction import Baselines, reconstruct, reconstruction_seed
 from rodin.evaluation.steps import FITTED, LOW, SEEN, UNSEEN, UPSAMPLED
 from rodin.field.planes import resize
 from rodin.generate.cascade import Avatars

@@ -11,68 +11,22 @@ import torch
 
 from rodin.config import Config
 from rodin.data.normalisers import mean_subject
-from rodin.data.pictures import evenly, images_over_white
-from rodin.evaluation.haze import avatar_haze
+from rodin.data.pictures import evenly
+from rodin.evaluation.comparison import ViewComparison
+from rodin.evaluation.earlier import Earlier, Reconstruction
 from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON, OURS, POSTERIOR_MEAN
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import sampling_seed
 from rodin.hooks import Hooks, Stopped
-from rodin.metrics import lpips as perceptual
 from rodin.metrics.neighbours import neighbours
-from rodin.metrics.psnr import psnr
-from rodin.metrics.ssim import ssim
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
-from rodin.store.weights import lpips_file
 
 RECONSTRUCTION = 4  # part of a seed: its noise is independent of that of other uses of the models
 
 Baselines = Mapping[str, Callable[[str], tuple[torch.Tensor, dict[str, Any]]]]
-
-
-class ViewComparison:
-    """Compares avatars with subjects, view by view.
-
-    Args:
-        avatars: the run's models.
-        views: the store of views.
-        count: views to compare of each subject, evenly chosen.
-        unfitted: compare the last `count` views instead, those that no fit sees.
-    """
-
-    def __init__(self, avatars: Avatars, views: Shards, count: int, unfitted: bool = False) -> None:
-        self.avatars, self.views = avatars, views
-        total, side = views.shape("rgba")[0], views.shape("rgba")[1]
-        self.chosen = list(range(total - count, total)) if unfitted else evenly(total, count)
-        self.lpips, self.reason = perceptual.load(lpips_file(), avatars.device)
-        if side < perceptual.SMALLEST:
-            self.lpips, self.reason = None, f"LPIPS: pictures of {side} pixels are too small for it"
-
-    def __call__(self, subject: str, planes: torch.Tensor) -> tuple[dict[str, Any], np.ndarray]:
-        """Render an avatar by the subject's cameras and compare it with the subject's views, over white.
-
-        Args:
-            subject: id.
-            planes: [3, C, R, R] of the avatar.
-
-        Returns:
-            psnr (dB), ssim and lpips, means over the views (lpips None and lpips_reason if its weights are missing);
-            haze, the share of opacity beside the main body; the rendered views [V, H, W, 4] uint8.
-
-        Ours: Table 1 compares images over white, at 8 bit, with the conditioning view among those compared.
-        """
-        rgba = self.views.read(subject, "rgba", self.chosen)
-        poses, intrinsics = (self.views.read(subject, name)[self.chosen] for name in ("camera_to_world", "intrinsics"))
-        rendered = self.avatars.render(planes, poses, intrinsics, rgba.shape[1])
-        device = self.avatars.device
-        ours, truth = images_over_white(rendered).to(device), images_over_white(rgba).to(device)
-        values = {"psnr": float(psnr(ours, truth).mean()), "ssim": float(ssim(ours, truth).mean())}
-        values["haze"] = avatar_haze(self.avatars, planes)
-        if self.lpips is None:
-            return values | {"lpips": None, "lpips_reason": self.reason}, rendered
-        return values | {"lpips": float(self.lpips(ours, truth).mean())}, rendered
 
 
 def reconstruct(
@@ -163,7 +117,9 @@ def measure_shard(
     fields: Mapping[str, Any] | None = None,
     extra_rows: Sequence[Mapping[str, Any]] | None = (),
 ) -> None:
-    """Reconstruct and measure some subjects; publish their result rows and a `samples` shard with the rendered views.
+    """Reconstruct and measure some subjects; publish their result rows and a `samples` shard.
+
+    The shard holds some rendered views, and the measures of every compared view by every method.
 
     Args:
         folder: the run.
@@ -181,19 +137,47 @@ def measure_shard(
     compare = ViewComparison(avatars, views, avatars.config.evaluate.views)
     stored = evenly(len(compare.chosen), avatars.config.sample.views)
     meta = {"kind": "reconstruction", "guidance_scale": scale, "views": [compare.chosen[place] for place in stored]}
-    shapes = {"rgba": (len(stored), *views.shape("rgba")[1:])}
+    attributes = compare.attributes(scale, [OURS, *(baselines or {})])
+    counts = {"measures": (len(attributes["methods"]), len(compare.chosen), len(compare.measures))}
+    shapes = {"rgba": (len(stored), *views.shape("rgba")[1:]), **counts}
     own_fields = {"guidance_scale": scale, **(fields or {}), **({} if baselines is None else {"method": OURS})}
-    with ShardWriter(folder.stage(stage), number, "samples", subjects, shapes) as writer:
-        for subject, planes in reconstruct(avatars, latents, writer.missing(), scale, hooks):
-            values, rendered = compare(subject, planes)
-            rows = [{"stage": stage, "subject": subject} | own_fields | values]
+    with ShardWriter(folder.stage(stage), number, "samples", subjects, shapes, attributes) as writer:
+        earlier = Earlier.find(avatars.config, folder, stage, number, attributes, shapes["rgba"])
+        for subject, ours in _measured(avatars, latents, writer.missing(), scale, hooks, compare, stored, earlier):
+            rows, each = [{"stage": stage, "subject": subject} | own_fields | ours.values], [ours.each]
             for method, planes_of in (baselines or {}).items():
-                baseline, baseline_fields = planes_of(subject)
+                planes, baseline_fields = planes_of(subject)
                 row = {"stage": stage, "subject": subject, "method": method} | baseline_fields
-                rows.append(row | compare(subject, baseline)[0])
-            writer.add(subject, {**meta, "generated": True, "reference": subject, "rows": rows}, rgba=rendered[stored])
-            hooks.progress(len(subjects) - len(writer.missing()), len(subjects), f"{subject}: {values['psnr']:.2f} dB")
+                each.append(compare.each(subject, planes)[0])
+                rows.append(row | compare.summary(each[-1], planes))
+            known = {**meta, "generated": True, "reference": subject, "rows": rows}
+            writer.add(subject, known, rgba=ours.pictures, measures=np.stack(each))
+            hooks.progress(
+                len(subjects) - len(writer.missing()), len(subjects), f"{subject}: {ours.values['psnr']:.2f} dB"
+            )
         if extra_rows is not None and not writer.complete:
             measured = [row for subject in subjects for row in json.loads(writer.done[subject].meta)["rows"]]
             write_rows(folder, stage, number, [*measured, *extra_rows])
             writer.publish()
+
+
+def _measured(
+    avatars: Avatars,
+    latents: Shards,
+    subjects: Sequence[str],
+    scale: float,
+    hooks: Hooks,
+    compare: ViewComparison,
+    stored: list[int],
+    earlier: Earlier,
+) -> Iterator[tuple[str, Reconstruction]]:
+    """Subjects with their reconstruction: first those that another stage has measured, then the others, made now."""
+    for subject in subjects:
+        if (found := earlier.read(subject)) is not None:
+            if hooks.should_stop():
+                raise Stopped()
+            yield subject, found
+    missing = [subject for subject in subjects if subject not in earlier]
+    for subject, planes in reconstruct(avatars, latents, missing, scale, hooks):
+        each, rendered = compare.each(subject, planes)
+        yield subject, Reconstruction(compare.summary(each, planes), each, rendered[stored])

@@ -23,8 +23,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from rodin.captures import eg3d, transforms
 from rodin.config import Config
-from rodin.export.folder import GENERATOR, ORIGINS, exporting, record_of
+from rodin.export.folder import ORIGINS, exporting, record_of
 from rodin.export.formats import AXES, Person, about_text, labels, transforms_text
+from rodin.marks.tags import Origin, png_chunks
 from rodin.presets.toml import to_toml
 from rodin.store.atomic import fsync_file, fsync_folder, publish_bytes, publishing
 from rodin.store.errors import check_space, disk_error
@@ -136,10 +137,7 @@ def size_of(export: ViewsExport, subject: str) -> int:
 
 def chunks_of(origin: str) -> PngInfo:
     """Text chunks of a picture that say where it comes from (R60)."""
-    chunks = PngInfo()
-    chunks.add_text("Software", GENERATOR)
-    chunks.add_text("Source", origin)
-    return chunks
+    return png_chunks(Origin(origin))
 
 
 def write_person(export: ViewsExport, person: Person, threads: ThreadPoolExecutor) -> None:

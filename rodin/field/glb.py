@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ ALIGNED = 4  # bytes: every part of a file begins at a multiple of it
 JSON_CHUNK, BINARY_CHUNK = b"JSON", b"BIN\0"
 
 
-def write_glb(path: Path, vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray) -> None:
+def write_glb(
+    path: Path, vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray, extras: Mapping[str, Any] | None = None
+) -> None:
     """Write a coloured mesh as binary glTF 2.0: y up, the face looks to +z, in metres.
 
     Positions are stored in world units, as cameras are; the scale of the node makes them metres. Colours are stored
@@ -32,6 +35,7 @@ def write_glb(path: Path, vertices: np.ndarray, faces: np.ndarray, colours: np.n
         vertices: [K, 3], world units.
         faces: [F, 3], outward normals.
         colours: [K, 3] uint8, sRGB.
+        extras: plain values on where the mesh comes from, stored as `asset.extras`.
 
     Raises:
         ValueError: there are no faces.
@@ -61,7 +65,7 @@ def write_glb(path: Path, vertices: np.ndarray, faces: np.ndarray, colours: np.n
     rough = {"baseColorFactor": [1.0, 1.0, 1.0, 1.0], "metallicFactor": 0.0, "roughnessFactor": 1.0}
     attributes = {"POSITION": 0, "NORMAL": 1, "COLOR_0": 2}
     head = {
-        "asset": {"version": "2.0", "generator": "rodin-suite"},
+        "asset": {"version": "2.0", "generator": "rodin-suite"} | ({} if extras is None else {"extras": dict(extras)}),
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"name": "avatar", "mesh": 0, "scale": [METRES] * 3}],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from rodin.field.mesh import Mesh
 KINDS = (".glb", ".ply", ".obj")
 FEWEST_FACES = 100  # a head of fewer is no head
 HASTE = (7.0, 5.0, 3.0, 2.0, 1.0)  # of the library, its own first; a slower one closes what a faster one leaves open
+PLY_END = b"end_header\n"
 INSTALL = "pip install -c constraints.txt 'rodin-suite[mesh]'"
 
 
@@ -45,19 +48,20 @@ def optional(name: str, purpose: str) -> Any:
         raise ValueError(f"{name} is not installed, wanted {purpose}; {INSTALL}, or write .glb in full") from None
 
 
-def write_mesh(path: Path, mesh: Mesh) -> None:
+def write_mesh(path: Path, mesh: Mesh, extras: Mapping[str, Any] | None = None) -> None:
     """Write a coloured mesh: y up, the face looks to +z, in metres.
 
     Args:
         path: of the file, ending in .glb, .ply or .obj; its folder exists.
         mesh: with faces.
+        extras: plain values on where the mesh comes from: as `asset.extras` of .glb, as a comment of .ply and .obj.
 
     Raises:
         ValueError: as `checked_kind`, or a mesh without faces.
     """
     checked_kind(path)
     if path.suffix.lower() == ".glb":
-        write_glb(path, *mesh)
+        write_glb(path, *mesh, extras=extras)
         return
     if not len(mesh.faces):
         raise ValueError(f"mesh for {path.name}: got no faces, wanted at least one; the avatar has no surface")
@@ -66,11 +70,12 @@ def write_mesh(path: Path, mesh: Mesh) -> None:
     shape = trimesh.Trimesh(
         mesh.vertices * METRES, mesh.faces, vertex_colors=np.hstack([mesh.colours, opaque]), process=False
     )
-    path.write_bytes(_bytes(shape.export(file_type=path.suffix.lower()[1:])))
-
-
-def _bytes(exported: Any) -> bytes:
-    return exported.encode() if isinstance(exported, str) else exported
+    told = "" if extras is None else json.dumps(extras)  # one line, ASCII
+    if path.suffix.lower() == ".obj":
+        path.write_text(shape.export(file_type="obj", header=told or None), encoding="ascii")
+        return
+    head, body = shape.export(file_type="ply").split(PLY_END, 1)
+    path.write_bytes(head + (f"comment {told}\n".encode() if told else b"") + PLY_END + body)
 
 
 def closed(faces: np.ndarray) -> bool:

@@ -21,11 +21,15 @@ from rodin.generate.inversion import InversionSettings
 from rodin.generate.models import check_models
 from rodin.generate.options import SamplingOptions, sampling_metadata
 from rodin.generate.texts import Tell, read_texts
+from rodin.marks.marking import MARKS
 from rodin.presets.toml import from_run_toml
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
 Progress = Callable[[int, int, str], None]
+
+OF_FILES = ("files", "models", "generated", "generator", "run", "metres_per_unit", "size", "views", "format", *MARKS)
+"""keys of metadata.json that tell of the files there, not of the avatar"""
 
 
 class Rodin:
@@ -34,13 +38,13 @@ class Rodin:
     Args:
         run: a run folder with trained models.
         device: of the computations, such as "cpu" or "cuda:0"; None: CUDA where there is a GPU.
-        options: guidance, steps and precision of sampling; None: the run's config.
+        options: guidance, steps and precision of sampling, marks of what is saved; None: the run's config.
         progress: called with (steps done, steps in all, what is done) while avatars are made.
         tell: called with one line for whatever one may not expect, such as words that the models do not know.
 
     Raises:
         FileNotFoundError: no run there.
-        ValueError: an option out of range, or a run.toml that cannot be read.
+        ValueError: an option out of range, a certificate that cannot be used, or a run.toml that cannot be read.
 
     Example:
         >>> rodin = Rodin("runs/demo")
@@ -62,8 +66,10 @@ class Rodin:
             raise FileNotFoundError(
                 f"{run}: not a run folder (it has no {folder.config_file.name}); `rodin run` makes one"
             )
-        config = (options or SamplingOptions()).config(from_run_toml(folder.config_file))
+        options = options or SamplingOptions()
+        config = options.config(from_run_toml(folder.config_file))
         self.models = Avatars(config, folder, None if device is None else torch.device(device))
+        self.models.marking = options.marking(config)
         self.progress, self.tell = progress, tell
 
     @property
@@ -183,8 +189,7 @@ class Rodin:
         ours = checksums(self.models.folder, "decoder")
         if models.get("decoder") != ours:
             raise ValueError(f"{folder}: an avatar of another run's decoder ({about.get('run')}); give that run")
-        left = ("files", "models", "generated", "generator", "run", "metres_per_unit", "size", "views", "format")
-        kept = {key: value for key, value in about.items() if key not in left}
+        kept = {key: value for key, value in about.items() if key not in OF_FILES}
         return Avatar(self.models, planes, content.get("latent"), seed, kept)
 
     def invert(

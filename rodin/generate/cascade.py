@@ -30,6 +30,8 @@ from rodin.generate.models import (
     load_refiner,
     load_upsampler,
 )
+from rodin.generate.reranking import reranked
+from rodin.marks.marking import Marking
 from rodin.nets.clip import Clip
 from rodin.store.run_folder import RunFolder
 
@@ -52,6 +54,7 @@ class Avatars:
     ) -> None:
         self.config, self.folder, self.upsampler = config, folder, upsampler
         self.device = device or default_device()
+        self.marking = Marking()  # of files of its avatars; `Rodin` sets the one that is asked for
 
     @cached_property
     def clip(self) -> Clip:
@@ -116,25 +119,39 @@ class Avatars:
 
     @torch.no_grad()
     def latents_from_text(self, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:
-        """Latents that fit texts: of `prior.best_of` samples of the prior, the one nearest to the text's embedding.
+        """Latents that fit texts: `prior_latents`, or of several of them the best avatar's (see `reranked`).
+
+        Args:
+            prompts: N texts.
+            seeds: N, one for each text, which its avatar is then drawn with.
+
+        Returns:
+            [N, D] of unit length.
+        """
+        return reranked(self, prompts, seeds) if self.config.prior.rerank > 1 else self.prior_latents(prompts, seeds)
+
+    @torch.no_grad()
+    def prior_latents(self, prompts: Sequence[str], seeds: Sequence[int], draw: int = 0) -> torch.Tensor:
+        """Latents of texts: of `prior.best_of` samples of the prior, the one nearest to the text's embedding.
 
         Args:
             prompts: N texts.
             seeds: N, one for each text.
+            draw: number of the draw; each has noise of its own.
 
         Returns:
             [N, D] of unit length.
 
         Source: R40, R41.
         """
-        loaded, samples = self._prior, []
+        loaded, samples, count = self._prior, [], self.config.prior.best_of
 
         def read(z_t: torch.Tensor, timestep: torch.Tensor, latent: Any, drop: torch.Tensor | None) -> torch.Tensor:
             return loaded(z_t, timestep, *latent, drop)
 
         embeddings = [self.clip.text([prompt]) for prompt in prompts]
         text, tokens, mask = (torch.cat(parts).to(self.device) for parts in zip(*embeddings, strict=True))
-        for attempt in range(self.config.prior.best_of):
+        for attempt in range(draw * count, (draw + 1) * count):
             latents = self._draw(
                 self._guided(read, loaded, self.config.prior.diffusion, self.config.prior.guidance_scale),
                 loaded,

@@ -22,6 +22,7 @@ from rodin.generate.cascade import Avatars
 from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
 from rodin.generate.mesh import front, surface_mesh
 from rodin.generate.pictures import save_animation, save_png
+from rodin.marks.tags import GENERATOR, MESH, glb_extras
 from rodin.store import manifest
 from rodin.store.atomic import make_folder, sha256_of
 from rodin.store.errors import disk_error
@@ -45,11 +46,19 @@ NOT_ASKED = (
 SHOWN = 60  # characters of a value in metadata that a message quotes
 
 
-def metadata_of(avatars: Avatars, source: Mapping[str, Any], look: Look) -> dict[str, Any]:
-    """Metadata of an avatar, without its files: that it is generated, by which models, from which source, how shown."""
-    folder, look = avatars.folder, look.of(avatars.config)
-    source = {**source, "size": look.size, "views": look.views, "format": look.format}
-    metadata = {"generated": True, "generator": "rodin-suite", "run": readable(folder.path.resolve()), **source}
+def metadata_of(avatars: Avatars, source: Mapping[str, Any], look: Look | None = None) -> dict[str, Any]:
+    """Metadata of an avatar, without its files: that it is generated, by which models, of what, how shown and marked.
+
+    Args:
+        avatars: the run's models.
+        source: what it was made of.
+        look: of its pictures; None: there are none.
+    """
+    folder, source = avatars.folder, dict(source)
+    if look is not None:
+        look = look.of(avatars.config)
+        source |= {"size": look.size, "views": look.views, "format": look.format, **avatars.marking.metadata()}
+    metadata = {"generated": True, "generator": GENERATOR, "run": readable(folder.path.resolve()), **source}
     return metadata | {"metres_per_unit": METRES, "models": {stage: checksums(folder, stage) for stage in MODELS}}
 
 
@@ -95,16 +104,18 @@ def export_avatar(
     try:
         temporary.mkdir()
         frames = _pictures(avatars, temporary, planes_by_name, look, metadata, progress)
+        marking = avatars.marking
         for name, picture in (pictures or {}).items():
-            save_png(temporary / f"{name}.png", picture, metadata)
-        save_animation(temporary, "turntable", frames, look.format, metadata)
+            save_png(temporary / f"{name}.png", marking.marked(picture[None])[0], metadata)
+        save_animation(temporary, "turntable", marking.marked(frames), look.format, metadata)
         planes = planes_by_name["avatar"]
         camera, size = front(avatars.config.data, look.side), avatars.config.sample.mesh_resolution
         box = avatars.config.triplane.box
         mesh = surface_mesh(planes, avatars.decoder, frames[0], *camera, box=box, resolution=size)
         if len(mesh[1]):
-            write_glb(temporary / "avatar.glb", *mesh)
+            write_glb(temporary / "avatar.glb", *mesh, extras=glb_extras(MESH, metadata))
         (temporary / PLANES).write_bytes(avatar_bytes(planes, latent))
+        marking.sign(temporary)
         metadata["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
         text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
         (temporary / METADATA).write_text(text, encoding="utf-8")
@@ -145,7 +156,7 @@ def _pictures(
         seen = turn(planes, counts[name])
         if name == "avatar":
             frames = seen if shared else turn(planes, TURNTABLE)
-        for view, image in enumerate(seen[:: len(seen) // views]):
+        for view, image in enumerate(avatars.marking.marked(seen[:: len(seen) // views])):
             save_png(folder / f"{name}-{view:02d}.png", image, metadata)
     return frames
 
@@ -155,7 +166,7 @@ def avatar_bytes(planes: torch.Tensor, latent: torch.Tensor | None) -> bytes:
     content = {"planes": planes.detach().cpu().half().contiguous()}
     if latent is not None:
         content["latent"] = latent.detach().cpu().float().contiguous()
-    return tensors(content, {"generated": "true", "generator": "rodin-suite"})
+    return tensors(content, {"generated": "true", "generator": GENERATOR})
 
 
 def exported_paths(output: Path) -> dict[str, Any]:

@@ -69,12 +69,13 @@ def save_interpolation(
             return models.render(planes, cameras.poses[[view]], cameras.intrinsics(side)[view], side, samples)[0]
 
         rows = [seen(number, front, 0, SHEET_SIDE) for number in range(sheet_count)]
-        save_png(temporary / "sheet.png", _sheet(rows), metadata)
+        save_png(temporary / "sheet.png", models.marking.marked(_sheet(rows)[None])[0], metadata)
         side, last = look.of(models.config).side, len(avatars) - 1
         ways = [last * (0.5 - 0.5 * np.cos(2 * np.pi * frame / count)) for frame in range(count)]  # there and back
         for name, path in (("morph", front), ("turning", ring)):
             frames = [seen(way, path, number % len(path.poses), side) for number, way in enumerate(ways)]
-            save_animation(temporary, name, np.stack(frames), look.format, metadata)
+            save_animation(temporary, name, models.marking.marked(np.stack(frames)), look.format, metadata)
+        models.marking.sign(temporary)
         metadata["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
         (temporary / METADATA).write_text(json.dumps(metadata, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         replace_folder(temporary, output)

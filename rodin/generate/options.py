@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rodin.config import Config
+from rodin.marks.credentials import Credentials
+from rodin.marks.marking import Marking, key_of
 
 MOST_GUIDANCE = 100.0  # over it an avatar is noise clipped to the ends of its range; the paper tries up to 6
 MOST_SEED = 2**63 - 1  # what readers of metadata.json hold in a whole number
@@ -20,14 +23,20 @@ class SamplingOptions:
         guidance_scale: of the base model, over 0 and at most 100; 1: no guidance.
         steps: DDIM steps of base model and upsampler.
         precision: of the networks, float32 or bfloat16.
+        watermark: whether pictures get the invisible watermark.
+        watermark_key: file whose bytes are its key; None: the public one.
+        c2pa: files of a certificate chain and its private key, PEM, to sign pictures with.
 
     Raises:
-        ValueError: guidance scale or precision out of range.
+        ValueError: guidance scale or precision out of range, or a key without a watermark.
     """
 
     guidance_scale: float | None = None
     steps: int | None = None
     precision: str | None = None
+    watermark: bool | None = None
+    watermark_key: Path | None = None
+    c2pa: tuple[Path, Path] | None = None
 
     def __post_init__(self) -> None:
         scale, precision = self.guidance_scale, self.precision
@@ -36,6 +45,19 @@ class SamplingOptions:
             raise ValueError(f"guidance scale: got {scale}, wanted {wanted}")
         if precision not in (None, "float32", "bfloat16"):
             raise ValueError(f"precision: got {precision!r}, wanted float32 or bfloat16")
+
+    def marking(self, config: Config) -> Marking:
+        """The marks of an avatar's files, as a run's config and these options say.
+
+        Raises:
+            ValueError: a key without a watermark, or a certificate that cannot be used.
+            FileNotFoundError: the key or the certificate is missing.
+        """
+        wanted = config.sample.watermark if self.watermark is None else self.watermark
+        if self.watermark_key is not None and not wanted:
+            raise ValueError(f"watermark key {self.watermark_key} without a watermark; give --watermark too")
+        key = key_of(self.watermark_key) if wanted else None
+        return Marking(key, None if self.c2pa is None else Credentials.read(*self.c2pa))
 
     def config(self, config: Config) -> Config:
         """A run's config with these options applied.

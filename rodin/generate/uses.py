@@ -22,6 +22,7 @@ from rodin.generate.options import SamplingOptions, sampling_metadata
 from rodin.generate.pictures import save_animation
 from rodin.generate.requests import kept, opened
 from rodin.generate.texts import Tell
+from rodin.marks.tags import MESH, glb_extras
 from rodin.store import manifest
 from rodin.store.atomic import make_folder, publishing
 from rodin.store.errors import disk_error
@@ -72,7 +73,8 @@ def render_avatar(
         temporary = output.parent / f".{uuid.uuid4().hex}"
         try:
             temporary.mkdir()
-            save_animation(temporary, name, frames, look.format, metadata)
+            save_animation(temporary, name, rodin.models.marking.marked(frames), look.format, metadata)
+            rodin.models.marking.sign(temporary)
             metadata["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
             (temporary / METADATA).write_text(json.dumps(metadata, indent=1, ensure_ascii=False) + "\n", "utf-8")
             replace_folder(temporary, output)
@@ -120,9 +122,10 @@ def mesh_avatar(
     mesh = avatar.mesh(resolution, faces)
     if not len(mesh.faces):
         raise ValueError(f"{output}: the avatar has no surface, so there is no mesh; try another seed")
+    metadata = metadata_of(rodin.models, avatar.provenance)
     try:
         with publishing(output) as path:
-            write_mesh(path, mesh)
+            write_mesh(path, mesh, glb_extras(MESH, metadata))
     except OSError as problem:
         raise disk_error(output, problem) from problem
     return {"output": output, "vertices": len(mesh.vertices), "faces": len(mesh.faces)}

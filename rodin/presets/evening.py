@@ -100,6 +100,7 @@ EVENING = Config(
         heads=4,
         portraits=True,
         best_of=4,
+        rerank=8,
         guidance_scale=3.0,
         diffusion=Diffusion(predicts="x0", clip="std", clip_std=4.5, sampling_steps=50),
         training=_training(64, 3_000, 5e-4),

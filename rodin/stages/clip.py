@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from rodin.hooks import Hooks
 from rodin.nets.clip import Clip
 from rodin.nets.frontal import Frontal
 from rodin.stages.training import TrainingFolder, TrainingSetup, run_training
+from rodin.store.atomic import put_in_place
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
@@ -62,7 +65,11 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         clip.model.eval()
         clip.seen = frozenset(token for text in people.texts for token in clip.tokens(clip.fitted(text)[0]))
         write_rows(folder, "clip-retrieval", 0, retrieval_rows(config, clip, folder))
-        return clip.save(output.path)
+        with TemporaryDirectory(dir=output.path, prefix=".") as fresh:  # another run may have a link to the older files
+            names = clip.save(fresh)
+            for name in names:
+                put_in_place(Path(fresh) / name, output.path / name)
+        return names
 
     run_training(output, _plan(config), hooks, lambda ranks: _setup(config.clip, clip, people, ranks), save)
 

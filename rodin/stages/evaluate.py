@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,17 +18,19 @@ from rodin.config import Config
 from rodin.config.shards import shard_count, shard_of
 from rodin.evaluation import prompts
 from rodin.evaluation.cascade import cascade_people, measure_cascade
+from rodin.evaluation.clip_score import with_clip_scores
 from rodin.evaluation.haze import avatar_haze
 from rodin.evaluation.memorisation import TrainingPeople, memorisation_rows
 from rodin.evaluation.presence import presence_rows
 from rodin.evaluation.reconstruction import baselines_of, measure_shard, measured_subjects
 from rodin.generate.cascade import Avatars
 from rodin.hooks import Hooks, Stopped
-from rodin.metrics.frechet import frechet
-from rodin.metrics.neighbours import neighbours
+from rodin.metrics.frechet import Moments, frechet_of
+from rodin.metrics.frechet import joined as joined_moments
+from rodin.metrics.neighbours import merged, neighbours_in_part
 from rodin.stages.collective import gather_parts
 from rodin.store import manifest
-from rodin.store.mpi import mpi_ranks
+from rodin.store.mpi import MpiRanks, mpi_ranks
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
@@ -68,6 +70,13 @@ class TrainingFeatures:
     colours: dict[str, np.ndarray]
 
 
+class SampleFeatures(NamedTuple):
+    """Of a sample: the latent [D] of its frontal picture, and its haze."""
+
+    latent: np.ndarray
+    haze: float
+
+
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """Measure a run's models and samples.
 
@@ -105,14 +114,16 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
 
     gather_parts(ranks, measure_own)
     cascade = gather_parts(ranks, cascade_rows)
+    of_samples = sample_rows(config, ranks, stores, avatars, training, hooks)
     if ranks.rank == 0:
         rows = [
             *chain(*cascade),
-            *sample_rows(config, stores, avatars, training),
+            *of_samples,
             *prompt_rows(config, stores, avatars, training),
         ]
         views, samples = stores.views, stores.samples
         rows += presence_rows(avatars, views, stores.planes, samples, training.subjects, hooks)
+        rows = with_clip_scores(rows, avatars, samples)
         people = TrainingPeople(training.subjects, training.latents)
         rows += memorisation_rows(avatars, views, stores.planes, samples, people, hooks)
         if held_out:
@@ -148,32 +159,69 @@ def joined(parts: Sequence[TrainingFeatures]) -> TrainingFeatures:
 
 
 def sample_rows(
-    config: Config, stores: EvaluationStores, avatars: Avatars, training: TrainingFeatures
+    config: Config,
+    ranks: MpiRanks,
+    stores: EvaluationStores,
+    avatars: Avatars,
+    training: TrainingFeatures,
+    hooks: Hooks,
 ) -> list[ResultRow]:
-    """Rows of each unconditional sample's nearest subjects and haze, and of the Fréchet distance of both sets (R47)."""
+    """Rows of each unconditional sample's nearest subjects and haze, and of the Fréchet distance of both sets (R47).
+
+    All ranks call it: they divide the samples, then the training subjects. Rank 0 has the rows, the others none.
+    """
     samples = [one for one in stores.samples.subjects if stores.samples.meta(one)["kind"] == "unconditional"]
     if not samples:
         return []
-    pictures = (stores.samples.read(sample, "rgba", 0) for sample in samples)
-    features = np.concatenate([avatars.latent_from_image(picture).cpu().numpy() for picture in pictures])
+    parts = gather_parts(ranks, lambda: sampled_features(stores, avatars, samples[ranks.rank :: ranks.size], hooks))
+    of_sample = ranks.broadcast(dict(chain.from_iterable(parts)))
+    features = np.stack([of_sample[sample].latent for sample in samples])
     count = min(config.evaluate.neighbours, len(training.subjects))
-    nearest, similarity = neighbours(features, training.latents, count)
+
+    def own_part() -> tuple[Any, tuple[Moments, Moments]]:
+        near = neighbours_in_part(features, training.latents, count, ranks.rank, ranks.size)
+        sets = features[ranks.rank :: ranks.size], training.latents[ranks.rank :: ranks.size]
+        return near, (Moments.of(sets[0]), Moments.of(sets[1]))
+
+    own = gather_parts(ranks, own_part)
+    if not own:
+        return []
+    nearest, similarity = merged([near for near, _ in own], count)
     rows: list[ResultRow] = [
         {
             "stage": "neighbours",
             "sample": sample,
             "neighbours": [training.subjects[place] for place in places],
             "similarity": values,
-            "haze": avatar_haze(avatars, torch.from_numpy(stores.samples.read(sample, "planes")).float()),
+            "haze": of_sample[sample].haze,
         }
         for sample, places, values in zip(samples, nearest.tolist(), similarity.tolist(), strict=True)
     ]
     if min(len(samples), len(training.subjects)) >= SMALLEST_SET:
-        model = config.clip.pretrained or "CLIP of this run"
         counts = {"samples": len(samples), "subjects": len(training.subjects)}
-        value = frechet(features, training.latents)
-        rows.append({"stage": "frechet", "value": value, **counts, "features": f"{model}, frontal pictures"})
+        value = frechet_of(*(joined_moments(sets) for sets in zip(*(sets for _, sets in own), strict=True)))
+        rows.append({"stage": "frechet", "value": value, **counts, "features": f"{model_of(config)}, frontal pictures"})
     return rows
+
+
+def sampled_features(
+    stores: EvaluationStores, avatars: Avatars, samples: Sequence[str], hooks: Hooks
+) -> list[tuple[str, SampleFeatures]]:
+    """(id, features) of some unconditional samples."""
+    found = []
+    for done, sample in enumerate(samples, start=1):
+        if hooks.should_stop():
+            raise Stopped()
+        latent = avatars.latent_from_image(stores.samples.read(sample, "rgba", 0))[0].cpu().numpy()
+        haze = avatar_haze(avatars, torch.from_numpy(stores.samples.read(sample, "planes")).float())
+        found.append((sample, SampleFeatures(latent, haze)))
+        hooks.progress(done, len(samples), "samples")
+    return found
+
+
+def model_of(config: Config) -> str:
+    """The model whose features are compared, as told in result rows."""
+    return config.clip.pretrained or "CLIP of this run"
 
 
 def prompt_rows(

@@ -22,6 +22,7 @@ from rodin.generate.cascade import Avatars
 from rodin.generate.latents import interpolate, sampling_seed
 from rodin.generate.mesh import front, surface_mesh
 from rodin.hooks import Hooks, Stopped
+from rodin.marks.tags import MESH, glb_extras
 from rodin.store import manifest
 from rodin.store.atomic import publishing
 from rodin.store.run_folder import RunFolder
@@ -191,7 +192,7 @@ def rendered_fields(
     mesh = surface_mesh(planes, avatars.decoder, rgba[0], *camera, box=box, resolution=config.sample.mesh_resolution)
     if sample.kind == "unconditional" and len(mesh[1]):
         with publishing(folder.stage("sample") / "meshes" / f"{sample.name}.glb") as path:
-            write_glb(path, *mesh)
+            write_glb(path, *mesh, extras=glb_extras(MESH, stored_meta(config, sample)))
     return {"planes": planes.cpu().numpy(), "rgba": rgba, "mesh": shade(mesh[0], mesh[1], *camera, size)}
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from rodin.config import Training
 from rodin.generate.models import AVERAGES
 from rodin.hooks import Hooks, Stopped
+from rodin.marks.tags import AVATAR, png_chunks
 from rodin.store import manifest
 from rodin.store.atomic import publishing
 from rodin.store.results import write_rows
@@ -165,7 +166,7 @@ def _picture_writer(
     def write(step: int, average: dict[str, torch.Tensor]) -> None:
         rgb = picture(average)
         with publishing(output.path / "pictures" / f"step-{step:09d}.png") as partial:
-            Image.fromarray(rgb).save(partial, format="PNG")
+            Image.fromarray(rgb).save(partial, format="PNG", pnginfo=png_chunks(AVATAR, f"step {step:,}"))
         journal.picture(step, rgb)
         if setup.keep_averages:
             checkpoint.publish(output.path / AVERAGES / f"step-{step:09d}.pt", {"step": step, "model": average})

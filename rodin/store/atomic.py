@@ -8,10 +8,13 @@ import hashlib
 import os
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from rodin.store.errors import disk_error
+
+SYNCS = 16  # fsyncs at once: more gained nothing on a local disk (measured)
 
 
 def sha256_of(path: Path) -> str:
@@ -38,6 +41,24 @@ def fsync_file(path: Path) -> None:
         os.close(handle)
 
 
+def fsync_tree(folder: Path) -> None:
+    """Make a folder's files and folders, at any depth, survive a power cut; its own name is the caller's part."""
+    found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+    with ThreadPoolExecutor(SYNCS) as pool:  # a disk writes many files at once as fast as one
+        list(pool.map(fsync_file, found))
+    for place, _, _ in os.walk(folder):
+        fsync_folder(Path(place))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there, so that no power cut brings it back."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    fsync_folder(path.parent)
+
+
 def put_in_place(temporary: Path, path: Path) -> None:
     """Rename a finished temporary file to its final name, durably."""
     fsync_file(temporary)
@@ -45,16 +66,20 @@ def put_in_place(temporary: Path, path: Path) -> None:
     fsync_folder(path.parent)
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, mode: int = 0o777) -> None:
     """Make a folder and its parents, durably.
+
+    Args:
+        folder: the folder.
+        mode: permissions of the folders that are made, less those that the umask takes.
 
     Raises:
         StoreError: the operating system refuses; one line with the next step.
     """
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for made in missing:
+        for made in reversed(missing):
+            made.mkdir(mode, exist_ok=True)
             fsync_folder(made.parent)
     except OSError as problem:
         raise disk_error(folder, problem) from problem

@@ -11,6 +11,7 @@ READ_ONLY = (errno.EROFS, *DENIED)
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 # a name that cannot be used: a file where a folder is wanted or the other way round, too long, links in a circle
 ODD_NAME = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+NO_FILE = (errno.EISDIR, errno.ENOTSUP)  # a folder, a pipe, a device or a socket where a file is wanted
 DISK_FAULT = (errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV)  # of the disk, or of a server of files
 SMALLEST_MB = 100_000  # bytes from which a size is written in MB, so that at least 0.1 is shown
 
@@ -95,6 +96,8 @@ def read_error(path: Path, problem: OSError) -> Unreadable:
     reason = problem.strerror or str(problem)
     if problem.errno in DENIED:
         return Unreadable(f"{path}: cannot read ({reason}); get permission to read it and run the same command again")
+    if problem.errno in NO_FILE:
+        return Unreadable(f"{path}: cannot read ({reason}); move it away and run the same command again")
     if problem.errno in NO_DESCRIPTORS:
         return Unreadable(f"{path}: no file handles left ({reason}); raise `ulimit -n` and run the same command again")
     return Unreadable(f"{path}: cannot read ({reason}); check the disk or file system and run the same command again")

@@ -5,12 +5,14 @@ Each ends with the SHA-256 of the bytes before it, so that a change of any byte 
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rodin.store.atomic import publish_bytes, sha256_of
+from rodin.store.atomic import fsync_file, fsync_folder, publish_bytes, sha256_of
 from rodin.store.errors import OtherVersion, StoreError, read_error
+from rodin.store.reading import read_bytes
 from rodin.store.shards import schema
 
 CHECKSUM_KEY = "manifest_sha256"  # last key of every manifest
@@ -77,15 +79,18 @@ def read(path: Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except FileNotFoundError:
         raise StoreError(f"{path}: no such manifest, this part of the run is not done; run its stage first") from None
     except OSError as problem:
         raise read_error(path, problem) from None
     text = data[: -len(ending(b""))]
     if data == text + ending(text):
-        content = json.loads(data)
-        del content[CHECKSUM_KEY]
+        try:
+            content = json.loads(data)
+            del content[CHECKSUM_KEY]
+        except (ValueError, RecursionError, TypeError, KeyError):  # its checksum fits, but rodin writes none such
+            raise StoreError(f"{path}: not a manifest that rodin wrote; {next_step(path)}") from None
         if (odd := odd_key(content)) is not None:
             raise OtherVersion(
                 f"{path}: written by another rodin (its {odd!r} has another form); "
@@ -105,14 +110,27 @@ def odd_key(content: dict[str, Any]) -> str | None:
     if not isinstance(files, dict):
         return "files"
     sizes = [one.get("bytes") if isinstance(one, dict) and "sha256" in one else None for one in files.values()]
-    if not all(isinstance(size, int) for size in sizes):
+    if not all(isinstance(size, int) for size in sizes) or not all(map(within_run, files)):
         return "files"
     kind = content.get("kind")
     if kind is not None and not isinstance(kind, str):
         return "kind"
     if kind not in schema.KINDS or content.get("version") != schema.VERSION:
         return None
-    return next((key for key, form in SHARD_KEYS.items() if not isinstance(content.get(key), form)), None)
+    for key, form in SHARD_KEYS.items():
+        if not isinstance(content.get(key), form):
+            return key
+    if not all(isinstance(subject, str) for subject in content["subjects"]):
+        return "subjects"
+    if not all(isinstance(reason, str) for reason in content["failed"].values()):
+        return "failed"
+    return None if all(isinstance(content["meta"].get(subject), dict) for subject in content["subjects"]) else "meta"
+
+
+def within_run(name: str) -> bool:
+    """Whether a file that a stage's manifest lists lies in the run: in the stage's folder, or in the one above it."""
+    parts = PurePosixPath(os.path.normpath(name)).parts
+    return bool(parts) and "\0" not in name and parts[0] != "/" and parts.count("..") <= 1
 
 
 def is_schema_1(data: bytes) -> bool:
@@ -141,8 +159,16 @@ def linked_manifests(path: Path) -> list[Path]:
 
 
 def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Value of a manifest's ``files`` key: name relative to `folder` -> {sha256, bytes}."""
-    return {name: {"sha256": sha256_of(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
+    """Value of a manifest's ``files`` key: name relative to `folder` -> {sha256, bytes}.
+
+    The files are fsynced first, and the folders that hold them: a manifest must not outlive what it describes.
+    """
+    paths = {name: folder / name for name in names}
+    for path in paths.values():
+        fsync_file(path)
+    for place in {folder, folder.parent, *(path.parent for path in paths.values())}:  # a library may have made them
+        fsync_folder(place)
+    return {name: {"sha256": sha256_of(path), "bytes": path.stat().st_size} for name, path in paths.items()}
 
 
 def check_files(path: Path) -> list[str]:

@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from rodin.store.atomic import fsync_folder
+from rodin.store.atomic import fsync_folder, fsync_tree
 from rodin.store.errors import StoreError
 
 LONGEST_NAME = 255  # bytes of a file's name, on all file systems that Linux commonly has
@@ -41,7 +41,8 @@ def check_output(output: Path, record: str) -> None:
 
 
 def replace_folder(temporary: Path, output: Path) -> None:
-    """Rename a finished folder to its final name; an earlier export there is removed."""
+    """Rename a finished folder to its final name, durably; an earlier export there is removed."""
+    fsync_tree(temporary)
     earlier = temporary.with_name(f"{temporary.name}.old")
     if output.exists():
         output.replace(earlier)

@@ -11,6 +11,7 @@ from pathlib import Path
 from rodin.store import manifest, results
 from rodin.store.errors import OtherVersion, StoreError, Unreadable, read_error
 from rodin.store.manifest import next_step
+from rodin.store.reading import opened
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards import schema
 from rodin.store.shards.catalogue import manifest_paths
@@ -72,9 +73,8 @@ def problems_of_manifest(path: Path) -> list[str]:
 def problem_of_file(file: Path, wanted: int, described_by: Path) -> str:
     """What is wrong with one file of a manifest; empty if nothing shows."""
     try:
-        size = file.stat().st_size
-        with file.open("rb") as opened:
-            begins = opened.read(len(SIGNATURE))
+        with os.fdopen(opened(file), "rb") as raw:
+            size, begins = os.fstat(raw.fileno()).st_size, raw.read(len(SIGNATURE))
     except FileNotFoundError:
         return f"{file}: missing though its manifest is there; {next_step(described_by)}"
     except OSError as problem:
@@ -89,7 +89,7 @@ def problem_of_file(file: Path, wanted: int, described_by: Path) -> str:
 def problems_of_rows(run: RunFolder, path: Path) -> list[str]:
     """What is wrong with a file of result rows, by its first and last bytes."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(opened(path), "rb") as file:
             first = file.readline(TAIL)
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
             tail = file.read()

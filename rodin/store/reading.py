@@ -1,14 +1,42 @@
 """Reading files and folders: what the operating system refuses is one clear line, never "there is nothing"."""
 
 import codecs
+import errno
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from rodin.store.errors import StoreError, read_error
 
 LARGEST = 16 << 20  # bytes of a text that is read at once; the largest config or record of a job has a few kB
+
+
+def opened(path: Path) -> int:
+    """Descriptor of a file, for reading. Unlike `open` it never waits: a pipe without a writer would hold it forever.
+
+    Raises:
+        OSError: the operating system refuses, or a folder, a pipe, a device or a socket lies there.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return handle
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.ENOTSUP, "a pipe, a device or a socket, wanted a file", str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """All bytes of a file.
+
+    Raises:
+        OSError: as `opened`.
+    """
+    with os.fdopen(opened(path), "rb") as file:
+        return file.read()
 
 
 def entries(folder: Path) -> list[Path]:
@@ -36,7 +64,7 @@ def read_text(path: Path) -> str:
         Unreadable: the operating system does not let it be read.
     """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(opened(path), "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > LARGEST:
                 raise StoreError(f"{path}: has {size / 1e6:.0f} MB, which is no file that rodin wrote there")

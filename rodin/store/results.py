@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rodin.store.atomic import publish_bytes
+from rodin.store.atomic import publish_bytes, remove
 from rodin.store.errors import StoreError, read_error
 from rodin.store.manifest import canonical
-from rodin.store.reading import entries
+from rodin.store.reading import entries, read_bytes
 from rodin.store.run_folder import RunFolder
 
 WRITTEN_BY = {"clip-retrieval": "clip", "fit": "index", "sweep-convolution-alone": "sweep-convolution"}
@@ -51,7 +51,7 @@ def write_rows(run: RunFolder, name: str, shard: int, rows: Iterable[Mapping[str
     if lines:
         publish_bytes(path, "".join(lines).encode())
     else:
-        path.unlink(missing_ok=True)
+        remove(path)
 
 
 def read_rows(run: RunFolder, name: str) -> list[dict[str, Any]]:
@@ -65,7 +65,7 @@ def read_rows(run: RunFolder, name: str) -> list[dict[str, Any]]:
     rows = []
     for path in row_files(run, name):
         try:
-            data = path.read_bytes()
+            data = read_bytes(path)
         except OSError as problem:
             raise read_error(path, problem) from None
         for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), start=1):

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rodin.store.atomic import make_folder
 from rodin.train.state.training_state import CurveRow
 
 
@@ -33,7 +34,7 @@ class Journal:
         """
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         first = self._written < 0
         new = curve[max(self._written, 0) :]
         with (self.folder / "log.jsonl").open("w" if first else "a", encoding="utf-8") as log:

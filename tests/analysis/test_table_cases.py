@@ -30,7 +30,7 @@ def test_views_are_averaged_before_subjects(empty_run: Path):
     assert (row["subjects"], row["psnr"]) == (2, 30)
     assert row["psnr_high"] == pytest.approx(30 + 12.7062 * 10, abs=1e-2)  # of 20 and 40, not of four views
     assert row["lpips"] is None  # half of the subjects lack it
-    assert "it was not measured" in row["note"]
+    assert "it was not measured" in row["missing_lpips"]
 
 
 def test_gains_are_over_the_subjects_that_both_have(empty_run: Path):
@@ -95,6 +95,17 @@ def test_timings_count_tasks_once_and_end_with_the_total(empty_run: Path):
     assert [row["seconds"] for row in rows] == [1, 18, 2, 21]
     assert [row["longest_seconds"] for row in rows] == [1, 7, 2, 7]
     assert rows[-1]["peak_rss_mb"] is None
+
+
+def test_times_of_stages_that_another_run_made_are_told_apart(empty_run: Path):
+    taken = {"seconds": 8.0, "peak_rss_mb": 1.0, "taken_from": "runs/other"}
+    write(empty_run, "timing-fit", [{"shard": 0} | taken, {"shard": 1} | taken], "timing")
+    write(empty_run, "timing-base", [{"shard": 0, "seconds": 3.0, "peak_rss_mb": 2.0}], "timing")
+    *_, total = table(empty_run, "timings")
+    assert total["seconds"] == 19.0
+    assert "taken over from runs/other, with the times there: fit\nmade by this run itself: 3.0 s" in total["note"]
+    write(empty_run, "timing-fit", [{"shard": 0, "seconds": 5.0, "peak_rss_mb": 1.0}], "timing")
+    assert "taken" not in table(empty_run, "timings")[-1]["note"]
 
 
 def test_losses_are_read_in_order_of_steps(empty_run: Path):

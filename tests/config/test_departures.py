@@ -45,7 +45,7 @@ def test_all_config_fields_of_our_own_are_listed():
     [
         ("rodin/diffusion/", ["no learned variance"]),
         ("rodin/nets/base.py", ["first and last convolution", "3D-aware"]),
-        ("rodin/evaluation/reconstruction.py", ["Table 1", "over white", "8 bit", "conditioning view"]),
+        ("rodin/evaluation/comparison.py", ["Table 1", "over white", "8 bit", "conditioning view"]),
     ],
 )
 def test_known_departures_are_among_them(file: str, words: list[str]):

@@ -10,7 +10,8 @@ from fixtures.small_run import CONFIG
 
 from rodin.bench.cascade import bench_cascade
 from rodin.evaluation.cascade import cascade_people, measure_cascade
-from rodin.evaluation.reconstruction import ViewComparison, baselines_of, reconstruct, reconstruction_seed
+from rodin.evaluation.comparison import ViewComparison
+from rodin.evaluation.reconstruction import baselines_of, reconstruct, reconstruction_seed
 from rodin.evaluation.steps import FITTED, LOW, MEAN_PERSON, NEAREST_PERSON, POSTERIOR_MEAN, SEEN, UNSEEN, UPSAMPLED
 from rodin.field.planes import resize
 from rodin.hooks import Hooks, Stopped

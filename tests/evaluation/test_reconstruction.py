@@ -7,9 +7,10 @@ import pytest
 import torch
 from fixtures.small_run import CONFIG
 
+from rodin.evaluation.comparison import ViewComparison
 from rodin.evaluation.haze import avatar_haze
 from rodin.evaluation.held_out import HeldOutViews, measure, read_held_out
-from rodin.evaluation.reconstruction import ViewComparison, measure_shard, reconstruct
+from rodin.evaluation.reconstruction import measure_shard, reconstruct
 from rodin.field.render import render_views
 from rodin.generate.cascade import Avatars
 from rodin.hooks import Hooks

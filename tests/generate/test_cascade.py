@@ -144,6 +144,46 @@ def test_of_all_candidates_each_text_gets_the_nearest(spied, monkeypatch):
     assert len(similarity.argmax(dim=0).unique()) > 1
 
 
+def test_of_all_avatars_each_text_keeps_the_one_whose_picture_is_nearest(avatars, monkeypatch):
+    texts = ["a person with red hair", "a man in a green shirt", "a woman", "a man", "a person", "a girl"]
+    seeds, draws = [3, 5, 8, 13, 21, 34], 3
+    config = avatars.config.model_copy(update={"prior": avatars.config.prior.model_copy(update={"rerank": draws})})
+
+    # networks as little trained as these draw the same for all
+    def latents_of(_, prompts, seeds, draw=0):
+        noise = [torch.randn(16, generator=torch.Generator().manual_seed(3 * seed + draw)) for seed in seeds]
+        return torch.nn.functional.normalize(torch.stack(noise), dim=-1)
+
+    def planes_of(_, latents, seeds, scale):
+        assert scale == config.sample.guidance_scale
+        return (60 * latents + torch.tensor(seeds)[:, None]).sin()
+
+    def picture_of(_, planes, views, resolution):
+        return (127 * planes[:, None, None] + 128).expand(16, 16, 4).numpy().astype(np.uint8)[None]
+
+    monkeypatch.setattr(Avatars, "prior_latents", latents_of)
+    monkeypatch.setattr(Avatars, "planes", planes_of)
+    monkeypatch.setattr(Avatars, "turn", picture_of)
+    monkeypatch.setattr(
+        Avatars, "latent_from_image", lambda _, rgba: torch.from_numpy(rgba[None, :, 0, 0]).float() - 128
+    )
+    ranking = Avatars(config, avatars.folder, avatars.device)
+    chosen, places = ranking.latents_from_text(texts, seeds), []
+    for text, seed, latent in zip(texts, seeds, chosen, strict=True):
+        candidates = torch.cat([avatars.prior_latents([text], [seed], draw) for draw in range(draws)])
+        pictures = [
+            avatars.turn(avatars.planes(one[None], [seed], config.sample.guidance_scale)[0], 1, config.data.resolution)
+            for one in candidates
+        ]
+        wanted = avatars.clip.text([text])[0][0]
+        likeness = [float(avatars.latent_from_image(picture[0])[0] @ wanted) for picture in pictures]
+        places.append(int(np.argmax(likeness)))
+        torch.testing.assert_close(latent, candidates[places[-1]], atol=1e-5, rtol=1e-4)
+        assert len({tuple(one.tolist()) for one in candidates}) == draws
+    assert len(set(places)) > 1
+    assert torch.equal(avatars.latents_from_text(texts, seeds), avatars.prior_latents(texts, seeds, 0))
+
+
 def test_the_prior_is_guided_where_asked(avatars):
     drawn = {}
 

@@ -1,10 +1,14 @@
 """The launcher's tests run the command line of a copy of our code whose stages do nothing but obey."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fixtures.finished_graph import finish_graph
 from fixtures.obedient import Rodin, obedient_tree
+
+from rodin.presets import preset
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +19,16 @@ def fake_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def rodin(fake_tree: Path, tmp_path: Path) -> Rodin:
     return Rodin(fake_tree, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `tiny` whose stages are all done, to be copied."""
+    real, os.fsync = os.fsync, lambda handle: None  # hundreds of files
+    try:
+        return finish_graph(tmp_path_factory.mktemp("finished"), preset("tiny")).path
+    finally:
+        os.fsync = real
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from jobs.launch.scripts import batches, executor_for, scripts
 from jobs.launch.slurm import SlurmLauncher
 from jobs.run.ledger import Submission
 from jobs.site import Site
+from jobs.site_tables import StageOverride
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
 
@@ -76,6 +77,60 @@ def test_overrides_of_a_stage(tmp_path: Path):
     script = first_script(PLAIN | {"gpus_per_node": 8, "stages": {"base": given}}, tmp_path, "base")
     for line in ("nodes=2", "ntasks-per-node=2", "cpus-per-task=3", "gpus-per-node=4", "mem=7680M", "time=100"):
         assert f"#SBATCH --{line}" in script.splitlines()
+
+
+# key of [stages.NAME] -> (its table, further keys of the site, a stage, lines of that stage's first script)
+STAGE_KEYS: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[str]]] = {
+    "partition": ({"partition": "p"}, {}, "fit", ["#SBATCH --partition=p"]),
+    "account": ({"account": "a"}, {}, "fit", ["#SBATCH --account=a"]),
+    "qos": ({"qos": "q"}, {}, "fit", ["#SBATCH --qos=q"]),
+    "constraint": ({"constraint": "c"}, {}, "fit", ["#SBATCH --constraint=c"]),
+    "cpus_per_node": ({"cpus_per_node": 1}, {"train_cpus": 9}, "base", ["#SBATCH --cpus-per-task=1"]),
+    "memory_gb_per_node": ({"memory_gb_per_node": 0.5}, {}, "base", ["#SBATCH --mem=512M"]),
+    "max_minutes": ({"max_minutes": 5}, {}, "fit", ["#SBATCH --time=5"]),
+    "nodes": ({"nodes": 3}, {}, "base", ["#SBATCH --nodes=3"]),
+    "ranks": ({"ranks": 3}, {}, "base", ["#SBATCH --ntasks-per-node=3"]),
+    "cpus": ({"cpus": 3}, {}, "fit", ["#SBATCH --cpus-per-task=3"]),
+    "gpus": ({"gpus": 2}, GPUS | {"ranks_per_node": 1}, "fit", ["#SBATCH --gpus-per-node=2"]),
+    "memory_gb": ({"memory_gb": 2.5}, {}, "fit", ["#SBATCH --mem=2560M"]),
+    "minutes": ({"minutes": 80.0}, {}, "fit", ["#SBATCH --time=40"]),  # 8 shards of 10 min, three times, and 10
+    "wall_minutes": ({"wall_minutes": 7.0}, {}, "fit", ["#SBATCH --time=7"]),
+    "gpu_type": ({"gpu_type": "h100"}, GPUS | {"gpu_type": "a100"}, "fit", ["#SBATCH --gres=gpu:h100:1"]),
+    "extra": ({"extra": {"comment": "y"}}, {"extra": {"comment": "x"}}, "fit", ["#SBATCH --comment=y"]),
+}
+
+
+@pytest.mark.parametrize("key", STAGE_KEYS)
+def test_a_key_of_a_stage_reaches_its_batch_script_and_no_other(key: str, tmp_path: Path):
+    table, others, stage, lines = STAGE_KEYS[key]
+    site, other = PLAIN | others, "fit" if stage == "base" else "base"
+    with_key, without = site | {"stages": {stage: table}}, site
+    assert [line for line in lines if line not in first_script(with_key, tmp_path, stage).splitlines()] == []
+    assert [line for line in lines if line in first_script(without, tmp_path, stage).splitlines()] == []
+    assert first_script(with_key, tmp_path, other) == first_script(without, tmp_path, other)
+
+
+def test_no_key_of_a_stage_is_left_out():
+    assert set(STAGE_KEYS) == set(StageOverride.model_fields)
+
+
+def test_the_wall_time_of_an_element_is_that_of_its_shards(tmp_path: Path):
+    packed = PLAIN | {"throttle": 3, "stages": {"fit": {"wall_minutes": 7.5}}}  # 8 shards as 3, 3, 2
+    script = first_script(packed, tmp_path, "fit").splitlines()
+    assert {"#SBATCH --array=0-2%3", "#SBATCH --time=23"} <= set(script)
+    short = {"throttle": 8, "stages": {"fit": {"wall_minutes": 0.2}}}
+    assert "#SBATCH --time=5" in first_script(PLAIN | short, tmp_path, "fit").splitlines()
+    assert "#SBATCH --time=20" in first_script(packed | {"max_minutes": 20}, tmp_path, "fit").splitlines()
+
+
+def test_machines_without_gpus_have_a_size_and_a_limit_of_their_own(tmp_path: Path):
+    small = {"partition": "cpu", "cpus_per_node": 1, "memory_gb_per_node": 1.0, "max_minutes": 9}
+    site = PLAIN | GPUS | {"partition": "gpu", "cpu": small}
+    sent = first_script(site, tmp_path, "render").splitlines()
+    assert {"#SBATCH --cpus-per-task=1", "#SBATCH --mem=1024M", "#SBATCH --time=9"} <= set(sent)
+    assert not {"#SBATCH --time=9", "#SBATCH --mem=1024M"} & set(first_script(site, tmp_path, "base").splitlines())
+    long = site | {"stages": {"render": {"partition": "long", "max_minutes": 7}}}
+    assert "#SBATCH --time=7" in first_script(long, tmp_path, "render").splitlines()
 
 
 PLACES = {"partition": "gpu", "account": "mine", "qos": "high", "constraint": "a100"}

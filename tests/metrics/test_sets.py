@@ -1,12 +1,12 @@
-"""Fréchet distance and neighbours against slow twins one can check by eye."""
+"""Fréchet distance and neighbours against slow twins one can check by eye, and the same over ranks."""
 
 import numpy as np
 import pytest
 import scipy.linalg
 
 from rodin.metrics import neighbours as module
-from rodin.metrics.frechet import frechet
-from rodin.metrics.neighbours import neighbours
+from rodin.metrics.frechet import Moments, frechet, frechet_of, joined
+from rodin.metrics.neighbours import merged, neighbours, neighbours_in_part
 
 
 def gaussian(count: int, width: int, seed: int) -> np.ndarray:
@@ -116,3 +116,48 @@ def test_neighbours_refuse_what_has_no_direction() -> None:
         neighbours(people, people, 5)
     with pytest.raises(ValueError, match=r"queries: got int64 \[4, 3\]"):
         neighbours(people.astype("int64"), people, 1)
+
+
+@pytest.mark.parametrize("far", [0.0, 1e4])
+def test_moments_of_parts_are_those_of_the_whole_far_from_zero_too(far: float) -> None:
+    a, b = gaussian(200, 12, 0) + far, gaussian(90, 12, 1) + far
+    parts = [Moments.of(part) for part in np.split(a, [1, 1, 20, 150])]  # one is of a single row, one is empty
+    whole = joined(parts)
+    assert whole.count == 200
+    np.testing.assert_allclose(whole.mean, a.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(whole.covariance, np.cov(a, rowvar=False), rtol=1e-9, atol=1e-9)
+    assert frechet_of(whole, Moments.of(b)) == pytest.approx(frechet(a, b), rel=1e-9)
+    assert frechet_of(joined(reversed(parts)), Moments.of(b)) == pytest.approx(frechet(a, b), rel=1e-9)
+
+
+def test_moments_of_one_number_by_hand() -> None:
+    both = Moments.of(np.array([[1.0], [3.0]])) + Moments.of(np.array([[8.0]]))
+    assert (both.count, both.mean.tolist(), both.comoments.tolist()) == (3, [4.0], [[26.0]])  # 9 + 1 + 16
+    with pytest.raises(ValueError, match="widths 1 and 2"):
+        both + Moments.of(np.zeros((1, 2)))
+    with pytest.raises(ValueError, match=r"got \[1, 1\] and \[3, 1\]"):
+        frechet_of(Moments.of(np.zeros((1, 1))), both)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 7])
+def test_neighbours_are_the_same_to_the_last_bit_on_any_number_of_ranks(size: int) -> None:
+    chance = np.random.default_rng(2)
+    people = (1.0 + 1e-4 * chance.standard_normal((5, 32))).astype("float32")
+    people = np.concatenate([people, people, chance.standard_normal((300, 32)).astype("float32")])
+    queries = np.concatenate([people[:3], chance.standard_normal((5, 32)).astype("float32")])
+    for few in (people, people[:5]):  # with seven parts of five subjects some have none
+        count = min(6, len(few))
+        whole = neighbours(queries, few, count)
+        found = merged([neighbours_in_part(queries, few, count, part, size) for part in range(size)], count)
+        assert found[0].tolist() == whole[0].tolist()
+        assert found[1].tobytes() == whole[1].tobytes()
+    with pytest.raises(ValueError, match="count 6, wanted one width"):
+        neighbours_in_part(queries, people[:5], 6, 0, size)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-3, 1e25])
+def test_neighbours_do_not_depend_on_the_length_of_features(scale: float) -> None:
+    chance = np.random.default_rng(4)
+    people, queries = (chance.standard_normal((count, 3)).astype("float32") for count in (60, 4))
+    found = neighbours(queries * np.float32(scale), people * np.float32(scale), 60, 7)
+    assert found[0].tolist() == brute_force(queries, people, 60)[0]

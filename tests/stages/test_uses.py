@@ -5,7 +5,7 @@ import pytest
 import torch
 from fixtures.small_run import CONFIG, PEOPLE
 
-from rodin.evaluation.reconstruction import ViewComparison
+from rodin.evaluation.comparison import ViewComparison
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import unit
 from rodin.generate.models import load_clip, load_upsampler

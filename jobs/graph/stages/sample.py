@@ -24,11 +24,23 @@ def _resources(config: Config, site: Site) -> Resources:
     gpus = min(1, site.gpus_per_node)
     cpus = min(site.cpus_per_node, CPUS_WITH_GPU) if gpus else 1
     seconds = _avatars(config) * seconds_each(config, site, cpus, gpus)
+    seconds += _ranked(config) * drawing_flops(config) / site.flops(cpus, gpus)
     return Resources(1, 1, cpus, gpus, AVATAR_GB, seconds / 60)
 
 
 def _avatars(config: Config) -> int:
     return config.sample_count() + config.sample.interpolations * (config.sample.interpolation_steps - 1)
+
+
+def _ranked(config: Config) -> int:
+    """Avatars that are drawn of texts only to find the best ones."""
+    prompts = config.sample.prompts + 2 * config.sample.attribute_prompts
+    return prompts * config.prior.rerank if config.prior.rerank > 1 else 0
+
+
+def _flops(config: Config) -> float:
+    shown = _avatars(config) * avatar_flops(config, config.sample.views, config.sample.resolution)
+    return shown + _ranked(config) * avatar_flops(config, 1, config.data.resolution)
 
 
 def _work(config: Config) -> str:
@@ -48,7 +60,5 @@ STAGE = Stage(
     _resources,
     _work,
     _disk,
-    Amount(
-        FLOPS, lambda config: _avatars(config) * avatar_flops(config, config.sample.views, config.sample.resolution)
-    ),
+    Amount(FLOPS, _flops),
 )

@@ -14,7 +14,8 @@ import torch
 
 from rodin.config import Config
 from rodin.data.rows import training_subjects
-from rodin.evaluation.reconstruction import ViewComparison, measure_shard, measured_subjects
+from rodin.evaluation.comparison import ViewComparison
+from rodin.evaluation.reconstruction import measure_shard, measured_subjects
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import sampling_seed
 from rodin.hooks import Hooks, Stopped

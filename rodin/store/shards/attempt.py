@@ -19,7 +19,8 @@ import xxhash
 
 from rodin.store.errors import StoreError, read_error
 from rodin.store.manifest import canonical
-from rodin.store.shards import layout
+from rodin.store.reading import read_bytes
+from rodin.store.shards import layout, schema
 from rodin.store.shards.rowfile import Handle, RowLayout, checksum, read_row, text_checksum
 
 LONGEST_LABEL = 80  # characters of an attempt's label in its file names, which may have 255 bytes in all
@@ -70,7 +71,7 @@ def leftovers(folder: Path, shard: int) -> list[Path]:
     found = []
     for path in folder.glob(f".{shard:05d}.*"):
         try:
-            found.append((path.stat().st_mtime_ns, path))
+            found.append((path.lstat().st_mtime_ns, path))
         except FileNotFoundError:
             continue
     return [path for _, path in sorted(found)]
@@ -90,32 +91,58 @@ def header(kind: str, rows: dict[str, RowLayout]) -> dict[str, Any]:
 
 def intact_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a journal that match their checksums."""
-    for raw in path.read_bytes().splitlines():
+    for raw in read_bytes(path).splitlines():
         digest, _, text = raw.partition(b" ")
         if digest == b"%016x" % xxhash.xxh3_64_intdigest(text):
             yield json.loads(text)
 
 
 def from_journal(path: Path) -> RowSource | None:
-    """The rows that a journal lists as finished; None if its header is missing.
+    """The rows that a journal lists as finished; None if its header is missing or another program's.
 
     Raises:
         Unreadable: the operating system does not let it be read.
     """
     try:
-        lines = list(intact_lines(path))
+        return described_by(list(intact_lines(path)), path)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # intact lines, but not of this rodin
+        return None
     except FileNotFoundError:
         return None
     except OSError as problem:
         raise read_error(path, problem) from None
+
+
+def described_by(lines: list[dict[str, Any]], path: Path) -> RowSource | None:
+    """The rows that the lines of a journal describe; None without a header.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: a line is none that `ShardWriter` writes.
+    """
     if not lines or "fields" not in lines[0]:
         return None
-    rows = {
-        name: RowLayout(np.dtype(dtype), tuple(shape), offset, split)
-        for name, (dtype, shape, offset, split) in lines[0]["fields"].items()
-    }
-    finished = [FinishedRow(item["subject"], item["row"], item["checksums"], item["meta"]) for item in lines[1:]]
+    kinds, rows = schema.fields_of(lines[0]["kind"]), {}
+    for name, (dtype, shape, offset, split) in lines[0]["fields"].items():
+        if np.dtype(dtype) != np.dtype(kinds[name].dtype) or not all(isinstance(n, int) and n > 0 for n in (*shape, 1)):
+            raise ValueError(f"field {name!r} is of another type")
+        rows[name] = RowLayout(np.dtype(kinds[name].dtype), tuple(shape), natural(offset), bool(split))
+    finished = []
+    for item in lines[1:]:
+        if not isinstance(item["subject"], str) or not isinstance(json.loads(item["meta"]), dict):
+            raise ValueError("a row is described otherwise")
+        finished.append(FinishedRow(item["subject"], natural(item["row"]), dict(item["checksums"]), item["meta"]))
     return RowSource(path.with_suffix(".h5"), lines[0]["kind"], rows, finished)
+
+
+def natural(number: Any) -> int:
+    """A whole number from 0 on.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(number, int) or number < 0:
+        raise ValueError(f"{number!r} is no place in a file")
+    return number
 
 
 def from_shard(path: Path) -> RowSource | None:

@@ -18,6 +18,7 @@ import xxhash
 from rodin.store import manifest
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import StoreError, read_error
+from rodin.store.reading import read_bytes
 
 NAME = ".catalogue"
 MIN_READ = 32  # manifests; the cache is written only if more than these had to be read, since fewer take milliseconds
@@ -61,11 +62,21 @@ def stamps_of(folder: Path) -> dict[str, tuple[int, ...]]:
             for entry in entries:
                 if MANIFEST.fullmatch(entry.name):
                     with suppress(FileNotFoundError):
-                        status = entry.stat()
+                        status = stat_of(entry)
                         found[entry.name] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
     except OSError as problem:
         raise read_error(folder, problem) from None
     return found
+
+
+def stat_of(entry: os.DirEntry[str]) -> os.stat_result:
+    """Status of the file that a name stands for; of the name itself where links lead nowhere but in a circle."""
+    try:
+        return entry.stat()
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return entry.stat(follow_symlinks=False)
 
 
 def catalogue(folder: Path) -> tuple[list[ShardEntry], dict[int, dict[str, Any]]]:
@@ -112,15 +123,19 @@ def encoded(entries: list[ShardEntry]) -> bytes:
 def load(path: Path) -> dict[int, ShardEntry]:
     """Shard -> entry, from a file that `encoded` made; empty if it is missing or damaged."""
     try:
-        digest, _, text = path.read_bytes().partition(b"\n")
+        digest, _, text = read_bytes(path).partition(b"\n")
     except OSError:
         return {}
     if digest != b"%016x" % xxhash.xxh3_64_intdigest(text):
         return {}
-    content, entries, first = json.loads(text), {}, 0
-    for shard, stamp, kind, version, count, failed in content["entries"]:
-        entries[shard] = ShardEntry(
-            shard, tuple(stamp), kind, version, content["subjects"][first : first + count], failed
-        )
-        first += count
+    entries, first = {}, 0
+    try:
+        content = json.loads(text)
+        for shard, stamp, kind, version, count, failed in content["entries"]:
+            entries[shard] = ShardEntry(
+                shard, tuple(stamp), kind, version, content["subjects"][first : first + count], failed
+            )
+            first += count
+    except (ValueError, KeyError, TypeError, RecursionError):  # not of this rodin
+        return {}
     return entries

@@ -25,6 +25,9 @@ from rodin.store.shards import schema
 from rodin.store.shards.overlay import Overlay, ReadOnly
 from rodin.store.shards.rowfile import RowLayout
 
+LARGEST_INDEX = 1 << 30  # bytes of ids or meta: 1 GB, a hundred times those of the paper's shards
+LARGEST_ATTRIBUTE = 64  # bytes; rodin's have a few
+
 
 @dataclass(frozen=True)
 class ShardContent:
@@ -85,29 +88,64 @@ def create(path: Path, kind: str, count: int, shapes: Mapping[str, tuple[int, ..
 
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset of an open file.
+    """A dataset of an open file, whose bytes are all in that file as rodin writes them.
+
+    A shard may be another user's: links into other files, virtual and external datasets would read whatever this user
+    may read, and a compressed or chunked one may be larger than the memory.
 
     Raises:
-        KeyError: there is none of that name.
+        KeyError: there is none of that name, it is a link, or it is stored in another way.
     """
+    parts = name.split("/")
+    for count in range(1, len(parts) + 1):
+        if not isinstance(file.get("/".join(parts[:count]), getlink=True), h5py.HardLink):
+            raise KeyError(f"{name} is a link or missing")
     found = file[name]
     if not isinstance(found, h5py.Dataset):
         raise KeyError(f"{name} is not a dataset")
+    offset = found.id.get_offset()  # None where it is chunked, virtual or in another file
+    if found.nbytes and (offset is None or offset + found.nbytes > file.id.get_filesize()):
+        raise KeyError(f"{name} is not stored in this file as rodin stores it")
     return found
+
+
+def index_of(file: h5py.File, name: str, kind: Literal["S", "u"]) -> np.ndarray:
+    """All entries of a dataset of the index: texts ("S") or whole numbers ("u").
+
+    Raises:
+        KeyError: as `dataset`; or it is of another type, or larger than any index.
+    """
+    found = dataset(file, name)
+    if found.dtype.kind != kind:
+        raise KeyError(f"{name} is of type {found.dtype}")
+    if found.nbytes > LARGEST_INDEX:
+        raise KeyError(f"{name} has {found.nbytes / 1e9:.1f} GB, too much for an index")
+    return np.asarray(found[()])
+
+
+def attribute(file: h5py.File, name: str) -> Any:
+    """A short text or a number that belongs to the file; None: there is none of that name.
+
+    Raises:
+        KeyError: it is larger, which a text of rodin's never is.
+    """
+    if name not in file.attrs:
+        return None
+    known = file.attrs.get_id(name)
+    if known.shape != () or known.dtype.hasobject or known.dtype.itemsize > LARGEST_ATTRIBUTE:
+        raise KeyError(f"attribute {name!r} is of another form")
+    return file.attrs[name]
 
 
 def rows_of(file: h5py.File, name: str, wanted: schema.FieldKind) -> RowLayout:
     """Where the rows of a field of an open file lie.
 
     Raises:
-        StoreError: the dataset is chunked, stored elsewhere or of another type than the schema's.
+        KeyError: the dataset is chunked, stored elsewhere or of another type than the schema's.
     """
     data = dataset(file, name)
-    if data.chunks is not None or data.external or data.dtype != np.dtype(wanted.dtype):
-        raise StoreError(
-            f"{file.filename}: field {name!r} is not the plain contiguous {wanted.dtype} that rodin writes; "
-            "keep other HDF5 files out of the run folder"
-        )
+    if data.dtype != np.dtype(wanted.dtype) or data.ndim != 1 + len(wanted.shape.split()) or 0 in data.shape[1:]:
+        raise KeyError(f"{name} is not the {wanted.dtype} [rows {wanted.shape}] that rodin writes")
     return RowLayout(data.dtype, tuple(int(size) for size in data.shape[1:]), data.id.get_offset() or 0, wanted.split)
 
 
@@ -159,20 +197,22 @@ def _damaged(path: Path, problem: Exception) -> StoreError:
 
 def read_content(path: Path, file: h5py.File) -> ShardContent:
     """Index of an open shard; see `inspect`."""
-    if file.attrs.get("format") != np.bytes_(schema.FORMAT.encode()):
+    if attribute(file, "format") != np.bytes_(schema.FORMAT.encode()):
         raise StoreError(f"{path}: not a rodin shard; keep other HDF5 files out of the run folder")
-    version = int(file.attrs["version"])  # pyright: ignore[reportArgumentType]
+    version = int(attribute(file, "version"))
     if version != schema.VERSION:
         raise OtherVersion(f"{path}: {schema.other_version(version)}")
-    kind = bytes(file.attrs["kind"]).decode()  # pyright: ignore[reportArgumentType]
+    kind = bytes(attribute(file, "kind")).decode()
     fields = schema.fields_of(kind)
     rows = {name: rows_of(file, name, fields[name]) for name in file if name in fields}
-    texts = {name: [bytes(text).decode() for text in dataset(file, name)[()]] for name in ("subjects", "meta")}
-    checksums = {name: np.asarray(dataset(file, f"checksums/{name}")[()]) for name in [*rows, "meta"]}
+    texts = {name: [bytes(text).decode() for text in index_of(file, name, "S")] for name in ("subjects", "meta")}
+    checksums = {name: index_of(file, f"checksums/{name}", "u") for name in [*rows, "meta"]}
     count = len(texts["subjects"])
     shapes = {name: (count, field.parts) for name, field in rows.items()} | {"meta": (count, 1)}
     equal = all(dataset(file, name).shape[0] == count for name in rows) and len(texts["meta"]) == count
     if not equal or any(checksums[name].shape != shape for name, shape in shapes.items()):
         raise StoreError(f"{path}: damaged shard (its parts differ in length); {next_step(path)}")
-    attributes = json.loads(bytes(dataset(file, "attributes")[()][0]))
+    attributes = json.loads(bytes(index_of(file, "attributes", "S")[0]))
+    if not isinstance(attributes, dict) or not all(isinstance(json.loads(text), dict) for text in texts["meta"]):
+        raise KeyError("attributes or meta are no JSON objects")
     return ShardContent(kind, rows, texts["subjects"], texts["meta"], checksums, attributes)

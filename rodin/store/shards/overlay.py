@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from rodin.store.reading import opened
 from rodin.store.shards.rowfile import read_at, write_at
 
 PAGE = 4096  # bytes; the page size of common systems, and small: a shard's structure touches a few pages only
@@ -98,7 +99,7 @@ class ReadOnly(io.FileIO):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, "rb")
+        super().__init__(opened(path), "rb")
         self.path, self.errno = path, 0
 
     def readinto(self, buffer: "memoryview") -> int:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,7 @@ class Shards:
         folder: a stage's folder.
         kind: kind of the shards, a key of `schema.KINDS`.
         handles: most files kept open.
+        only: numbers of the shards to read; None: all.
 
     Raises:
         StoreError: no shard is published there, a manifest is damaged or of another kind, or a subject is in two
@@ -43,10 +44,11 @@ class Shards:
         OtherVersion: another version of rodin wrote a shard.
     """
 
-    def __init__(self, folder: Path, kind: str, handles: int = HANDLES) -> None:
+    def __init__(self, folder: Path, kind: str, handles: int = HANDLES, only: Collection[int] | None = None) -> None:
         schema.fields_of(kind)
         self.folder, self.kind, self.handles = Path(folder), kind, max(handles, 1)
         entries, self._manifests = catalogue(self.folder)
+        entries = [entry for entry in entries if only is None or entry.shard in only]
         for entry in entries:
             self._check(entry)
         if not entries:

@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
+from rodin.store.reading import opened
+
 LARGEST = 1 << 30  # bytes of one system call; Linux transfers at most 2 GiB - 4 KiB
 BLOCK = 1 << 20  # bytes handled together, so that the second pass finds them in the processor's cache
 INFINITY = {"float16": ("int16", "uint16", 0x7C00), "float32": ("int32", "uint32", 0x7F800000)}
@@ -164,7 +166,7 @@ class Handle:
 
     def __init__(self, path: Path) -> None:
         self.number = -1
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.number = opened(path)
 
     def __del__(self) -> None:
         if self.number >= 0:

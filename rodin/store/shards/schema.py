@@ -1,7 +1,8 @@
 """Kinds of shards: their fields, types and shapes.
 
 Letters: V views, H and W image size, C plane channels, R fit resolution, r base resolution, D latent width,
-K captions of a subject, L tokens, E token width, S image size of samples. The leading axis over subjects is implied.
+K captions of a subject, L tokens, E token width, S image size of samples, Q methods, P pictures compared, M measures of
+each. The leading axis over subjects is implied.
 """
 
 import math
@@ -52,6 +53,7 @@ KINDS: dict[str, dict[str, FieldKind]] = {
         "latent": FieldKind("float32", "D", optional=True),
         "rgba": FieldKind("uint8", "V S S 4", split=True),
         "mesh": FieldKind("uint8", "S S 3", optional=True),
+        "measures": FieldKind("float32", "Q P M", optional=True),
     },
 }
 

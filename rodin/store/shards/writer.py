@@ -183,6 +183,7 @@ class ShardWriter:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             self._journal = os.open(self._temporary.with_suffix(".jsonl"), flags, 0o666)
             self._sync = BackgroundSync([self._handle, self._journal])
+            fsync_folder(self.folder)  # a power cut must not take the names of files whose rows are on disk
             self._write_line(attempts.header(self.kind, self._rows))
             for source in earlier:
                 self._adopt(source)
@@ -217,7 +218,6 @@ class ShardWriter:
         ]
         if superseded:
             self._sync.now()
-            fsync_folder(self.folder)
         return superseded
 
     def _check_open(self, subject: str) -> None:

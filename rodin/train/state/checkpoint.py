@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, cast
 import torch
 from xxhash import xxh3_64
 
-from rodin.store.atomic import put_in_place
+from rodin.store.atomic import make_folder, put_in_place
 
 VERSION = 2  # of the format
 KEPT = 2  # whole checkpoints: if the last one is damaged, the one before is used
@@ -90,7 +90,7 @@ def save(folder: Path, step: int, content: dict[str, Any], part: tuple[int, int]
     Raises:
         ValueError: it could not be written, for example because the disk is full; earlier checkpoints are untouched.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     name = f"step-{step:09d}-{part[0]}of{part[1]}-{{digest}}.pt"
     path = _publish(folder, name, {"version": VERSION, "step": step, **content})
     found = _found(folder)
@@ -158,7 +158,7 @@ def publish(path: Path, content: dict[str, Any]) -> None:
     Raises:
         ValueError: it could not be written; an older file of that name is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     _publish(path.parent, path.name, content)
 
 

@@ -14,7 +14,8 @@ from fixtures.obedient import ROOT, Rodin
 from jobs.cli.app import app, status_of
 
 COMMANDS = [
-    *("run", "plan", "sweep", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
+    *("sweep cfg", "sweep resolution", "sweep views", "sweep convolution", "sweep grid", "compare"),
+    *("run", "plan", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
     *("presets", "departures", "import transforms", "import eg3d", "import colmap"),
     *("store verify", "store info", "store repair", "weights fetch", "export views", "export planes"),
 ]
@@ -153,7 +154,7 @@ def test_examples_of_the_help_parse():
     assert len(examples) > 30
     for example in examples:
         words = shlex.split(example)
-        depth = 2 if words[0] in ("store", "weights", "import", "export") else 1
+        depth = 2 if words[0] in ("store", "weights", "import", "export", "sweep") else 1
         found(words[:depth]).make_context("rodin", words[depth:])
 
 

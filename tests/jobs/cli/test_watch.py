@@ -1,5 +1,6 @@
 """`rodin status`, `logs` and `cancel` in one process: what is printed, and which process is signalled."""
 
+import errno
 import fcntl
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cli import watch
 from jobs.cli.app import status_of
 from jobs.cli.watch import show_logs
 from jobs.launch import slurm_client
@@ -69,6 +71,55 @@ def test_cancel_spares_a_process_that_has_the_number_of_a_dead_driver(
     assert json.loads(printed(["cancel", str(run.path), "--json"], capsys)) == {"driver": False, "jobs": []}
     assert process.poll() is None
     assert "nothing is running" in printed(["cancel", str(run.path)], capsys)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"pid": -1, "born": ""},
+        {"pid": 0, "born": ""},
+        {"pid": True, "born": "1"},
+        {"pid": 1 << 40, "born": ""},
+        {"born": ""},
+        {"born": None},
+        {"boot": "another start of this machine"},
+    ],
+)
+@pytest.mark.parametrize("old_kernel", [False, True])
+def test_cancel_signals_nobody_whom_the_lock_does_not_prove(
+    run: RunFolder,
+    process,
+    other: dict,
+    old_kernel: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    signalled: list[object] = []
+    monkeypatch.setattr(os, "kill", lambda *arguments: signalled.append(arguments))
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *arguments: signalled.append(arguments))
+    if old_kernel:
+        monkeypatch.delattr(os, "pidfd_open")
+    hold(run, process.pid)
+    lock = run.jobs / "lock"
+    lock.write_text(json.dumps(json.loads(lock.read_text()) | other))
+    assert "nothing is running" in printed(["cancel", str(run.path)], capsys)
+    assert not signalled
+    monkeypatch.setattr(watch, "STOP_SECONDS", 0.1)
+    hold(run, process.pid)
+    printed(["cancel", str(run.path)], capsys)
+    assert len(signalled) == 1, "this test notices a signal"
+
+
+def test_cancel_of_another_users_driver_is_one_line(
+    run: RunFolder, process, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
+    hold(run, process.pid)
+    assert status_of(["cancel", str(run.path)]) == 2
+    assert f"process {process.pid} drives the run and is another user's" in capsys.readouterr().err
 
 
 def test_a_driver_on_another_machine_is_not_signalled_and_its_jobs_are_cancelled(

@@ -124,6 +124,15 @@ def test_an_edit_of_run_toml_is_found_by_what_the_stage_was_made_with(run: RunFo
     assert change_of(run, TINY).refused is None
 
 
+def test_a_key_that_came_after_a_stage_was_made_is_off_in_it(run: RunFolder):
+    earlier = values_read("sample", TINY)
+    assert earlier.pop("sample.main_body") is True
+    keep_settings(run, "sample", earlier)
+    finish(run, "sample")
+    assert "sample.main_body is False there, asked for True" in str(change_of(run, TINY).refused)
+    assert change_of(run, tiny("sample.main_body=false")).refused is None
+
+
 def test_settings_of_a_stage_that_left_nothing_are_replaced(run: RunFolder):
     keep_settings(run, "fit", values_read("fit", TINY))
     keep_settings(run, "fit", values_read("fit", tiny("fit.steps=9")))

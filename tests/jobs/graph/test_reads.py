@@ -49,6 +49,8 @@ def test_a_training_may_change_what_its_checkpoints_allow():
         ("sample", "base.diffusion.sampling_steps", True),
         ("prior", "prior.best_of", False),
         ("sample", "prior.best_of", True),
+        ("prior", "prior.rerank", False),
+        ("sample", "prior.rerank", True),
         ("prior", "prior.guidance_scale", False),
         ("sample", "prior.guidance_scale", True),
         ("base", "base.diffusion.clip_std", False),

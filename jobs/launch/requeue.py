@@ -1,0 +1,59 @@
+"""Requeue of a job that was submitted by hand: it saved at its time limit or was preempted, and is to go on later.
+
+Slurm is asked for one element, `<array>_<task>`: the job's own number would start the whole array again.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from typing import Protocol
+
+LIMIT = "RODIN_REQUEUES"  # variable of slurm/stage.sbatch: how often a job is requeued; absent: never
+SKEW_SECONDS = 5.0  # between the signals of the ranks: one of them may stop all before the others have theirs
+REQUEUE_SECONDS = 60.0  # in which Slurm ends the other ranks, after rank 0 has asked it to
+CLIENT_SECONDS = 60  # longest wait for scontrol
+
+
+class Stop(Protocol):
+    """A stop request: whether there is one, and whether a signal asked to go on later."""
+
+    raised: bool
+    requeue: bool
+
+
+def element_id() -> str:
+    """Slurm's id of this job or element, `123` or `123_4`; empty outside a job."""
+    array, element = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID", "")
+
+
+def requeue_by_hand(stop: Stop) -> str:
+    """Have Slurm start this element again, if it is one of slurm/stage.sbatch that was told to save; rank 0 asks.
+
+    Args:
+        stop: of this rank; all ranks have saved.
+
+    Returns:
+        what was done, one line; empty: it was no matter of a requeue.
+    """
+    limit, job = os.environ.get(LIMIT, ""), element_id()
+    if not limit.isdigit() or not job:
+        return ""
+    end = time.monotonic() + SKEW_SECONDS
+    while not stop.raised and time.monotonic() < end:
+        time.sleep(0.05)
+    if not stop.requeue:
+        return ""
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    if restarts >= int(limit):
+        return f"job {job} is not requeued again: {restarts} times is what {LIMIT} allows; submit it again to go on"
+    if os.environ.get("SLURM_PROCID", "0") != "0":
+        time.sleep(REQUEUE_SECONDS)  # the end of a rank would end rank 0 before it has asked
+        return ""
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, timeout=CLIENT_SECONDS)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"job {job} could not be requeued ({error}); submit it again to go on"
+    return f"job {job} is requeued"

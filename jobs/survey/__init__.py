@@ -1,0 +1,1 @@
+"""What a cluster says of itself, and the site file that follows from it."""

@@ -1,0 +1,111 @@
+"""Comparison of avatars with the pictures of a subject, picture by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from rodin.data.pictures import evenly, images_over_white
+from rodin.evaluation.haze import avatar_haze
+from rodin.generate.cascade import Avatars
+from rodin.metrics import lpips as perceptual
+from rodin.metrics.psnr import psnr
+from rodin.metrics.ssim import ssim
+from rodin.store.shards.reader import Shards
+from rodin.store.weights import lpips_file
+
+AT_ONCE = 32  # pictures in floats together: at 256² 25 MB for each side, however many views a subject has
+MOST_PSNR = 100.0  # dB, of a picture equal to its truth, where PSNR is infinite: one value of a 256² picture off by one
+
+
+class Truth(NamedTuple):
+    """A subject's compared views: rgba [P, H, W, 4] uint8, poses [P, 4, 4], intrinsics [P, 4]."""
+
+    subject: str
+    rgba: np.ndarray
+    poses: np.ndarray
+    intrinsics: np.ndarray
+
+
+class ViewComparison:
+    """Compares avatars with subjects, view by view.
+
+    Args:
+        avatars: the run's models.
+        views: the store of views.
+        count: views to compare of each subject, evenly chosen.
+        unfitted: compare the last `count` views instead, those that no fit sees.
+    """
+
+    def __init__(self, avatars: Avatars, views: Shards, count: int, unfitted: bool = False) -> None:
+        self.avatars, self.views = avatars, views
+        total, side = views.shape("rgba")[0], views.shape("rgba")[1]
+        self.chosen = list(range(total - count, total)) if unfitted else evenly(total, count)
+        self.lpips, self.reason = perceptual.load(lpips_file(), avatars.device)
+        if side < perceptual.SMALLEST:
+            self.lpips, self.reason = None, f"LPIPS: pictures of {side} pixels are too small for it"
+        self._truth: Truth | None = None
+
+    @property
+    def measures(self) -> list[str]:
+        """Names of what is measured of each picture; no lpips where its weights are missing."""
+        return ["psnr", "ssim"] + ([] if self.lpips is None else ["lpips"])
+
+    def __call__(self, subject: str, planes: torch.Tensor) -> tuple[dict[str, Any], np.ndarray]:
+        """Render an avatar by the subject's cameras and compare it with the subject's views, over white.
+
+        Args:
+            subject: id.
+            planes: [3, C, R, R] of the avatar.
+
+        Returns:
+            psnr (dB), ssim and lpips, means over the views (lpips None and lpips_reason if its weights are missing);
+            haze, the share of opacity beside the main body; the rendered views [V, H, W, 4] uint8.
+        """
+        each, rendered = self.each(subject, planes)
+        return self.summary(each, planes), rendered
+
+    def each(self, subject: str, planes: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Measures of each picture, and the pictures; arguments as in a call.
+
+        The subject's views are read once, whatever number of avatars in a row is compared with them.
+
+        Returns:
+            [P, M] float64, columns as `measures`; the rendered views [P, H, W, 4] uint8.
+
+        Ours: Table 1 compares images over white, at 8 bit, with the conditioning view among those compared.
+        """
+        truth = self._read(subject)
+        rendered = self.avatars.render(planes, truth.poses, truth.intrinsics, truth.rgba.shape[1])
+        parts = range(0, len(rendered), AT_ONCE)
+        each = [self._measured(rendered[at : at + AT_ONCE], truth.rgba[at : at + AT_ONCE]) for at in parts]
+        return np.concatenate(each), rendered
+
+    def summary(self, each: np.ndarray, planes: torch.Tensor) -> dict[str, Any]:
+        """Values of a call, from the measures of each picture [P, M] and the planes."""
+        values: dict[str, Any] = dict(zip(self.measures, each.mean(axis=0).tolist(), strict=True))
+        values["haze"] = avatar_haze(self.avatars, planes)
+        return values if self.lpips is not None else values | {"lpips": None, "lpips_reason": self.reason}
+
+    def attributes(self, scale: float, methods: Mapping[str, Any] | list[str]) -> dict[str, Any]:
+        """What the measures of each picture in a shard are, as plain values that are stored with it."""
+        names = {"methods": list(methods), "measures": self.measures, "compared": self.chosen}
+        return {"guidance_scale": scale} | names
+
+    def _read(self, subject: str) -> Truth:
+        if self._truth is None or self._truth.subject != subject:
+            rgba = self.views.read(subject, "rgba", self.chosen)
+            poses, lenses = (self.views.read(subject, name)[self.chosen] for name in ("camera_to_world", "intrinsics"))
+            self._truth = Truth(subject, rgba, poses, lenses)
+        return self._truth
+
+    def _measured(self, rendered: np.ndarray, rgba: np.ndarray) -> np.ndarray:
+        device = self.avatars.device
+        ours, truth = images_over_white(rendered).to(device), images_over_white(rgba).to(device)
+        columns = [psnr(ours, truth).clamp(max=MOST_PSNR), ssim(ours, truth)]
+        if self.lpips is not None:
+            columns.append(self.lpips(ours, truth))
+        return torch.stack([column.double() for column in columns], dim=1).cpu().numpy()

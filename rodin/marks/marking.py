@@ -1,0 +1,66 @@
+"""What an avatar's files are marked with besides their tags: an invisible watermark, and content credentials."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rodin.marks.credentials import SIGNED, Credentials
+from rodin.marks.tags import AVATAR
+from rodin.marks.watermark import PUBLIC_KEY, mark
+
+MARKS = ("watermark", "c2pa_certificate_sha256")  # keys of metadata that tell of the marks
+
+
+@dataclass(frozen=True)
+class Marking:
+    """Marks of an avatar's files.
+
+    Args:
+        key: of the watermark in its pictures; None: none.
+        credentials: to sign its pictures with; None: they are not signed.
+    """
+
+    key: bytes | None = None
+    credentials: Credentials | None = None
+
+    def metadata(self) -> dict[str, Any]:
+        """The marks as metadata of the avatar; empty where there are none. A key is told by its fingerprint alone."""
+        told: dict[str, Any] = {}
+        if self.key is not None:
+            told["watermark"] = (
+                "public key" if self.key == PUBLIC_KEY else f"key {hashlib.sha256(self.key).hexdigest()[:8]}"
+            )
+        if self.credentials is not None:
+            told["c2pa_certificate_sha256"] = self.credentials.fingerprint
+        return told
+
+    def marked(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures [V, H, W, 4] uint8 with the watermark, where there is one."""
+        return pictures if self.key is None else np.stack([mark(picture, self.key) for picture in pictures])
+
+    def sign(self, folder: Path) -> None:
+        """Sign the pictures of a folder, where there are credentials."""
+        if self.credentials is not None:
+            for path in sorted(path for path in folder.iterdir() if path.suffix in SIGNED):
+                self.credentials.sign(path, AVATAR)
+
+
+def key_of(path: Path | None) -> bytes:
+    """The key of the watermark: the bytes of a file, or the public one.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is empty.
+    """
+    if path is None:
+        return PUBLIC_KEY
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; wanted one whose bytes are the watermark's key")
+    if not (key := path.read_bytes()):
+        raise ValueError(f"{path}: an empty file, wanted one whose bytes are the watermark's key")
+    return key
