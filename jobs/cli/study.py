@@ -13,9 +13,9 @@ import typer
 
 from jobs.cli.export import many, say
 from jobs.cli.made import some_path, tell
-from rodin.generate.options import MOST_SEED
 from jobs.cli.options import JSON
 from jobs.cli.screen import Screen
+from rodin.generate.options import MOST_SEED
 from rodin.store.run_folder import RunFolder
 
 STUDY = Annotated[Path, typer.Argument(metavar="DIR", parser=some_path, help="folder of a study")]

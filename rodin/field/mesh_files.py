@@ -102,6 +102,7 @@ def simplified(mesh: Mesh, faces: int) -> Mesh:
     if len(mesh.faces) <= faces:
         return mesh
     points, corners = mesh.vertices, mesh.faces.astype(np.int32)
+    vertices, kept = points, corners
     for haste in HASTE:
         vertices, kept = library.simplify(points, corners, target_count=faces, agg=haste)
         if closed(kept):

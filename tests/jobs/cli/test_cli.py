@@ -18,6 +18,8 @@ COMMANDS = [
     *("run", "plan", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
     *("presets", "departures", "import transforms", "import eg3d", "import colmap"),
     *("store verify", "store info", "store repair", "weights fetch", "export views", "export planes"),
+    *("invert", "render", "mesh", "interpolate", "watermark check", "efficiency", "doctor", "site init"),
+    *("study build", "study invite", "study serve", "study tally"),
 ]
 
 
@@ -154,7 +156,7 @@ def test_examples_of_the_help_parse():
     assert len(examples) > 30
     for example in examples:
         words = shlex.split(example)
-        depth = 2 if words[0] in ("store", "weights", "import", "export", "sweep") else 1
+        depth = 2 if words[0] in ("store", "weights", "import", "export", "sweep", "watermark", "site", "study") else 1
         found(words[:depth]).make_context("rodin", words[depth:])
 
 
