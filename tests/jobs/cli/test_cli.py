@@ -1,6 +1,7 @@
 """What users type wrongly: one clear line, exit 2, nothing written. And what `--help` promises."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -150,7 +151,7 @@ def test_help_has_an_example(command: str):
 
 def test_examples_of_the_help_parse():
     """An option that was renamed must not live on in an example."""
-    helps = [found(words.split()).help or "" for words in COMMANDS]
+    helps = [re.sub(r"\\\n\s*", "", found(words.split()).help or "") for words in COMMANDS]
     lines = [line for text in helps for line in text.splitlines() if line.startswith("  ") and "rodin " in line]
     examples = [part.partition("rodin ")[2].partition(">")[0] for line in lines for part in line.split(";")]
     assert len(examples) > 30
