@@ -30,6 +30,7 @@ from jobs.cli import (
     store,
     study,
     sweeps,
+    uses,
     watch,
 )
 from jobs.run.failures import Failed, describe, print_error
@@ -72,6 +73,7 @@ for group in (
     logs,
     efficiency,
     generate,
+    uses,
     results,
     compare,
     study,

@@ -95,6 +95,12 @@ def _run_sampling(config: Config, folder: RunFolder, count: int, progress: Progr
     return bench_run(config, folder, count, progress)
 
 
+def _run_edits(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
+    from rodin.bench.edits import bench_edits
+
+    return bench_edits(config, folder, count, progress)
+
+
 def _run_watermark(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
     from rodin.bench.watermark import bench_watermark
 
@@ -139,6 +145,7 @@ RUN_BENCHES: dict[str, Callable[[Config, RunFolder, int, Progress], BenchRows]] 
     "fit": _run_fit,
     "decoder": _run_decoder,
     "sample": _run_sampling,
+    "edit": _run_edits,
     "watermark": _run_watermark,
 }
 CASCADE, CASCADE_PICTURE = "cascade", "figure-cascade.png"
@@ -148,7 +155,9 @@ NAMES = [*dict.fromkeys([*BENCHES, *RUN_BENCHES, CASCADE])]
 def bench(
     name: Annotated[str, typer.Argument(help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}")],
     run: Annotated[Path | None, typer.Option("--run", help="measure with this run's subjects and models")] = None,
-    count: Annotated[int, typer.Option("--subjects", min=1, help="with --run: number of its subjects, or avatars")] = 8,
+    count: Annotated[
+        int, typer.Option("--subjects", min=1, help="with --run: number of its subjects, avatars or edits")
+    ] = 8,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="of cascade: PNG or folder to write to; default RUN/figures")
     ] = None,
@@ -160,7 +169,7 @@ def bench(
     watermark costs a picture, and what it survives.
 
     `cascade` measures quality, not time: where detail is lost from the fitted planes to avatars of unseen people, with
-    pictures of each step.
+    pictures of each step. So does `edit`: whether what a text names comes out, and what else of the avatar changes.
 
     `submit` measures the job layer itself with 100,000 subjects, beside submitit's `map_array`; Slurm is stubbed.
 
@@ -176,6 +185,7 @@ def bench(
       rodin bench submit
       rodin bench sample --run runs/demo --subjects 4
       rodin bench cascade --run runs/demo --subjects 4
+      rodin bench edit --run runs/evening --subjects 20
       rodin bench watermark --run runs/demo --subjects 16
     """
     if name not in NAMES:

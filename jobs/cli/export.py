@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.cli.generate import some_path
+from jobs.cli.made import some_path
 from jobs.cli.options import JSON, RUN_OPTION
 from jobs.cli.screen import Screen
 from jobs.run.record import read_config

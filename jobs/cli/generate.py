@@ -1,60 +1,41 @@
-"""`rodin sample` and `edit`: avatars from a run's models."""
+"""`rodin sample`, `edit` and `invert`: avatars from a run's models."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-import sys
-import textwrap
-import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from jobs.cli.marks import C2PA_CERT, C2PA_KEY, WATERMARK, WATERMARK_KEY, certificate
+from jobs.cli.made import (
+    AVATAR,
+    BACKGROUND,
+    FORMAT,
+    IMAGE,
+    OUTPUT,
+    PRECISION,
+    SCALE,
+    SEED,
+    SIZE,
+    STEPS,
+    SUBJECT,
+    TEXT,
+    VIEWS,
+    check_images,
+    default_output,
+    print_avatar,
+    print_avatars,
+    sampling_options,
+    slug_of,
+    some_path,
+    tell,
+    told,
+)
+from jobs.cli.marks import C2PA_CERT, C2PA_KEY, WATERMARK, WATERMARK_KEY
 from jobs.cli.options import JSON, RUN_OPTION
 from jobs.cli.screen import Screen
-from jobs.run.record import read_config
-from rodin.generate.options import MOST_AVATARS, MOST_SEED, SamplingOptions
+from rodin.generate.options import MOST_AVATARS
 from rodin.generate.texts import checked_text
-from rodin.store.atomic import sha256_of
-from rodin.store.manifest import canonical
-from rodin.store.run_folder import RunFolder
-
-SLUG_LENGTH = 40  # characters of a text in a folder's name: enough to tell folders apart by eye
-DIGEST_LENGTH = 8  # hex digits: among a thousand requests in one run, two share a name once in ten thousand runs
-
-
-def some_path(text: str) -> Path:
-    """A path of the command line; an empty one is refused, where Python would take it for the current folder."""
-    if not text:
-        raise typer.BadParameter("is empty, wanted a path")
-    return Path(text)
-
-
-OUTPUT = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", parser=some_path, metavar="PATH", help="folder for the results; default RUN/made/..."
-    ),
-]
-SCALE = Annotated[
-    float | None, typer.Option("--guidance-scale", help="1: without guidance; default: that of the run's config")
-]
-STEPS = Annotated[
-    int | None,
-    typer.Option("--steps", min=1, help="DDIM steps of base model and upsampler; default: the config's sampler"),
-]
-PRECISION = Annotated[
-    str | None, typer.Option("--precision", help="float32 or bfloat16; default: that of the run's config")
-]
-BACKGROUND = Annotated[
-    str | None, typer.Option("--background", help="of a portrait without alpha: border, white, #rrggbb or none (kept)")
-]
-SEED = Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="the same seed makes the same avatar")]
 
 
 def sample(
@@ -70,6 +51,9 @@ def sample(
         int, typer.Option("--count", min=1, max=MOST_AVATARS, help="avatars of each text or portrait; seeds count up")
     ] = 1,
     output: OUTPUT = None,
+    size: SIZE = None,
+    views: VIEWS = None,
+    format: FORMAT = "gif",
     guidance_scale: SCALE = None,
     steps: STEPS = None,
     precision: PRECISION = None,
@@ -90,25 +74,27 @@ def sample(
     Examples:
       rodin sample --run runs/demo --seed 3
       rodin sample --run runs/demo --text "a woman with long red hair and a green shirt"
-      rodin sample --run runs/demo --image me.png --output me/
-      rodin sample --run runs/demo --count 100 --steps 25 --output crowd/
+      rodin sample --run runs/demo --image me.png --output me/ --size 512 --format mp4
+      rodin sample --run runs/demo --count 100 --steps 25 --size 128 --output crowd/
       rodin sample --run runs/demo --text "a bald man" --text "a woman with a hat" --count 4 --json
     """
-    marks = watermark, watermark_key, certificate(c2pa_cert, c2pa_key)
-    config, options = read_config(RunFolder(run)), SamplingOptions(guidance_scale, steps, precision, *marks)
-    options.marking(options.config(config))
+    options = sampling_options(run, guidance_scale, steps, precision, (watermark, watermark_key, c2pa_cert, c2pa_key))
     texts, images = [checked_text("--text", one) for one in text or []], image or []
     if texts and images:
         raise ValueError("got both --text and --image, wanted one of them, or neither for an unconditional avatar")
+    from rodin.generate.look import Look
+
+    look = Look(size, views, format)
     check_images(images, background)
     slug = slug_of(texts[0], "text") if texts else slug_of(images[0].stem, "image") if images else "nothing"
     if count * max(1, len(texts), len(images)) > 1:
         slug += f"-x{count}"
-    target = output or default_output(run, slug, seed, options, texts, images, background, count)
+    asked = [count, texts, background, *told(options), *vars(look).values()]
+    target = output or default_output(run, slug, seed, asked, images)
     from rodin.generate.requests import sample_avatar, sample_avatars
 
     screen = Screen(quiet=as_json)
-    named = {"background": background, "seed": seed, "output": target, "options": options, "tell": tell}
+    named = {"background": background, "seed": seed, "output": target, "options": options, "look": look, "tell": tell}
     named["progress"] = screen.meter("sample")
     if count == 1 and len(texts) + len(images) <= 1:
         made = sample_avatar(run, text=next(iter(texts), None), image=next(iter(images), None), **named)
@@ -123,16 +109,21 @@ def sample(
 def edit(
     run: RUN_OPTION,
     target: Annotated[str, typer.Option("--to", help="description of the avatar after the change")],
-    image: Annotated[
-        Path | None, typer.Option("--image", parser=some_path, metavar="PATH", help="the portrait to change")
-    ] = None,
-    text: Annotated[str | None, typer.Option("--text", help="a text to start from instead of a portrait")] = None,
+    image: IMAGE = None,
+    text: TEXT = None,
+    subject: SUBJECT = None,
+    avatar: AVATAR = None,
     background: BACKGROUND = None,
     source: Annotated[
-        str | None, typer.Option("--from", help="description before the change; default: that of any person")
+        list[str] | None,
+        typer.Option("--from", help="description before the change; may be repeated; default: that of any person"),
     ] = None,
+    strength: Annotated[float, typer.Option("--strength", help="of the change; 2 is far, and changes more else")] = 1.0,
     seed: SEED = 0,
     output: OUTPUT = None,
+    size: SIZE = None,
+    views: VIEWS = None,
+    format: FORMAT = "gif",
     guidance_scale: SCALE = None,
     steps: STEPS = None,
     precision: PRECISION = None,
@@ -142,23 +133,29 @@ def edit(
     c2pa_key: C2PA_KEY = None,
     as_json: JSON = False,
 ) -> None:
-    """Change an avatar by a text: one of a portrait, of a text, or an unconditional one.
+    """Change an avatar by a text: one of a portrait, of a text, of the run, made before, or an unconditional one.
 
     \b
-    Example:
-      rodin edit --run runs/demo --image me.png --from "a man" --to "a man with blue hair"
+    Examples:
+      rodin edit --run runs/demo --image me.png --to "a person with blue hair"
+      rodin edit --run runs/demo --avatar me/ --from "a man" --from "a portrait of a man" --to "a man with glasses"
     """
-    marks = watermark, watermark_key, certificate(c2pa_cert, c2pa_key)
-    config, options = read_config(RunFolder(run)), SamplingOptions(guidance_scale, steps, precision, *marks)
-    options.marking(options.config(config))
-    if text is not None and image is not None:
-        raise ValueError("got both --text and --image, wanted one of them, or neither for an unconditional avatar")
+    options = sampling_options(run, guidance_scale, steps, precision, (watermark, watermark_key, c2pa_cert, c2pa_key))
+    given = {"--text": text, "--image": image, "--subject": subject, "--avatar": avatar}
+    if len(named_ones := [name for name, value in given.items() if value is not None]) > 1:
+        raise ValueError(
+            f"got both {' and '.join(named_ones)}, wanted one of them, or none for an unconditional avatar"
+        )
     target = checked_text("--to", target)
     text = None if text is None else checked_text("--text", text)
-    source = None if source is None else checked_text("--from", source)
+    source = [checked_text("--from", one) for one in source or []]
+    from rodin.generate.look import Look
+
+    look = Look(size, views, format)
     slug, images = f"edit-{slug_of(target, 'to')}", [] if image is None else [image]
     check_images(images, background)
-    output = output or default_output(run, slug, seed, options, [target, source, text], images, background)
+    asked = [target, source, text, subject, avatar and str(avatar.resolve()), strength, background]
+    asked += [*told(options), *vars(look).values()]
     from rodin.generate.requests import edit_avatar
 
     screen = Screen(quiet=as_json)
@@ -166,12 +163,16 @@ def edit(
         run,
         image=image,
         text=text,
+        subject=subject,
+        saved=avatar,
         background=background,
         source=source,
         target=target,
+        strength=strength,
         seed=seed,
-        output=output,
+        output=output or default_output(run, slug, seed, asked, images),
         options=options,
+        look=look,
         progress=screen.meter("edit"),
         tell=tell,
     )
@@ -179,74 +180,78 @@ def edit(
     print_avatar(made, as_json)
 
 
-def default_output(
-    run: Path,
-    slug: str,
-    seed: int,
-    options: SamplingOptions,
-    texts: Sequence[str | None],
-    images: Sequence[Path],
-    background: str | None,
-    count: int = 1,
-) -> Path:
-    """Folder of the results without `--output`: the same for the same request, another one for any other."""
-    asked = [slug, seed, count, texts, [sha256_of(path) for path in images], background]
-    asked += [options.guidance_scale, options.steps, options.precision]
-    if marks := [str(one) for one in (options.watermark, options.watermark_key, options.c2pa) if one is not None]:
-        asked += marks
-    digest = hashlib.sha256(canonical(asked).encode()).hexdigest()[:DIGEST_LENGTH]
-    return run / "made" / f"{slug}-{digest}-seed-{seed}"
+def invert(
+    run: RUN_OPTION,
+    image: Annotated[Path, typer.Option("--image", parser=some_path, metavar="PATH", help="the portrait")],
+    background: BACKGROUND = None,
+    planes: Annotated[
+        bool, typer.Option("--planes/--no-planes", help="fit the planes too, or the latent alone")
+    ] = True,
+    latent_steps: Annotated[int, typer.Option("--latent-steps", help="steps on the latent")] = 15,
+    planes_steps: Annotated[int, typer.Option("--planes-steps", help="steps on the planes")] = 60,
+    yaw: Annotated[
+        float | None, typer.Option("--yaw", help="of the camera in degrees, over 0 from the person's left side")
+    ] = None,
+    pitch: Annotated[float | None, typer.Option("--pitch", help="of the camera in degrees, over 0 from above")] = None,
+    camera: Annotated[
+        Path | None,
+        typer.Option(
+            "--camera", parser=some_path, metavar="JSON", help="transforms.json; its first frame is the camera"
+        ),
+    ] = None,
+    seed: SEED = 0,
+    output: OUTPUT = None,
+    size: SIZE = None,
+    views: VIEWS = None,
+    format: FORMAT = "gif",
+    watermark: WATERMARK = None,
+    watermark_key: WATERMARK_KEY = None,
+    c2pa_cert: C2PA_CERT = None,
+    c2pa_key: C2PA_KEY = None,
+    as_json: JSON = False,
+) -> None:
+    """Make an avatar that looks like one portrait: find its camera, then its latent, then its planes.
 
+    `sample --image` makes an avatar of what CLIP says of a picture; this one is fitted to the picture. comparison.png
+    shows the picture and both. The camera is looked for on the run's sphere within 40 degrees of the front.
 
-def slug_of(text: str, otherwise: str) -> str:
-    """The first words of a text as part of a folder's name, of a-z, 0-9 and dashes; `otherwise` where it has none."""
-    plain_letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    words = " ".join(re.findall("[a-z0-9]+", plain_letters))
-    return textwrap.shorten(words, SLUG_LENGTH, placeholder="").replace(" ", "-") or otherwise
+    \b
+    Examples:
+      rodin invert --run runs/demo --image me.png
+      rodin invert --run runs/demo --image me.png --yaw 30 --output me/
+    """
+    options = sampling_options(run, marks=(watermark, watermark_key, c2pa_cert, c2pa_key))
+    check_images([image], background)
+    if camera is not None and (yaw is not None or pitch is not None):
+        raise ValueError("got both --camera and --yaw or --pitch, wanted the camera in one way")
+    from rodin.captures.cameras_file import read_cameras
+    from rodin.generate.inversion import InversionSettings
+    from rodin.generate.look import Look
+    from rodin.generate.requests import invert_avatar
 
-
-def tell(line: str) -> None:
-    """Print one line that the user may not expect, to stderr: stdout is for results."""
-    print(f"rodin: note: {line}", file=sys.stderr, flush=True)
-
-
-def check_images(paths: list[Path], background: str | None) -> None:
-    """Refuse portraits in which nobody can be, before models are loaded; tell of those that seem to show no face."""
-    if background is not None and not paths:
-        raise ValueError(f"--background {background} is of a portrait; give one with --image")
-    if paths:
-        from rodin.data.portraits import FACE_PIXELS, read_portrait, shows_face
-
-        for path in paths:
-            if not shows_face(read_portrait(path, FACE_PIXELS, background)):
-                tell(f"{path}: no frontal face found, so the avatar may not be like the picture")
-
-
-def print_avatar(made: dict[str, Any], as_json: bool) -> None:
-    """Print the files of one avatar, one a line; or with JSON all in one object."""
-    found = {key: plain(value) for key, value in made.items()}
-    if as_json:
-        print(json.dumps(found, indent=1))
-        return
-    for key, value in found.items():
-        for one in value if isinstance(value, list) else [value]:
-            print(f"{key}: {'none, the avatar has no surface' if one is None else one}")
-
-
-def print_avatars(made: list[dict[str, Any]], as_json: bool) -> None:
-    """Print the folder of each avatar, one a line; or with JSON all their files."""
-    found = [{key: plain(value) for key, value in one.items()} for one in made]
-    print(json.dumps(found, indent=1) if as_json else "\n".join(one["output"] for one in found))
-
-
-def plain(value: Any) -> Any:
-    """The same value with paths as text, also inside lists."""
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    return str(value) if isinstance(value, Path) else value
+    known = None if camera is None else read_cameras(camera).first()
+    settings = InversionSettings(latent_steps, planes_steps if planes else 0, yaw, pitch, known)
+    look = Look(size, views, format)
+    asked = [background, latent_steps, settings.planes_steps, yaw, pitch, camera and str(camera.resolve())]
+    asked += [*told(options), *vars(look).values()]
+    screen = Screen(quiet=as_json)
+    made = invert_avatar(
+        run,
+        image=image,
+        background=background,
+        seed=seed,
+        settings=settings,
+        output=output or default_output(run, f"invert-{slug_of(image.stem, 'image')}", seed, asked, [image]),
+        options=options,
+        look=look,
+        progress=screen.meter("invert"),
+        tell=tell,
+    )
+    screen.clear()
+    print_avatar(made, as_json)
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (sample, edit):
+    for command in (sample, edit, invert):
         app.command()(command)

@@ -56,14 +56,15 @@ class Screen:
         return watch
 
     def meter(self, title: str) -> Callable[[int, int, str], None]:
-        """A progress callback (done, total, note) for work in this process."""
-        first: list[tuple[float, int]] = []
+        """A progress callback (done, total, note) for work in this process; another total begins another part of it."""
+        first: dict[int, tuple[float, int]] = {}
 
         def progress(done: int, total: int, note: str = "") -> None:
             now = time.monotonic()
-            if not first:
-                first.append((now, done))
-            begin, before = first[0]
+            if total not in first:
+                first.clear()
+                first[total] = now, done
+            begin, before = first[total]
             if self.quiet or now - self.shown < self.period or now - begin < FIRST_SECONDS:
                 return
             self.shown = now

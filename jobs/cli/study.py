@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 import typer
 
 from jobs.cli.export import many, say
-from jobs.cli.generate import MOST_SEED, some_path, tell
+from jobs.cli.made import some_path, tell
 from jobs.cli.options import JSON
 from jobs.cli.screen import Screen
+from rodin.generate.options import MOST_SEED
 from rodin.store.run_folder import RunFolder
 
 STUDY = Annotated[Path, typer.Argument(metavar="DIR", parser=some_path, help="folder of a study")]

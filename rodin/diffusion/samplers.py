@@ -63,7 +63,6 @@ def ddim(eta: float = 0.0) -> Step:
     return step
 
 
-@torch.no_grad()
 def sample(
     denoise: Denoise,
     schedule: Schedule,
@@ -76,6 +75,7 @@ def sample(
     noise_scale: float = 1.0,
     device: torch.device | str = "cpu",
     on_step: OnStep | None = None,
+    gradients: bool = False,
 ) -> torch.Tensor:
     """Draw samples step by step, without noise at the last step.
 
@@ -92,6 +92,7 @@ def sample(
         noise_scale: scale of the noise added at each step (not of x_T).
         device: where to sample.
         on_step: called with (step 0, 1, ..., timestep, x0_hat [N, ...]).
+        gradients: keep what it takes to differentiate x0; memory grows with the steps.
 
     Returns:
         x0 [N, ...].
@@ -99,6 +100,22 @@ def sample(
     Raises:
         ValueError: there are not as many seeds as samples.
     """
+    with torch.set_grad_enabled(gradients):
+        return _walk(denoise, schedule, start, step, steps, seeds, latent, noise_scale, device, on_step)
+
+
+def _walk(
+    denoise: Denoise,
+    schedule: Schedule,
+    start: Sequence[int] | torch.Tensor,
+    step: Step,
+    steps: int | Sequence[int],
+    seeds: Sequence[int],
+    latent: Any,
+    noise_scale: float,
+    device: torch.device | str,
+    on_step: OnStep | None,
+) -> torch.Tensor:
     x_t, noise = _start(start, seeds, device)
     spaced = schedule.respace(steps).to(device)
     timesteps = spaced.timesteps.tolist()

@@ -5,6 +5,7 @@ forward). A camera at azimuth 0 is frontal (on +z), at 90 degrees on +x; elevati
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,29 @@ GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0  # turns between cameras: any run of them 
 FRONTAL_DEGREES = 45.0  # largest azimuth of a near-frontal view: both eyes are still visible
 SHORTEST = 1e-9  # world units; a vector shorter than this has no direction
 PARALLEL = 1e-6  # sine of the angle to the y axis under which "up" is undefined
+SWING = (35.0, 8.0)  # degrees that a swing goes to either side, and above: a face stays in sight
+SPIRAL = (-15.0, 40.0)  # degrees of elevation between which a spiral rises and falls
+PATHS = ("ring", "swing", "spiral")
+
+
+class Cameras(NamedTuple):
+    """Cameras of square images of any size.
+
+    Args:
+        poses: camera_to_world [V, 4, 4] float32, OpenCV axes.
+        lenses: fx, fy, cx, cy [V, 4] float32, in sides of the image.
+    """
+
+    poses: np.ndarray
+    lenses: np.ndarray
+
+    def intrinsics(self, size: int) -> np.ndarray:
+        """fx, fy, cx, cy [V, 4] in pixels of images of `size` pixels a side."""
+        return self.lenses * np.float32(size)
+
+    def first(self) -> "Cameras":
+        """The first of them alone."""
+        return Cameras(self.poses[:1], self.lenses[:1])
 
 
 def position(azimuth: float, elevation: float, radius: float) -> np.ndarray:
@@ -79,6 +103,36 @@ def sphere(views: int, *, reference_views: int, radius: float, elevation: tuple[
 def ring(views: int, *, radius: float, elevation: float = 0.0) -> np.ndarray:
     """Turntable: V cameras evenly spaced at one elevation (degrees), view 0 frontal, towards +x; [V, 4, 4] float32."""
     return np.stack([look_at(position(360.0 * view / views, elevation, radius)) for view in range(views)])
+
+
+def path(name: str, views: int, *, radius: float, fov_degrees: float) -> Cameras:
+    """Cameras along a closed path, the first frontal; played in a loop, it has no jump.
+
+    Args:
+        name: "ring", once around at eye level; "swing", to both sides and back; "spiral", once around while it falls
+            and rises.
+        views: V, number of cameras.
+        radius: distance from the origin, world units.
+        fov_degrees: width of the images.
+
+    Raises:
+        ValueError: a path of another name.
+    """
+    turn = 2 * np.pi * np.arange(views) / views
+    lenses = np.repeat(pinhole(1, fov_degrees)[None], views, axis=0)
+    match name:
+        case "ring":
+            return Cameras(ring(views, radius=radius), lenses)
+        case "swing":
+            angles = np.stack([SWING[0] * np.sin(turn), SWING[1] * np.sin(turn) ** 2], axis=-1)
+        case "spiral":
+            low, high = SPIRAL
+            middle, reach = (low + high) / 2, (high - low) / 2
+            begin = math.asin(-middle / reach)  # where the elevation is 0
+            angles = np.stack([np.degrees(turn), middle + reach * np.sin(turn + begin)], axis=-1)
+        case _:
+            raise ValueError(f"camera path: got {name!r}, wanted {', '.join(PATHS)}, or a transforms JSON file")
+    return Cameras(np.stack([look_at(position(a, e, radius)) for a, e in angles]), lenses)
 
 
 def pinhole(resolution: int, fov_degrees: float) -> np.ndarray:

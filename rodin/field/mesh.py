@@ -1,5 +1,7 @@
 """Meshes of tri-planes: marching cubes on the density, vertex colours from the decoder, shaded images of the mesh."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -7,7 +9,8 @@ from skimage import measure
 
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
-from rodin.field.occupancy import CHUNK, densities
+from rodin.field.grids import surface_grid
+from rodin.field.occupancy import CHUNK
 from rodin.field.planes import look_up
 
 LIGHT = np.array([0.35, 0.5, 0.8])  # towards the light in camera axes with y up, z to the viewer: right, above, front
@@ -17,21 +20,12 @@ NEAREST = 1e-6  # world units; triangles nearer to the camera plane are not draw
 SLACK = 1e-9  # barycentric; pixel centres on an edge belong to both triangles
 
 
-def density_grid(planes: torch.Tensor, decoder: Decoder, *, box: float, resolution: int) -> np.ndarray:
-    """Density on a regular grid that reaches the faces of the box.
+class Mesh(NamedTuple):
+    """A coloured mesh: vertices [K, 3] float32 in world units, faces [F, 3] int64, colours [K, 3] uint8 (sRGB)."""
 
-    Args:
-        planes: [3, C, R, R].
-        decoder: the shared decoder.
-        box: half the side of the fitted cube.
-        resolution: G, grid points a side.
-
-    Returns:
-        [G, G, G] float32, indexed (x, y, z), per world unit.
-    """
-    axis = torch.linspace(-box, box, resolution, device=planes.device)
-    points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
-    return densities(planes, decoder, points, box).view((resolution,) * 3).float().cpu().numpy()
+    vertices: np.ndarray
+    faces: np.ndarray
+    colours: np.ndarray
 
 
 def surface(density: np.ndarray, *, box: float, level: float, smallest: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
@@ -49,25 +43,35 @@ def surface(density: np.ndarray, *, box: float, level: float, smallest: float = 
 
     Source: R55. Ours: small components and inner hollows are removed.
     """
-    solid = ndimage.binary_fill_holes(density > level)
-    labels = np.asarray(measure.label(solid, connectivity=1), dtype=np.int64)
-    volumes = np.bincount(labels.ravel())
-    volumes[0] = 0
-    if not volumes.any():
-        return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64)
-    keep = (volumes >= max(1.0, smallest * volumes.max()))[labels]
-    floaters, hollows = ~keep & (density > level), keep & (density <= level)
-    cleaned = np.where(floaters, 0.0, np.where(hollows, 2 * level, density))
-    padded = np.pad(cleaned.astype(np.float32), 1)
     cell = 2 * box / (density.shape[0] - 1)
-    vertices, faces, _, _ = measure.marching_cubes(padded, level, gradient_direction="ascent")
-    return ((vertices - 1) * cell - box).astype(np.float32), faces.astype(np.int64)
+    solid = density > level
+    if not solid.any():
+        return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64)
+    sides = [np.flatnonzero(solid.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    low = np.array([side[0] for side in sides])
+    part = tuple(slice(side[0], side[-1] + 1) for side in sides)
+    around = np.pad(density, 1)[tuple(slice(one.start, one.stop + 2) for one in part)]
+    body = _body(solid[part], smallest)
+    # outside the body only its own edge is kept, where the surface passes between two points of the grid
+    edge = np.asarray(ndimage.maximum_filter(body, 3), bool) & (around <= level)
+    cleaned = np.where(body, np.maximum(around, np.nextafter(np.float32(level), np.float32(np.inf))), around * edge)
+    vertices, faces, _, _ = measure.marching_cubes(cleaned, level, gradient_direction="ascent")
+    return ((vertices - 1 + low) * cell - box).astype(np.float32), faces.astype(np.int64)
+
+
+def _body(solid: np.ndarray, smallest: float) -> np.ndarray:
+    """The large connected parts of a solid [X, Y, Z] bool, hollows filled, padded by one empty cell all around."""
+    labels = np.empty([side + 2 for side in solid.shape], np.int32)
+    ndimage.label(np.pad(solid, 1), output=labels)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    body = (sizes >= max(1.0, smallest * sizes.max()))[labels]
+    ndimage.label(~body, output=labels)
+    return labels != labels[0, 0, 0]
 
 
 @torch.no_grad()
-def mesh(
-    planes: torch.Tensor, decoder: Decoder, *, box: float, resolution: int, level: float = 10.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def mesh(planes: torch.Tensor, decoder: Decoder, *, box: float, resolution: int, level: float = 10.0) -> Mesh:
     """Mesh of a tri-plane with vertex colours.
 
     Args:
@@ -78,18 +82,24 @@ def mesh(
         level: density of the surface, per world unit.
 
     Returns:
-        vertices [K, 3] float32 (world units), faces [F, 3] int64, colours [K, 3] uint8 (sRGB).
+        the mesh, without floaters; no faces where nothing is dense.
 
     Source: R55.
     """
-    vertices, faces = surface(density_grid(planes, decoder, box=box, resolution=resolution), box=box, level=level)
+    density, _ = surface_grid(planes, decoder, box=box, resolution=resolution, level=level)
+    vertices, faces = surface(density, box=box, level=level)
+    return Mesh(vertices, faces, surface_colours(planes, decoder, vertices, box))
+
+
+@torch.no_grad()
+def surface_colours(planes: torch.Tensor, decoder: Decoder, vertices: np.ndarray, box: float) -> np.ndarray:
+    """Colours [K, 3] uint8 (sRGB) of a field at points [K, 3] of its surface, world units, seen from outside."""
     points = torch.from_numpy(vertices).to(planes)
     colours = []
     for part in points.split(CHUNK):
         facing = -torch.nn.functional.normalize(part, dim=-1) if decoder.view_directions else None
         colours.append(decoder(look_up(planes[None], part[None], box)[0], facing)[1])
-    colour = torch.cat(colours).cpu().numpy()
-    return vertices, faces, np.rint(colour * 255).astype(np.uint8)
+    return np.rint(torch.cat(colours).cpu().numpy() * 255).astype(np.uint8)
 
 
 def shade(

@@ -31,10 +31,12 @@ from rodin.generate.models import (
     load_upsampler,
 )
 from rodin.generate.reranking import reranked
+from rodin.marks.marking import Marking
 from rodin.nets.clip import Clip
 from rodin.store.run_folder import RunFolder
 
 LATENT, PRIOR, BASE, UPSAMPLE = range(4)  # part of a seed: the models' noises are independent of each other
+NOISE_STEPS = 4  # of a base model that predicts noise, where planes are predicted quickly; fewer give fog
 
 
 class Avatars:
@@ -52,6 +54,7 @@ class Avatars:
     ) -> None:
         self.config, self.folder, self.upsampler = config, folder, upsampler
         self.device = device or default_device()
+        self.marking = Marking()  # of files of its avatars; `Rodin` sets the one that is asked for
 
     @cached_property
     def clip(self) -> Clip:
@@ -86,6 +89,16 @@ class Avatars:
     def latent_width(self) -> int:
         """D, the width of a latent."""
         return self.base.settings["latent_width"]
+
+    def predicted(self, latents: torch.Tensor, seeds: Sequence[int], gradients: bool = False) -> torch.Tensor:
+        """The planes [N, 3, C, R, R] that the models predict of latents in one step each, the posterior mean.
+
+        Cheaper than `planes` by a factor of ten, and nearer on average, but softer. One step of a base model that
+        predicts noise is noise itself: it takes a few.
+        """
+        steps = NOISE_STEPS if self.base.diffusion["predicts"] == "eps" else 1
+        low = self.low_planes(latents, seeds, 1.0, steps=steps, gradients=gradients)
+        return self.upsampled(low, latents, seeds, steps=1, gradients=gradients)
 
     @torch.no_grad()
     def latents_unconditional(self, seeds: Sequence[int]) -> torch.Tensor:
@@ -175,7 +188,6 @@ class Avatars:
         low = self.low_planes(latents, seeds, guidance_scale, on_step)
         return self.upsampled(low, latents, seeds)
 
-    @torch.no_grad()
     def low_planes(
         self,
         latents: torch.Tensor,
@@ -184,40 +196,52 @@ class Avatars:
         on_step: OnStep | None = None,
         model: Callable[..., torch.Tensor] | None = None,
         steps: int | None = None,
+        gradients: bool = False,
     ) -> torch.Tensor:
         """Tri-planes of latents at the base model's resolution, [N, 3, C, r, r]; arguments as `planes`.
 
         Args:
             model: network to call instead of `base`.
             steps: sampling steps instead of the config's; 1 gives x0_hat at the last timestep, the posterior mean.
+            gradients: whether the result can be differentiated, in the latents.
         """
         plane, loaded, settings = self.config.triplane, self.base, self.config.base.diffusion
         settings = settings if steps is None else settings.model_copy(update={"sampling_steps": steps})
         shape = (3, plane.channels, plane.base_resolution, plane.base_resolution)
         seeds = [sampling_seed(seed, BASE) for seed in seeds]
         denoise = self._guided(model or loaded, loaded, settings, guidance_scale)
-        return self._draw(denoise, loaded, settings, shape, seeds, latent=latents.to(self.device), on_step=on_step)
+        named = {"latent": latents.to(self.device), "on_step": on_step, "gradients": gradients}
+        return self._draw(denoise, loaded, settings, shape, seeds, **named)
 
-    @torch.no_grad()
-    def upsampled(self, low: torch.Tensor, latents: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+    def upsampled(
+        self,
+        low: torch.Tensor,
+        latents: torch.Tensor,
+        seeds: Sequence[int],
+        steps: int | None = None,
+        gradients: bool = False,
+    ) -> torch.Tensor:
         """Upsample tri-planes [N, 3, C, r, r] to [N, 3, C, R, R], in [-1, 1].
 
         Args:
             low: of the base model's resolution.
             latents: [N, D] of unit length; without effect on an upsampler that learned without them.
             seeds: N, as in `planes`.
+            steps, gradients: as in `low_planes`.
         """
-        plane, loaded = self.config.triplane, self._upsampler
+        plane, loaded, settings = self.config.triplane, self._upsampler, self.config.upsample.diffusion
+        settings = settings if steps is None else settings.model_copy(update={"sampling_steps": steps})
         condition = [loaded.normaliser.resized(plane.base_resolution).to_model(low.clamp(-1, 1))]
         if loaded.settings.get("latent_width") is not None:
             condition.append(latents.to(self.device))
         planes = self._draw(
             lambda x_t, timestep, latent: loaded(x_t, timestep, *latent),
             loaded,
-            self.config.upsample.diffusion,
+            settings,
             (3, plane.channels, plane.resolution, plane.resolution),
             [sampling_seed(seed, UPSAMPLE) for seed in seeds],
             latent=tuple(condition),
+            gradients=gradients,
         )
         return planes.clamp(-1, 1)
 
@@ -237,7 +261,12 @@ class Avatars:
 
     @torch.no_grad()
     def render(
-        self, planes: torch.Tensor, camera_to_world: np.ndarray, intrinsics: np.ndarray, resolution: int
+        self,
+        planes: torch.Tensor,
+        camera_to_world: np.ndarray,
+        intrinsics: np.ndarray,
+        resolution: int,
+        samples: int | None = None,
     ) -> np.ndarray:
         """Render one avatar; the views are refined where `refine.enabled` is set.
 
@@ -246,6 +275,7 @@ class Avatars:
             camera_to_world: [V, 4, 4], OpenCV axes.
             intrinsics: [V, 4] or [4] fx, fy, cx, cy in pixels of an image of `resolution`.
             resolution: side of an image, pixels.
+            samples: of a ray; None: the config's.
 
         Returns:
             [V, resolution, resolution, 4] uint8, straight alpha.
@@ -258,7 +288,7 @@ class Avatars:
             resolution,
             resolution,
             box=self.config.triplane.box,
-            samples=self.config.sample.render_samples,
+            samples=samples or self.config.sample.render_samples,
             alone=self.config.sample.main_body,
         )
         return to_bytes(rgba if self._refiner is None else refined(self._refiner, rgba))

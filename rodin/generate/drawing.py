@@ -27,6 +27,7 @@ def draw_samples(
     device: torch.device,
     precision: str = "float32",
     on_step: OnStep | None = None,
+    gradients: bool = False,
 ) -> torch.Tensor:
     """Draw samples from one diffusion model, in the data's units.
 
@@ -67,6 +68,7 @@ def draw_samples(
         noise_scale=settings.noise_scale,
         device=device,
         on_step=report_step,
+        gradients=gradients,
     )
     return normaliser.from_model(x0)
 

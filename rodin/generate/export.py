@@ -1,4 +1,4 @@
-"""Export of one avatar to a folder: views, a turntable, a mesh, and metadata of its origin.
+"""Export of one avatar to a folder: views, a turntable, a mesh, its planes, and metadata of its origin.
 
 Everything written is marked as generated: the images in their text chunks, the folder in its metadata.json (R60).
 """
@@ -9,36 +9,55 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from safetensors.torch import save as tensors
 
 from rodin.field.glb import METRES, write_glb
 from rodin.generate.cascade import Avatars
+from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
 from rodin.generate.mesh import front, surface_mesh
-from rodin.marks.marking import Marking
-from rodin.marks.tags import AVATAR, GENERATOR, MESH, gif_comment, glb_extras, png_chunks
+from rodin.generate.pictures import save_animation, save_png
+from rodin.marks.tags import GENERATOR, MESH, glb_extras
 from rodin.store import manifest
 from rodin.store.atomic import make_folder, sha256_of
 from rodin.store.errors import disk_error
 from rodin.store.outputs import replace_folder
 from rodin.store.run_folder import RunFolder
 
+Progress = Callable[[int, int, str], None]
+
 METADATA = "metadata.json"
 MODELS = ("clip", "decoder", "base", "upsample", "latent", "prior")
-TURNTABLE_FRAMES = 24  # 15 degrees a frame
-FRAME_MILLISECONDS = 90  # a full turn in 2.2 s
-NOT_ASKED = ("files", "models", "run", "generator", "metres_per_unit", "cut")  # keys of metadata that no request sets
+PLANES = "avatar.safetensors"
+NOT_ASKED = (
+    "files",
+    "models",
+    "run",
+    "generator",
+    "metres_per_unit",
+    "cut",
+    "measured",
+)  # keys of metadata that no request sets
 SHOWN = 60  # characters of a value in metadata that a message quotes
 
 
-def metadata_of(avatars: Avatars, source: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata of an avatar, without its files: that it is generated, by which models, and from which source."""
-    folder = avatars.folder
+def metadata_of(avatars: Avatars, source: Mapping[str, Any], look: Look | None = None) -> dict[str, Any]:
+    """Metadata of an avatar, without its files: that it is generated, by which models, of what, how shown and marked.
+
+    Args:
+        avatars: the run's models.
+        source: what it was made of.
+        look: of its pictures; None: there are none.
+    """
+    folder, source = avatars.folder, dict(source)
+    if look is not None:
+        look = look.of(avatars.config)
+        source |= {"size": look.size, "views": look.views, "format": look.format, **avatars.marking.metadata()}
     metadata = {"generated": True, "generator": GENERATOR, "run": readable(folder.path.resolve()), **source}
     return metadata | {"metres_per_unit": METRES, "models": {stage: checksums(folder, stage) for stage in MODELS}}
 
@@ -53,7 +72,11 @@ def export_avatar(
     output: Path,
     planes_by_name: Mapping[str, torch.Tensor],
     source: Mapping[str, Any],
-    marking: Marking,
+    *,
+    latent: torch.Tensor | None = None,
+    look: Look | None = None,
+    pictures: Mapping[str, np.ndarray] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Export an avatar to a folder; written under a temporary name, then renamed.
 
@@ -62,7 +85,10 @@ def export_avatar(
         output: the folder; an earlier export there is replaced.
         planes_by_name: name -> planes [3, C, R, R]; "avatar" gets a turntable and a mesh besides the views.
         source: metadata of what the avatar was sampled from.
-        marking: the watermark and the credentials that its pictures get.
+        latent: [D] that the avatar was made of, kept beside its planes.
+        look: size, number and format of the pictures; None: the run's.
+        pictures: name -> further pictures [H, W, 4] uint8 to write as NAME.png.
+        progress: called with pictures rendered, pictures in all and what is rendered.
 
     Returns:
         paths of what was written: output, views, turntable, mesh (None where the avatar has no surface), metadata; and
@@ -71,23 +97,24 @@ def export_avatar(
     Raises:
         StoreError: the disk refuses; nothing is left of the new avatar, and an earlier export is unchanged.
     """
-    config, metadata = avatars.config, metadata_of(avatars, source)
+    look = (look or Look()).of(avatars.config)
+    metadata = metadata_of(avatars, source, look)
     make_folder(output.parent)
     temporary = output.parent / f".{uuid.uuid4().hex}"
     try:
         temporary.mkdir()
-        for name, planes in planes_by_name.items():
-            images = avatars.turn(planes, config.sample.views, config.sample.resolution)
-            for view, image in enumerate(marking.marked(images)):
-                save_png(temporary / f"{name}-{view:02d}.png", image, metadata)
+        frames = _pictures(avatars, temporary, planes_by_name, look, metadata, progress)
+        marking = avatars.marking
+        for name, picture in (pictures or {}).items():
+            save_png(temporary / f"{name}.png", marking.marked(picture[None])[0], metadata)
+        save_animation(temporary, "turntable", marking.marked(frames), look.format, metadata)
         planes = planes_by_name["avatar"]
-        frames = avatars.turn(planes, TURNTABLE_FRAMES, config.sample.resolution)
-        save_turntable(temporary / "turntable.gif", marking.marked(frames), metadata)
-        camera, size = front(config.data, config.sample.resolution), config.sample.mesh_resolution
-        box = config.triplane.box
+        camera, size = front(avatars.config.data, look.side), avatars.config.sample.mesh_resolution
+        box = avatars.config.triplane.box
         mesh = surface_mesh(planes, avatars.decoder, frames[0], *camera, box=box, resolution=size)
         if len(mesh[1]):
             write_glb(temporary / "avatar.glb", *mesh, extras=glb_extras(MESH, metadata))
+        (temporary / PLANES).write_bytes(avatar_bytes(planes, latent))
         marking.sign(temporary)
         metadata["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
         text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
@@ -100,14 +127,56 @@ def export_avatar(
     return exported_paths(output)
 
 
+def _pictures(
+    avatars: Avatars,
+    folder: Path,
+    planes_by_name: Mapping[str, torch.Tensor],
+    look: Look,
+    metadata: Mapping[str, Any],
+    progress: Progress | None,
+) -> np.ndarray:
+    """Write the views of each avatar; the frames of the turntable of "avatar", [TURNTABLE, S, S, 4] uint8."""
+    views, config, done = look.views or 1, avatars.config, 0
+    shared = TURNTABLE % views == 0  # then the views are frames of the turntable
+    counts = {name: TURNTABLE if name == "avatar" and shared else views for name in planes_by_name}
+    total = sum(counts.values()) + (0 if shared else TURNTABLE)
+    samples, frames = render_samples(config, look.side), np.zeros(0)
+
+    def turn(planes: torch.Tensor, count: int) -> np.ndarray:
+        nonlocal done
+        seen, ring = [], cameras_along(config, "ring", count)
+        for pose, lens in zip(ring.poses, ring.intrinsics(look.side), strict=True):
+            seen.append(avatars.render(planes, pose[None], lens, look.side, samples)[0])
+            done += 1
+            if progress is not None:
+                progress(done, total, "pictures")
+        return np.stack(seen)
+
+    for name, planes in planes_by_name.items():
+        seen = turn(planes, counts[name])
+        if name == "avatar":
+            frames = seen if shared else turn(planes, TURNTABLE)
+        for view, image in enumerate(avatars.marking.marked(seen[:: len(seen) // views])):
+            save_png(folder / f"{name}-{view:02d}.png", image, metadata)
+    return frames
+
+
+def avatar_bytes(planes: torch.Tensor, latent: torch.Tensor | None) -> bytes:
+    """Planes [3, C, R, R], as float16, and the latent [D] of an avatar, as safetensors."""
+    content = {"planes": planes.detach().cpu().half().contiguous()}
+    if latent is not None:
+        content["latent"] = latent.detach().cpu().float().contiguous()
+    return tensors(content, {"generated": "true", "generator": GENERATOR})
+
+
 def exported_paths(output: Path) -> dict[str, Any]:
     """Paths in an exported folder, as `export_avatar` returns them."""
     metadata = _metadata_in(output)
     files = metadata["files"]
     return {
         "output": output,
-        "views": [output / name for name in files if name.endswith(".png")],
-        "turntable": output / "turntable.gif",
+        "views": [output / name for name in files if name.endswith(".png") and not name.startswith("turntable")],
+        "turntable": next(output / name for name in files if name.startswith("turntable")),
         "mesh": output / "avatar.glb" if "avatar.glb" in files else None,
         "metadata": output / METADATA,
         "left_out": [one["left_out"] for one in metadata.get("cut", [])],
@@ -118,6 +187,7 @@ def is_exported(output: Path, metadata: Mapping[str, Any]) -> bool:
     """Whether a folder holds a complete, undamaged export with this metadata."""
     found = _metadata_in(output)
     files = found.pop("files", {})
+    found.pop("measured", None)  # not known before the work
     if found != json.loads(json.dumps(metadata)):
         return False
     return all((output / name).is_file() and sha256_of(output / name) == files[name]["sha256"] for name in files)
@@ -151,26 +221,3 @@ def checksums(folder: RunFolder, stage: str) -> dict[str, str]:
     if not manifest.complete(path):
         return {}
     return {name: entry["sha256"] for name, entry in manifest.read(path).get("files", {}).items()}
-
-
-def save_png(path: Path, rgba: np.ndarray, metadata: Mapping[str, Any]) -> None:
-    """Write an image [H, W, 4] uint8 with text chunks that say that it is generated, by what and from what."""
-    Image.fromarray(rgba, "RGBA").save(path, "PNG", pnginfo=png_chunks(AVATAR, metadata=metadata))
-
-
-def save_turntable(path: Path, frames: np.ndarray, metadata: Mapping[str, Any]) -> None:
-    """Write images [V, H, W, 4] uint8 over white as an endless animation, marked as generated."""
-    images = []
-    for frame in frames:
-        white = Image.new("RGBA", (frame.shape[1], frame.shape[0]), "white")
-        white.alpha_composite(Image.fromarray(frame, "RGBA"))
-        images.append(white.convert("RGB"))
-    images[0].save(
-        path,
-        "GIF",
-        save_all=True,
-        append_images=images[1:],
-        duration=FRAME_MILLISECONDS,
-        loop=0,
-        comment=gif_comment(AVATAR, metadata),
-    )

@@ -41,27 +41,3 @@ def interpolate(first: torch.Tensor, last: torch.Tensor, blend: float) -> torch.
     if torch.sin(angle) < SMALLEST_SINE:
         return unit((1 - blend) * a + blend * b).to(first)
     return ((torch.sin((1 - blend) * angle) * a + torch.sin(blend * angle) * b) / torch.sin(angle)).to(first)
-
-
-def edited(latent: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Edit a latent by texts: z + E(target) - mean E(source).
-
-    Args:
-        latent: [D] of unit length.
-        source: [K, D] embeddings of texts that describe the avatar as it is.
-        target: [D] embedding of the text that the avatar should fit.
-
-    Returns:
-        [D] of unit length.
-
-    Raises:
-        ValueError: source and target have the same embedding, so nothing would change.
-
-    Source: R35-R37. Ours: scaled to unit length, since the base model is trained on latents of unit length.
-    """
-    direction = target - source.mean(dim=0)
-    if float(direction.norm()) < SMALLEST_EDIT:
-        raise ValueError(
-            "the target text says the same as the source text, so nothing would change; wanted another target"
-        )
-    return unit(latent + direction)

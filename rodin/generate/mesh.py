@@ -8,7 +8,8 @@ import torch
 from rodin.config import Data
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
-from rodin.field.mesh import density_grid, mesh, shade, surface
+from rodin.field.grids import density_grid
+from rodin.field.mesh import Mesh, mesh, shade, surface
 
 LEVELS = tuple(80 / 2**step for step in range(8))  # density, 1/world unit: from sharply fitted (80) to faint (0.6)
 COARSE = 32  # grid points a side while the level is searched: eight surfaces in a fraction of a second
@@ -29,7 +30,7 @@ def surface_mesh(
     *,
     box: float,
     resolution: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Mesh:
     """Mesh by marching cubes, at the level whose outline overlaps most with that of a rendered image.
 
     Args:
@@ -42,7 +43,7 @@ def surface_mesh(
         resolution: grid points a side.
 
     Returns:
-        vertices [K, 3] (world units), faces [F, 3], colours [K, 3] uint8; empty where nothing is dense.
+        the mesh; without faces where nothing is dense.
 
     Source: R55. Ours: the level is found for each avatar, since the density that looks solid depends on how sharply it
     was fitted or sampled; a fixed one leaves holes in a soft avatar.

@@ -57,16 +57,17 @@ def check_models(config: Config, folder: RunFolder, condition: str, edits: bool 
     Args:
         config: the run's config.
         folder: the run.
-        condition: what the avatar is made from: text, image or nothing.
+        condition: what the avatar is made from: text, image or nothing; or "fit", a person of the run.
         edits: whether it is edited by a text, too.
 
     Raises:
         FileNotFoundError: a stage that is not done, or a file that is gone; names the stage to run.
         ValueError: a file of another length than its manifest lists.
     """
-    stages = ["decoder", "base", "upsample", {"text": "prior", "image": "base", "nothing": "latent"}[condition]]
+    of_kind = {"text": ["prior"], "nothing": ["latent"]}.get(condition, [])
+    stages = ["decoder"] if condition == "fit" else ["decoder", "base", "upsample", *of_kind]
     stages += ["refine"] * config.refine.enabled
-    stages += ["clip"] * ((edits or condition != "nothing") and config.clip.pretrained is None)
+    stages += ["clip"] * ((edits or condition in ("text", "image")) and config.clip.pretrained is None)
     for stage in stages:
         published = folder.manifest(stage)
         if not manifest.complete(published):

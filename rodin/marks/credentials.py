@@ -1,6 +1,6 @@
-"""Content credentials: a signed C2PA manifest in PNG and GIF files, with a certificate that the user gives.
+"""Content credentials: a signed C2PA manifest in PNG, GIF and MP4 files, with a certificate that the user gives.
 
-c2pa-python does the work where it is installed (extra `c2pa`). GLB files cannot hold such a manifest.
+c2pa-python does the work where it is installed (extra `c2pa`). Files of meshes cannot hold such a manifest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from rodin import __version__
 from rodin.marks.tags import DIGITAL_SOURCE, GENERATOR, Origin
 
-SIGNED = (".png", ".gif")  # endings of the files that are signed
+SIGNED = (".png", ".gif", ".mp4")  # endings of the files that are signed
 CURVES = {256: "es256", 384: "es384", 521: "es512"}  # bits of an elliptic curve's key -> C2PA's name of the signature
 CERTIFICATES, KEYS = "x509", "hazmat.primitives.serialization"  # modules of cryptography, which c2pa-python needs
 INSTALL = "install it with `pip install -e '.[c2pa]'`, or leave out --c2pa-cert and --c2pa-key"
@@ -66,7 +66,7 @@ class Credentials:
         return hashlib.sha256(self.certificate.encode()).hexdigest()
 
     def sign(self, path: Path, origin: Origin) -> None:
-        """Put a signed manifest into a PNG or GIF file: made by this program, by a trained model.
+        """Put a signed manifest into a PNG, GIF or MP4 file: made by this program, by a trained model.
 
         Raises:
             ValueError: the certificate is refused; the message is C2PA's.

@@ -13,6 +13,8 @@ from rodin.marks.credentials import SIGNED, Credentials
 from rodin.marks.tags import AVATAR
 from rodin.marks.watermark import PUBLIC_KEY, mark
 
+MARKS = ("watermark", "c2pa_certificate_sha256")  # keys of metadata that tell of the marks
+
 
 @dataclass(frozen=True)
 class Marking:

@@ -11,7 +11,8 @@ from oracles.z_buffer import read_glb
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.glb import linear, write_glb
-from rodin.field.mesh import density_grid, mesh, shade, surface
+from rodin.field.grids import density_grid
+from rodin.field.mesh import mesh, shade, surface
 from rodin.field.planes import look_up
 
 

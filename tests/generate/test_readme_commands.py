@@ -15,6 +15,7 @@ from rodin.stages.sweeps import guidance
 
 README = Path(__file__).parents[2] / "README.md"
 LONG = ("sweep", "bench")  # they start stages of their own; their tests are elsewhere
+FOLDERS = ("sample", "edit", "invert", "interpolate", "render")  # commands that write a folder with metadata
 
 
 def finished_run_commands() -> list[str]:
@@ -31,7 +32,7 @@ def measured(sampled):
 
 
 def test_the_readme_shows_the_uses_of_a_finished_run():
-    assert {line.split()[1] for line in finished_run_commands()} >= {"sample", "edit", "table", "figure"}
+    assert {line.split()[1] for line in finished_run_commands()} >= {*FOLDERS, "mesh", "table", "figure"}
 
 
 @pytest.mark.parametrize("line", finished_run_commands())
@@ -41,11 +42,12 @@ def test_a_command_of_the_readme_runs(line, measured, tmp_path, monkeypatch, cap
     ImageDraw.Draw(portrait).ellipse((16, 8, 48, 56), fill=(200, 150, 120))
     portrait.save("me.png")
     small = re.sub(r"--count \d+", "--count 2", line.replace("runs/demo", str(measured.path)))
-    arguments = [*shlex.split(small)[1:], "--json"]
-    if arguments[0] in ("sample", "edit"):
-        arguments += ["--output", str(tmp_path / "out")]
+    arguments = [*shlex.split(re.sub(r" --size \d+", "", small))[1:], "--json"]
+    if arguments[0] in FOLDERS:
+        arguments += ["--output", str(tmp_path / "out"), "--size", "24"]
+    arguments += {"mesh": ["--resolution", "24"], "invert": ["--planes-steps", "2"]}.get(arguments[0], [])
     assert status_of(arguments) == 0, capfd.readouterr().err
     made = json.loads(capfd.readouterr().out)
     assert made
-    if arguments[0] in ("sample", "edit"):
+    if arguments[0] in FOLDERS:
         assert list((tmp_path / "out").rglob("metadata.json"))

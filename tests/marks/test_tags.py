@@ -1,6 +1,5 @@
 """Tags in every kind of file, and content credentials signed with a certificate of our own."""
 
-import datetime
 import json
 import re
 from pathlib import Path
@@ -8,11 +7,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from fixtures.certificates import certificates
 from PIL import Image
 
 from rodin.field.glb import write_glb
-from rodin.generate.export import save_png, save_turntable
 from rodin.generate.options import SamplingOptions
+from rodin.generate.pictures import save_gif, save_png
 from rodin.marks.credentials import Credentials
 from rodin.marks.marking import Marking
 from rodin.marks.tags import AVATAR, FIGURE, MESH, XMP, Origin, glb_extras, png_chunks, texts
@@ -37,7 +37,7 @@ def test_a_png_says_that_it_is_generated_to_people_and_to_programs(tmp_path: Pat
 
 
 def test_a_gif_has_the_same_in_its_comment(tmp_path: Path) -> None:
-    save_turntable(tmp_path / "a.gif", np.stack([PICTURE, PICTURE // 2]), METADATA)
+    save_gif(tmp_path / "a.gif", np.stack([PICTURE, PICTURE // 2]), METADATA)
     with Image.open(tmp_path / "a.gif") as image:
         sentence, told = image.info["comment"].decode().split("\n")
         assert image.n_frames == 2
@@ -72,7 +72,7 @@ def test_an_unknown_origin_claims_nothing(tmp_path: Path) -> None:
 def test_all_pictures_are_saved_with_tags() -> None:
     """No module writes a picture without tags: each `.save(` of Pillow names pnginfo or a comment.
 
-    But those that raters of a study see, who must not read in a file whose picture it is.
+    But for those that raters of a study see: tags would tell them which method a picture is of.
     """
     root = Path(__file__).parents[2]
     for path in [*root.glob("rodin/**/*.py"), *root.glob("analysis/**/*.py"), *root.glob("jobs/**/*.py")]:
@@ -95,62 +95,12 @@ def test_options_of_marks_that_do_not_fit(tmp_path: Path) -> None:
     assert re.fullmatch(r"key [0-9a-f]{8}", told["watermark"])
 
 
-def certificates(folder: Path, usage: bool = True) -> tuple[Path, Path]:
-    """A chain of a certificate and its authority, and the private key, as PEM files."""
-    x509 = pytest.importorskip("cryptography.x509")
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    now = datetime.datetime.now(datetime.UTC)
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    names = [
-        x509.Name(
-            [x509.NameAttribute(x509.NameOID.COMMON_NAME, one), x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "o")]
-        )
-        for one in ("authority", "signer")
-    ]
-    made = []
-    for place, (key, name) in enumerate(zip(keys, names, strict=True)):
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(names[0]).public_key(key.public_key())
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
-        builder = builder.not_valid_after(now + datetime.timedelta(days=30))
-        builder = builder.add_extension(x509.BasicConstraints(ca=not place, path_length=None), critical=True)
-        bits = dict.fromkeys(
-            (
-                "content_commitment",
-                "key_encipherment",
-                "data_encipherment",
-                "key_agreement",
-                "encipher_only",
-                "decipher_only",
-            ),
-            False,
-        )
-        sign = x509.KeyUsage(digital_signature=True, key_cert_sign=not place, crl_sign=not place, **bits)
-        builder = builder.add_extension(sign, critical=True)
-        builder = builder.add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), critical=False
-        )
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        if place and usage:
-            purpose = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.EMAIL_PROTECTION])
-            builder = builder.add_extension(purpose, critical=False)
-        made.append(builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    chain, private = folder / "chain.pem", folder / "key.pem"
-    chain.write_bytes(made[1] + made[0])
-    encryption = serialization.NoEncryption()
-    private.write_bytes(
-        keys[1].private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-    )
-    return chain, private
-
-
 def test_pictures_are_signed_with_the_users_certificate(tmp_path: Path) -> None:
     c2pa = pytest.importorskip("c2pa")
     folder = tmp_path / "avatar"
     folder.mkdir()
     save_png(folder / "a.png", PICTURE, METADATA)
-    save_turntable(folder / "a.gif", np.stack([PICTURE, PICTURE // 2]), METADATA)
+    save_gif(folder / "a.gif", np.stack([PICTURE, PICTURE // 2]), METADATA)
     (folder / "note.txt").write_text("stays")
     marking = Marking(None, Credentials.read(*certificates(tmp_path)))
     marking.sign(folder)

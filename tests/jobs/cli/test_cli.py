@@ -1,6 +1,7 @@
 """What users type wrongly: one clear line, exit 2, nothing written. And what `--help` promises."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -20,6 +21,7 @@ COMMANDS = [
     *("study build", "study serve", "study invite", "study tally"),
     *("presets", "departures", "import transforms", "import eg3d", "import colmap"),
     *("store verify", "store info", "store repair", "weights fetch", "export views", "export planes"),
+    *("invert", "render", "mesh", "interpolate"),
 ]
 
 
@@ -150,13 +152,13 @@ def test_help_has_an_example(command: str):
 
 def test_examples_of_the_help_parse():
     """An option that was renamed must not live on in an example."""
-    helps = [(found(words.split()).help or "").replace("\\\n", " ") for words in COMMANDS]
+    helps = [re.sub(r"\\\n\s*", "", found(words.split()).help or "") for words in COMMANDS]
     lines = [line for text in helps for line in text.splitlines() if line.startswith("  ") and "rodin " in line]
     examples = [part.partition("rodin ")[2].partition(">")[0] for line in lines for part in line.split(";")]
     assert len(examples) > 30
     for example in examples:
         words = shlex.split(example)
-        depth = 2 if words[0] in ("store", "weights", "import", "export", "sweep", "site", "study", "watermark") else 1
+        depth = 2 if words[0] in ("store", "weights", "import", "export", "sweep", "watermark", "site", "study") else 1
         found(words[:depth]).make_context("rodin", words[depth:])
 
 

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fixtures.obedient import ROOT
 from fixtures.recorded_calls import Calls, fake
 from PIL import Image
 
 from jobs.cli.app import status_of
+from rodin.generate.inversion import InversionSettings
+from rodin.generate.look import Look
 from rodin.generate.options import SamplingOptions
 
 
@@ -20,7 +23,14 @@ from rodin.generate.options import SamplingOptions
 def requests(monkeypatch: pytest.MonkeyPatch) -> Calls:
     one = {"output": Path("out"), "views": [Path("a.png"), Path("b.png")], "mesh": None}
     many = [one | {"output": Path(f"out/{number}")} for number in range(2)]
-    return fake(monkeypatch, "rodin.generate.requests", sample_avatar=one, sample_avatars=many, edit_avatar=one)
+    return fake(
+        monkeypatch,
+        "rodin.generate.requests",
+        sample_avatar=one,
+        sample_avatars=many,
+        edit_avatar=one,
+        invert_avatar=one,
+    )
 
 
 def test_one_avatar(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
@@ -30,7 +40,7 @@ def test_one_avatar(run: Path, requests: Calls, capsys: pytest.CaptureFixture[st
     del named["progress"], named["tell"]
     output = named.pop("output")
     assert (name, folder, output.parent) == ("sample_avatar", run, run / "made")
-    wanted = {"text": "a man", "image": None, "background": None, "seed": 3}
+    wanted = {"text": "a man", "image": None, "background": None, "seed": 3, "look": Look()}
     assert named == wanted | {"options": SamplingOptions(1.5, 7, "bfloat16")}
     assert json.loads(capsys.readouterr().out) == {"output": "out", "views": ["a.png", "b.png"], "mesh": None}
 
@@ -80,6 +90,9 @@ def test_only_the_same_request_has_the_same_folder(run: Path, requests: Calls):
         [*text, "--steps", "2"],
         [*text, "--guidance-scale", "2"],
         [*text, "--precision", "bfloat16"],
+        [*text, "--size", "32"],
+        [*text, "--views", "3"],
+        [*text, "--format", "png"],
         ["sample", "--image", "me.png"],
         ["sample", "--image", "other/me.png"],
         ["sample", "--image", "me.png", "--background", "none"],
@@ -87,6 +100,12 @@ def test_only_the_same_request_has_the_same_folder(run: Path, requests: Calls):
         ["edit", "--to", "a man", "--from", "b"],
         ["edit", "--to", "a man", "--text", "b"],
         ["edit", "--to", "a man", "--image", "me.png"],
+        ["edit", "--to", "a man", "--subject", "000001"],
+        ["edit", "--to", "a man", "--avatar", "other"],
+        ["edit", "--to", "a man", "--strength", "2"],
+        ["invert", "--image", "me.png"],
+        ["invert", "--image", "me.png", "--no-planes"],
+        ["invert", "--image", "me.png", "--yaw", "3"],
     ]
     folders = [folder(*arguments) for arguments in asked]
     assert len(set(folders)) == len(asked)
@@ -117,15 +136,32 @@ def test_a_portrait_s_background_is_told(run: Path, requests: Calls, capsys: pyt
 
 
 def test_edit(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
-    words = ["--image", "me.png", "--from", "a man", "--to", "a man with a hat", "--seed", "4", "--steps", "9"]
+    words = ["--image", "me.png", "--from", "a man", "--from", "b", "--to", "a man with a hat", "--seed", "4"]
+    words += ["--steps", "9", "--strength", "0.5", "--size", "128", "--views", "3", "--format", "png"]
     assert status_of(["edit", "--run", "run", *words]) == 0
     ((name, _, named),) = requests
     assert (name, named["options"]) == ("edit_avatar", SamplingOptions(steps=9))
-    assert (named["source"], named["target"]) == ("a man", "a man with a hat")
+    assert (named["source"], named["target"], named["strength"]) == (["a man", "b"], "a man with a hat", 0.5)
+    assert named["look"] == Look(128, 3, "png")
     assert (named["image"], named["text"], named["seed"]) == (Path("me.png"), None, 4)
     assert named["output"].name.startswith("edit-a-man-with-a-hat-")
     printed = "output: out\nviews: a.png\nviews: b.png\nmesh: none, the avatar has no surface\n"
     assert capsys.readouterr().out == printed
+
+
+def test_invert(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
+    camera = {"frames": [{"transform_matrix": np.eye(4).tolist()}], "camera_angle_x": 0.5}
+    camera["frames"][0]["transform_matrix"][2][3] = 4.0
+    Path("cameras.json").write_text(json.dumps(camera))
+    words = ["invert", "--run", "run", "--image", "me.png", "--seed", "2"]
+    for more in (["--yaw", "20", "--latent-steps", "3"], ["--no-planes"], ["--camera", "cameras.json"]):
+        assert status_of([*words, *more]) == 0
+    angle, latent, file = (named["settings"] for _, _, named in requests)
+    assert (angle, latent) == (InversionSettings(3, 60, 20.0), InversionSettings(15, 0))
+    assert file.camera.poses[0, :3, 3].tolist() == [0, 0, 4]
+    np.testing.assert_allclose(file.camera.lenses[0], [0.5 / np.tan(0.25)] * 2 + [0.5] * 2, rtol=1e-6)
+    assert status_of([*words, "--camera", "cameras.json", "--pitch", "3"]) == 2
+    assert "got both --camera and --yaw or --pitch" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_notes_go_to_stderr_and_paths_need_not_be_utf_8(run: Path):
@@ -167,6 +203,15 @@ def test_a_guidance_scale_is_a_positive_number(scale: str, run: Path, requests: 
         ["edit", "--to", "a", "--from", "\0"],
         ["edit", "--to", "a", "--text", "x" * 2001],
         ["edit", "--to", "a", "--image", ""],
+        ["edit", "--to", "a", "--text", "b", "--subject", "000001"],
+        ["sample", "--size", "15"],
+        ["sample", "--size", "1025"],
+        ["sample", "--views", "0"],
+        ["sample", "--format", "avi"],
+        ["invert", "--image", ""],
+        ["invert", "--image", "me.png", "--yaw", "200"],
+        ["invert", "--image", "me.png", "--planes-steps", "-1"],
+        ["invert", "--image", "me.png", "--camera", "none.json"],
     ],
 )
 def test_what_no_avatar_can_be_made_of_is_refused_before_models_load(
@@ -174,7 +219,7 @@ def test_what_no_avatar_can_be_made_of_is_refused_before_models_load(
 ):
     assert status_of([*arguments, "--run", "run"]) == 2
     assert requests == []
-    (line,) = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("rodin: error: ")
 
 

@@ -1,0 +1,111 @@
+"""Files of coloured meshes: GLB by `glb`, PLY and OBJ by trimesh; and meshes of fewer faces."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from rodin.field.glb import METRES, write_glb
+from rodin.field.mesh import Mesh
+
+KINDS = (".glb", ".ply", ".obj")
+FEWEST_FACES = 100  # a head of fewer is no head
+HASTE = (7.0, 5.0, 3.0, 2.0, 1.0)  # of the library, its own first; a slower one closes what a faster one leaves open
+PLY_END = b"end_header\n"
+INSTALL = "pip install -c constraints.txt 'rodin-suite[mesh]'"
+
+
+def checked_kind(path: Path) -> Path:
+    """A path of a mesh that can be written here.
+
+    Raises:
+        ValueError: a suffix of another kind, or one that wants a library that is not installed.
+    """
+    if path.suffix.lower() not in KINDS:
+        raise ValueError(
+            f"{path}: a mesh of kind {path.suffix or 'none'!r}, wanted a name that ends in {', '.join(KINDS)}"
+        )
+    if path.suffix.lower() != ".glb":
+        optional("trimesh", f"to write {path.suffix.lower()}")
+    return path
+
+
+def optional(name: str, purpose: str) -> Any:
+    """A library of the extra `mesh`.
+
+    Raises:
+        ValueError: it is not installed; says what for and how to install it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise ValueError(f"{name} is not installed, wanted {purpose}; {INSTALL}, or write .glb in full") from None
+
+
+def write_mesh(path: Path, mesh: Mesh, extras: Mapping[str, Any] | None = None) -> None:
+    """Write a coloured mesh: y up, the face looks to +z, in metres.
+
+    Args:
+        path: of the file, ending in .glb, .ply or .obj; its folder exists.
+        mesh: with faces.
+        extras: plain values on where the mesh comes from: as `asset.extras` of .glb, as a comment of .ply and .obj.
+
+    Raises:
+        ValueError: as `checked_kind`, or a mesh without faces.
+    """
+    checked_kind(path)
+    if path.suffix.lower() == ".glb":
+        write_glb(path, *mesh, extras=extras)
+        return
+    if not len(mesh.faces):
+        raise ValueError(f"mesh for {path.name}: got no faces, wanted at least one; the avatar has no surface")
+    trimesh = optional("trimesh", "a library of meshes")
+    opaque = np.full((len(mesh.colours), 1), 255, np.uint8)
+    shape = trimesh.Trimesh(
+        mesh.vertices * METRES, mesh.faces, vertex_colors=np.hstack([mesh.colours, opaque]), process=False
+    )
+    told = "" if extras is None else json.dumps(extras)  # one line, ASCII
+    if path.suffix.lower() == ".obj":
+        path.write_text(shape.export(file_type="obj", header=told or None), encoding="ascii")
+        return
+    head, body = shape.export(file_type="ply").split(PLY_END, 1)
+    path.write_bytes(head + (f"comment {told}\n".encode() if told else b"") + PLY_END + body)
+
+
+def closed(faces: np.ndarray) -> bool:
+    """Whether faces [F, 3] enclose a body: each edge is of two of them, which run along it in opposite directions."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
+    names = edges[:, 0] * (edges.max(initial=0) + 1) + edges[:, 1]
+    back = edges[:, 1] * (edges.max(initial=0) + 1) + edges[:, 0]
+    return len(np.unique(names)) == len(names) and np.array_equal(np.sort(names), np.sort(back))
+
+
+def simplified(mesh: Mesh, faces: int) -> Mesh:
+    """A closed mesh of about so many faces, by quadric errors; vertices take the colour of the nearest one before.
+
+    Args:
+        mesh: with faces.
+        faces: wanted, at least FEWEST_FACES; a mesh that has no more is returned as it is.
+
+    Raises:
+        ValueError: too few faces, or the library is not installed.
+    """
+    if faces < FEWEST_FACES:
+        raise ValueError(f"faces: got {faces}, wanted at least {FEWEST_FACES}")
+    library = optional("fast_simplification", "to reduce a mesh to fewer faces")
+    if len(mesh.faces) <= faces:
+        return mesh
+    points, corners = mesh.vertices, mesh.faces.astype(np.int32)
+    vertices, kept = points, corners
+    for haste in HASTE:
+        vertices, kept = library.simplify(points, corners, target_count=faces, agg=haste)
+        if closed(kept):
+            break
+    _, nearest = KDTree(mesh.vertices).query(vertices)
+    return Mesh(vertices.astype(np.float32), kept.astype(np.int64), mesh.colours[nearest])

@@ -1,0 +1,72 @@
+"""Paths of cameras: closed, frontal first, towards the middle; cameras of a file are what it says."""
+
+import json
+
+import numpy as np
+import pytest
+
+from rodin.captures.cameras_file import read_cameras
+from rodin.captures.transforms import other_axes
+from rodin.field import cameras
+
+
+@pytest.mark.parametrize("name", cameras.PATHS)
+def test_a_path_begins_in_front_looks_at_the_middle_and_has_no_jump(name: str) -> None:
+    along = cameras.path(name, 36, radius=4.0, fov_degrees=30.0)
+    places = along.poses[:, :3, 3]
+    np.testing.assert_allclose(places[0], [0, 0, 4], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(places, axis=-1), 4, rtol=1e-6)
+    np.testing.assert_allclose(along.poses[:, :3, 2], -places / 4, atol=1e-6)
+    steps = np.linalg.norm(places - np.roll(places, 1, axis=0), axis=-1)
+    assert steps.max() < 1.2
+    assert steps.min() < steps.max() + 1e-9
+    np.testing.assert_allclose(along.intrinsics(64)[3], cameras.pinhole(64, 30.0), rtol=1e-6)
+    assert np.array_equal(along.first().poses, along.poses[:1])
+
+
+def test_the_paths_go_where_they_say() -> None:
+    def angles(name: str) -> tuple[np.ndarray, np.ndarray]:
+        x, y, z = cameras.path(name, 72, radius=1.0, fov_degrees=30.0).poses[:, :3, 3].T
+        return np.degrees(np.arctan2(x, z)), np.degrees(np.arcsin(y))
+
+    azimuth, elevation = angles("swing")
+    assert (azimuth.max(), azimuth.min()) == pytest.approx((35, -35), abs=0.1)
+    assert elevation.min() > -1e-3
+    azimuth, elevation = angles("spiral")
+    assert (elevation.min(), elevation.max()) == pytest.approx((-15, 40), abs=0.2)
+    assert len(set(np.round(azimuth))) == 72
+    assert np.abs(angles("ring")[1]).max() < 1e-3
+
+
+def transforms(tmp_path, **changes):
+    pose = other_axes(cameras.look_at(cameras.position(20.0, 10.0, 3.0)).astype(float))
+    content = {"frames": [{"transform_matrix": pose.tolist()}], "camera_angle_x": 0.5} | changes
+    path = tmp_path / "transforms.json"
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    return path
+
+
+def test_cameras_of_a_file_need_no_pictures(tmp_path) -> None:
+    found = read_cameras(transforms(tmp_path))
+    np.testing.assert_allclose(found.poses[0], cameras.look_at(cameras.position(20.0, 10.0, 3.0)), atol=1e-6)
+    np.testing.assert_allclose(found.lenses[0], cameras.pinhole(1, np.degrees(0.5)), rtol=1e-6)
+    wide = {"camera_angle_x": None, "w": 200, "h": 100, "fl_x": 150, "fl_y": 150, "cx": 110, "cy": 45}
+    np.testing.assert_allclose(read_cameras(transforms(tmp_path, **wide)).lenses[0], [1.5, 1.5, 0.6, 0.45], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frames": []}, "'frames' is empty"),
+        ({"frames": [3]}, "'frames' is empty or not a list of objects"),
+        ({"frames": [{}]}, "frame 0: 'transform_matrix'"),
+        ({"camera_angle_x": None}, "no focal length"),
+        ({"camera_angle_x": None, "fl_x": 100}, "'fl_x' is in pixels, wanted 'w' and 'h' too"),
+        ({"k1": 0.1}, "a lens that bends lines"),
+    ],
+)
+def test_a_file_without_such_cameras_is_one_line(tmp_path, changes, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_cameras(transforms(tmp_path, **changes))
+    with pytest.raises(FileNotFoundError, match="wanted a transforms.json with cameras"):
+        read_cameras(tmp_path / "none.json")
