@@ -15,10 +15,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tomli_w
 from pydantic import Field, ValidationError
 
 from jobs.site_tables import Count, Limits, Place, Placement, Positive, Real, SiteTable, StageOverride
+from rodin.store.atomic import publish_bytes
 from rodin.store.reading import read_text
+from rodin.store.run_folder import RunFolder
 
 CPU_FLOPS = 2e10  # operations a second of one core, eager float32, measured on training steps
 GPU_FLOPS = 6e13  # operations a second of one GPU, bfloat16: a fifth of the nominal figure of an A100
@@ -72,8 +75,9 @@ class Site(SiteTable):
     """longest wall time of one job, minutes"""
     requeues: Count = 10
     """how often Slurm requeues a job that reached its time limit after saving its state"""
-    retries: Count = 1
-    """how often a stage is submitted again after an end by time limit, memory, node failure or a signal"""
+    retries: Count = 3
+    """how often a shard that does not get on is sent again by itself, after an end that another try may mend: by time
+    limit, memory, node failure, preemption, a signal or a disturbed disk"""
     signal_seconds: Positive = 90
     """seconds before its time limit at which a job is signalled to save"""
     poll_seconds: Real = 15.0
@@ -148,6 +152,16 @@ def load_site(path: Path, stages: list[str]) -> Site:
         if name not in stages:
             raise ValueError(f"{path}: unknown stage '{name}' in [stages.{name}]; there are {', '.join(stages)}")
     return site
+
+
+def kept_site(folder: RunFolder) -> Path:
+    """The site file with which a run was last sent to Slurm."""
+    return folder.jobs / "site.toml"
+
+
+def keep_site(folder: RunFolder, site: Site) -> None:
+    """Keep the site of a run, so that `rodin resubmit` needs no site file."""
+    publish_bytes(kept_site(folder), tomli_w.dumps(site.model_dump(exclude_none=True, exclude_unset=True)).encode())
 
 
 def explain(error: ValidationError, table: type[SiteTable], inner: dict[str, type[SiteTable]]) -> str:

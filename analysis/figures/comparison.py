@@ -10,12 +10,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from analysis.figures.contact_sheet import SOFT, TAG
+from analysis.figures.contact_sheet import SOFT
 from analysis.figures.plots import OURS, THEIRS, THIRD, plot, with_intervals
 from analysis.results.comparison import Compared
 from analysis.results.measures import ONE
 from analysis.results.statistics import Interval
-from rodin.store.atomic import publishing
 
 COLOURS = (OURS, THEIRS, THIRD, "#8a3f8f", "#7a6a00", "#555555")  # of lines; with more they come again, dashed
 LOG_FROM = 4  # largest value over smallest from which places on a logarithmic axis are easier to tell apart
@@ -62,12 +61,7 @@ def comparison_figure(
         if len(lines) > 1:
             panels[0].margins(y=0.15)
             panels[0].legend(loc="best", fontsize=8)
-        page = path.with_suffix(".pdf")
-        about = {"Title": title, "Subject": TAG, "Creator": "rodin", "CreationDate": None}
-        if (figure := panels[0].get_figure(root=True)) is not None:
-            with publishing(page) as temporary:
-                figure.savefig(temporary, format="pdf", metadata=about)
-    return [path, page]
+    return [path, path.with_suffix(".pdf")]
 
 
 def arrangement(

@@ -21,6 +21,7 @@ YES, NO = "#1b7f4b", "#b3372f"
 MARGIN, GAP = 24, 12  # px around a sheet and between its pictures
 HEADING_SIZE, HEADING_HEIGHT, HEADING_BASE = 15, 26, 16  # px: type, its line, from the line's top to the baseline
 TEXT_SIZE, TEXT_HEIGHT, TEXT_GAP = 13, 17, 6  # px: type, a line of it, from a picture to its caption
+TEXT_BASE = 13  # px from the top of a line of text to its baseline
 SWATCH_SIDE, SWATCH_HEIGHT = 13, 20  # px: the coloured square, its line
 
 
@@ -61,20 +62,66 @@ def bytes_over_white(rgba: np.ndarray) -> np.ndarray:
     return np.round(255 * over_white(rgba.astype(np.float64) / 255)).astype(np.uint8)
 
 
+@dataclass(frozen=True)
+class Words:
+    """A text on a sheet: x and y of the left end of its baseline, px; size in px."""
+
+    x: float
+    y: float
+    text: str
+    size: int = TEXT_SIZE
+    colour: str = INK
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Square:
+    """A picture [H, W, 3] uint8, or a coloured square with its outline, on a sheet; px."""
+
+    x: int
+    y: int
+    side: int
+    picture: np.ndarray | None = None
+    fill: str = PAPER
+    outline: str = RULE
+
+
+def sheet_size(lines: Sequence[Line]) -> tuple[int, int]:
+    """Width and height of a sheet of lines, px."""
+    width = max(_line_width(line) for line in lines) + 2 * MARGIN
+    return width, sum(_line_height(line) for line in lines) + GAP * (len(lines) - 1) + 2 * MARGIN
+
+
+def marks(lines: Sequence[Line]) -> list[Words | Square]:
+    """All that stands on a sheet of lines, one below the other, each mark at its place."""
+    width, _ = sheet_size(lines)
+    found: list[Words | Square] = []
+    top = MARGIN
+    for line in lines:
+        found += _marks_of(line, top, width)
+        top += _line_height(line) + GAP
+    return found
+
+
 def contact_sheet(lines: Sequence[Line]) -> Image.Image:
     """Draw lines of pictures, one below the other.
 
     Args:
         lines: at least one.
     """
-    width = max(_line_width(line) for line in lines) + 2 * MARGIN
-    height = sum(_line_height(line) for line in lines) + GAP * (len(lines) - 1) + 2 * MARGIN
-    sheet = Image.new("RGB", (width, height), PAPER)
+    sheet = Image.new("RGB", sheet_size(lines), PAPER)
     pen = ImageDraw.Draw(sheet)
-    top = MARGIN
-    for line in lines:
-        _draw_line(sheet, pen, line, top)
-        top += _line_height(line) + GAP
+    for mark in marks(lines):
+        if isinstance(mark, Words):
+            typeface = font(mark.size, mark.bold)
+            pen.text((mark.x, mark.y), mark.text, fill=mark.colour, font=typeface, anchor="ls")
+            continue
+        corners = (mark.x, mark.y, mark.x + mark.side - 1, mark.y + mark.side - 1)
+        if mark.picture is None:
+            pen.rectangle(corners, fill=mark.fill, outline=mark.outline)
+        else:
+            sheet.paste(_fit(mark.picture, mark.side), (mark.x, mark.y))
+            pen.rectangle(corners, outline=mark.outline)
     return sheet
 
 
@@ -133,29 +180,31 @@ def _line_height(line: Line) -> int:
     return heading + line.side + (TEXT_GAP + TEXT_HEIGHT * rows if rows else 0) + swatches
 
 
-def _draw_line(sheet: Image.Image, pen: ImageDraw.ImageDraw, line: Line, top: int) -> None:
+def _marks_of(line: Line, top: int, width: int) -> list[Words | Square]:
+    found: list[Words | Square] = []
     if line.heading:
-        text = _cut(line.heading, sheet.width - 2 * MARGIN, HEADING_SIZE, True)
-        pen.text((MARGIN, top + HEADING_BASE), text, fill=INK, font=font(HEADING_SIZE, True), anchor="ls")
+        text = _cut(line.heading, width - 2 * MARGIN, HEADING_SIZE, True)
+        found.append(Words(MARGIN, top + HEADING_BASE, text, HEADING_SIZE, bold=True))
         top += HEADING_HEIGHT
     for place, tile in enumerate(line.tiles):
         left = MARGIN + place * (line.side + GAP)
         if tile.picture is not None:
-            sheet.paste(_fit(tile.picture, line.side), (left, top))
-            pen.rectangle((left, top, left + line.side - 1, top + line.side - 1), outline=RULE)
+            shown = bytes_over_white(tile.picture) if tile.picture.shape[-1] == 4 else tile.picture
+            found.append(Square(left, top, line.side, shown))
         below = top + line.side + TEXT_GAP
         for number, text in enumerate(tile.caption):
             colour = tile.colour if number == len(tile.caption) - 1 else INK
-            pen.text((left, below), _cut(text, line.side, TEXT_SIZE), fill=colour, font=font(TEXT_SIZE))
+            if text:
+                found.append(Words(left, below + TEXT_BASE, _cut(text, line.side, TEXT_SIZE), colour=colour))
             below += TEXT_HEIGHT
         for colour, text in tile.swatches:
-            pen.rectangle((left, below + 3, left + SWATCH_SIDE, below + 3 + SWATCH_SIDE), fill=colour, outline=SOFT)
-            pen.text((left + SWATCH_SIDE + 7, below + 1), text, fill=INK, font=font(TEXT_SIZE))
+            found.append(Square(left, below + 3, SWATCH_SIDE, None, colour, SOFT))
+            found.append(Words(left + SWATCH_SIDE + 7, below + 1 + TEXT_BASE, text))
             below += SWATCH_HEIGHT
+    return found
 
 
 def _fit(picture: np.ndarray, side: int) -> Image.Image:
-    shown = bytes_over_white(picture) if picture.shape[-1] == 4 else picture
-    image = Image.fromarray(np.ascontiguousarray(shown))
+    image = Image.fromarray(np.ascontiguousarray(picture))
     smooth = Image.Resampling.BICUBIC if image.width < side else Image.Resampling.LANCZOS
     return image.resize((side, side), smooth)

@@ -1,4 +1,4 @@
-"""Crops below Figures 3 and 4: a view that was not fitted, rendered from each fit, beside the truth."""
+"""Crops below Figures 3, 4 and 6: the middle of a view as each fit or upsampler makes it, beside the truth."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from analysis.figures.contact_sheet import Line, Tile, contact_sheet
+from analysis.figures.contact_sheet import Line, Tile
 from analysis.results.renders import views
+from analysis.tables.convolution import UPSAMPLERS
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.catalogue import manifest_paths
 from rodin.store.shards.reader import Shards
 
+SWEEPS = {3: "sweep-resolution", 4: "sweep-views", 6: "sweep-convolution"}
+"""figure -> the stage that it shows"""
 SUBJECTS = 2  # lines: one may be a special case, three make the figure longer than a page
-SIDE = 300  # px; large enough to see single hairs at 256²
+SIDE, UPSAMPLED = 300, 200  # px; large enough to see single hairs at 256²; five in a line
 
 
-def crops(run: Path, name: str) -> Image.Image | None:
-    """One line per subject: the truth, then its fits in ascending order of the swept value; none if no pictures exist.
+def crops(run: Path, name: str) -> list[Line]:
+    """One line per subject: the truth, then its fits in ascending order of the swept value; none without pictures.
 
     Args:
         run: the run folder.
@@ -27,7 +29,7 @@ def crops(run: Path, name: str) -> Image.Image | None:
     """
     folder = RunFolder(run).stage(name)
     if not manifest_paths(folder):
-        return None
+        return []
     made, known = Shards(folder, "samples"), views(run)
     by_subject: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
     for one in made.subjects:
@@ -41,7 +43,32 @@ def crops(run: Path, name: str) -> Image.Image | None:
         for value, psnr, one in sorted(by_subject[subject]):
             tiles.append(Tile(middle_half(made.read(one, "rgba", place)), (f"{value:g}: {psnr:.1f} dB",)))
         lines.append(Line(tiles, f"Person {subject}, a view that was not fitted", SIDE))
-    return contact_sheet(lines) if lines else None
+    return lines
+
+
+def upsampler_crops(run: Path) -> list[Line]:
+    """One line per held-out subject: the truth, then its avatars behind each upsampler; none without pictures."""
+    folder = RunFolder(run).stage(SWEEPS[6])
+    shards = [int(path.stem) for path in manifest_paths(folder) if path.with_suffix(".h5").is_file()]
+    if not shards:
+        return []
+    known, by_variant = views(run), {}
+    for shard in shards:  # a person is in all of them
+        made = Shards(folder, "samples", only=[shard])
+        row = made.meta(made.subjects[0])["rows"][0]
+        by_variant[row["roll_out"], row["aware"]] = made
+    order = [key for key in UPSAMPLERS if key in by_variant]
+    subjects = [one for one in by_variant[order[0]].subjects if all(one in made for made in by_variant.values())]
+    lines = []
+    for subject in [one for one in subjects if one in known][:SUBJECTS]:
+        place = by_variant[order[0]].meta(subject)["views"][0]
+        tiles = [Tile(middle_half(known.read(subject, "rgba", place)), ("truth",))]
+        for key in order:
+            psnr = by_variant[key].meta(subject)["rows"][0]["psnr"]
+            picture = by_variant[key].read(subject, "rgba", 0)
+            tiles.append(Tile(middle_half(picture), (f"{UPSAMPLERS[key]}: {psnr:.1f} dB",)))
+        lines.append(Line(tiles, f"Person {subject}, whom no training saw", UPSAMPLED))
+    return lines
 
 
 def most_frontal(camera_to_world: np.ndarray, count: int) -> int:

@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.figures.contact_sheet import SOFT
-from analysis.figures.crops import crops
+from analysis.figures.crops import SWEEPS, crops, upsampler_crops
 from analysis.figures.plots import OURS, THEIRS, THIRD, plot, with_intervals
 from analysis.results.paper import METRICS
 from analysis.results.rows import results
-from analysis.results.statistics import RANGES, mean_interval
+from analysis.results.statistics import FEWEST, RANGES, mean_interval
 from analysis.tables.convolution import GAINS, table_convolution, verdict
 from analysis.tables.costs import by_value, loss_curves
 from analysis.tables.quality import interval_of
@@ -89,12 +89,31 @@ def guidance(run: Path, path: Path, title: str) -> None:
 
 def resolutions(run: Path, path: Path, title: str) -> None:
     """Figure 3: fit quality, time, memory and stored size per subject against tri-plane resolution, with crops."""
-    _sweep(run, path, title, "sweep-resolution", "tri-plane resolution")
+    _sweep(run, path, title, SWEEPS[3], "tri-plane resolution")
 
 
 def view_counts(run: Path, path: Path, title: str) -> None:
     """Figure 4: fit quality, time and memory against the number of views, with crops."""
-    _sweep(run, path, title, "sweep-views", "views fitted")
+    _sweep(run, path, title, SWEEPS[4], "views fitted")
+
+
+def resolutions_caption(run: Path) -> str:
+    """What Figure 3 shows of this run."""
+    return f"Fit quality, time, memory and size of a person for tri-planes of several resolutions{_sweep_words(run, 3)}"
+
+
+def view_counts_caption(run: Path) -> str:
+    """What Figure 4 shows of this run."""
+    return f"Fit quality, time and memory against the number of views that were fitted{_sweep_words(run, 4)}"
+
+
+def _sweep_words(run: Path, number: int) -> str:
+    """End of a caption: over how many people, with intervals or without, and what the pictures are."""
+    name = SWEEPS[number]
+    people = min(len(group["rows"]) for group in by_value(run, name))
+    few = f"; too few for intervals, which want {FEWEST}" if people < FEWEST else ", with 95 % intervals"
+    below = "; below, a view that was not fitted, its middle enlarged, beside the truth" if crops(run, name) else ""
+    return f", means over {people} people{few}{below}."
 
 
 def _sweep(run: Path, path: Path, title: str, name: str, heading: str) -> None:
@@ -104,7 +123,7 @@ def _sweep(run: Path, path: Path, title: str, name: str, heading: str) -> None:
         ("ssim", "SSIM on unseen views", OURS),
         ("seconds", "seconds a person", THIRD),
         ("peak_megabytes", "peak memory, MB", THEIRS),
-        *([("megabytes", "stored, MB a person", THEIRS)] if name == "sweep-resolution" else []),
+        *([("megabytes", "stored, MB a person", THEIRS)] if name == SWEEPS[3] else []),
     ]
     shown = [one for one in panels_of if all(row.get(one[0]) is not None for group in groups for row in group["rows"])]
     with plot(path, title, len(shown), below=crops(run, name)) as panels:
@@ -124,7 +143,7 @@ def convolutions(run: Path, path: Path, title: str) -> None:
     """Figure 6: gain of each upsampler over the one with neither, paired by subject, the base model fixed."""
     rows = table_convolution(run)
     shown = [(key, heading) for key, heading in GAINS.items() if any(row[key] is not None for row in rows)]
-    with plot(path, title, len(shown)) as panels:
+    with plot(path, title, len(shown), below=upsampler_crops(run)) as panels:
         for axes, (key, heading) in zip(panels, shown, strict=True):
             gains = {place: row for place, row in enumerate(rows) if row[key] is not None}
             for place, row in gains.items():

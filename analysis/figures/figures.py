@@ -6,10 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.figures import curves, sheets
+from analysis.figures import curves, drawn, sheets
 from analysis.figures.contact_sheet import Line, contact_sheet, save_sheet
+from analysis.figures.edits import edits
+from analysis.figures.failures import worst, worst_caption
 from analysis.figures.memorisation import memorisation
 from analysis.figures.presence import asked_and_not
+from analysis.figures.vector import sheet_pdf
+from rodin.evaluation.shown import DRAWN, TURNED
+from rodin.store.atomic import publish_bytes
 from rodin.store.run_folder import RunFolder
 
 
@@ -18,19 +23,27 @@ class Figure:
     """Figure of the report.
 
     Args:
-        title: its heading; also in the PNG's metadata.
-        caption: what it shows, in plain words; also its alternative text.
-        draw: writes it: (run, path, title).
+        title: its heading; also in the metadata of its files.
+        caption: what it shows, in plain words; also its alternative text. A function says it of a run.
+        draw: writes it as PNG and PDF: (run, path of the PNG, title).
+        parts: larger pictures of avatars that it shows, keys of `rodin.evaluation.shown.PARTS`.
     """
 
     title: str
-    caption: str
+    caption: str | Callable[[Path], str]
     draw: Callable[[Path, Path, str], None]
+    parts: tuple[str, ...] = ()
+
+    def caption_of(self, run: Path) -> str:
+        """Its caption for a run."""
+        return self.caption if isinstance(self.caption, str) else self.caption(run)
 
 
 def _sheet(lines_of: Callable[[Path], list[Line]]) -> Callable[[Path, Path, str], None]:
     def draw(run: Path, path: Path, title: str) -> None:
-        save_sheet(path, contact_sheet(lines_of(run)), title)
+        lines = lines_of(run)
+        save_sheet(path, contact_sheet(lines), title)
+        publish_bytes(path.with_suffix(".pdf"), sheet_pdf(lines, title))
 
     return draw
 
@@ -46,45 +59,33 @@ FIGURES: dict[str, Figure] = {
         "Each dot is one person: PSNR of their tri-plane on views it was not fitted to, and the seconds it took.",
         curves.fits,
     ),
-    "11": Figure(
-        "Figure 11: samples as they came",
-        "Avatars drawn from nothing, chosen by nobody, seen from the front; then two of them from all around.",
-        _sheet(sheets.uncurated),
+    "3": Figure(
+        "Figure 3: tri-plane resolution",
+        curves.resolutions_caption,
+        curves.resolutions,
     ),
-    "9": Figure(
-        "Figure 9: samples and their meshes",
-        "Avatars drawn from nothing, each with the mesh that marching cubes takes from its density field.",
-        _sheet(sheets.with_mesh),
+    "4": Figure(
+        "Figure 4: number of views",
+        curves.view_counts_caption,
+        curves.view_counts,
     ),
     "5": Figure(
         "Figure 5: the reverse process",
-        "The guess of the finished avatar at points of the reverse process: coarse form first, detail last.",
-        _sheet(sheets.reverse_process),
+        drawn.reverse_caption,
+        _sheet(drawn.reverse_process),
+        ("paths",),
     ),
-    "prompts": Figure(
-        "Text to avatar",
-        "An avatar drawn from each prompt, the colour it asked for and the colour measured on its picture.",
-        _sheet(sheets.prompts),
-    ),
-    "attributes": Figure(
-        "Glasses, hats and beards by text",
-        "Avatars drawn from prompts that ask for one, and below each the same prompt without it, with the same noise.",
-        _sheet(asked_and_not),
-    ),
-    "reconstruction": Figure(
-        "Reconstruction from one picture",
-        "People no training stage saw; under each, the avatar made of one picture alone, seen by the same cameras.",
-        _sheet(sheets.reconstruction),
-    ),
-    "12": Figure(
-        "Figure 12: interpolation",
-        "From one avatar to another by interpolating the latent z; the number is the share of the second.",
-        _sheet(sheets.interpolation),
+    "6": Figure(
+        "Figure 6: roll-out and 3D-aware convolution",
+        "How much better an upsampler is than one with neither, person by person, the base model fixed; below, people "
+        "no training saw, rebuilt from one picture behind each upsampler, the middle enlarged.",
+        curves.convolutions,
     ),
     "7": Figure(
         "Figure 7: nearest training people",
         "Samples, and the training people most like them by CLIP similarity: a repeated person would look the same.",
         _sheet(sheets.nearest),
+        ("turned",),
     ),
     "memorisation": Figure(
         "Figure 7 in numbers: copies of training people",
@@ -93,31 +94,72 @@ FIGURES: dict[str, Figure] = {
         memorisation,
     ),
     "8": Figure(
-        "Figure 8: where failures are looked for first",
-        "The samples whose nearest training person is least like them.",
-        _sheet(sheets.furthest),
+        "Figure 8: failures, the worst by measure",
+        worst_caption,
+        _sheet(worst),
+        ("turned", "drawn", "prompts"),
+    ),
+    "9": Figure(
+        "Figure 9: samples from several sides, with their meshes",
+        f"The first {TURNED} avatars drawn from nothing, by their number, which gives their seed: chosen by nobody. "
+        "Each picture stands beside that of the mesh that marching cubes takes from the density, by the same camera.",
+        _sheet(drawn.with_mesh),
+        ("turned",),
+    ),
+    "10": Figure(
+        "Figure 10: more samples and their meshes",
+        "The next avatars after those of Figure 9, by their number: chosen by nobody. Turned by 45 degrees.",
+        _sheet(drawn.more_samples),
+        ("drawn",),
+    ),
+    "11": Figure(
+        "Figure 11: samples as they came",
+        f"All avatars drawn from nothing, the first {DRAWN} at most, by their number: chosen by nobody. From the "
+        "front, each with its mesh.",
+        _sheet(drawn.uncurated),
+        ("turned", "drawn"),
+    ),
+    "12": Figure(
+        "Figure 12: interpolation",
+        "From one avatar to another by interpolating the latent z, with the same noise; the number is the share of the "
+        "second. Slerp keeps the length of z, as all latents of the training have it; lerp is shorter on its way.",
+        _sheet(drawn.interpolation),
+        ("paths",),
+    ),
+    "13": Figure(
+        "Figure 13: inversion of portraits",
+        "Portraits of people no training stage saw; the avatar that the models make of its CLIP latent, from the "
+        "front, turned by 45 and 90 degrees and from behind; its mesh. The noise is drawn once: no avatar was chosen.",
+        _sheet(drawn.inversions),
+        ("inverted",),
     ),
     "guidance": Figure(
         "Table 1 as a picture",
-        "Reconstruction quality against guidance, ours with its 95 % interval over people, and the paper's.",
+        "Reconstruction quality against guidance, ours with its 95 % interval over people where there is one, and the "
+        "paper's.",
         curves.guidance,
     ),
-    "3": Figure(
-        "Figure 3: tri-plane resolution",
-        "Fit quality, time, memory and size of a person for tri-planes of several resolutions, with 95 % intervals "
-        "over people; below, a view that was not fitted, its middle enlarged, beside the truth.",
-        curves.resolutions,
+    "prompts": Figure(
+        "Text to avatar",
+        "An avatar drawn from each prompt, the colour it asked for and the colour measured on its picture.",
+        _sheet(sheets.prompts),
+        ("prompts",),
     ),
-    "4": Figure(
-        "Figure 4: number of views",
-        "Fit quality, time and memory against the number of views that were fitted, with 95 % intervals over people; "
-        "below, a view that was not fitted, its middle enlarged, beside the truth.",
-        curves.view_counts,
+    "attributes": Figure(
+        "Glasses, hats and beards by text",
+        "Avatars drawn from prompts that ask for one, and below each the same prompt without it, with the same noise.",
+        _sheet(asked_and_not),
+        ("prompts",),
     ),
-    "6": Figure(
-        "Figure 6: roll-out and 3D-aware convolution",
-        "How much better an upsampler is than one with neither, person by person, the base model fixed.",
-        curves.convolutions,
+    "edits": Figure(
+        "Edits by text",
+        "Avatars before and after an edit: the latent moves by what the text says, the noise stays.",
+        _sheet(edits),
+    ),
+    "reconstruction": Figure(
+        "Reconstruction from one picture",
+        "People no training stage saw; under each, the avatar made of one picture alone, seen by the same cameras.",
+        _sheet(sheets.reconstruction),
     ),
     "losses": Figure(
         "Losses",
@@ -125,16 +167,25 @@ FIGURES: dict[str, Figure] = {
         curves.losses,
     ),
 }
-SAME = {"10": "11", "13": "reconstruction"}
-"""the paper's Figure 10 (more samples) and 13 (portrait inversion) -> the figure of ours that shows it"""
+
+
+def check_name(name: str) -> Figure:
+    """The figure of a name.
+
+    Raises:
+        ValueError: there is none; the message lists the figures.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"no figure '{name}'; there are {', '.join(FIGURES)}")
+    return FIGURES[name]
 
 
 def figure(run: Path, name: str, path: Path | None = None) -> Path:
-    """Draw a figure, atomically, and return its path.
+    """Draw a figure, atomically, as PNG and beside it as PDF, and return the path of the PNG.
 
     Args:
         run: a run folder, finished or not.
-        name: one of FIGURES or of SAME.
+        name: one of FIGURES.
         path: the PNG to write; default: the run's ``figures/figure-<name>.png``.
 
     Raises:
@@ -142,11 +193,9 @@ def figure(run: Path, name: str, path: Path | None = None) -> Path:
         ValueError: no such figure, or no data for it yet; the message lists the figures, or names the stage to run.
         FileNotFoundError: no such run folder.
     """
-    shown = SAME.get(name, name)
-    if shown not in FIGURES:
-        raise ValueError(f"no figure '{name}'; there are {', '.join([*FIGURES, *SAME])}")
+    shown = check_name(name)
     if not Path(run).is_dir():
         raise FileNotFoundError(f"{run}: no such run folder; `rodin run` makes one")
     path = path or RunFolder(run).figures / f"figure-{name}.png"
-    FIGURES[shown].draw(Path(run), path, FIGURES[shown].title)
+    shown.draw(Path(run), path, shown.title)
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from analysis.figures.contact_sheet import INK, RULE, SOFT, save_sheet, stacked
+from analysis.figures.contact_sheet import INK, RULE, SOFT, Line, contact_sheet, save_sheet, sheet_size, stacked
+from analysis.figures.vector import INCH, TYPE, draw_marks, pdf_of
 from analysis.results.statistics import Interval
 from rodin.marks.tags import FIGURE, png_chunks
 from rodin.store.atomic import publish_bytes
@@ -39,20 +41,20 @@ def plot(
     title: str,
     panels: int,
     height: float = HEIGHT,
-    below: Image.Image | None = None,
+    below: Sequence[Line] = (),
 ) -> Iterator[list[Axes]]:
-    """Context that yields axes side by side and writes them atomically as a PNG, tagged as generated (R60).
+    """Context that yields axes side by side and writes them atomically as PNG and PDF, tagged as generated (R60).
 
     Args:
-        path: the PNG.
+        path: the PNG; the PDF lies beside it.
         title: for its metadata.
         panels: number of axes.
         height: of one of them, inches.
-        below: a picture to put below them, at its own size.
+        below: lines of pictures to put below them.
     """
     columns = 2 if panels == 4 else min(panels, MOST_COLUMNS)
     rows = -(-panels // columns)
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE | TYPE):
         layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)  # inches
         figure = Figure(figsize=(WIDTH * columns, height * rows), layout=layout)
         FigureCanvasAgg(figure)
@@ -62,10 +64,28 @@ def plot(
             spare.set_visible(False)
         data = io.BytesIO()
         figure.savefig(data, format="png", dpi=DPI, pil_kwargs={"pnginfo": png_chunks(FIGURE, title)})
-    if below is None:
-        publish_bytes(path, data.getvalue())
+        if below:
+            _add_below(figure, layout, below)
+        page = pdf_of(figure, title)
+    if below:
+        save_sheet(path, stacked(Image.open(data).convert("RGB"), contact_sheet(below)), title)
     else:
-        save_sheet(path, stacked(Image.open(data).convert("RGB"), below), title)
+        publish_bytes(path, data.getvalue())
+    publish_bytes(path.with_suffix(".pdf"), page)
+
+
+def _add_below(figure: Figure, layout: ConstrainedLayoutEngine, lines: Sequence[Line]) -> None:
+    """Make a figure higher and put lines of pictures under its plots, as wide as their sheet is beside them."""
+    width, high = figure.get_size_inches()
+    sheet_width, sheet_height = (size / INCH for size in sheet_size(lines))
+    scale = min(1.0, width / sheet_width)
+    room = scale * sheet_height
+    figure.set_size_inches(width, high + room)
+    share = room / (high + room)
+    layout.set(rect=(0, share, 1, 1 - share))
+    sheet = figure.add_axes(((1 - scale * sheet_width / width) / 2, 0, scale * sheet_width / width, share))
+    sheet.set_in_layout(False)
+    draw_marks(sheet, lines)
 
 
 def with_intervals(axes: Axes, places: Sequence[float], intervals: Sequence[Interval], colour: str, label: str) -> None:
@@ -78,6 +98,6 @@ def with_intervals(axes: Axes, places: Sequence[float], intervals: Sequence[Inte
         colour, label: of the line.
     """
     means = [one.mean for one in intervals]
-    below = [0.0 if one.low is None else one.mean - one.low for one in intervals]
-    above = [0.0 if one.high is None else one.high - one.mean for one in intervals]
+    below = [math.nan if one.low is None else one.mean - one.low for one in intervals]  # nan: no bar, not even its caps
+    above = [math.nan if one.high is None else one.high - one.mean for one in intervals]
     axes.errorbar(places, means, [below, above], color=colour, label=label, marker="o", ms=5, capsize=3)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from analysis.figures.contact_sheet import NO, YES, Line, Tile, wrapped
 from analysis.figures.sheets import PROMPT, WIDE_LARGE
-from analysis.results.renders import frontal_view, samples
+from analysis.results.large import Pictures
 from analysis.results.rows import MissingRows, Row, next_step
 from analysis.tables.prompts import prompt_rows
-from rodin.store.shards.reader import Shards
 
 PAIRS = 24  # shown at most
 
@@ -26,7 +25,7 @@ def asked_and_not(run: Path) -> list[Line]:
             f"{run}: no prompt asks for glasses, a hat or a beard that is measured well enough; set "
             f"sample.attribute_prompts, with some hundred people, and {next_step(run, 'evaluate')}"
         )
-    store, lines = samples(run), []
+    store, lines = Pictures(run), []
     height = max(len(wrapped(row["prompt"], PROMPT)) for rows in by_pair.values() for row in rows)
     for first in range(0, len(pairs), WIDE_LARGE):
         for control in (False, True):
@@ -39,9 +38,9 @@ def asked_and_not(run: Path) -> list[Line]:
     return lines
 
 
-def _tile(store: Shards, rows: list[Row], height: int) -> Tile:
+def _tile(store: Pictures, rows: list[Row], height: int) -> Tile:
     sample, prompt = rows[0]["sample"], wrapped(rows[0]["prompt"], PROMPT)
     found = ", ".join(f"{row['attribute']}: {row['measured']}" for row in rows)
     caption = [*prompt, *[""] * (height - len(prompt)), found]
     hit = all(row["hit"] for row in rows)
-    return Tile(frontal_view(store, sample) if sample in store else None, caption, YES if hit else NO)
+    return Tile(store.front(sample) if sample in store else None, caption, YES if hit else NO)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from analysis.figures.edits import edits_of
 from analysis.figures.figures import FIGURES, figure
 from analysis.results.provenance import config_of, setting
 from analysis.results.rows import Row
@@ -41,7 +42,15 @@ def write_findings(run: Path, output: Path | None = None) -> Findings:
         FileNotFoundError: no such run folder.
         Unwritable: a table or figure cannot be written.
     """
-    found, folder = Findings(), RunFolder(output or run)
+    found = Findings()
+    write_tables(run, output, found)
+    write_figures(run, output, found)
+    return found
+
+
+def write_tables(run: Path, output: Path | None, found: Findings) -> None:
+    """Write every table that the results allow, as `write_findings`, and note it in `found`."""
+    folder = RunFolder(output or run)
     for name in tables_of(run):
         try:
             found.tables[name] = table(run, name)
@@ -52,6 +61,11 @@ def write_findings(run: Path, output: Path | None = None) -> Findings:
             found.missing[f"table {name}"] = str(problem)
             for old in folder.tables.glob(f"table-{name}.*"):
                 old.unlink(missing_ok=True)
+
+
+def write_figures(run: Path, output: Path | None, found: Findings) -> None:
+    """Write every figure that the results allow, as `write_findings`, and note it in `found`."""
+    folder = RunFolder(output or run)
     for name in figures_of(run):
         try:
             found.figures[name] = figure(run, name, folder.figures / f"figure-{name}.png")
@@ -59,8 +73,8 @@ def write_findings(run: Path, output: Path | None = None) -> Findings:
             raise
         except ValueError as problem:
             found.missing[f"figure {name}"] = str(problem)
-            (folder.figures / f"figure-{name}.png").unlink(missing_ok=True)
-    return found
+            for old in folder.figures.glob(f"figure-{name}.*"):
+                old.unlink(missing_ok=True)
 
 
 def tables_of(run: Path) -> list[str]:
@@ -70,6 +84,7 @@ def tables_of(run: Path) -> list[str]:
 
 
 def figures_of(run: Path) -> list[str]:
-    """Names of the figures that a run of this config can have: `attributes` only where prompts ask for some."""
-    asked = setting(config_of(run), "sample.attribute_prompts")
-    return [name for name in FIGURES if name != "attributes" or asked]
+    """Names of the figures that a run like this can have: `attributes` where prompts ask for some, `edits` of any."""
+    left_out = set() if setting(config_of(run), "sample.attribute_prompts") else {"attributes"}
+    left_out |= set() if edits_of(run) else {"edits"}
+    return [name for name in FIGURES if name not in left_out]

@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 from analysis.results.paper import format_number
 from analysis.results.provenance import setting
 from analysis.results.rows import Row
+from analysis.tables.quality import excludes_zero
 from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON
 from rodin.units import duration
 
 
 class Card(NamedTuple):
-    """A headline number, its name and a remark."""
+    """A headline number, its name, a remark, and whether it tells: false for a gain that may be none."""
 
     name: str
     number: str
     remark: str
+    sure: bool = True
 
 
 def headlines(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> list[Card]:
@@ -51,7 +53,11 @@ def _reconstruction(tables: Mapping[str, Sequence[Row]], config: dict[str, Any])
     gains = {row["method"]: f"{format_number(row['gain_psnr'], 2, signed=True)} dB" for row in rows}
     least = min(rows, key=lambda row: row["gain_psnr"])
     remark = "one picture to avatar: " + ", ".join(f"{gain} over the {method}" for method, gain in gains.items())
-    return Card("Gain over simple guesses", gains[least["method"]], remark)
+    if same := [row["method"] for row in rows if not excludes_zero(row, "gain_psnr")]:
+        remark += (
+            f"; cannot be told apart from the {' and the '.join(same)} with {rows[0]['gain_psnr_subjects']} people"
+        )
+    return Card("Gain over simple guesses", gains[least["method"]], remark, sure=not same)
 
 
 def _table_1(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:

@@ -54,11 +54,6 @@ def frontal_view(store: Shards, subject: str) -> np.ndarray:
     return store.read(subject, "rgba", 0)
 
 
-def mesh_picture(store: Shards, subject: str) -> np.ndarray | None:
-    """The picture of a sample's mesh, [S, S, 3] uint8; none if the shards have no meshes."""
-    return store.read(subject, "mesh") if "mesh" in store.fields(subject) else None
-
-
 def samples_of_kind(store: Shards, *kinds: str) -> list[tuple[str, dict[str, Any]]]:
     """(id, metadata) of the samples of these kinds, in order of their ids."""
     return _chosen(store, lambda meta: meta.get("kind") in kinds)

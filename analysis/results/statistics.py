@@ -11,9 +11,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 CONFIDENCE = 0.95  # the usual level; the paper prints no intervals
-FEWEST = (
-    2  # people for an interval; that of two is nine standard deviations to either side, and holds: no less tells more
-)
+FEWEST = 3  # people for an interval; Student's of two is nine standard deviations to either side: it tells nothing
 RANGES: dict[str, tuple[float, float]] = {
     "psnr": (0.0, math.inf), "ssim": (-1.0, 1.0), "lpips": (0.0, math.inf), "haze": (0.0, 1.0),
     "seconds": (0.0, math.inf), "megabytes": (0.0, math.inf), "peak_megabytes": (0.0, math.inf),

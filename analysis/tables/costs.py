@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,10 @@ ORDER = (
 TRAINED = ("clip", "decoder", "base", "upsample", "latent", "prior", "refine")
 # columns of a fitting sweep besides PSNR
 FIT_COSTS = ("ssim", "seconds", "megabytes", "peak_megabytes")
+TIMING_FIELDS = {"seconds": float, "peak_rss_mb": float, "paced_seconds": float} | dict.fromkeys(
+    ("ranks", "cpus", "gpus"), int
+)
+HOUR = 3600.0  # seconds
 LOSS = {"step": int, "loss": float}
 
 
@@ -55,19 +59,21 @@ def table_timings(run: Path) -> list[Row]:
     if not names:
         advice = f"`{resume_command(run)}` runs the stages"
         raise MissingRows(f"{run}: no timing rows in results/timing-*.jsonl yet; {advice}")
-    table, taken, spent = [], {}, 0.0
+    table: list[Row] = []
+    taken: dict[str, dict[str, None]] = {}
+    spent = 0.0
     for stage in sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
-        fields = {"seconds": float, "peak_rss_mb": float}
-        rows = results(run, f"timing-{stage}", "timing", fields, optional=["peak_rss_mb"])
-        spent += sum(row["seconds"] for row in rows if "taken_from" not in row)
+        rows = results(run, f"timing-{stage}", "timing", TIMING_FIELDS, optional=TIMING_FIELDS.keys() - {"seconds"})
+        spent += sum(whole_seconds(row) for row in rows if "taken_from" not in row)
         for row in rows:
             if "taken_from" in row:
                 taken.setdefault(str(row["taken_from"]), {})[stage] = None
         memory = [row["peak_rss_mb"] for row in rows if row.get("peak_rss_mb") is not None]
         table.append(
             {"name": stage, "tasks": len({row.get("shard") for row in rows})}
-            | {"seconds": sum(row["seconds"] for row in rows), "longest_seconds": max(row["seconds"] for row in rows)}
+            | {"seconds": sum(map(whole_seconds, rows)), "longest_seconds": max(map(whole_seconds, rows))}
             | {"peak_rss_mb": max(memory, default=None)}
+            | {f"{device[:-1]}_hours": device_hours(rows, device) for device in ("cpus", "gpus")}
         )
     memory = [row["peak_rss_mb"] for row in table if row["peak_rss_mb"] is not None]
     total = {"name": "all stages", "tasks": sum(row["tasks"] for row in table)}
@@ -75,10 +81,61 @@ def table_timings(run: Path) -> list[Row]:
         "seconds": sum(row["seconds"] for row in table),
         "longest_seconds": max(row["longest_seconds"] for row in table),
     }
-    notes = ["seconds are added over a stage's tasks; tasks that ran side by side took less by the clock"]
+    for key in ("cpu_hours", "gpu_hours"):
+        hours = [row[key] for row in table]
+        total[key] = None if None in hours or not any(hours) else sum(hours)
+        if total[key] is None:
+            for row in table:
+                row[key] = None
+    return [*table, total | {"peak_rss_mb": max(memory, default=None), "note": "\n".join(_notes(taken, spent))}]
+
+
+def _notes(taken: Mapping[str, Mapping[str, None]], spent: float) -> list[str]:
+    """What the times mean, and which of them another run took.
+
+    Args:
+        taken: run -> the stages that were taken over from it.
+        spent: seconds of this run's own stages.
+    """
+    notes = [
+        "seconds are added over a stage's tasks; tasks that ran side by side took less by the clock; a training that "
+        "was resumed counts whole"
+    ]
     notes += [f"taken over from {source}, with the times there: {', '.join(of)}" for source, of in taken.items()]
-    notes += [f"made by this run itself: {spent:,.1f} s"] if taken else []
-    return [*table, total | {"peak_rss_mb": max(memory, default=None), "note": "\n".join(notes)}]
+    return notes + ([f"made by this run itself: {spent:,.1f} s"] if taken else [])
+
+
+def whole_seconds(row: Row) -> float:
+    """Seconds of a task; of one that was resumed those of all its work, at the pace of its last part."""
+    return max(row["seconds"], row.get("paced_seconds") or 0.0)
+
+
+def device_hours(rows: Sequence[Row], device: str) -> float | None:
+    """Hours of all cores ("cpus") or GPUs ("gpus") of a stage's tasks; None where an earlier rodin timed them.
+
+    Args:
+        rows: timing rows.
+        device: the field that says how many each of a task's ranks had.
+    """
+    if any(row.get("ranks") is None or row.get(device) is None for row in rows):
+        return None
+    return sum(whole_seconds(row) * row["ranks"] * row[device] for row in rows) / HOUR
+
+
+def hardware(run: Path) -> str:
+    """What a run was computed on: its devices, of each the most that a task had; empty if unknown."""
+    found: dict[str, int] = {}
+    names = {match[1] for path in row_files(RunFolder(run)) if (match := _TIMING.match(path.name))} - {"report"}
+    fields = TIMING_FIELDS | {"device": str}
+    try:
+        rows = [row for one in sorted(names) for row in results(run, f"timing-{one}", "timing", fields, fields.keys())]
+    except ValueError:  # damaged rows: the table of times tells of them
+        return ""
+    for row in rows:
+        count = (row.get("ranks") or 0) * (row.get("gpus") or row.get("cpus") or 0)
+        if row.get("device") and count:
+            found[row["device"]] = max(found.get(row["device"], 0), count)
+    return ", ".join(f"{count} × {device}" for device, count in found.items())
 
 
 def loss_curves(run: Path) -> dict[str, list[Row]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from analysis.results.paper import DASH, METRICS, format_number
 from analysis.results.rows import Row, results
-from analysis.results.statistics import ANYWHERE, RANGES, Interval, mean_interval
+from analysis.results.statistics import ANYWHERE, FEWEST, RANGES, Interval, mean_interval
 from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON, OURS, POSTERIOR_MEAN
 
 MEASURED = {"subject": str, "psnr": float, "ssim": float, "lpips": float}
@@ -105,13 +105,22 @@ def verdict(table: Sequence[Row]) -> str:
     missing = [name for name in (MEAN_PERSON, NEAREST_PERSON) if name not in gains or gains[name]["gain_psnr"] is None]
     if missing:
         return f"No verdict: '{OURS}' and '{missing[0]}' were not both measured on the same people"
-    beaten = [name for name, row in gains.items() if row["gain_psnr"] > 0]
-    parts = [f"{gain_text(row)} over the {name}" for name, row in gains.items()]
-    opening = ["neither", f"only the {beaten[0]}" if beaten else "", "both"][len(beaten)]
-    certain = all(excludes_zero(row, "gain_psnr") for row in gains.values())
-    doubt = "" if certain else "; an interval reaches 0 or lacks, so more people are needed to be sure"
+    parts = ", ".join(f"{gain_text(row)} over the {name}" for name, row in gains.items())
     count = gains[MEAN_PERSON]["gain_psnr_subjects"]
-    return f"Rodin beats {opening} in PSNR: {', '.join(parts)}, person by person, {count} people{doubt}"
+    if any(row["gain_psnr_low"] is None for row in gains.values()):
+        return f"{count} people are too few to tell, {FEWEST} are wanted at least: {parts} in PSNR, person by person"
+    groups: dict[str, list[str]] = {"beats": [], "cannot be told apart from": [], "loses to": []}
+    for name, row in gains.items():
+        groups[standing(row)].append(f"the {name}")
+    sentence = ", and ".join(f"{verb} {' and '.join(names)}" for verb, names in groups.items() if names)
+    return f"Rodin {sentence} in PSNR: {parts}, person by person, {count} people"
+
+
+def standing(row: Row, name: str = "gain_psnr") -> str:
+    """How ours stands to a guess by a gain's interval: "beats", "loses to", or "cannot be told apart from"."""
+    if not excludes_zero(row, name):
+        return "cannot be told apart from"
+    return "beats" if row[name] > 0 else "loses to"
 
 
 def other_metrics(table: Sequence[Row]) -> list[str]:
@@ -126,8 +135,8 @@ def other_metrics(table: Sequence[Row]) -> list[str]:
         name = f"gain_{metric}"
         parts = [f"{gain_text(row, name)} over the {method}" for method, row in gains.items() if row[name] is not None]
         if parts:
-            sure = all(excludes_zero(row, name) for row in gains.values() if row[name] is not None)
-            doubt = "" if sure else "; an interval reaches 0 or lacks"
+            same = [method for method, row in gains.items() if row[name] is not None and not excludes_zero(row, name)]
+            doubt = f"; cannot be told apart from the {' and the '.join(same)}" if same else ""
             sentences.append(f"in {metric.upper()}, + is better: {', '.join(parts)}{doubt}")
     return sentences
 

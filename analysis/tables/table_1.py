@@ -26,7 +26,7 @@ from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON
 from rodin.store.run_folder import RunFolder
 
 NOTE = "mean over people, each the mean over their views, with its 95 % interval (Student's t over people)"
-OTHER_VIEWS = "but the given view: without the picture that the avatar is made of"
+OTHER_VIEWS = "ours, but the given view: without the picture that the avatar is made of"
 
 
 def table_1(run: Path) -> list[Row]:

@@ -19,9 +19,11 @@ from jobs.cli import (
     efficiency,
     export,
     generate,
+    logs,
     marks,
     plan,
     presets,
+    resubmit,
     results,
     run,
     site,
@@ -64,9 +66,11 @@ def options(version: Annotated[bool, VERSION] = False) -> None:
 
 for group in (
     run,
+    resubmit,
     sweeps,
     plan,
     watch,
+    logs,
     efficiency,
     generate,
     uses,

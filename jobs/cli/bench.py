@@ -71,6 +71,12 @@ def _table() -> BenchRows:
     return bench_table(table_1)
 
 
+def _submit() -> BenchRows:
+    from jobs.launch.bench_submit import bench_submit
+
+    return bench_submit()
+
+
 def _run_fit(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
     from rodin.bench.fit_run import bench_run
 
@@ -133,6 +139,7 @@ BENCHES: dict[str, Callable[[], BenchRows]] = {
     "store": _reading,
     "metrics": _metrics,
     "table": _table,
+    "submit": _submit,
 }
 RUN_BENCHES: dict[str, Callable[[Config, RunFolder, int, Progress], BenchRows]] = {
     "fit": _run_fit,
@@ -164,6 +171,8 @@ def bench(
     `cascade` measures quality, not time: where detail is lost from the fitted planes to avatars of unseen people, with
     pictures of each step. So does `edit`: whether what a text names comes out, and what else of the avatar changes.
 
+    `submit` measures the job layer itself with 100,000 subjects, beside submitit's `map_array`; Slurm is stubbed.
+
     `fit --run` stores each fit as it is measured, so that the same command continues after a stop. `unet` is as wide as
     the paper's base model: minutes on a CPU, and 10 GB.
 
@@ -173,6 +182,7 @@ def bench(
       rodin bench fit --run runs/demo --subjects 4
       rodin bench decoder --run runs/demo --subjects 2
       rodin bench conv --json
+      rodin bench submit
       rodin bench sample --run runs/demo --subjects 4
       rodin bench cascade --run runs/demo --subjects 4
       rodin bench edit --run runs/evening --subjects 20

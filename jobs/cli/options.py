@@ -32,3 +32,7 @@ ASKS = Annotated[
     typer.Option("--asks", metavar="FILE", help="time and memory as measured: `rodin efficiency RUN --suggest FILE`"),
 ]
 JSON = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
+MAX_FAILS = Annotated[
+    int | None,
+    typer.Option("--max-fails", min=1, help="slurm: begin no more of a stage once so many shards failed"),
+]

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import ASKS, CLUSTER, FROM, JSON, NEW_RUN, PRESET_OR_FROM, SET, SITE, STAGES
+from jobs.cli.options import ASKS, CLUSTER, FROM, JSON, MAX_FAILS, NEW_RUN, PRESET_OR_FROM, SET, SITE, STAGES
 from jobs.cli.prepare import check_change, notes_of, prepare, sources_of, tell
 from jobs.cli.screen import Screen
 from jobs.cli.summary import summary, summary_text
@@ -28,6 +28,7 @@ from jobs.run.failures import Failed, failures
 from jobs.run.ledger import submissions
 from jobs.run.lock import driving
 from jobs.run.snapshot import take
+from jobs.site import keep_site
 from jobs.weights import check_weights
 from rodin.store.run_folder import RunFolder
 
@@ -45,6 +46,7 @@ def run(
     test_only: Annotated[bool, typer.Option("--test-only", help="slurm: ask it about each script")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="slurm: submit and exit")] = False,
     refresh_code: Annotated[bool, typer.Option("--refresh-code", help="give the run today's code")] = False,
+    max_fails: MAX_FAILS = None,
     as_json: JSON = False,
 ) -> None:
     """Run a preset up to its report; what is already done is not done again.
@@ -75,12 +77,14 @@ def run(
         print(f"note: {line}", file=sys.stderr)
     if cluster == "slurm":
         check_clients()
-    elif no_wait:
-        raise ValueError("--no-wait needs --cluster slurm; local stages run inside this command")
+    elif no_wait or max_fails:
+        raise ValueError(
+            f"{'--no-wait' if no_wait else '--max-fails'} needs --cluster slurm; local stages run inside this command"
+        )
     check_weights(work)
     for one in sources:
         check_queue(one)
-    execute(work, cluster, no_wait, refresh_code, as_json, sources=sources)
+    execute(work, cluster, no_wait, refresh_code, as_json, sources=sources, max_fails=max_fails or 0)
 
 
 def print_scripts(work: Run, cluster: str, as_json: bool) -> None:
@@ -104,7 +108,7 @@ def test_scripts(work: Run, as_json: bool) -> None:
         Failed: it would refuse one.
     """
     from jobs.launch.scripts import scripts
-    from jobs.launch.slurm import chosen_by_environment
+    from jobs.launch.sending import chosen_by_environment
 
     check_clients()
     keep, rows = chosen_by_environment(work.site), list[dict[str, object]]()
@@ -128,6 +132,7 @@ def execute(
     as_json: bool,
     report_again: bool = False,
     sources: Sequence[RunFolder] = (),
+    max_fails: int = 0,
 ) -> None:
     """Drive a run to its end and print a summary.
 
@@ -139,6 +144,7 @@ def execute(
         as_json: print the summary as JSON.
         report_again: the report's manifest is withdrawn first, so that the report is written anew.
         sources: runs whose finished stages are taken over first.
+        max_fails: slurm: failed shards of a stage from which on no more of it begins; 0: no such limit.
 
     Raises:
         Failed: a stage failed for a reason that the user cannot mend.
@@ -148,7 +154,7 @@ def execute(
     begin = time.time()
     for line in notes_of(work):
         screen.note(f"note: {line}")
-    drive(work, cluster, no_wait, refresh_code, screen, report_again, sources)
+    drive(work, cluster, no_wait, refresh_code, screen, report_again, sources, max_fails)
     screen.clear()
     found = summary(work, begin)
     print(json.dumps(found) if as_json else summary_text(found))
@@ -162,6 +168,7 @@ def drive(
     screen: Screen,
     report_again: bool = False,
     sources: Sequence[RunFolder] = (),
+    max_fails: int = 0,
 ) -> None:
     """Drive a run to its end; arguments and errors as of `execute`, with progress on `screen`."""
     with driving(work.folder, screen.note), terminating():
@@ -172,7 +179,7 @@ def drive(
         if take(work.folder, refresh_code):
             screen.note("note: the code has changed since this run began; the run keeps its own (--refresh-code)")
         try:
-            _launch(work, cluster, no_wait, screen)
+            _launch(work, cluster, no_wait, screen, max_fails)
         except Failed as error:
             screen.clear()
             explain(work, error)
@@ -207,16 +214,28 @@ def _check_queue(folder: RunFolder) -> None:
         )
 
 
-def _launch(work: Run, cluster: str, no_wait: bool, screen: Screen) -> None:
+def _launch(work: Run, cluster: str, no_wait: bool, screen: Screen, max_fails: int) -> None:
     if cluster == "slurm":
         from jobs.launch.slurm import SlurmLauncher
 
-        launcher = SlurmLauncher(work, screen.note, screen.watcher(work))
+        check_code(work.folder)
+        keep_site(work.folder, work.site)
+        launcher = SlurmLauncher(work, screen.note, screen.watcher(work), max_fails)
         launcher.submit() if no_wait else launcher.drive()
     else:
         from jobs.launch.local import LocalLauncher
 
         LocalLauncher(work, screen.note, screen.watcher(work)).drive()
+
+
+def check_code(folder: RunFolder) -> None:
+    """Refuse to send jobs with a run's own code where that is older than the jobs' way to find their work.
+
+    Raises:
+        ValueError: names the option that replaces the code.
+    """
+    if folder.code.is_dir() and not (folder.code / "jobs" / "launch" / "task.py").is_file():
+        raise ValueError(f"{folder.code}: is of an older rodin, whose jobs this one cannot send; add --refresh-code")
 
 
 def explain(work: Run, error: Failed) -> None:

@@ -195,7 +195,7 @@ def tally(
     figure, page = RunFolder(target).figures / f"figure-{PREFERENCES}.png", target / "checklist.md"
     draw_preferences(tables["2"], figure, titles["2"])
     publish_bytes(page, checklist(opened, counted, [(titles[name], rows) for name, rows in tables.items()]).encode())
-    files = [str(path) for path in (*written, figure, page)]
+    files = [str(path) for path in (*written, figure, figure.with_suffix(".pdf"), page)]
     if as_json:
         left_out = {"raters": len(counted.raters), "left_out": counted.left_out, "catch_pass": catch_pass}
         print(json.dumps({**left_out, **{f"table_{name}": rows for name, rows in tables.items()}, "files": files}))

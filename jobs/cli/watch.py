@@ -1,4 +1,4 @@
-"""`rodin status`, `logs` and `cancel`: look at a run and stop it."""
+"""`rodin status` and `cancel`: look at a run and stop it."""
 
 from __future__ import annotations
 
@@ -7,36 +7,52 @@ import json
 import socket
 import sys
 import time
-from collections import deque
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from jobs.cli.options import JSON, RUN_ARGUMENT
-from jobs.graph.graph import NAMES
 from jobs.launch import slurm_client
 from jobs.launch.status import StageStatus, as_rows, status, unfinished
-from jobs.run.ledger import cut_off, strike, submissions
+from jobs.run.ledger import cut_off, submissions, withdraw
 from jobs.run.lock import end, lives, living
 from jobs.run.record import check_run, read_config
 from rodin.store.run_folder import RunFolder
 
 STOP_SECONDS = 20.0  # longest wait for a driver to end: its workers get 5 s to save, and it reports them
 STOP_POLL_SECONDS = 0.1  # a driver without work ends in less than one second
-FOLLOW_SECONDS = 0.5  # between two looks at a growing log: a reader sees new lines at once
 MOST_JOBS = 3  # job numbers shown of each stage; --json lists all
 MOST_PROBLEMS = 3  # problems shown of each stage; --json lists all
 
 
-def show_status(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
-    """Print the state of each stage of a run.
+def show_status(
+    run: RUN_ARGUMENT,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="print it again and again, until Ctrl-C")] = False,
+    every: Annotated[float, typer.Option("--every", min=1.0, help="seconds between two looks of --watch")] = 10.0,
+    as_json: JSON = False,
+) -> None:
+    """Print the state of each stage of a run: by what it has published, one squeue call and at most one sacct call.
 
     \b
     Examples:
       rodin status runs/demo
+      rodin status runs/paper --watch --every 30
       rodin status runs/paper --json
     """
+    if watch and as_json:
+        raise ValueError("--json prints one list and ends; it does not go with --watch")
+    while watch:
+        if sys.stdout.isatty():
+            print("\033[H\033[2J", end="")  # ANSI: to the top, and erase
+        print(time.strftime("%H:%M:%S"))
+        _print_status(run, as_json)
+        sys.stdout.flush()
+        time.sleep(every)
+    _print_status(run, as_json)
+
+
+def _print_status(run: Path, as_json: bool) -> None:
     folder, problem = RunFolder(run), None
     try:
         config = read_config(folder)
@@ -59,48 +75,14 @@ def print_stages(run: Path, found: list[StageStatus]) -> None:
         more = " ..." if len(one.jobs) > MOST_JOBS else ""
         jobs = f"  job {', '.join(one.jobs[:MOST_JOBS])}{more}" if one.jobs else ""
         shards = "?" if one.shards is None else one.shards
-        print(f"{one.stage:<{width}}  {one.state:<8} {one.done}/{shards}{jobs}{note}")
+        counts = (("running", one.running), ("waiting", one.queued), ("failed", one.failed))
+        shown = [f"{count} {word}" for word, count in counts if count and (one.shards or 0) > 1]
+        split = f" ({', '.join(shown)})" if shown else ""
+        print(f"{one.stage:<{width}}  {one.state:<8} {one.done}/{shards}{split}{jobs}{note}")
         for line in one.problems[:MOST_PROBLEMS]:
             print(f"{'':<{width}}  {line}")
         if len(one.problems) > MOST_PROBLEMS:
             print(f"{'':<{width}}  and {len(one.problems) - MOST_PROBLEMS} more; `rodin status {run} --json` lists all")
-
-
-def show_logs(
-    run: RUN_ARGUMENT,
-    stage: Annotated[str | None, typer.Argument(help="a stage; default: the latest log of all stages")] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="number of last lines to print")] = 40,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="print new lines as the log grows")] = False,
-    as_json: JSON = False,
-) -> None:
-    """Print the end of a stage's latest log.
-
-    \b
-    Examples:
-      rodin logs runs/demo
-      rodin logs runs/demo fit --lines 100
-      rodin logs runs/paper base --follow
-      rodin logs runs/paper --json
-    """
-    if follow and as_json:
-        raise ValueError("--json prints one object and ends; it does not go with --follow")
-    folder = RunFolder(run)
-    check_run(folder)
-    if stage is not None and stage not in NAMES:
-        raise ValueError(f"unknown stage '{stage}'; there are {', '.join(NAMES)}")
-    found = list((folder.jobs / "logs").glob(f"{stage or '*'}/*.out"))
-    if not found:
-        raise FileNotFoundError(f"{folder.jobs / 'logs' / (stage or '')}: no log yet; `rodin status {run}` says why")
-    latest = max(found, key=lambda path: path.stat().st_mtime)
-    with latest.open(encoding="utf-8", errors="replace") as file:
-        last = [line.rstrip("\n") for line in deque(file, maxlen=min(lines, sys.maxsize))]  # it may exceed the memory
-        if as_json:
-            print(json.dumps({"log": str(latest), "lines": last}, indent=1))
-            return
-        print("\n".join([f"==> {latest}", *last]), flush=True)
-        while follow:
-            time.sleep(FOLLOW_SECONDS)
-            print(file.read(), end="", flush=True)
 
 
 def cancel(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
@@ -152,8 +134,8 @@ def _stop_jobs(folder: RunFolder) -> list[str]:
         live = sorted({job.split("_")[0] for job in slurm_client.queue(sent)})
         slurm_client.cancel([one for one in sent if one.job_id in live])
         for intent in unsure:
+            withdraw(folder, intent, "`rodin cancel`")
             slurm_client.cancel_named(intent)
-            strike(folder, intent)
     except slurm_client.Unreachable as error:
         raise ValueError(f"Slurm does not answer ({error}); try again") from None
     with contextlib.suppress(slurm_client.Unreachable):  # those that squeue did not list, should it be mistaken
@@ -164,5 +146,4 @@ def _stop_jobs(folder: RunFolder) -> list[str]:
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     app.command(name="status")(show_status)
-    app.command(name="logs")(show_logs)
     app.command()(cancel)

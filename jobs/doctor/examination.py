@@ -132,7 +132,7 @@ def of_cluster(run: Run, folder: Path, needs: dict[str, str], wait: float, progr
         wait: longest wait for the job to begin, seconds; 0: no job.
         progress: called with one line on what goes on.
     """
-    from jobs.launch.slurm import chosen_by_environment  # here: it loads submitit
+    from jobs.launch.sending import chosen_by_environment  # here: it loads submitit
 
     keep = chosen_by_environment(run.site)
     progress("the cluster")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.graph.graph import resources_of
+from jobs.graph.graph import NAMES, STAGES, graph, resources_of
 from jobs.graph.stage import Resources, Stage
 from jobs.site import Site
 from rodin.config import Config
@@ -39,6 +39,20 @@ class Run:
     def resources(self, stage: Stage) -> Resources:
         """Resources of a stage on this site."""
         return resources_of(stage, self.config, self.site)
+
+    def ancestors(self, stage: Stage) -> list[str]:
+        """Names of all stages that a stage follows from, however far, in graph order.
+
+        A stage behind a whole one still waits for the jobs of those before: one of them may be made again.
+        """
+        after = {one.name: one.after for one in (*STAGES, *graph(self.config), *self.stages)}
+        found, waiting = set[str](), list(stage.after)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += after.get(name, ())
+        return [name for name in NAMES if name in found]
 
     def missing(self, stage: Stage) -> list[int]:
         """Shards without a manifest."""

@@ -14,6 +14,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 LOCAL_HOST = "127.0.0.1"
 FIRST_PORT = 20_000  # above the ports of common services
 PORTS = 20_000  # jobs of one machine spread over as many ports, so that two of them rarely meet
+RESTART_STRIDE = 7919  # ports between two starts of a job, a prime: far from those of its neighbours
 LOCAL = 2  # the first of UNFIT concern jobs on this machine too
 UNFIT = (  # what the path of a run must not hold, and why
     (os.pathsep, "which separates the folders of PYTHONPATH"),
@@ -91,7 +92,8 @@ def process_of_environment() -> Process:
     )
     ranks = [(_number(rank), _number(size)) for rank, size in launchers]
     rank, world = next(((rank, size) for rank, size in ranks if rank is not None and size is not None), (0, 1))
-    port = meeting_port(_number("SLURM_JOB_ID") or 0)
+    restarts = _number("SLURM_RESTART_COUNT") or 0  # a requeued job meets elsewhere: its old port may linger
+    port = meeting_port((_number("SLURM_JOB_ID") or 0) + RESTART_STRIDE * restarts)
     if world == 1:
         return Process(port=port, cpus=cpus)
     local = _number("SLURM_LOCALID")
@@ -125,7 +127,7 @@ def _number(*names: str) -> int | None:
 
 def _first_host() -> str:
     nodes = os.environ.get("SLURM_JOB_NODELIST", "")
-    if not nodes:
+    if not nodes or os.environ.get("SLURM_JOB_NUM_NODES") == "1":
         return LOCAL_HOST
     command = ["scontrol", "show", "hostnames", nodes]
     listed = subprocess.run(command, capture_output=True, text=True, timeout=SCONTROL_SECONDS)

@@ -29,6 +29,13 @@ def element_id() -> str:
     return f"{array}_{element}" if array and element else os.environ.get("SLURM_JOB_ID", "")
 
 
+def await_signal(stop: Stop) -> None:
+    """Wait for this rank's own signal: the others may have had theirs earlier, and stopped all."""
+    end = time.monotonic() + SKEW_SECONDS
+    while not stop.raised and time.monotonic() < end:
+        time.sleep(0.05)
+
+
 def requeue_by_hand(stop: Stop) -> str:
     """Have Slurm start this element again, if it is one of slurm/stage.sbatch that was told to save; rank 0 asks.
 
@@ -41,9 +48,7 @@ def requeue_by_hand(stop: Stop) -> str:
     limit, job = os.environ.get(LIMIT, ""), element_id()
     if not limit.isdigit() or not job:
         return ""
-    end = time.monotonic() + SKEW_SECONDS
-    while not stop.raised and time.monotonic() < end:
-        time.sleep(0.05)
+    await_signal(stop)
     if not stop.requeue:
         return ""
     restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)

@@ -1,27 +1,19 @@
-"""Batch scripts of a run: the resources each stage requests from Slurm, through submitit's executor."""
+"""Batch scripts of a run: the resources each stage requests from Slurm, written by submitit."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shlex
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import submitit
-from submitit.core.utils import JobPaths
 
 from jobs.graph.stage import Resources, Stage, whole_minutes
 from jobs.graph.work import Run, deal, element_count
-from jobs.launch import slurm_client
-from jobs.launch.element import Element
-from jobs.launch.pickled import command
 from jobs.launch.process import job_environment
 from jobs.run.ledger import Submission
-from jobs.run.private import make_private
 from jobs.site import Site
-from rodin.store.atomic import publish_bytes
-from rodin.store.errors import disk_error
 
 LEAST_MINUTES = 5  # wall time of any element: imports, and a file system that is slow today
 LARGEST_SIGNAL_SHARE = 0.5  # of the wall time: a short job would else be signalled at its start
@@ -35,56 +27,26 @@ class ScriptExecutor(submitit.SlurmExecutor):
         """Usable everywhere: submitit's own answer is -1 where srun is not on PATH."""
         return 2
 
-    @property
-    def _submitit_command_str(self) -> str:
-        return command(self.python, Path(self.folder), shlex.quote(str(self.folder)))
-
-    def script(self, elements: int) -> str:
-        """The batch script of so many elements."""
+    def script(self, command: str, elements: int) -> str:
+        """The batch script of so many elements that each run a command."""
         if elements > 1:
             self.parameters["map_count"] = elements
-        text = self._make_submission_file_text(self._submitit_command_str, "")
-        self.parameters.pop("map_count", None)
-        return text
+        return self._make_submission_file_text(command, "")
 
-    def send(self, elements: Sequence[Element], uid: str, keep: Collection[str]) -> tuple[str, str, Path]:
-        """Submit one job, or one array of several elements.
 
-        submitit's own `submit_array` takes the first number of sbatch's answer for the id, whatever it is of.
+@dataclass(frozen=True)
+class Ask:
+    """What shards are sent with.
 
-        Args:
-            elements: what the job, or each task of the array, runs.
-            uid: for the names of files until the job has an id.
-            keep: as in `slurm_client.send`.
+    Args:
+        more_time: factor on their wall time, larger than 1 after they ran out of it.
+        more_memory: factor on their memory, likewise.
+        tries: how often they were sent again by themselves since they last got on.
+    """
 
-        Returns:
-            id of the job, name of its cluster or "", and the script.
-
-        Raises:
-            Unreachable: nothing was submitted, or it is not known what.
-            StoreError: the script or a pickle could not be written; the job may be in the queue.
-            ValueError: others may write where the pickle would lie.
-        """
-        folder = make_private(Path(self.folder))
-        script = folder / f"{uid}_submission.sh"
-        pickles = [folder / f"{uid}_{number}.pkl" for number in range(len(elements))]
-        try:
-            publish_bytes(script, self.script(len(elements)).encode())
-            for element, pickle in zip(elements, pickles, strict=True):
-                delayed = submitit.helpers.DelayedSubmission(element)
-                delayed.set_timeout(self.parameters["time"], self.max_num_timeout)
-                delayed.dump(pickle)
-            job_id, cluster = slurm_client.send(script, keep)
-            names = [f"{job_id}_{number}" for number in range(len(elements))] if len(elements) > 1 else [job_id]
-            for name, pickle in zip(names, pickles, strict=True):  # the job waits a minute for its pickle
-                pickle.rename(JobPaths(folder, name).submitted_pickle)
-        except BaseException as problem:
-            for path in (script, *pickles):
-                path.unlink(missing_ok=True)
-            if isinstance(problem, OSError):
-                raise disk_error(folder, problem) from None
-            raise
-        return job_id, cluster, script
+    more_time: float = 1.0
+    more_memory: float = 1.0
+    tries: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,6 +59,9 @@ class Batch:
         elements: shards of each array element; one element is a plain job.
         minutes: wall time.
         throttle: most elements that run at a time.
+        ask: what its shards are sent with.
+        excluded: nodes that are left out.
+        max_fails: failed shards of the stage from which on no further element begins; 0: no such limit.
     """
 
     stage: Stage
@@ -104,10 +69,13 @@ class Batch:
     elements: tuple[tuple[int, ...], ...]
     minutes: int
     throttle: int
+    ask: Ask = Ask()
+    excluded: tuple[str, ...] = ()
+    max_fails: int = 0
 
 
 def batches(
-    stage: Stage, resources: Resources, shards: list[int], total: int, site: Site, more_time: float = 1.0
+    stage: Stage, resources: Resources, shards: list[int], total: int, site: Site, ask: Ask = Ask()
 ) -> list[Batch]:
     """Divide the missing shards of a stage into as few arrays as MaxArraySize allows; they share the throttle.
 
@@ -117,16 +85,18 @@ def batches(
         shards: the missing ones.
         total: number of shards of the whole stage.
         site: the cluster.
-        more_time: factor on the wall time, larger than 1 after a timeout.
+        ask: what they are sent with; memory never exceeds that of a machine, nor time `max_minutes`.
     """
+    limits = site.limits(stage.name, resources.gpus)
+    memory = min(limits.memory_gb, resources.memory_gb * ask.more_memory)
+    resources = dataclasses.replace(resources, memory_gb=memory)
     each = resources.minutes / max(total, 1)
     elements = deal(shards, element_count(len(shards), each, site))
     arrays = deal(range(len(elements)), math.ceil(len(elements) / site.max_array_size))
     longest = max(len(element) for element in elements)
-    limit = site.limits(stage.name, resources.gpus).minutes
-    minutes = min(limit, math.ceil(more_time * asked_minutes(stage, site, each, longest)))
+    minutes = min(limits.minutes, math.ceil(ask.more_time * asked_minutes(stage, site, each, longest)))
     throttle = max(1, site.throttle // len(arrays))
-    return [Batch(stage, resources, tuple(elements[n] for n in numbers), minutes, throttle) for numbers in arrays]
+    return [Batch(stage, resources, tuple(elements[n] for n in numbers), minutes, throttle, ask) for numbers in arrays]
 
 
 def asked_minutes(stage: Stage, site: Site, each: float, shards: int) -> int:
@@ -142,12 +112,16 @@ def asked_minutes(stage: Stage, site: Site, each: float, shards: int) -> int:
     return whole_minutes(each * shards) if own is None else max(LEAST_MINUTES, math.ceil(own * shards))
 
 
-def executor_for(run: Run, batch: Batch, submission: Submission, dependencies: list[str]) -> ScriptExecutor:
-    """submitit's executor with all parameters of one batch."""
+def halves(batch: Batch) -> list[Batch]:
+    """An array that is too large for a limit, as two."""
+    parts = deal(range(len(batch.elements)), 2)
+    return [dataclasses.replace(batch, elements=tuple(batch.elements[n] for n in numbers)) for numbers in parts]
+
+
+def script_of(run: Run, batch: Batch, submission: Submission, dependencies: list[str]) -> str:
+    """The batch script of one batch. Its command reads its shards from the ledger: the script can be run by hand."""
     site, resources = run.site, batch.resources
-    executor = ScriptExecutor(
-        run.folder.jobs.resolve() / "logs" / batch.stage.name, site.requeues, python=shlex.quote(site.python)
-    )
+    executor = ScriptExecutor(run.folder.jobs.resolve() / "logs" / batch.stage.name)
     parameters: dict[str, object] = {
         "job_name": submission.job_name,
         "time": batch.minutes,
@@ -163,6 +137,7 @@ def executor_for(run: Run, batch: Batch, submission: Submission, dependencies: l
         "additional_parameters": {"kill-on-invalid-dep": "yes", "requeue": True, **site.extra_of(batch.stage.name)},
         **site.placement(batch.stage.name, resources.gpus),
         "dependency": "afterok:" + ":".join(dependencies) if dependencies else None,
+        "exclude": ",".join(batch.excluded) or None,
     }
     gpu_type = site.gpu_type_of(batch.stage.name)
     if resources.gpus and gpu_type:
@@ -170,7 +145,9 @@ def executor_for(run: Run, batch: Batch, submission: Submission, dependencies: l
     elif resources.gpus:
         parameters["gpus_per_node"] = resources.gpus * resources.ranks
     executor.update_parameters(wckey=None, **{key: value for key, value in parameters.items() if value is not None})
-    return executor
+    place = (str(run.folder.path.resolve()), batch.stage.name, submission.uid)
+    command = f"{shlex.quote(site.python)} -u -m jobs.launch.task {shlex.join(place)}"
+    return executor.script(command, len(batch.elements))
 
 
 def srun_arguments(stage: Stage, resources: Resources, site: Site) -> list[str]:
@@ -201,9 +178,9 @@ def scripts(run: Run) -> list[tuple[str, str]]:
         for number, batch in enumerate(
             batches(stage, run.resources(stage), shards, run.config.shards(stage.name), run.site)
         ):
-            before = [job for name in stage.after for job in pending.get(name, [])]
-            executor = executor_for(run, batch, Submission("UID", stage.name, "", batch.elements, 0.0), before)
+            before = [job for name in run.ancestors(stage) for job in pending.get(name, [])]
+            named = Submission("UID", stage.name, "", batch.elements, 0.0)
             names.append(f"JOBID_OF_{stage.name}_{number}")
-            found.append((names[-1], executor.script(len(batch.elements))))
+            found.append((names[-1], script_of(run, batch, named, before)))
         pending[stage.name] = names
     return found

@@ -1,32 +1,34 @@
-"""Running a graph on a Slurm cluster with submitit: arrays, ranks, dependencies; polling, and resubmission."""
+"""Running a graph on Slurm: arrays, ranks, dependencies; following the jobs, and sending again what is missing."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import os
 import time
-import uuid
 from collections.abc import Callable
+from typing import TypeVar
 
-from jobs.graph.stage import Resources, Stage
+from jobs.graph.stage import Stage
 from jobs.graph.work import Run
 from jobs.launch import slurm_client
-from jobs.launch.element import Element
-from jobs.launch.scripts import Batch, batches, executor_for
-from jobs.launch.warm import Task
-from jobs.run.failures import Failed, Failure, failures, forget, last_line, record
-from jobs.run.ledger import Submission, cut_off, enter, strike, submissions
+from jobs.launch.reasons import DEPENDENCY, HELD, RELEASED, why_never
+from jobs.launch.retry import Ask, Judge, Key, Verdict
+from jobs.launch.scripts import Batch, batches, halves
+from jobs.launch.sending import Refused, Waits, asked_cluster, remove_script, send, settle, what_differs
+from jobs.launch.slurm_client import Queued, Unreachable
+from jobs.run.claims import forgive, tidy
+from jobs.run.failures import Failed, Failure, forget, record
+from jobs.run.ledger import Submission, cut_off, read_ledger, submissions
 from jobs.run.progress import log_of
-from jobs.site import Site
 
-# States after which a stage is submitted again. FAILED is one: a job that died outside Python, in MPI or by its node;
-# errors raised in Python are on record, and a shard with a record is never submitted again by itself.
-CURABLE = (slurm_client.TIME, slurm_client.MEMORY, slurm_client.NODE, "PREEMPTED", "BOOT_FAIL", "FAILED")
-MORE = 2.0  # factor on the time or memory of a stage that ran out of it: few retries reach any need
-UNREACHABLE_POLLS = 10  # polls without an answer after which the driver gives up; the jobs go on
 QUIET_POLLS = 2  # polls with an empty queue that end a wait: a job that is being requeued is absent for a moment
-CHOSEN = ("partition", "account", "qos", "reservation", "wckey")  # options that sites make users choose
-LOG_CHARACTERS = 200  # of the last line of a log that a message quotes
+LAG_SECONDS = 60.0  # wait for manifests and ends that may be there already: accounting and file systems show them late
+LONGEST_WAIT = 300.0  # seconds between two tries while Slurm takes no jobs; the first wait is `poll_seconds`
+PATIENCE_SECONDS = 86_400.0  # of a driver with a Slurm that takes no jobs or does not answer: a day of maintenance
+MORE_WAIT = 2.0  # factor of each wait over the one before
+LEFT_OUT = 4  # one in so many nodes of a partition is left out at most, after it failed
+
+T = TypeVar("T")
 
 
 class SlurmLauncher:
@@ -36,204 +38,254 @@ class SlurmLauncher:
         run: the run and its requested stages.
         report: called with one line for each event.
         watch: called at every poll, to show progress.
+        max_fails: failed shards of a stage from which on no further element of it begins; 0: no such limit.
     """
 
-    def __init__(self, run: Run, report: Callable[[str], None], watch: Callable[[], None]) -> None:
-        self.run, self.report, self.watch = run, report, watch
-        self.factor: dict[str, tuple[float, float]] = {}  # stage -> more time, more memory
-        self.tries: dict[str, int] = {}  # stage -> submissions after the first
-        self.held: set[str] = set()  # ids of held jobs that were reported
+    def __init__(self, run: Run, report: Callable[[str], None], watch: Callable[[], None], max_fails: int = 0) -> None:
+        self.run, self.report, self.watch, self.max_fails = run, report, watch, max_fails
+        self.begun = time.time()
+        self.sent: set[Key] = set()  # by this command: from then on they are retried by the rules
+        self.told: set[str] = set()  # lines, and ids of held jobs, that were reported
+        self.released: dict[str, int] = {}  # id of an element that was held by Slurm -> how often it was let go
 
-    def submit(self) -> list[Submission]:
-        """Submit every missing shard that is not in the queue already.
+    def submit(self, again: bool = False) -> list[Submission]:
+        """Submit what is missing and not in the queue already.
+
+        Args:
+            again: leave out what failed for a reason of its own, or too often, and what is behind it.
 
         Raises:
-            Failed: sbatch refused.
+            Failed: Slurm refuses, or takes nothing now; what it took is on record.
         """
+        try:
+            return self._submit(again)
+        except (Waits, Unreachable) as problem:
+            raise Failed(f"{problem}; run the same command again later, nothing is lost") from None
+
+    def _submit(self, again: bool) -> list[Submission]:
         for intent in cut_off(self.run.folder):
-            if unsure := self._withdraw(intent):
-                raise Failed(f"{intent.stage}: an earlier submission was cut off{unsure}")
-        live = self._live()
-        jobs = {stage: list(ids) for stage, (ids, _) in live.items()}
+            found = settle(self.run.folder, intent)
+            if found is None:
+                continue
+            self.report(f"{found.stage}: job {found.job_id} was taken, though its sbatch gave no answer")
+            if found.submitted >= self.begun:
+                self.sent.update((found.stage, shard) for element in found.elements for shard in element)
+        queued, verdict = self._verdict(patient=again or bool(self.sent))
+        if not again:
+            forgive(self.run.folder, verdict.last.keys() - self.sent)
+        live = _live(submissions(self.run.folder), queued)
+        self.sent.update((name, shard) for name, (_, shards) in live.items() for shard in shards)
         sent = []
         for stage in self.run.stages:
-            queued = live.get(stage.name, (set(), set()))[1]
-            shards = [shard for shard in self.run.missing(stage) if shard not in queued]
-            if not shards:
-                continue
-            total = self.run.config.shards(stage.name)
-            more_time, _ = self.factor.get(stage.name, (1.0, 1.0))
-            for batch in batches(stage, self._resources(stage), shards, total, self.run.site, more_time):
-                before = [job for name in stage.after for job in jobs.get(name, [])]
-                submission = self._send(batch, before)
-                jobs.setdefault(stage.name, []).append(submission.job_id)
-                sent.append(submission)
+            in_queue = live.get(stage.name, (set(), set()))[1]
+            for batch in self._batches(stage, in_queue, verdict, again):
+                before = [
+                    job for name in self.run.ancestors(stage) for job in sorted(live.get(name, (set(), set()))[0])
+                ]
+                for submission in self._send(batch, before):
+                    live.setdefault(stage.name, (set(), set()))[0].add(submission.job_id)
+                    sent.append(submission)
         return sent
 
-    def _resources(self, stage: Stage) -> Resources:
-        resources = self.run.resources(stage)
-        limits = self.run.site.limits(stage.name, resources.gpus)
-        _, memory_factor = self.factor.get(stage.name, (1.0, 1.0))
-        memory = min(limits.memory_gb, resources.memory_gb * memory_factor)
-        return dataclasses.replace(resources, memory_gb=memory)
+    def _batches(self, stage: Stage, in_queue: set[int], verdict: Verdict, again: bool) -> list[Batch]:
+        """The arrays to send of a stage: one kind for each amount of time and memory that its shards need."""
+        groups: dict[Ask, list[int]] = {}
+        for shard in self.run.missing(stage):
+            key = (stage.name, shard)
+            ask = verdict.asks.get(key) or (None if again or key in self.sent else verdict.last.get(key))
+            if shard not in in_queue and ask is not None:
+                groups.setdefault(ask, []).append(shard)
+        total, resources = self.run.config.shards(stage.name), self.run.resources(stage)
+        found = [
+            one for ask, some in groups.items() for one in batches(stage, resources, some, total, self.run.site, ask)
+        ]
+        excluded = self._left_out(stage, verdict.lost.get(stage.name, ())) if found else ()
+        return [dataclasses.replace(one, excluded=excluded, max_fails=self.max_fails) for one in found]
 
-    def _live(self) -> dict[str, tuple[set[str], set[int]]]:
-        """Stage -> (job ids, shards) in the queue."""
-        known = submissions(self.run.folder)
-        queued = self._queue(known)
-        live: dict[str, tuple[set[str], set[int]]] = {}
-        for one in known:
-            for job_id, shards in one.job_ids().items():
-                if job_id in queued:
-                    ids, in_queue = live.setdefault(one.stage, (set(), set()))
-                    ids.add(one.job_id)
-                    in_queue.update(shards)
-        return live
-
-    def _queue(self, known: list[Submission]) -> dict[str, slurm_client.Queued]:
+    def _left_out(self, stage: Stage, lost: tuple[str, ...]) -> tuple[str, ...]:
+        """Of the nodes that failed under a stage the latest, so few that enough are left."""
+        if not lost:
+            return ()
+        site = self.run.site
+        partition = site.placement(stage.name, self.run.resources(stage).gpus).get("partition")
         try:
-            return slurm_client.queue(known)
-        except slurm_client.Unreachable as error:
-            raise Failed(
-                f"Slurm does not answer ({error}); run the same command again later, nothing is lost"
-            ) from None
+            nodes = slurm_client.node_count(asked_cluster(site), partition)
+        except Unreachable:
+            nodes = LEFT_OUT
+        return lost[-max(1, nodes // LEFT_OUT) :] if nodes > 1 else ()
 
-    def _send(self, batch: Batch, dependencies: list[str]) -> Submission:
-        folder, site, name = self.run.folder, self.run.site, batch.stage.name
-        for shard in (shard for element in batch.elements for shard in element):
-            forget(folder, name, shard)
-        intent = Submission(uuid.uuid4().hex[:8], name, "", batch.elements, time.time(), cluster=asked_cluster(site))
-        root = str(folder.path.resolve())
-        elements = [Element(root, (Task(name, shards),), batch.resources.cpus) for shards in batch.elements]
-        executor = executor_for(self.run, batch, intent, dependencies)
-        enter(folder, intent)
+    def _send(self, batch: Batch, before: list[str]) -> list[Submission]:
+        """Send an array, in parts where it is too large for a limit."""
+        name = batch.stage.name
         try:
-            job_id, cluster, script = executor.send(elements, intent.uid, chosen_by_environment(site))
-            relative = str(script.relative_to(folder.path.resolve()))
-            submission = dataclasses.replace(intent, job_id=job_id, cluster=cluster, script=relative)
-            enter(folder, submission)
-        except BaseException as error:
-            unsure = self._withdraw(intent)
-            if isinstance(error, slurm_client.Unreachable):
-                raise Failed(f"{name}: not submitted: {error}{unsure}") from None
-            raise
+            sent = send(self.run, batch, before)
+        except Waits as problem:
+            if not problem.smaller or len(batch.elements) == 1:
+                raise Waits(f"{name}: {problem}", problem.smaller) from None
+            self._tell(f"{name}: in smaller arrays: {problem}")
+            first, second = halves(batch)
+            return [*self._send(first, before), *self._send(second, before)]
+        except Refused as problem:
+            if batch.excluded:  # perhaps no node is left
+                return self._send(dataclasses.replace(batch, excluded=()), before)
+            raise Failed(f"{name}: not submitted: {problem}") from None
         shards = sum(len(element) for element in batch.elements)
-        self.report(f"{name}: job {job_id}, {len(batch.elements)} elements, {shards} shards")
-        return submission
+        self.sent.update((name, shard) for element in batch.elements for shard in element)
+        more = what_differs(batch, sent)
+        self.report(f"{name}: job {sent.job_id}, {len(batch.elements)} elements, {shards} shards{more}")
+        return [sent]
 
-    def _withdraw(self, intent: Submission) -> str:
-        """Cancel the job of an sbatch of unknown outcome; if Slurm does not answer, it stays on record."""
-        try:
-            slurm_client.cancel_named(intent)
-        except slurm_client.Unreachable as silent:
-            return f"; and {silent}: should it be in the queue after all, `scancel --name={intent.job_name}`"
-        strike(self.run.folder, intent)
-        return ""
+    def drive(self, again: bool = False) -> None:
+        """Submit, follow, and send again what time, memory, a node or a disturbance ended, until the run is done.
 
-    def drive(self) -> None:
-        """Submit, follow, and submit again what time, memory or a node ended, until the run is done.
+        Args:
+            again: as in `submit`, for the first time; from then on always.
 
         Raises:
             Failed: something failed; the cause is on record.
         """
         while not self.run.done():
-            sent = self.submit()
+            self._patiently(lambda again=again: self._submit(again))
             self._follow()
-            if self.run.done():
-                return
-            if any(failure.kind == "user" for failure in self._failures()) or not self._again(sent):
-                raise Failed("stages failed")
+            if not self.run.done():
+                self._before_again(*self._patiently(self._verdict))
+            again = True
+        self._clean()
+
+    def _before_again(self, queued: dict[str, Queued], verdict: Verdict) -> None:
+        """Say why shards are sent again; a disturbed disk is given a while."""
+        if not verdict.asks and not queued:
+            raise Failed("nothing can go on; `rodin status` says why of each stage")
+        for stage, causes in verdict.causes.items():
+            self.report(f"{stage}: sent again after {', '.join(sorted(causes))}")
+        if verdict.disturbed:
+            tries = max((ask.tries for ask in verdict.asks.values()), default=0)
+            time.sleep(min(LONGEST_WAIT, self.run.site.poll_seconds * MORE_WAIT**tries))
+
+    def _verdict(self, patient: bool = True) -> tuple[dict[str, Queued], Verdict]:
+        """The queue, and what is to become of what is missing; waits for ends and manifests that may be late."""
+        begin = time.monotonic()
+        while True:
+            queued = slurm_client.queue(submissions(self.run.folder))
+            waits = patient and time.monotonic() - begin < LAG_SECONDS
+            verdict = Judge(self.run, set(queued), waits).judge()
+            if not verdict.late:
+                return queued, verdict
+            time.sleep(min(self.run.site.poll_seconds, LAG_SECONDS))
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        begin, wait = time.monotonic(), self.run.site.poll_seconds
+        while True:
+            try:
+                return ask()
+            except (Waits, Unreachable) as problem:
+                if time.monotonic() - begin > PATIENCE_SECONDS:
+                    raise Failed(
+                        f"{problem}; waited a day for it; queued jobs go on by themselves, run the same command again"
+                    ) from None
+                self._tell(f"waiting for Slurm: {problem}")
+                if isinstance(problem, Waits):
+                    self._tend()
+            self.watch()
+            time.sleep(wait)
+            wait = max(self.run.site.poll_seconds, min(LONGEST_WAIT, wait * MORE_WAIT))
+
+    def _tend(self) -> None:
+        """Deal with jobs that Slurm will not start by itself: they may be what fills a limit."""
+        ledger = read_ledger(self.run.folder)[0]
+        with contextlib.suppress(Unreachable):
+            missing = {stage.name: set(self.run.missing(stage)) for stage in self.run.stages}
+            self._look_after(ledger, slurm_client.queue(ledger), missing)
 
     def _follow(self) -> None:
-        """Wait until no job of this run is in the queue; report stages as they become complete."""
+        """Wait until nothing that is needed is in the queue; report stages as they become complete."""
         complete = {stage.name for stage in self.run.stages if not self.run.missing(stage)}
         quiet = 0
         while quiet < QUIET_POLLS:
-            live = self._patiently()
-            for stage in self.run.stages:
-                if stage.name not in complete and not self.run.missing(stage):
-                    complete.add(stage.name)
-                    self.report(f"{stage.name}: done")
-            if self.run.done():
+            ledger = read_ledger(self.run.folder)[0]
+            queued = self._patiently(lambda ledger=ledger: slurm_client.queue(ledger))
+            missing = {stage.name: set(self.run.missing(stage)) for stage in self.run.stages}
+            for name, shards in missing.items():
+                if name not in complete and not shards:
+                    complete.add(name)
+                    self.report(f"{name}: done")
+            needed = self._look_after(ledger, queued, missing)
+            if not any(missing.values()):
                 return
-            quiet = quiet + 1 if not live else 0
-            self._report_held(live)
+            quiet = 0 if needed else quiet + 1
             self.watch()
             time.sleep(self.run.site.poll_seconds)
 
-    def _report_held(self, live: dict[str, slurm_client.Queued]) -> None:
-        """Report each held job once: it waits for a person."""
-        for job_id, job in live.items():
-            if "held" in job.reason.lower() and job_id not in self.held:
-                self.held.add(job_id)
-                self.report(f"job {job_id} is held ({job.reason}); `scontrol release {job_id}` lets it go on")
+    def _look_after(self, ledger: list[Submission], queued: dict[str, Queued], missing: dict[str, set[int]]) -> bool:
+        """Deal with jobs that Slurm will not start by itself, or should not; whether any that is needed is there."""
+        needed, names = False, {job.name for job in queued.values()}
+        try:
+            for one in ledger:
+                if one.job_name not in names:
+                    continue
+                if one.withdrawn:  # Slurm took it later than anybody waited
+                    slurm_client.cancel_named(one)
+                    continue
+                jobs = {job: shards for job, shards in one.job_ids().items() if job in queued}
+                wanted = {job for job, shards in jobs.items() if missing.get(one.stage, set()).intersection(shards)}
+                needed = needed or bool(wanted)
+                self._look_at(one, {job: queued[job] for job in jobs if queued[job].state == "PENDING"}, wanted)
+        except Unreachable as problem:
+            self._tell(f"waiting for Slurm: {problem}")
+            return True
+        return needed
 
-    def _patiently(self) -> dict[str, slurm_client.Queued]:
-        """Jobs of this run in the queue; waits for an unreachable Slurm."""
-        known = submissions(self.run.folder)
-        for _ in range(UNREACHABLE_POLLS):
-            try:
-                return slurm_client.queue(known)
-            except slurm_client.Unreachable as error:
-                self.report(f"waiting for Slurm: {error}")
-                time.sleep(self.run.site.poll_seconds)
-        raise Failed("Slurm does not answer; the jobs go on by themselves, run the same command again later")
+    def _look_at(self, one: Submission, pending: dict[str, Queued], wanted: set[str]) -> None:
+        """Deal with the pending elements of a submission that are held or can never start."""
+        held = [job for job, entry in pending.items() if HELD.search(entry.reason)]
+        never = {job: why for job, entry in pending.items() if (why := why_never(entry.reason))}
+        idle = [job for job in (*held, *never) if job not in wanted]
+        if idle:  # their work is done, and what waits for them would wait for ever
+            slurm_client.cancel_elements(one, idle)
+        lost: dict[str, str] = {}
+        for job in [job for job in held if job in wanted]:
+            reason = pending[job].reason
+            if not RELEASED.search(reason):
+                self._tell(f"job {one.job_id} is held ({reason}); `scontrol release {one.job_id}` lets it go on")
+            elif self.released.get(job, 0) > self.run.site.retries:
+                lost[job] = f"was held by Slurm again and again ({reason})"
+            else:
+                slurm_client.release(one, job)
+                self.released[job] = self.released.get(job, 0) + 1
+                self.report(f"{one.stage}: job {job} was held by Slurm ({reason}), and let go")
+        for job, why in never.items():
+            if job in wanted:
+                lost[job] = f"can never start: {why}"
+        if lost:
+            slurm_client.cancel_elements(one, list(lost))
+            self.report(f"{one.stage}: job {one.job_id} {next(iter(lost.values()))}")
+        for job, why in lost.items():
+            if DEPENDENCY not in why:
+                for shard in one.job_ids()[job]:
+                    forget(self.run.folder, one.stage, shard)
+                    log = str(log_of(self.run.folder, one.stage, job))
+                    record(self.run.folder, Failure(one.stage, shard, "crash", f"job {job} {why}", log))
 
-    def _failures(self) -> list[Failure]:
-        wanted = {stage.name for stage in self.run.stages}
-        return [failure for failure in failures(self.run.folder) if failure.stage in wanted]
+    def _tell(self, line: str) -> None:
+        """Report a line once."""
+        if line not in self.told:
+            self.told.add(line)
+            self.report(line)
 
-    def _again(self, sent: list[Submission]) -> bool:
-        """Whether another submission may help, by the final state of each job; other ends are put on record."""
-        states = slurm_client.final_states(sent)
-        on_record = {(failure.stage, failure.shard) for failure in self._failures()}
-        causes: dict[str, set[str]] = {}
-        for one in sent:
-            for job_id, shards in one.job_ids().items():
-                state = states.get(job_id) or states.get(one.job_id, "UNKNOWN")
-                left = [shard for shard in shards if not self.run.folder.manifest(one.stage, shard).is_file()]
-                if any((one.stage, shard) in on_record for shard in left):
-                    continue  # its own record has the cause
-                if state in CURABLE and (not left or self.tries.get(one.stage, 0) < self.run.site.retries):
-                    causes.setdefault(one.stage, set()).add(state)
-                elif left and state != "CANCELLED":
-                    self._record(one.stage, left, job_id, state)
-        for stage, ends in causes.items():
-            self._strengthen(stage, ends)
-        return bool(causes) and not any(failure.kind == "user" for failure in self._failures())
-
-    def _record(self, stage: str, shards: list[int], job_id: str, state: str) -> None:
-        log = log_of(self.run.folder, stage, job_id)
-        last = last_line(log)[:LOG_CHARACTERS]
-        line = f"job {job_id} ended as {state}" + (f', its log ending in "{last}"' if last else "")
-        for shard in shards:
-            record(self.run.folder, Failure(stage, shard, "crash", line, str(log)))
-
-    def _strengthen(self, stage: str, ends: set[str]) -> None:
-        causes = ", ".join(sorted(ends))
-        if any(one.name == stage and not self.run.missing(one) for one in self.run.stages):
-            self.report(f"{stage}: {causes} after its work was done; the stages that waited for it are submitted again")
-            return
-        time_factor, memory_factor = self.factor.get(stage, (1.0, 1.0))
-        if slurm_client.TIME in ends:
-            time_factor *= MORE
-        if slurm_client.MEMORY in ends:
-            memory_factor *= MORE
-        self.factor[stage] = (time_factor, memory_factor)
-        self.tries[stage] = self.tries.get(stage, 0) + 1
-        self.report(
-            f"{stage}: ended by {causes}; submitted again with {time_factor:g}x time, {memory_factor:g}x memory"
-        )
+    def _clean(self) -> None:
+        """Remove what only jobs to come would need: batch scripts, and claims on shards that are done."""
+        for one in read_ledger(self.run.folder)[0]:
+            remove_script(self.run.folder, one)
+        tidy(self.run.folder)
 
 
-def asked_cluster(site: Site) -> str:
-    """The cluster, or the clusters, that sbatch is asked to choose from; empty: its own."""
-    variables = (os.environ.get(name) for name in ("SBATCH_CLUSTERS", "SLURM_CLUSTERS"))
-    return str(site.extra.get("clusters") or next(filter(None, variables), ""))
-
-
-def chosen_by_environment(site: Site) -> list[str]:
-    """Variables in which a user may keep an account and the like for all jobs; what the site file says goes first."""
-    said = {name for name in ("partition", "account", "qos") if getattr(site, name) is not None} | set(site.extra)
-    kept = [f"SBATCH_{name.upper()}" for name in (*CHOSEN, "clusters") if name not in said]
-    return kept if "clusters" in said else [*kept, "SLURM_CLUSTERS"]
+def _live(known: list[Submission], queued: dict[str, Queued]) -> dict[str, tuple[set[str], set[int]]]:
+    """Stage -> (ids of its jobs, shards) in the queue."""
+    live: dict[str, tuple[set[str], set[int]]] = {}
+    for one in known:
+        for job_id, shards in one.job_ids().items():
+            if job_id in queued:
+                ids, in_queue = live.setdefault(one.stage, (set(), set()))
+                ids.add(one.job_id)
+                in_queue.update(shards)
+    return live

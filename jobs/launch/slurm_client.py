@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -20,13 +19,20 @@ OPTIONS = ("SBATCH_", "SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_", "S
 ADDRESS = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")  # variables that say how to reach Slurm
 # What the clients print; every other line is no entry: headings ("CLUSTER: alpha"), warnings, a site's greetings.
 SUBMITTED = re.compile(r"^Submitted batch job (\d+)(?: on cluster (\S+))?\s*$", re.MULTILINE)
-QUEUED = re.compile(r"(?P<job>\d+)(?P<element>_\d+)?\|(?P<state>[A-Z_]+)\|(?P<reason>.*)")
-ENDED = re.compile(r"(?P<job>\d+)(?P<element>_\d+)?(?:_\[[^|]*)?\|(?P<state>[A-Z_]*.*)")  # 7_[2-9]: never started
-TIME, MEMORY, NODE = "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"  # final states with a cause that a retry may mend
+QUEUED = re.compile(r"(?P<job>\d+)(?P<element>_\d+)?\|(?P<name>rodin-[a-z0-9-]+)\|(?P<state>[A-Z_]+)\|(?P<reason>.*)")
 
 
 class Unreachable(Exception):
-    """A Slurm client failed or did not answer; the state of the jobs is unknown."""
+    """A Slurm client failed or did not answer; the state of the jobs is unknown.
+
+    Args:
+        line: what happened, one line.
+        printed: what the client had printed before.
+    """
+
+    def __init__(self, line: str, printed: str = "") -> None:
+        super().__init__(line)
+        self.printed = printed
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,13 @@ class Queued:
         job_id: `123` or `123_4`.
         state: PENDING, RUNNING, ...
         reason: why it waits, in Slurm's words.
+        name: of the job.
     """
 
     job_id: str
     state: str
     reason: str
+    name: str = ""
 
 
 def check_clients() -> None:
@@ -78,12 +86,14 @@ def call(*command: str, seconds: float = TIMEOUT, keep: Collection[str] = ()) ->
         )
     except FileNotFoundError:
         raise Unreachable(f"{command[0]} is not on PATH") from None
-    except subprocess.TimeoutExpired:
-        raise Unreachable(f"{command[0]} did not answer within {seconds:.0f} s") from None
+    except subprocess.TimeoutExpired as error:
+        printed = error.stdout or b""  # bytes, also where text was asked for
+        text = printed if isinstance(printed, str) else printed.decode(errors="replace")
+        raise Unreachable(f"{command[0]} did not answer within {seconds:.0f} s", text) from None
     except subprocess.CalledProcessError as error:
         said = "; ".join(filter(None, (line.strip() for line in (error.stderr or "").splitlines())))
         reason = said.removeprefix(f"{command[0]}: ")[:LONGEST_REASON] or f"exit {error.returncode}"
-        raise Unreachable(f"{command[0]}: {reason}") from None
+        raise Unreachable(f"{command[0]}: {reason}", error.stdout or "") from None
     return done.stdout
 
 
@@ -116,7 +126,12 @@ def send(script: Path, keep: Collection[str]) -> tuple[str, str]:
     Raises:
         Unreachable: sbatch refused, did not answer, or answered without an id.
     """
-    answer = call("sbatch", str(script), seconds=SUBMIT_SECONDS, keep=keep)
+    try:
+        answer = call("sbatch", str(script), seconds=SUBMIT_SECONDS, keep=keep)
+    except Unreachable as error:  # it may have been told to print more than it had time for
+        if found := SUBMITTED.findall(error.printed):
+            return found[-1]
+        raise
     found = SUBMITTED.findall(answer)
     if not found:
         raise Unreachable(f"sbatch answered without a job's id: {' '.join(answer.split())[:LONGEST_REASON]!r}")
@@ -126,57 +141,23 @@ def send(script: Path, keep: Collection[str]) -> tuple[str, str]:
 def queue(sent: Sequence[Submission]) -> dict[str, Queued]:
     """Jobs that are in the queue, by one squeue call for the jobs of this user on each cluster.
 
+    They are told by their names, which are unique, not by their ids, which Slurm gives again.
+
     Args:
-        sent: submissions to look for.
+        sent: submissions to look for, also those whose id is not known.
 
     Returns:
         id of each job or array element -> its entry; ended and forgotten jobs are absent.
     """
     found = {}
-    for on_cluster, job_ids in _by_cluster(sent):
-        command = ("squeue", *on_cluster, "--noheader", "--array", "--me", "--format=%i|%T|%r")
+    for on_cluster, there in by_cluster(sent):
+        names = {one.job_name for one in there}
+        command = ("squeue", *on_cluster, "--noheader", "--array", "--me", "--format=%i|%j|%T|%r")
         for entry in call(*command).splitlines():
             match = QUEUED.fullmatch(entry.strip())
-            if match and match["job"] in job_ids and match["state"] != "COMPLETED":
+            if match and match["name"] in names and match["state"] != "COMPLETED":
                 job_id = match["job"] + (match["element"] or "")
-                found[job_id] = Queued(job_id, match["state"], match["reason"].strip())
-    return found
-
-
-def final_states(sent: Sequence[Submission]) -> dict[str, str]:
-    """Final states of jobs, from sacct, else from scontrol; empty where both have forgotten them.
-
-    Returns:
-        id of each job or element -> COMPLETED, FAILED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL, CANCELLED, ...; elements that
-        never started share one entry, under the id of their array.
-    """
-    found: dict[str, str] = {}
-    for on_cluster, job_ids in _by_cluster(sent):
-        columns = ("--noheader", "--allocations", "--parsable2", "--format=JobID,State")
-        with contextlib.suppress(Unreachable):
-            for entry in call("sacct", *on_cluster, *columns, "--jobs", ",".join(job_ids)).splitlines():
-                match = ENDED.fullmatch(entry.strip())
-                if match and match["job"] in job_ids:
-                    found[match["job"] + (match["element"] or "")] = (match["state"].split() or ["UNKNOWN"])[0]
-        for job_id in job_ids:
-            if not any(known.split("_")[0] == job_id for known in found):
-                found.update(_remembered(job_id, on_cluster))
-    return found
-
-
-def _remembered(job_id: str, on_cluster: Sequence[str]) -> dict[str, str]:
-    try:
-        listed = call("scontrol", *on_cluster, "--oneliner", "show", "job", job_id)
-    except Unreachable:
-        return {}
-    found = {}
-    for entry in listed.splitlines():
-        words = dict(word.split("=", 1) for word in entry.split() if "=" in word)
-        if not {"JobId", "JobState"} <= words.keys():
-            continue
-        element = words.get("ArrayTaskId", "")
-        job = words.get("ArrayJobId", words["JobId"])
-        found[f"{job}_{element}" if element.isdigit() else job] = words["JobState"]
+                found[job_id] = Queued(job_id, match["state"], match["reason"].strip(), match["name"])
     return found
 
 
@@ -186,8 +167,18 @@ def cancel(sent: Sequence[Submission]) -> None:
     Raises:
         Unreachable: Slurm did not answer.
     """
-    for on_cluster, job_ids in _by_cluster(sent):
-        call("scancel", *on_cluster, "--quiet", *job_ids)
+    for on_cluster, there in by_cluster(sent):
+        call("scancel", *on_cluster, "--quiet", *dict.fromkeys(one.job_id for one in there))
+
+
+def cancel_elements(submission: Submission, job_ids: Sequence[str]) -> None:
+    """Cancel some elements of a submission, as `cancel` does."""
+    call("scancel", *on(submission.cluster), "--quiet", *job_ids)
+
+
+def release(submission: Submission, job_id: str) -> None:
+    """Let a held job, or an element, go on."""
+    call("scontrol", *on(submission.cluster), "release", job_id)
 
 
 def cancel_named(submission: Submission) -> None:
@@ -196,14 +187,28 @@ def cancel_named(submission: Submission) -> None:
     Raises:
         Unreachable: Slurm did not answer.
     """
-    call("scancel", *_on(submission.cluster), "--quiet", "--me", f"--name={submission.job_name}")
+    call("scancel", *on(submission.cluster), "--quiet", "--me", f"--name={submission.job_name}")
 
 
-def _by_cluster(sent: Sequence[Submission]) -> list[tuple[tuple[str, ...], list[str]]]:
-    """(option that names a cluster, ids of the jobs there)."""
+def node_count(cluster: str, partition: str | None) -> int:
+    """Number of nodes of a partition, or of the default one.
+
+    Raises:
+        Unreachable: Slurm did not answer.
+    """
+    where = (f"--partition={partition}",) if partition else ()
+    counts = re.findall(
+        r"^\s*(\d+)\s*$", call("sinfo", *on(cluster), *where, "--noheader", "--format=%D"), re.MULTILINE
+    )
+    return sum(int(count) for count in counts)
+
+
+def by_cluster(sent: Sequence[Submission]) -> list[tuple[tuple[str, ...], list[Submission]]]:
+    """(option that names a cluster, the submissions there)."""
     clusters = dict.fromkeys(one.cluster for one in sent)
-    return [(_on(name), list(dict.fromkeys(one.job_id for one in sent if one.cluster == name))) for name in clusters]
+    return [(on(name), [one for one in sent if one.cluster == name]) for name in clusters]
 
 
-def _on(cluster: str) -> tuple[str, ...]:
+def on(cluster: str) -> tuple[str, ...]:
+    """Option of Slurm's clients that names a cluster; none for the one that they speak to by themselves."""
     return (f"--clusters={cluster}",) if cluster else ()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from jobs.graph.graph import NAMES, SWEEPS, graph
 from jobs.graph.work import missing
-from jobs.launch import slurm_client
+from jobs.launch import ends, slurm_client
+from jobs.launch.reasons import why_never
 from jobs.run.failures import failures, read_failures
 from jobs.run.ledger import Submission, read_ledger
 from jobs.run.lock import born, driver
@@ -32,10 +33,14 @@ class StageStatus:
         stage: its name.
         done: complete shards.
         shards: all shards; None: not known.
-        state: done, problem, running, queued, failed, partly or waiting.
+        state: done, problem, running, queued, stuck (a job in the queue can never start), unknown (Slurm does not
+            answer), failed, partly or waiting.
         note: progress, reason or error.
         jobs: Slurm's ids of its jobs in the queue.
         problems: what a quick look finds damaged, or cannot read, of its files and records, one line each.
+        running: shards whose job runs, now or later: an element runs its shards one after another.
+        queued: shards whose job waits.
+        failed: shards with a failure on record that are in no job.
     """
 
     stage: str
@@ -45,6 +50,9 @@ class StageStatus:
     note: str
     jobs: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    running: int = 0
+    queued: int = 0
+    failed: int = 0
 
 
 def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
@@ -65,10 +73,14 @@ def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
         names = [stage.name for stage in graph(config, extra)]
     ledger, torn = read_ledger(folder)
     sent = unfinished(folder, ledger)
-    queued = _queue(sent)
+    queued, silent = _queue(sent)
     in_queue = {job.split("_")[0] for job in queued}
-    ended = slurm_client.final_states([one for one in sent if one.job_id not in in_queue])
-    facts, problems = _Facts(folder, sent, queued, ended), quick_problems(folder, names)
+    unanswered = [one for one in sent if one.job_id not in in_queue and len(one.ends) < len(one.elements)]
+    ended = (
+        {} if silent else {job: end.state for job, end in ends.ends_of(unanswered).items() if end.state in ends.FINAL}
+    )
+    ended |= {one.element_id(int(number)): state for one in sent for number, state in one.ends.items()}
+    facts, problems = _Facts(folder, sent, queued, ended, silent), quick_problems(folder, names)
     records = torn | read_failures(folder)[1]
     found = []
     for name in names:
@@ -82,7 +94,7 @@ def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
         if state == "done" and (taken := taken_stage(folder, name)) is not None:
             note = f"taken over from {taken.source}"
         jobs = tuple(sorted(facts.jobs(name)))
-        found.append(StageStatus(name, done, shards, state, note, jobs, tuple(lines)))
+        found.append(StageStatus(name, done, shards, state, note, jobs, tuple(lines), *facts.counts(name)))
     return found
 
 
@@ -100,14 +112,28 @@ class _Facts:
         sent: list[Submission],
         queued: dict[str, slurm_client.Queued],
         ended: dict[str, str],
+        silent: str,
     ) -> None:
-        self.sent, self.queued, self.ended = sent, queued, ended
-        self.failed = {failure.stage: failure for failure in reversed(failures(folder))}
+        self.folder, self.sent, self.queued, self.ended, self.silent = folder, sent, queued, ended, silent
+        self.on_record = failures(folder)
+        self.failed = {failure.stage: failure for failure in reversed(self.on_record)}
         self.fresh = [state for state in read_progress(folder) if self._alive(folder, state)]
 
     def jobs(self, stage: str) -> list[str]:
         """Ids of a stage's jobs in the queue."""
         return [job for one in self.sent if one.stage == stage for job in one.job_ids() if job in self.queued]
+
+    def counts(self, stage: str) -> tuple[int, int, int]:
+        """Shards of a stage that are not done: whose job runs, whose job waits, that failed and are in no job."""
+        running, waiting = set[int](), set[int]()
+        for one in self.sent:
+            for job, shards in one.job_ids().items() if one.stage == stage else ():
+                if job in self.queued:
+                    (running if self.queued[job].state == "RUNNING" else waiting).update(shards)
+        present = {int(path.stem) for path in manifest_paths(self.folder.stage(stage))}
+        running, waiting = running - present, waiting - present
+        failed = {failure.shard for failure in self.on_record if failure.stage == stage} - running - waiting
+        return len(running), len(waiting - running), len(failed)
 
     def _alive(self, folder: RunFolder, state: dict) -> bool:
         """Whether the writer of a progress file lives; a writer that dies leaves its file behind."""
@@ -127,8 +153,12 @@ class _Facts:
             return "done", ""
         if running or any(self.queued[job].state == "RUNNING" for job in jobs):
             return "running", "; ".join(line(one) for one in running[:NOTES])
+        if stuck := [(job, why) for job in jobs if (why := why_never(self.queued[job].reason))]:
+            return "stuck", f"job {stuck[0][0]} can never start: {stuck[0][1]}"
         if jobs:
             return "queued", ", ".join(sorted({self.queued[job].reason for job in jobs}))
+        if self.silent and any(one.stage == stage and len(one.ends) < len(one.elements) for one in self.sent):
+            return "unknown", f"Slurm does not answer ({self.silent}); its jobs go on by themselves"
         if stage in self.failed:
             return "failed", self.failed[stage].line
         if ends:
@@ -150,19 +180,24 @@ class _Facts:
 
 def unfinished(folder: RunFolder, ledger: list[Submission]) -> list[Submission]:
     """Those of some submissions whose job is known and has a shard that is not done."""
+    present: dict[str, set[int]] = {}
+    for name in {one.stage for one in ledger}:
+        present[name] = {int(path.stem) for path in manifest_paths(folder.stage(name))}
     return [
         one
         for one in ledger
         if one.job_id
-        and not all(folder.manifest(one.stage, shard).is_file() for element in one.elements for shard in element)
+        and not one.withdrawn
+        and not all(shard in present[one.stage] for element in one.elements for shard in element)
     ]
 
 
-def _queue(sent: list[Submission]) -> dict[str, slurm_client.Queued]:
+def _queue(sent: list[Submission]) -> tuple[dict[str, slurm_client.Queued], str]:
+    """The jobs in the queue; and why Slurm does not answer, empty where it does."""
     try:
-        return slurm_client.queue(sent)
-    except slurm_client.Unreachable:
-        return {}
+        return slurm_client.queue(sent), ""
+    except slurm_client.Unreachable as error:
+        return {}, str(error)
 
 
 def as_rows(found: list[StageStatus]) -> list[dict]:

@@ -5,6 +5,7 @@ By hand, without a launcher: `python -m jobs.worker RUN STAGE [SHARD ...]`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from jobs.graph.graph import NAMES, stage_of
 from jobs.graph.reads import values_read
-from jobs.launch.ending import die_with_driver, end_waits
+from jobs.launch.ending import DRIVER, die_with_driver, end_waits
+from jobs.launch.guard import Guard
 from jobs.launch.process import Process, process_of_environment, thread_variables
 from jobs.launch.requeue import requeue_by_hand
 from jobs.run.begun import keep_settings
@@ -58,8 +60,18 @@ class StopFlag:
         self.requeue = self.requeue or number == signal.SIGUSR2
 
 
-def run_stage(run_dir: Path, stage: str, shards: Sequence[int], process: Process, stop: StopFlag) -> None:
+def run_stage(
+    run_dir: Path, stage: str, shards: Sequence[int], process: Process, stop: StopFlag, guard: Guard | None = None
+) -> None:
     """Run the missing shards of a stage; after a failed shard the others still run.
+
+    Args:
+        run_dir: the run folder.
+        stage: to run.
+        shards: of it.
+        process: this one.
+        stop: the stop request.
+        guard: keeps other jobs off each shard while it runs; None: nobody else can be at it.
 
     Raises:
         Stopped: the stage saved its state after a stop request.
@@ -75,7 +87,13 @@ def run_stage(run_dir: Path, stage: str, shards: Sequence[int], process: Process
             continue
         if stop():
             raise Stopped(f"{stage}: stopped before shard {shard}")
-        failure = _run_shard(config, folder, stage, shard, process, stop)
+        with contextlib.nullcontext(True) if guard is None else guard.holding(stage, shard) as mine:
+            if not mine and process.world > 1 and not folder.manifest(stage, shard).is_file():
+                raise Failed(f"{stage}: shard {shard} is not begun again; the record of its failure says why")
+            # Of several ranks all run it, done or not: the stage itself checks, and none waits for one that left.
+            failure = (
+                _run_shard(config, folder, stage, shard, process, stop, guard) if mine or process.world > 1 else None
+            )
         if failure is not None:
             failed.append(failure)
     if failed:
@@ -83,7 +101,13 @@ def run_stage(run_dir: Path, stage: str, shards: Sequence[int], process: Process
 
 
 def _run_shard(
-    config: Config, folder: RunFolder, stage: str, shard: int, process: Process, stop: StopFlag
+    config: Config,
+    folder: RunFolder,
+    stage: str,
+    shard: int,
+    process: Process,
+    stop: StopFlag,
+    guard: Guard | None,
 ) -> Failure | None:
     if process.rank == 0:
         forget(folder, stage, shard)
@@ -91,7 +115,8 @@ def _run_shard(
     meter = Meter(folder, stage, shard, quiet=process.rank > 0)
     start, _ = time.monotonic(), forget_peak()
     try:
-        import_module(stage_of(stage).module).run(config, folder, shard, Hooks(meter, stop))
+        hooks = Hooks(meter if guard is None else guard.watching(meter), stop)
+        import_module(stage_of(stage).module).run(config, folder, shard, hooks)
     except Stopped:
         meter.finish()
         raise
@@ -162,7 +187,8 @@ def main(arguments: Sequence[str]) -> int:
         config = read_config(RunFolder(run_dir))
         shards = [int(shard) for shard in arguments[2:]] or list(range(config.shards(stage)))
         check_stage(config, stage, shards)
-        run_stage(run_dir, stage, shards, process_of_environment(), stop)
+        process = process_of_environment()
+        run_stage(run_dir, stage, shards, process, stop, guard_of(RunFolder(run_dir), process, stop))
     except (ValueError, OSError) as error:
         kind, line = describe(error)
         if kind != "user":
@@ -178,6 +204,11 @@ def main(arguments: Sequence[str]) -> int:
             print(line, flush=True)
         return 1
     return 0
+
+
+def guard_of(folder: RunFolder, process: Process, stop: StopFlag) -> Guard | None:
+    """The guard of a process that was started by hand; None on ranks other than 0, and where a local driver watches."""
+    return None if process.rank or os.environ.get(DRIVER) else Guard(folder, "", stop)
 
 
 def check_stage(config: Config, stage: str, shards: Sequence[int]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import sys
 import time
 import traceback
@@ -16,6 +18,12 @@ from rodin.store.errors import system_error
 from rodin.store.reading import entries, read_record
 from rodin.store.run_folder import RunFolder
 
+# errors of a file system, its server or its disk that pass by themselves, or once somebody makes room
+PASSING = (
+    *(errno.ESTALE, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOLINK),
+    *(errno.ESHUTDOWN, errno.ECONNRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENXIO, errno.ENODEV),
+)
+TOLD = re.compile(r"errno = (?P<number>\d+)")  # in what HDF5 says, which h5py hands on without a number
 TAIL = 64 << 10  # bytes read from the end of a log, longer than any line in it
 
 
@@ -42,6 +50,7 @@ class Failure:
         when: seconds since 1970.
         rank: of the process.
         consequence: whether the rank failed only because another rank had failed.
+        transient: whether the same command may succeed later, such as after "Stale file handle" or a full disk.
     """
 
     stage: str
@@ -52,6 +61,7 @@ class Failure:
     when: float = 0.0
     rank: int = 0
     consequence: bool = False
+    transient: bool = False
 
     def sentence(self) -> str:
         """One line for the user."""
@@ -63,9 +73,22 @@ class Failure:
 def failure_of(error: BaseException, stage: str, shard: int, log: str = "", rank: int = 0) -> Failure:
     """Describe an exception that ended a shard on one rank."""
     kind, line = describe(error)
-    return Failure(
-        stage, shard, kind, line, log, rank=rank, consequence=isinstance(error, OtherRankFailed | OtherRankEnded)
-    )
+    consequence = isinstance(error, OtherRankFailed | OtherRankEnded)
+    return Failure(stage, shard, kind, line, log, rank=rank, consequence=consequence, transient=is_transient(error))
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Whether an exception, or one that led to it, is of a file system or a connection that was disturbed."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError):
+            told = TOLD.search(str(error))
+            number = error.errno if error.errno is not None else int(told["number"]) if told else None
+            if number in PASSING:
+                return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def describe(error: BaseException) -> tuple[Literal["user", "crash"], str]:
@@ -128,6 +151,13 @@ def _failure(data: dict[str, Any]) -> Failure:
     if not all(isinstance(getattr(one, name), kind) for name, kind in kinds.items()):
         raise TypeError("a field of another type")
     return one
+
+
+def failed_shards(folder: RunFolder, stage: str) -> set[int]:
+    """Shards of a stage with a failure of their own on record, whether or not a later start has finished them."""
+    name = re.compile(rf"{re.escape(stage)}-(\d+)-\d+\.json")
+    found = (name.fullmatch(path.name) for path in entries(folder.jobs / "errors"))
+    return {int(match[1]) for match in found if match}
 
 
 def last_line(log: Path) -> str:

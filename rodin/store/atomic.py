@@ -76,7 +76,7 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
     Raises:
         StoreError: the operating system refuses; one line with the next step.
     """
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
     try:
         for made in reversed(missing):
             made.mkdir(mode, exist_ok=True)

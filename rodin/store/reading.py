@@ -48,7 +48,7 @@ def entries(folder: Path) -> list[Path]:
         Unreadable: the operating system does not let it be listed.
     """
     try:
-        return sorted(folder.iterdir())
+        return sorted(folder.iterdir(), key=lambda path: path.name)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as problem:

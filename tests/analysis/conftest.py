@@ -24,6 +24,12 @@ def report_path(full_run: Path) -> Path:
     return write_report(full_run)
 
 
+@pytest.fixture(scope="session")
+def page(report_path: Path) -> str:
+    """The text of that page."""
+    return report_path.read_text(encoding="utf-8")
+
+
 @pytest.fixture
 def empty_run(tmp_path: Path) -> Path:
     """A run that has its config and nothing else."""
@@ -46,3 +52,7 @@ def write_run(path: Path) -> None:
     finished_rows.write_retrieval(run)
     finished_rows.write_sweeps(run)
     finished_stores.write_sweep(run)
+    finished_stores.write_upsamplers(run)
+    finished_stores.write_edit(run)
+    finished_stores.write_meshes(run)
+    finished_stores.write_shown(run)  # last: it is of all that is there

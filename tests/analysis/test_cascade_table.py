@@ -20,10 +20,10 @@ def test_each_step_by_hand(full_run: Path):
     assert (rows[FITTED]["psnr"], rows[FITTED]["against"], rows[FITTED]["gain_step_psnr"]) == (29.0, None, None)
     assert rows[LOW]["gain_step_psnr"] == pytest.approx(-8.5)
     assert (rows[UPSAMPLED]["against"], rows[UPSAMPLED]["gain_step_psnr"]) == (FITTED, -4.5)
-    # 4 and 5 dB lost: s = 0.7071, t(0.975, 1) = 12.7062, half = 12.7062 * 0.7071 / sqrt(2) = 6.3531
-    assert rows[UPSAMPLED]["gain_step_psnr_low"] == pytest.approx(-4.5 - 6.3531, abs=1e-4)
+    # 4, 4.5 and 5 dB lost: s = 0.5, t(0.975, 2) = 4.3027, half = 4.3027 * 0.5 / sqrt(3) = 1.2421
+    assert rows[UPSAMPLED]["gain_step_psnr_low"] == pytest.approx(-4.5 - 1.2421, abs=1e-4)
     assert rows[SEEN]["gain_step_psnr"] == pytest.approx(-1.25)
-    # 20 22 24 of other people than 23 23.5: Welch's interval, variances 4 / 3 and 0.125 / 2
+    # 20 22 24 of other people than 23 23.25 23.5: Welch's interval, variances 4 / 3 and 0.0625 / 3
     assert rows[UNSEEN]["gain_step_psnr"] == pytest.approx(22 - 23.25)
     assert rows[UNSEEN]["gain_step_psnr_high"] > 1
     assert rows["posterior mean"]["gain_step_psnr"] == pytest.approx(1.0)
@@ -31,7 +31,7 @@ def test_each_step_by_hand(full_run: Path):
     assert rows[MEAN_PERSON]["gain_step_psnr"] == pytest.approx(-3.0)
     note = rows[FITTED]["note"]
     assert note.startswith("in PSNR most is lost where the base model's planes are small")
-    assert "−4.50 dB [−10.85, +1.85]" in note.splitlines()[0]
+    assert "−4.50 dB [−5.74, −3.26]" in note.splitlines()[0]
     assert "LPIPS is —" in note
     assert "in LPIPS most" not in note
     assert "better by, LPIPS" not in render_table(table(full_run, "cascade"))
@@ -46,9 +46,9 @@ def lpips_rows(step: str, people: list[str], values: list[float]) -> list[dict]:
 
 def test_a_higher_lpips_is_a_loss_between_the_same_people_and_between_others():
     rows = [
-        *lpips_rows(UPSAMPLED, ["a", "b"], [0.10, 0.20]),
-        *lpips_rows(SEEN, ["b", "a"], [0.22, 0.14]),
-        *lpips_rows(UNSEEN, ["c", "d"], [0.30, 0.40]),
+        *lpips_rows(UPSAMPLED, ["a", "b", "g"], [0.10, 0.20, 0.15]),
+        *lpips_rows(SEEN, ["b", "a", "g"], [0.22, 0.14, 0.18]),
+        *lpips_rows(UNSEEN, ["c", "d", "e"], [0.10, 0.60, 0.35]),
     ]
     found = {row["step"]: row for row in cascade_rows(rows)}
     assert list(found) == [UPSAMPLED, SEEN, UNSEEN]

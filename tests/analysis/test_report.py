@@ -3,15 +3,17 @@
 import base64
 import html
 import io
+import json
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
-from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from fixtures.pages import Page
 from PIL import Image
 
 from analysis.figures.figures import FIGURES
@@ -20,79 +22,23 @@ from analysis.report.report import SECTIONS, TABLE_TITLES, write_report
 from analysis.results.provenance import fresh_command, resume_command
 from analysis.tables.layout import grid
 from analysis.tables.tables import TABLES, table
+from rodin.evaluation.shown import TURNED
 from rodin.presets import preset
 from rodin.presets.toml import to_toml
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 
 MISSING_FIT = (
-    "{run}: no 'fit' rows in results/fit-*.jsonl yet; run stage 'index': "
-    "`rodin run {run}/run.toml --run {run}` goes on with whatever is missing"
+    "empty: no 'fit' rows in results/fit-*.jsonl yet; run stage 'index': "
+    "`rodin run empty/run.toml --run empty` goes on with whatever is missing"
 )
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-class Page(HTMLParser):
-    """Open tags must close in order; notes sections, pictures, tables, links and what is loaded from elsewhere."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        assert text.startswith("<!DOCTYPE html>\n")  # anything before it puts browsers into their quirks mode
-        self.open: list[str] = []
-        self.pictures: list[dict[str, str | None]] = []
-        self.links: list[str] = []
-        self.ids: list[str] = []
-        self.loaded: list[str] = []
-        self.inside: dict[str, list[str]] = {}
-        self.tables: dict[str, list[list[tuple[str, bool]]]] = {}
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-        if given.get("id"):
-            self.ids.append(str(given["id"]))
-        if tag == "section":
-            self.inside[str(given["id"])] = []
-        if tag == "div":
-            self.tables[str(given["aria-label"])] = []
-        if tag == "tr":
-            self.rows().append([])
-        if tag in ("th", "td"):
-            self.rows()[-1].append(("", given.get("class") == "number"))
-        if tag == "img":
-            self.pictures.append(given)
-        if tag == "a":
-            self.links.append(str(given["href"]))
-        self.loaded += [str(given[key]) for key in ("src", "srcset", "data", "poster") if key in given]
-        assert tag not in ("script", "iframe", "link", "object")
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] in ("th", "td"):
-            self.rows()[-1][-1] = (data, self.rows()[-1][-1][1])
-        elif self.inside and data.strip():
-            next(reversed(self.inside.values())).append(" ".join(data.split()))
-
-    def rows(self) -> list[list[tuple[str, bool]]]:
-        return next(reversed(self.tables.values()))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-@pytest.fixture(scope="module")
-def page(report_path: Path) -> str:
-    return report_path.read_text(encoding="utf-8")
 
 
 def test_the_page_is_well_formed_and_self_contained(page: str):
     read = Page(page)
     assert not read.open
     assert len(read.ids) == len(set(read.ids))
-    assert all(link.startswith("#") and link[1:] in read.ids for link in read.links)
-    assert all(source.startswith("data:image/png;base64,") for source in read.loaded)
+    assert all(source.startswith("data:image/webp;base64,") for source in read.loaded)
     assert not re.search(r"https?://|@import|url\(", page)
     assert "prefers-color-scheme: dark" in page
     assert 'name="viewport"' in page
@@ -100,14 +46,23 @@ def test_the_page_is_well_formed_and_self_contained(page: str):
 
 def test_the_page_holds_everything(page: str):
     read = Page(page)
-    assert len(read.pictures) == len(FIGURES)
+    assert len(read.pictures) == len(FIGURES) + TURNED
     assert all(len(str(one["alt"])) > 20 and int(str(one["width"])) > 0 for one in read.pictures)
     provenance = ("preset tiny", "seed 3", "0123456789ab", "torch 2.13.0", "base.diffusion.timesteps")
-    numbers = ("24.21", "Rodin beats both", "5 of 8", "25.5 dB", "0.25", "What loss is normal?")
+    numbers = (
+        "24.21",
+        "Rodin beats the mean person, and cannot be told apart",
+        "5 of 8",
+        "25.5 dB",
+        "0.25",
+        "What loss is normal?",
+    )
     again = ("--set data.subjects=12", "git checkout 0123456789abcdef")
     for words in (*provenance, *numbers, *again):
         assert words in page, words
     assert "Not there yet" not in page
+    meshes = json.loads(re.search('id="mesh-data">(.*?)</script>', page, re.DOTALL)[1])  # type: ignore[index]
+    assert [mesh["name"] for mesh in meshes] == [f"unconditional-{number:05d}" for number in range(3)]
 
 
 def test_the_page_shows_the_tables_and_figures_that_were_written(page: str, report_path: Path):
@@ -122,31 +77,46 @@ def test_the_page_shows_the_tables_and_figures_that_were_written(page: str, repo
     assert [cells[0][1] for cells in read.tables[TABLE_TITLES["losses"]]] == [False] * 5
     by_caption = {one["alt"]: one for one in read.pictures}
     for name, figure in FIGURES.items():
-        shown = by_caption[figure.caption]
-        data = (report_path.parent / "figures" / f"figure-{name}.png").read_bytes()
-        assert base64.b64decode(str(shown["src"]).partition(",")[2]) == data
-        with Image.open(io.BytesIO(data)) as image:
-            assert (shown["width"], shown["height"]) == tuple(map(str, image.size))
+        shown = by_caption[figure.caption_of(report_path.parent)]
+        with (
+            Image.open(report_path.parent / "figures" / f"figure-{name}.png") as whole,
+            Image.open(io.BytesIO(base64.b64decode(str(shown["src"]).partition(",")[2]))) as image,
+        ):
+            assert (shown["width"], shown["height"]) == tuple(map(str, image.size)) == tuple(map(str, whole.size))
+            difference = np.asarray(whole.convert("RGB"), float) - np.asarray(image.convert("RGB"), float)
+            assert np.abs(difference).mean() < 3  # grey levels: the same picture, compressed
+
+
+def _numbers_of(name: str) -> list[str]:
+    """Title of the plot that stands between Figure 7 and its table, which has the same title."""
+    return [FIGURES["memorisation"].title] if name == "7" else []
 
 
 def test_the_page_says_where_things_stand(page: str):
     read = Page(page)
     assert list(read.inside) == list(SECTIONS)
-    assert read.links == [f"#{name}" for name in SECTIONS]
+    assert read.links[: len(SECTIONS)] == [f"#{name}" for name in SECTIONS]
+    assert read.links.count("#figure-13") == 1
     assert [texts[0] for texts in read.inside.values()] == list(SECTIONS.values())
     where = {
-        "data": ["Fits", FIGURES["subjects"].title, FIGURES["fit"].title],
-        "samples": ["Fréchet distance", *(FIGURES[name].title for name in ("11", "9", "5", "12", "7", "8"))],
+        "data": ["Fits", FIGURES["subjects"].title, FIGURES["fit"].title, "Fréchet distance"],
+        "figures": [
+            text
+            for name, table in {
+                "3": "resolution", "4": "views", "5": "", "6": "convolution", "7": "memorisation", "8": "", "9": "",
+                "10": "", "11": "", "12": "", "13": "",
+            }.items()
+            for text in (FIGURES[name].title, *([TABLE_TITLES[table]] if table else []), *_numbers_of(name))
+        ],
+        "edits": [FIGURES["edits"].title],
         "control": ["Prompt hit rate", *(FIGURES[name].title for name in ("prompts", "attributes")),
                     TABLE_TITLES["clip"], FIGURES["reconstruction"].title],
         "paper": [TABLE_TITLES["1"], FIGURES["guidance"].title, "Why the numbers differ"],
-        "ablations": [text for table, name in (("resolution", "3"), ("views", "4"), ("convolution", "6"))
-                      for text in (TABLE_TITLES[table], FIGURES[name].title)],
     }  # fmt: skip
     for name, titles in where.items():
         assert [text for text in read.inside[name] if text in titles] == titles
-    assert read.inside["summary"][-1].startswith("Rodin beats both in PSNR: +3.00 dB")
-    assert read.inside["summary"][-1].endswith("to be sure.")
+    assert read.inside["summary"][-2].startswith("Rodin beats the mean person, and cannot be told apart from the ")
+    assert read.inside["summary"][-2].endswith("person by person, 3 people.")
     assert "Last loss: mean over the last tenth of the rows." in read.inside["losses"]
 
 
@@ -168,9 +138,13 @@ def test_the_scales_of_run_and_paper_stand_side_by_side(page: str):
 
 
 def test_the_head_and_the_commands_are_those_of_the_run(page: str, full_run: Path):
-    assert '<p class="soft">preset tiny · seed 3 · code 0123456789ab · torch 2.13.0</p>' in page
+    facts = re.search('<p class="soft">(.*?)</p>', page)[1].split(" · ")  # type: ignore[index]
+    assert [*facts[:2], *facts[3:]] == [
+        *("preset tiny", "seed 3", "4 × AMD EPYC", "0.1 core-hours", "code 0123456789ab", "torch 2.13.0")
+    ]
+    assert re.fullmatch(r"\d+ \w+ 20\d\d", facts[2])
     assert "trained on 12 people: tri-plane diffusion" in page
-    commands = html.unescape(re.search(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)[1])  # type: ignore[index]
+    commands = html.unescape(re.search(r"<pre[^>]*><code>(.*?)</code></pre>", page, re.DOTALL)[1])  # type: ignore[index]
     checkout, install, run = commands.splitlines()
     assert checkout == "git checkout 0123456789abcdef"
     assert install == "pip install -c constraints.txt -e '.[demo]'"
@@ -186,7 +160,9 @@ def test_every_table_and_figure_is_written(report_path: Path):
     endings = {"csv", "md", "tex", "txt"}
     tables, figures = ({path.name for path in (report_path.parent / name).iterdir()} for name in ("tables", "figures"))
     assert tables == {f"table-{name}.{ending}" for name in TABLES for ending in endings}
-    assert {f"figure-{name}.png" for name in FIGURES} <= figures
+    assert figures == {f"figure-{name}.{ending}" for name in FIGURES for ending in ("png", "pdf")} | {
+        f"turn-unconditional-{number:05d}.webp" for number in range(TURNED)
+    }
 
 
 def test_a_run_with_a_pretrained_clip_lacks_no_table_of_a_small_one(tmp_path: Path):
@@ -197,15 +173,14 @@ def test_a_run_with_a_pretrained_clip_lacks_no_table_of_a_small_one(tmp_path: Pa
 def test_an_empty_run_has_a_page_that_says_what_to_run(empty_run: Path):
     page = write_report(empty_run).read_text(encoding="utf-8")
     assert not Page(page).open
-    assert len(write_findings(empty_run).missing) == len(TABLES) + len(FIGURES)
+    assert len(write_findings(empty_run).missing) == len(TABLES) + len(FIGURES) - 1  # no edits, so no figure of any
     assert "Nothing was measured yet" in page
     inside = Page(page).inside
-    assert (
-        "Not there yet: table fit, figure subjects, figure fit; the end of the page says what to run." in inside["data"]
-    )
-    assert "Not there yet: table timings; the end of the page says what to run." in inside["cost"]
-    reasons = dict(zip(inside["missing"][2::2], inside["missing"][1::2], strict=False))
-    assert reasons[": " + MISSING_FIT.format(run=empty_run)] == "table fit, figure fit"
+    assert "Not there yet: table fit, figure subjects, figure fit, table frechet;" in inside["data"]
+    assert "Not there yet: table timings;" in inside["cost"]
+    reasons = dict(zip(inside["missing"][3::2], inside["missing"][2::2], strict=False))
+    assert reasons[": " + MISSING_FIT] == "table fit, figure fit"
+    assert "edits" not in inside
 
 
 def test_a_run_without_run_toml_has_a_page(tmp_path: Path):
@@ -221,7 +196,7 @@ def test_texts_of_a_run_are_escaped(tmp_path: Path):
     read = Page(page)
     assert not read.open
     assert [text for text, _ in read.tables["Nearest training people"][1]] == ["<b>&", '"<i>', "0.500", ""]
-    assert not re.search("<(script|b>&|i)", page)
+    assert not re.search("<(b>&|i>)|alert.1.<|<script>alert", page)
 
 
 def test_damage_is_told_not_hidden(empty_run: Path):

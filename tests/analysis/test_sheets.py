@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fixtures.finished_stores import SUBJECTS, VIEWS, WANTED, around, face
+from fixtures.finished_stores import SUBJECTS, VIEWS, WANTED, around, face, large
+from fixtures.pages import captions, shows
 
 from analysis.figures import sheets
 from analysis.figures.contact_sheet import NO, YES, Line, Tile, contact_sheet
@@ -14,16 +15,6 @@ from analysis.figures.sheets import spaced, swatch
 from rodin.avatars.person import HAIR_COLOURS
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
-
-
-def shows(line: Line, wanted: np.ndarray | list[np.ndarray]) -> bool:
-    """Whether a line holds exactly these pictures, in this order."""
-    made = [tile.picture for tile in line.tiles]
-    return len(made) == len(wanted) and all(np.array_equal(one, other) for one, other in zip(made, wanted, strict=True))  # type: ignore[arg-type]
-
-
-def captions(lines: list[Line]) -> list[list[str]]:
-    return [[tile.caption[0] if tile.caption else "" for tile in line.tiles] for line in lines]
 
 
 def test_the_subjects_are_those_of_training_and_two_are_turned(full_run: Path):
@@ -36,34 +27,16 @@ def test_the_subjects_are_those_of_training_and_two_are_turned(full_run: Path):
     assert [first.heading, second.heading] == ["000000: a person with red hair", "000001: a person with black hair"]
 
 
-def test_the_reverse_process_runs_from_noise_to_the_sample(full_run: Path):
-    lines = sheets.reverse_process(full_run)
-    assert captions(lines) == [["t = 900", "t = 600", "t = 300", "t = 0"]] * 2
-    assert shows(lines[0], [face(number) for number in (7, 6, 5, 4)])  # seed 0 comes first
-    assert shows(lines[1], [face(number) for number in (3, 2, 1, 0)])
-
-
-def test_interpolation_goes_from_the_first_avatar_to_the_second(full_run: Path):
-    lines = sheets.interpolation(full_run)
-    assert captions(lines) == [["0.00", "0.33", "0.67", "1.00"]] * 2
-    assert shows(lines[0], [face(number) for number in (7, 6, 5, 4)])  # pair 0 comes first
-    assert shows(lines[1], [face(number) for number in (3, 2, 1, 0)])
-
-
 def test_nearest_shows_each_sample_beside_its_nearest_subjects(full_run: Path):
     lines = sheets.nearest(full_run)
     assert [line.tiles[0].caption for line in lines] == [("sample", f"unconditional-{n:05d}") for n in range(6)]
     for number, line in enumerate(lines):
         near = [(number + step) % SUBJECTS for step in (1, 3, 4)]
-        assert shows(line, [face(number + 1), *(face(subject) for subject in near)])
+        sample = face(large(f"unconditional-{number:05d}"))
+        assert shows(line, [sample, *(face(subject) for subject in near)])
         assert [tile.caption[1] for tile in line.tiles[1:]] == [f"{subject:06d}" for subject in near]
         texts = [f"similarity {0.9 - number / 100:.3f}", "similarity 0.800", "similarity 0.700"]
         assert [tile.caption[0] for tile in line.tiles[1:]] == texts
-
-
-def test_failures_are_looked_for_among_the_least_similar(full_run: Path):
-    shown = [line.tiles[0].caption[1] for line in sheets.furthest(full_run)]
-    assert shown == [f"unconditional-{number:05d}" for number in (7, 6, 5, 4)]
 
 
 def test_a_sample_that_is_gone_leaves_its_place_empty(empty_run: Path, full_run: Path):
@@ -76,32 +49,12 @@ def test_a_sample_that_is_gone_leaves_its_place_empty(empty_run: Path, full_run:
     np.testing.assert_array_equal(known.picture, face(3))  # type: ignore[arg-type]
 
 
-def test_each_mesh_stands_at_the_right_of_its_sample(full_run: Path):
-    lines = sheets.with_mesh(full_run)
-    assert captions(lines)[0] == [text for number in range(3) for text in (f"unconditional-{number:05d}", "mesh")]
-    tiles = [tile for line in lines for tile in line.tiles]
-    assert len(tiles) == 16
-    for number, (sample, mesh) in enumerate(zip(tiles[::2], tiles[1::2], strict=True), 1):
-        np.testing.assert_array_equal(sample.picture, face(number))  # type: ignore[arg-type]
-        assert mesh.picture is not None
-        assert mesh.picture.shape == (48, 48, 3)
-        np.testing.assert_array_equal(mesh.picture[..., 0], face(number).mean(axis=-1).astype(np.uint8))
-
-
-def test_uncurated_samples_stand_as_they_were_drawn(full_run: Path):
-    front, first, second = sheets.uncurated(full_run)
-    assert shows(front, [face(number + 1) for number in range(8)])
-    assert shows(first, around(1, 4))
-    assert shows(second, around(2, 4))
-    assert [first.heading, second.heading] == ["unconditional-00000, turned", "unconditional-00001, turned"]
-
-
 def test_prompts_show_what_was_asked_and_what_was_measured(full_run: Path):
     tiles = [tile for line in sheets.prompts(full_run) for tile in line.tiles]
     assert len(tiles) == len(WANTED)
     for number, (tile, wanted) in enumerate(zip(tiles, WANTED, strict=True)):
         attribute, hit = ("shirt" if number >= 6 else "hair"), number not in (2, 5, 7)
-        np.testing.assert_array_equal(tile.picture, face(number))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(tile.picture, face(large(f"prompt-{number:05d}")))  # type: ignore[arg-type]
         assert " ".join(text for text in tile.caption[:-1] if text) == f"a person with {wanted} {attribute}"
         assert (tile.caption[-1], tile.colour) == (("✓ hit", YES) if hit else ("✗ miss", NO))
         assert tile.swatches[0] == (swatch(attribute, wanted), f"{attribute} wanted {wanted}")
@@ -123,8 +76,9 @@ def test_one_miss_among_two_colours_is_a_miss(empty_run: Path, full_run: Path):
 
 def test_avatars_asked_for_an_attribute_stand_above_their_controls(full_run: Path):
     asked, controls = asked_and_not(full_run)
-    assert shows(asked, [face(0), face(2)])  # the measure of glasses is not counted: they are not shown
-    assert shows(controls, [face(1), face(3)])
+    shown = [face(large(f"prompt-{number:05d}")) for number in range(4)]
+    assert shows(asked, shown[::2])  # the measure of glasses is not counted: they are not shown
+    assert shows(controls, shown[1::2])
     assert [tile.caption[-1] for tile in asked.tiles] == ["beard: yes", "hat: no"]
     assert [tile.colour for tile in (*asked.tiles, *controls.tiles)] == [YES, NO, NO, YES]
 

@@ -3,10 +3,12 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from analysis.results.statistics import (
+    RANGES,
     Interval,
     difference_interval,
     mean_interval,
@@ -25,14 +27,14 @@ def test_mean_interval_by_hand():
     assert found.count == 3
 
 
-@pytest.mark.parametrize("values", [[1.0, 4.0], [20.1, 19.7, 25.3, 18.8], list(range(50))])
+@pytest.mark.parametrize("values", [[1.0, 4.0, 2.0], [20.1, 19.7, 25.3, 18.8], list(range(50))])
 def test_mean_interval_is_that_of_scipy(values: list[float]):
     found, wanted = mean_interval(values), stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (found.low, found.high) == (pytest.approx(wanted.low), pytest.approx(wanted.high))
 
 
 @pytest.mark.parametrize(
-    ("values", "others"), [([1.0, 4.0], [2.0, 2.5, 9.0]), ([20.1, 19.7, 25.3, 18.8], [10.0, 10.5]), ([1, 2], [3, 3.5])]
+    ("values", "others"), [([1.0, 4.0, 3.0], [2.0, 2.5, 9.0]), ([20.1, 19.7, 25.3, 18.8], [10.0, 10.5, 12.0])]
 )
 def test_the_interval_of_a_difference_is_that_of_scipy(values: list[float], others: list[float]):
     found = difference_interval(values, others)
@@ -41,10 +43,10 @@ def test_the_interval_of_a_difference_is_that_of_scipy(values: list[float], othe
     assert (found.low, found.high) == (pytest.approx(wanted.low), pytest.approx(wanted.high))
 
 
-def test_a_difference_of_single_values_has_no_interval_and_one_of_equal_values_no_width():
-    single = difference_interval([5.0], [1.0, 2.0, 3.0])
-    assert (single.mean, single.low, single.high, single.count) == (3.0, None, None, 1)
-    flat = difference_interval([5.0, 5.0], [3.0, 3.0])
+def test_a_difference_of_two_people_has_no_interval_and_one_of_equal_values_no_width():
+    few = difference_interval([5.0, 5.0], [1.0, 2.0, 3.0])
+    assert (few.mean, few.low, few.high, few.count) == (3.0, None, None, 2)
+    flat = difference_interval([5.0] * 3, [3.0] * 3)
     assert (flat.mean, flat.low, flat.high) == (2.0, 2.0, 2.0)
 
 
@@ -56,9 +58,20 @@ def test_rate_interval_is_that_of_scipy(hits: int, count: int):
     assert (found.low, found.high) == (pytest.approx(wanted.low, abs=1e-12), pytest.approx(wanted.high, abs=1e-12))
 
 
-def test_one_value_has_no_interval():
-    assert mean_interval([5.0]).low is None
-    assert mean_interval([5.0]).mean == 5.0
+@pytest.mark.parametrize("values", [[5.0], [4.0, 6.0]])
+def test_one_and_two_people_have_no_interval(values: list[float]):
+    found = mean_interval(values)
+    assert (found.mean, found.low, found.high, found.count) == (5.0, None, None, len(values))
+
+
+def test_an_interval_ends_where_its_measure_does():
+    values = [0.95, 0.6, 0.99]
+    found = mean_interval(values, RANGES["ssim"])
+    assert (found.mean, found.high) == (pytest.approx(np.mean(values)), 1.0)
+    assert found.low == mean_interval(values).low
+    assert mean_interval(values).high > 1  # what no SSIM can be
+    seconds = mean_interval([1.0, 2.0, 40.0], RANGES["seconds"])
+    assert (seconds.low, seconds.high) == (0.0, mean_interval([1.0, 2.0, 40.0]).high)
 
 
 def test_no_value_is_refused():

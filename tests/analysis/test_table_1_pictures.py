@@ -90,8 +90,8 @@ def test_difference_is_printed_with_its_sign(full_run: Path):
 
 def test_an_interval_ends_where_the_measure_does():
     assert mean_interval([0.9, 1.0, 0.98], RANGES["ssim"]).high == 1.0
-    assert mean_interval([0.01, 0.2], RANGES["lpips"]).low == 0.0
-    found = mean_interval([0.01, 0.2])
+    assert mean_interval([0.01, 0.2, 0.02], RANGES["lpips"]).low == 0.0
+    found = mean_interval([0.01, 0.2, 0.02])
     assert found.low is not None
     assert found.low < 0
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analysis.results.rows import results
-from analysis.tables.costs import by_value, expected_losses
+from analysis.tables.costs import by_value, expected_losses, hardware
 from analysis.tables.memorisation import similarity_limit
 from analysis.tables.tables import table
 from rodin.store.results import write_rows
@@ -24,12 +24,14 @@ def measured(subject: str, psnr: float, ssim: float = 0.5, lpips: float | None =
 
 
 def test_views_are_averaged_before_subjects(empty_run: Path):
-    rows = [measured("a", 10), measured("a", 20), measured("a", 30), measured("b", 40, lpips=0.3)]
+    rows = [measured("a", 10), measured("a", 20), measured("a", 30), measured("b", 40, lpips=0.3), measured("c", 60)]
     write(empty_run, "sweep-cfg", [row | {"guidance_scale": 1.5} for row in rows])
     row = table(empty_run, "1")[2]
-    assert (row["subjects"], row["psnr"]) == (2, 30)
-    assert row["psnr_high"] == pytest.approx(30 + 12.7062 * 10, abs=1e-2)  # of 20 and 40, not of four views
-    assert row["lpips"] is None  # half of the subjects lack it
+    assert (row["subjects"], row["psnr"]) == (3, 40)
+    assert row["psnr_high"] == pytest.approx(
+        40 + 4.302653 * 20 / math.sqrt(3), abs=1e-2
+    )  # of 20, 40 and 60, not of views
+    assert row["lpips"] is None  # two of the subjects lack it
     assert "it was not measured" in row["missing_lpips"]
 
 
@@ -50,17 +52,19 @@ def test_gains_are_over_the_subjects_that_both_have(empty_run: Path):
     assert mean["gain_ssim"] == pytest.approx(-0.075)
     assert (nearest["gain_psnr"], nearest["gain_psnr_low"]) == (-1, None)
     verdict = ours["note"].splitlines()[0]
-    assert verdict.startswith("Rodin beats only the mean person in PSNR: +1.50 dB [−4.85, +7.85] over the mean person")
-    assert "−1.00 dB over the nearest person, person by person, 2 people; an interval reaches 0" in verdict
+    assert verdict.startswith("2 people are too few to tell, 3 are wanted at least: +1.50 dB over the mean person, ")
+    assert verdict.endswith("−1.00 dB over the nearest person in PSNR, person by person")
 
 
 def test_a_sure_verdict_has_no_doubt(empty_run: Path):
     methods = {"rodin": 5.0, "mean person": 3.0, "nearest person": 1.0}
-    rows = [{"method": name} | measured(str(one), psnr) for name, psnr in methods.items() for one in range(2)]
+    rows = [{"method": name} | measured(str(one), psnr) for name, psnr in methods.items() for one in range(3)]
     write(empty_run, "evaluate", rows)
     verdict = table(empty_run, "reconstruction")[0]["note"].splitlines()[0]
-    assert verdict.startswith("Rodin beats both in PSNR: +2.00 dB [+2.00, +2.00] over the mean person, +4.00 dB")
-    assert verdict.endswith("2 people")
+    assert verdict.startswith(
+        "Rodin beats the mean person and the nearest person in PSNR: +2.00 dB [+2.00, +2.00] over "
+    )
+    assert verdict.endswith("3 people")
 
 
 def test_fits_name_their_worst(empty_run: Path):
@@ -95,6 +99,27 @@ def test_timings_count_tasks_once_and_end_with_the_total(empty_run: Path):
     assert [row["seconds"] for row in rows] == [1, 18, 2, 21]
     assert [row["longest_seconds"] for row in rows] == [1, 7, 2, 7]
     assert rows[-1]["peak_rss_mb"] is None
+
+
+def test_a_resumed_training_counts_whole_and_hours_are_of_all_devices(empty_run: Path):
+    timed = {"peak_rss_mb": None, "seconds": 900.0, "paced_seconds": 3600.0}
+    write(empty_run, "timing-base", [timed | {"shard": 0, "ranks": 2, "cpus": 4, "gpus": 1}], "timing")
+    write(empty_run, "timing-fit", [timed | {"shard": 0, "ranks": 1, "cpus": 2, "gpus": 0}], "timing")
+    fit, base, total = table(empty_run, "timings")
+    assert (fit["name"], base["seconds"], base["longest_seconds"]) == ("fit", 3600.0, 3600.0)
+    assert [(row["cpu_hours"], row["gpu_hours"]) for row in (fit, base, total)] == [(2, 0), (8, 2), (10, 2)]
+    machines = [
+        {"device": "H200", "ranks": 2, "gpus": 4, "cpus": 8},
+        {"device": "EPYC", "ranks": 1, "gpus": 0, "cpus": 2},
+    ]
+    write(empty_run, "timing-clip", [timed | {"shard": n} | one for n, one in enumerate(machines)], "timing")
+    assert hardware(empty_run) == "8 × H200, 2 × EPYC"
+    write(empty_run, "timing-clip", [timed | {"shard": 0, "device": 7}], "timing")
+    assert hardware(empty_run) == ""
+    RunFolder(empty_run).results.joinpath("timing-clip-00000.jsonl").unlink()
+    write(empty_run, "timing-embed", [{"shard": 0, "seconds": 3.0}], "timing")  # timed by an earlier rodin
+    rows = table(empty_run, "timings")
+    assert {(row["cpu_hours"], row["gpu_hours"]) for row in rows} == {(None, None)}
 
 
 def test_times_of_stages_that_another_run_made_are_told_apart(empty_run: Path):

@@ -8,10 +8,7 @@ import pytest
 
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
-from jobs.launch import slurm_client
-from jobs.launch.scripts import batches, executor_for, scripts
-from jobs.launch.slurm import SlurmLauncher
-from jobs.run.ledger import Submission
+from jobs.launch.scripts import scripts
 from jobs.site import Site
 from jobs.site_tables import StageOverride
 from rodin.presets import preset
@@ -183,19 +180,3 @@ def test_a_short_job_is_signalled_halfway_at_the_latest(tmp_path: Path):
     minutes = int(re.findall(r"--time=(\d+)", first_script(PLAIN, tmp_path, "fit"))[0])
     script = first_script(PLAIN | {"signal_seconds": 86400}, tmp_path, "fit")
     assert f"#SBATCH --signal=USR2@{minutes * 30}" in script.splitlines()
-
-
-def test_requeues_are_submitits_timeouts(tmp_path: Path):
-    run = run_on(PLAIN | {"requeues": 7}, tmp_path, "fit")
-    (stage,) = run.stages
-    (batch,) = batches(stage, run.resources(stage), run.missing(stage), 8, run.site)
-    assert executor_for(run, batch, Submission("UID", "fit", "", batch.elements, 0.0), []).max_num_timeout == 7
-
-
-def test_a_stage_is_submitted_again_as_often_as_retries_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(slurm_client, "final_states", lambda sent: {one.job_id: slurm_client.TIME for one in sent})
-    for retries in (0, 1, 3):
-        run = run_on(PLAIN | {"retries": retries}, tmp_path / str(retries), "base")
-        launcher = SlurmLauncher(run, lambda text: None, lambda: None)
-        lost = [Submission("uid", "base", "12", ((0,),), 0.0)]
-        assert [launcher._again(lost) for _ in range(retries + 1)] == [True] * retries + [False]

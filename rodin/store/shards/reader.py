@@ -35,7 +35,7 @@ class Shards:
         folder: a stage's folder.
         kind: kind of the shards, a key of `schema.KINDS`.
         handles: most files kept open.
-        only: numbers of the shards to read; None: all.
+        only: numbers of the shards to read; all if not given.
 
     Raises:
         StoreError: no shard is published there, a manifest is damaged or of another kind, or a subject is in two

@@ -15,12 +15,13 @@ from fixtures.obedient import ROOT, Rodin
 from jobs.cli.app import app, status_of
 
 COMMANDS = [
-    *("sweep cfg", "sweep resolution", "sweep views", "sweep convolution", "sweep grid", "compare"),
-    *("run", "plan", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
+    *("sweep cfg", "sweep resolution", "sweep views", "sweep convolution", "sweep grid", "compare", "efficiency"),
+    *("run", "resubmit", "plan", "status", "logs", "cancel", "sample", "edit", "table", "figure", "report", "bench"),
+    *("tables", "figures", "site init", "doctor", "watermark check"),
+    *("study build", "study serve", "study invite", "study tally"),
     *("presets", "departures", "import transforms", "import eg3d", "import colmap"),
     *("store verify", "store info", "store repair", "weights fetch", "export views", "export planes"),
-    *("invert", "render", "mesh", "interpolate", "watermark check", "efficiency", "doctor", "site init"),
-    *("study build", "study invite", "study serve", "study tally"),
+    *("invert", "render", "mesh", "interpolate"),
 ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.cli.app import status_of
-from jobs.launch import slurm_client
+from jobs.launch import ends, slurm_client
 from jobs.run.failures import Failure, record
 from jobs.run.ledger import Submission, enter, submissions
 from jobs.run.progress import read_progress
@@ -15,6 +15,7 @@ from jobs.run.record import write_config
 from jobs.site import load_site
 from rodin.presets import preset
 from rodin.store import manifest, results
+from rodin.store.reading import read_record
 from rodin.store.run_folder import RunFolder
 
 
@@ -97,7 +98,7 @@ def test_damaged_records_of_jobs(
     monkeypatch.setattr(
         slurm_client, "queue", lambda sent: {one.job_id: slurm_client.Queued(one.job_id, "RUNNING", "") for one in sent}
     )
-    monkeypatch.setattr(slurm_client, "final_states", lambda ids: {})
+    monkeypatch.setattr(ends, "ends_of", lambda ids: {})
     monkeypatch.setattr(slurm_client, "cancel", cancelled.extend)
     monkeypatch.setattr(slurm_client, "cancel_named", cancelled.append)
     enter(run, Submission("a1", "fit", "7", ((0,),), 1.0))
@@ -121,7 +122,7 @@ def test_damaged_records_of_jobs(
     status, _, err = command("cancel")
     assert (status, err) == (0, "")
     assert {one.job_name for one in cancelled} == {"rodin-embed-b2", "rodin-fit-a1"}
-    assert not bad["submissions/2.000-embed-b2.json"].exists()
+    assert read_record(bad["submissions/2.000-embed-b2.json"])["withdrawn"] == "`rodin cancel`"
     assert [one.job_id for one in submissions(run)] == ["7"]
 
 

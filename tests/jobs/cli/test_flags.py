@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fixtures.recorded_calls import fake
 
+from analysis.figures.figures import Figure
 from jobs.cli.app import status_of
 from jobs.run.lock import driving
 from rodin.presets import preset
@@ -74,15 +75,17 @@ def test_tables_figures_and_the_report(run: Path, monkeypatch: pytest.MonkeyPatc
         return capsys.readouterr().out
 
     tables = fake(monkeypatch, "analysis.tables.tables", table=[{"psnr": 1}], render_table="| psnr |")
-    figures = fake(monkeypatch, "analysis.figures.figures", figure=Path("f.png"))
+    shown = Figure("title", "caption", lambda *_: None, ("turned",))
+    figures = fake(monkeypatch, "analysis.figures.figures", figure=Path("f.png"), check_name=shown)
     pages = fake(monkeypatch, "analysis.report.report", write_report=Path("r.html"), report_page=b"<p>")
     assert printed("table", "1") == "| psnr |\n"
     assert json.loads(printed("table", "1", "--json")) == [{"psnr": 1}]
     assert tables[0][1] == (run, "1")
     assert printed("figure", "9") == "f.png\n"
-    assert json.loads(printed("figure", "9", "--json")) == {"figure": "9", "path": "f.png"}
+    assert json.loads(printed("figure", "9", "--json")) == {"figure": "9", "path": "f.png", "pdf": "f.pdf"}
     assert printed("figure", "9", "--output", "f.png") == "f.png\n"
-    assert [call[1] for call in figures] == [(run, "9", None), (run, "9", None), (run, "9", Path("f.png"))]
+    drawn = [call[1] for call in figures if call[0] == "figure"]
+    assert drawn == [(run, "9", None), (run, "9", None), (run, "9", Path("f.png"))]
     assert printed("report") == "run/report.html\n"
     assert (run / "report.html").read_bytes() == b"<p>"
     assert json.loads(printed("report", "--json")) == {"report": "run/report.html"}

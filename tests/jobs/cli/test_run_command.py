@@ -43,7 +43,7 @@ def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str,
     monkeypatch.setattr(Launcher, "made", [])
     monkeypatch.setattr(Launcher, "act", None)
     monkeypatch.setattr(local, "LocalLauncher", lambda run, tell, watch: Launcher("local", run))
-    monkeypatch.setattr(slurm, "SlurmLauncher", lambda run, tell, watch: Launcher("slurm", run))
+    monkeypatch.setattr(slurm, "SlurmLauncher", lambda run, tell, watch, most: Launcher("slurm", run))
     monkeypatch.setattr(commands, "check_clients", lambda: None)
     monkeypatch.setattr(commands, "take", lambda folder, refresh: False)
     monkeypatch.setattr("jobs.site.mpi_works", lambda: False)

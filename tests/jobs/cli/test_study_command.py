@@ -64,7 +64,7 @@ def test_from_folders_to_table_2(capsys: pytest.CaptureFixture[str]):
     assert found["left_out"] == []
     assert all(Path(path).stat().st_size for path in found["files"])
     endings = sorted(Path(path).suffix for path in found["files"])
-    assert endings == sorted([".txt", ".md", ".csv", ".tex"] * 3 + [".png", ".md"])
+    assert endings == sorted([".txt", ".md", ".csv", ".tex"] * 3 + [".png", ".pdf", ".md"])
     assert {Path(path).parts[0] for path in found["files"]} == {"elsewhere"}
 
 

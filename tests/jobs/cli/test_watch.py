@@ -18,10 +18,12 @@ import pytest
 
 from jobs.cli import watch
 from jobs.cli.app import status_of
-from jobs.cli.watch import show_logs
+from jobs.cli.logs import show_logs
 from jobs.launch import slurm_client
+from jobs.run.failures import Failure, record
 from jobs.run.ledger import Submission, enter
 from jobs.run.lock import born
+from jobs.run.progress import log_of
 from jobs.run.record import write_config
 from rodin.presets import preset
 from rodin.store import manifest
@@ -204,7 +206,7 @@ def test_follow_prints_what_is_added_once(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     path = log(run, "fit", "old\n", when=100.0)
-    monkeypatch.setattr("jobs.cli.watch.FOLLOW_SECONDS", 0.02)
+    monkeypatch.setattr("jobs.cli.logs.FOLLOW_SECONDS", 0.02)
     naps: list[float] = []
 
     def nap(seconds: float) -> None:
@@ -214,7 +216,7 @@ def test_follow_prints_what_is_added_once(
         with path.open("a") as file:
             file.write(f"new {len(naps)}\n")
 
-    monkeypatch.setattr("jobs.cli.watch.time.sleep", nap)
+    monkeypatch.setattr("jobs.cli.logs.time.sleep", nap)
     with pytest.raises(KeyboardInterrupt):
         show_logs(run.path, follow=True)
     assert capsys.readouterr().out == f"==> {path}\nold\nnew 1\nnew 2\nnew 3\n"
@@ -226,11 +228,10 @@ def test_status_shows_shards_jobs_and_failures(
     enter(run, Submission("u", "fit", "7", tuple((number,) for number in range(2)), 0.0))
     waiting = {f"7_{number}": slurm_client.Queued(f"7_{number}", "PENDING", "Priority") for number in range(2)}
     monkeypatch.setattr(slurm_client, "queue", lambda ids: waiting)
-    monkeypatch.setattr(slurm_client, "final_states", lambda ids: {})
     manifest.publish(run.manifest("render", 0), {"kind": "fake"})
     lines = {line.split()[0]: line.split() for line in printed(["status", str(run.path)], capsys).splitlines()}
     assert lines["render"][1:3] == ["partly", "1/3"]
-    assert lines["fit"][1:5] == ["queued", "0/2", "job", "7_0,"]
+    assert lines["fit"][1:5] == ["queued", "0/2", "(2", "waiting)"]
     rows = json.loads(printed(["status", str(run.path), "--json"], capsys))
     assert [(row["done"], row["shards"]) for row in rows if row["stage"] == "render"] == [(1, 3)]
 
@@ -248,3 +249,46 @@ def test_a_slow_driver_is_waited_for(run: RunFolder, capsys: pytest.CaptureFixtu
         assert "stopped the driver" in printed(["cancel", str(run.path)], capsys)
         assert born(child.pid) == ""
         reaper.join()
+
+
+def test_the_log_of_a_shard_is_that_of_the_job_that_ran_it_last(run: RunFolder, capsys: pytest.CaptureFixture[str]):
+    enter(run, Submission("u", "fit", "7", ((0, 1), (2,)), 0.0))
+    enter(run, Submission("v", "fit", "8", ((1,),), 1.0))
+    for job, text, when in (("7_0", "first", 10.0), ("7_1", "other", 30.0), ("8", "again", 20.0)):
+        path = log_of(run, "fit", job)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+        os.utime(path, (when, when))
+    last = {shard: printed(["logs", str(run.path), "fit", shard], capsys).split()[-1] for shard in "012"}
+    assert last == {"0": "first", "1": "again", "2": "other"}
+    assert status_of(["logs", str(run.path), "fit", "5"]) == 2
+    assert "fit, shard 5: no log yet" in capsys.readouterr().err
+
+
+def test_what_failed_is_shown_by_cause_with_a_log(run: RunFolder, capsys: pytest.CaptureFixture[str]):
+    assert printed(["logs", str(run.path), "--failed"], capsys) == "nothing has failed\n"
+    path = log_of(run, "fit", "7_0")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a\nb\nKeyError: 'x'\n")
+    for shard in (1, 4):
+        record(run, Failure("fit", shard, "crash", "KeyError: 'x'", str(path)))
+    record(run, Failure("fit", 5, "crash", "not run", consequence=True))
+    out = printed(["logs", str(run.path), "--failed", "-n", "1"], capsys)
+    assert out == f"fit 1, 4: KeyError: 'x'\n==> {path}\nKeyError: 'x'\n"
+    rows = json.loads(printed(["logs", str(run.path), "--failed", "--json"], capsys))
+    assert [(row["shard"], row["lines"][-1]) for row in rows] == [(1, "KeyError: 'x'"), (4, "KeyError: 'x'")]
+    assert status_of(["logs", str(run.path), "--failed", "--follow"]) == 2
+
+
+def test_status_is_printed_again_and_again(run: RunFolder, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("jobs.cli.watch.time.sleep", nap)
+    assert status_of(["status", str(run.path), "--watch", "--every", "7"]) == 130
+    assert naps == [7.0] * 3
+    assert capsys.readouterr().out.count("portraits  waiting") == 3

@@ -84,22 +84,28 @@ def test_all_ranks_of_srun_meet_at_the_first_machine_and_a_port_of_their_job(pro
     assert process(SLURM_JOB_ID="42").port == 20042
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
-def test_all_processes_of_an_element_meet_and_after_a_requeue_elsewhere(nodes, monkeypatch):
-    def at(rank: int, restart: str = "0", job: str = "9_1"):
-        monkeypatch.setenv("SLURM_RESTART_COUNT", restart)
-        job_environment = SimpleNamespace(
-            **{"job_id": job, "num_nodes": nodes, "hostnames": ["n7", "n8"], "num_tasks": 4},
-            **{"global_rank": rank, "local_rank": rank % 2, "paths": SimpleNamespace(stdout=Path("a.log"))},
+def test_a_requeued_job_meets_elsewhere_and_far_from_its_neighbours(process):
+    job = {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "1"}
+    ports = [process(**job, SLURM_RESTART_COUNT=str(count)).port for count in range(4)]
+    assert len(set(ports)) == 4
+    assert ports[0] == 20041
+    assert min(abs(one - other) for one in ports for other in ports if one != other) > 100
+    assert process(**job, SLURM_JOB_NODELIST="n7").host == "127.0.0.1"
+
+
+def test_the_processes_of_a_local_worker_meet_on_this_machine(monkeypatch):
+    def at(rank: int, job: str = "9"):
+        here = SimpleNamespace(
+            **{"job_id": job, "num_tasks": 2, "global_rank": rank, "local_rank": rank},
+            paths=SimpleNamespace(stdout=Path("a.log")),
         )
-        monkeypatch.setattr(element.submitit, "JobEnvironment", lambda: job_environment)
+        monkeypatch.setattr(element.submitit, "JobEnvironment", lambda: here)
         return element.Element("run", (), cpus=5)._process()
 
-    ranks = [at(rank) for rank in range(4)]
-    assert [(one.rank, one.world, one.local_rank) for one in ranks] == [(0, 4, 0), (1, 4, 1), (2, 4, 0), (3, 4, 1)]
-    assert {(one.host, one.port) for one in ranks} == {("n7" if nodes > 1 else "127.0.0.1", ranks[0].port)}
-    assert {(one.cpus, one.log) for one in ranks} == {(5, "a.log")}
-    assert len({at(0).port, at(0, restart="1").port, at(0, job="9_2").port}) == 3
+    ranks = [at(rank) for rank in range(2)]
+    assert [(one.rank, one.world, one.local_rank) for one in ranks] == [(0, 2, 0), (1, 2, 1)]
+    assert {(one.host, one.port, one.cpus, one.log) for one in ranks} == {("127.0.0.1", ranks[0].port, 5, "a.log")}
+    assert at(0).port != at(0, "10").port
 
 
 @pytest.mark.slow

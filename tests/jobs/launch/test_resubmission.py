@@ -1,9 +1,12 @@
 """How often a job goes on: requeued at its time limit, submitted again after an end that was not its own fault."""
 
+import dataclasses
+import errno
 import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fixtures.fake_slurm import install
@@ -11,11 +14,20 @@ from fixtures.obedient import Rodin
 
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
+from jobs.launch import ends
 from jobs.launch import slurm as launch
-from jobs.run.ledger import Submission
+from jobs.launch.ends import End
+from jobs.launch.retry import Judge, Verdict
+from jobs.launch.scripts import Ask
+from jobs.launch.slurm_client import Queued
+from jobs.run.claims import Holder, Note
+from jobs.run.failures import Failure, failure_of, failures, record
+from jobs.run.ledger import Submission, enter, find, submissions
+from jobs.run.progress import log_of
 from jobs.site import Site
 from rodin.presets import preset
 from rodin.store import manifest
+from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 
 ONE_SHARD = ("--stages", "render", "--set", "data.shard_subjects=9")
@@ -40,7 +52,6 @@ def only_job(slurm: Rodin) -> dict:
 
 
 def test_a_job_at_its_time_limit_saves_is_requeued_and_goes_on(slurm: Rodin):
-    """Ten minutes at most: submitit takes every USR2 for the time limit, and counts it against `requeues`."""
     done = run(slurm, "max_minutes = 10\nrequeues = 1", "signal render USR2 BEATS", RODIN_FAKE_RENDER="once:wait")
     assert done.returncode == 0, done.stderr
     job = only_job(slurm)
@@ -67,58 +78,212 @@ def test_a_cancelled_job_saves_and_is_not_requeued(slurm: Rodin):
     assert (slurm.cwd / "runs/tiny/views/saved.txt").exists()
 
 
-def launcher(folder: Path, **site) -> launch.SlurmLauncher:
-    stages = tuple(chosen(graph(preset("tiny")), ["decoder"]))
-    run = Run(RunFolder(folder), preset("tiny"), Site(name="x", **site), stages)
-    return launch.SlurmLauncher(run, print, lambda: None)
+STAGES = ("render", "decoder", "fit")
 
 
-def test_the_queue_is_polled_as_often_as_the_site_says_until_it_is_empty_twice_in_turn(tmp_path: Path, monkeypatch):
-    answers = [{}, {"7": launch.slurm_client.Queued("7", "RUNNING", "None")}, {}, {}]
+PLAIN = Ask()
+
+
+class Cluster:
+    """Slurm as the launcher sees it: ends of jobs, and the queue."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **site: object) -> None:
+        config = preset("tiny")
+        stages = tuple(chosen(graph(config), list(STAGES)))
+        self.run = Run(RunFolder(folder), config, Site.model_validate({"name": "x"} | site), stages)
+        self.ends: dict[str, End] = {}
+        self.count = 0
+        monkeypatch.setattr(ends, "ends_of", lambda sent: self.ends)
+        for stage in ("render", "decoder"):
+            self.finish(stage)
+
+    def finish(self, stage: str, *shards: int) -> None:
+        for shard in shards or range(self.run.config.shards(stage)):
+            manifest.publish(self.run.folder.manifest(stage, shard), {"kind": "fake"})
+
+    def send(self, ask: Ask = PLAIN, minutes: int = 11, memory: float = 2.0, **more: Any) -> Submission:
+        """A submission of both shards of `fit`."""
+        self.count += 1
+        values = {"minutes": minutes, "memory_gb": memory, "more_time": ask.more_time, "more_memory": ask.more_memory}
+        one = Submission(
+            f"u{self.count}", "fit", str(self.count), ((0,), (1,)), self.count, tries=ask.tries, **values, **more
+        )
+        enter(self.run.folder, one)
+        return one
+
+    def judge(self, state: str, **end: Any) -> Verdict:
+        self.ends = {f"{self.count}_{number}": End(state, started=True, **end) for number in (0, 1)}
+        return Judge(self.run, set(), patient=False).judge()
+
+    def causes(self) -> set[str]:
+        return {failure.line for failure in failures(self.run.folder)}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    return Cluster(tmp_path / "run", monkeypatch, retries=1)
+
+
+def test_the_queue_is_polled_as_often_as_the_site_says_until_it_is_empty_twice_in_turn(cluster: Cluster, monkeypatch):
+    cluster.send()
+    answers = [{}, {"1_0": Queued("1_0", "RUNNING", "None", "rodin-fit-u1")}, {}, {}]
     waits: list[float] = []
     monkeypatch.setattr(launch.slurm_client, "queue", lambda known: answers.pop(0))
     monkeypatch.setattr(launch.time, "sleep", waits.append)
-    launcher(tmp_path, poll_seconds=3.5)._follow()
-    assert waits == [3.5] * 4
+    launch.SlurmLauncher(cluster.run, print, lambda: None)._follow()
+    assert waits == [cluster.run.site.poll_seconds] * 4
     assert not answers
 
 
 @pytest.mark.parametrize(
-    ("state", "again"),
+    ("state", "ask"),
     [
-        *((state, True) for state in ("TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "FAILED")),
-        *((state, False) for state in ("CANCELLED", "DEADLINE")),
+        ("TIMEOUT", Ask(2.0, 1.0, 1)),
+        ("OUT_OF_MEMORY", Ask(1.0, 2.0, 1)),
+        *((state, Ask(1.0, 1.0, 1)) for state in ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "FAILED", "COMPLETED")),
+        ("CANCELLED", None),
+        ("DEADLINE", None),
     ],
 )
-def test_only_an_end_that_a_retry_may_mend_is_tried_again(tmp_path: Path, monkeypatch, state: str, again: bool):
-    monkeypatch.setattr(launch.slurm_client, "final_states", lambda ids: {"5": state})
-    one = launcher(tmp_path)
-    assert one._again([Submission("u", "decoder", "5", ((0,),), 1.0)]) is again
-    assert [failure.line for failure in one._failures()] == ([f"job 5 ended as {state}"] if state == "DEADLINE" else [])
+def test_what_is_sent_again_has_what_it_lacked(cluster: Cluster, state: str, ask: Ask | None):
+    cluster.send()
+    found = cluster.judge(state)
+    assert found.asks == ({} if ask is None else {("fit", 0): ask, ("fit", 1): ask})
+    assert (cluster.causes() == set()) == (ask is not None)
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
-def test_a_stage_is_submitted_again_as_often_as_the_site_allows(tmp_path: Path, monkeypatch, retries: int):
-    monkeypatch.setattr(launch.slurm_client, "final_states", lambda ids: {"5": "TIMEOUT"})
-    one, factors = launcher(tmp_path, retries=retries), []
-    while one._again([Submission("u", "decoder", "5", ((0,),), 1.0)]):
-        factors.append(one.factor["decoder"][0])
-    assert factors == [2.0, 4.0, 8.0][:retries]
-    assert [failure.line for failure in one._failures()] == ["job 5 ended as TIMEOUT"]
+def test_a_shard_is_sent_again_as_often_as_the_site_allows(tmp_path: Path, monkeypatch, retries: int):
+    cluster, asks, ask = Cluster(tmp_path / "run", monkeypatch, retries=retries), [], Ask()
+    while ask is not None:
+        cluster.send(ask)
+        ask = cluster.judge("TIMEOUT").asks.get(("fit", 0))
+        asks.append(ask)
+    assert asks == [Ask(2.0**count, 1.0, count) for count in range(1, retries + 1)] + [None]
+    again = f" after it was sent again {retries} times (`retries` in the site file)" if retries else ""
+    assert cluster.causes() == {f"job {retries + 1}_{number} ended as TIMEOUT{again}" for number in (0, 1)}
 
 
-def test_memory_never_exceeds_that_of_a_machine(tmp_path: Path):
-    one = launcher(tmp_path, memory_gb_per_node=6.0)
-    (stage,) = one.run.stages
-    assert one._resources(stage).memory_gb == pytest.approx(4.0, abs=0.01)
-    one._strengthen("decoder", {"OUT_OF_MEMORY"})
-    assert one._resources(stage).memory_gb == 6.0
-    assert one.factor["decoder"] == (1.0, 2.0)
+def test_each_shard_gets_what_it_lacked_itself(cluster: Cluster):
+    cluster.send()
+    cluster.ends = {"1_0": End("TIMEOUT", started=True), "1_1": End("OUT_OF_MEMORY", started=True)}
+    assert Judge(cluster.run, {"1_1"}, patient=False).judge().asks == {("fit", 0): Ask(2.0, 1.0, 1)}
+    found = Judge(cluster.run, set(), patient=False).judge()
+    assert found.asks == {("fit", 0): Ask(2.0, 1.0, 1), ("fit", 1): Ask(1.0, 2.0, 1)}
 
 
-def test_a_stage_whose_work_is_done_costs_no_retry(tmp_path: Path):
-    one = launcher(tmp_path)
-    manifest.publish(one.run.folder.manifest("decoder"), {"kind": "fake"})
-    one._strengthen("decoder", {"FAILED"})
-    assert not one.tries
-    assert not one.factor
+def test_a_job_that_got_on_begins_to_count_anew(cluster: Cluster):
+    cluster.send(Ask(tries=1))
+    path = cluster.run.folder.jobs / "claims" / "fit-00000.2"
+    path.parent.mkdir(parents=True)
+    note = Note(Holder("1_0", "n", 1, "1", "x"), resumed=40, before=20, idle=0)
+    path.write_text(json.dumps(dataclasses.asdict(note)))
+    found = cluster.judge("NODE_FAIL", nodes="node7")
+    assert found.asks == {("fit", 0): Ask()}
+    assert found.lost["fit"] == ("node7",)
+    assert cluster.causes() == {
+        "job 1_1 ended as NODE_FAIL after it was sent again 1 times (`retries` in the site file)"
+    }
+
+
+def test_a_limit_that_binds_is_named_instead_of_promising_more(tmp_path: Path, monkeypatch):
+    cluster = Cluster(tmp_path / "run", monkeypatch, retries=0, max_minutes=11, memory_gb_per_node=2.0)
+    cluster.send()
+    assert cluster.judge("TIMEOUT").asks == {}
+    assert all("at the longest wall time, 11 min (`max_minutes` in the site file)" in line for line in cluster.causes())
+    cluster.send()
+    assert cluster.judge("OUT_OF_MEMORY").asks == {}
+    assert all("with all 2 GB of a machine (`memory_gb_per_node` in the site file)" in one for one in cluster.causes())
+
+
+def fail(cluster: Cluster, shard: int, error: BaseException) -> None:
+    """Record the failure of a shard as its worker does."""
+    log = str(log_of(cluster.run.folder, "fit", f"{cluster.count}_{shard}"))
+    record(cluster.run.folder, failure_of(error, "fit", shard, log))
+
+
+def test_a_deterministic_error_is_never_sent_again_by_itself_and_one_of_the_disk_is(cluster: Cluster):
+    cluster.send()
+    fail(cluster, 0, ValueError("planes are bad"))
+    fail(cluster, 1, OSError(errno.ESTALE, "Stale file handle"))
+    found = cluster.judge("FAILED")
+    assert (set(found.asks), set(found.last)) == ({("fit", 1)}, {("fit", 0)})
+    cluster.send(Ask(tries=1))
+    fail(cluster, 1, OSError(errno.ESTALE, "Stale file handle"))
+    assert ("fit", 1) not in cluster.judge("FAILED").asks
+    assert any("Stale file handle" in line and "sent again 1 times" in line for line in cluster.causes())
+
+
+def test_the_failure_of_an_earlier_job_says_nothing_of_a_later_one(cluster: Cluster):
+    cluster.send()
+    fail(cluster, 0, ValueError("planes are bad"))
+    cluster.send()
+    assert ("fit", 0) in cluster.judge("TIMEOUT").asks
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (OSError(errno.EIO, "Input/output error"), True),
+        (OSError("Can't write data (file write failed: errno = 116, error message = 'Stale file handle')"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (FileNotFoundError(errno.ENOENT, "no"), False),
+        (RuntimeError("boom"), False),
+    ],
+)
+def test_a_disturbed_disk_is_known_by_its_error_however_deep(error: Exception, transient: bool):
+    assert failure_of(error, "fit", 0).transient is transient
+    outer = StoreError("cannot write")
+    outer.__context__ = error  # as raised in an `except`, even `from None`
+    assert failure_of(outer, "fit", 0).transient is transient
+
+
+def test_memory_that_only_the_log_tells_of_is_raised(cluster: Cluster):
+    cluster.send()
+    log = log_of(cluster.run.folder, "fit", "1_0")
+    log.parent.mkdir(parents=True)
+    log.write_text("slurmstepd: error: Detected 1 oom_kill event in StepId=1.0\n")
+    assert cluster.judge("FAILED").asks == {("fit", 0): Ask(1.0, 2.0, 1), ("fit", 1): Ask(1.0, 1.0, 1)}
+
+
+def test_a_cancelled_element_is_named_with_who_did_it(cluster: Cluster):
+    cluster.send()
+    cluster.judge("CANCELLED", by="0")
+    assert cluster.causes() == {
+        f"job 1_{number} was cancelled by root while it ran; the same command sends it again" for number in (0, 1)
+    }
+
+
+def test_no_more_of_a_stage_is_sent_after_so_many_failures(cluster: Cluster):
+    cluster.send(max_fails=1)
+    fail(cluster, 0, ValueError("planes are bad"))
+    assert cluster.judge("FAILED").asks == {}
+    assert cluster.causes() == {"planes are bad", "not run: 1 shards of fit had failed, and --max-fails is 1"}
+
+
+def test_what_is_behind_a_failed_shard_is_not_sent(cluster: Cluster):
+    cluster.run.folder.manifest("render", 1).unlink()
+    record(cluster.run.folder, Failure("render", 1, "user", "no such picture"))
+    found = Judge(cluster.run, set(), patient=False).judge()
+    assert found.asks == {}
+    assert set(found.last) == {("render", 1), ("fit", 0), ("fit", 1)}
+
+
+def test_an_end_that_may_only_be_late_is_waited_for(cluster: Cluster):
+    cluster.send()
+    cluster.ends = {"1_0": End("COMPLETED", started=True)}
+    found = Judge(cluster.run, set(), patient=True).judge()
+    assert found.late
+    assert found.asks == {}
+    assert find(cluster.run.folder, "fit", "u1") == submissions(cluster.run.folder)[0]
+    assert submissions(cluster.run.folder)[0].ends == {}
+
+
+def test_ends_are_entered_so_that_nobody_need_ask_again(cluster: Cluster):
+    cluster.send()
+    cluster.judge("NODE_FAIL", nodes="node7")
+    (one,) = submissions(cluster.run.folder)
+    assert (one.ends, one.lost) == ({"0": "NODE_FAIL", "1": "NODE_FAIL"}, ("node7",))
+    cluster.ends = {}
+    assert set(Judge(cluster.run, set(), patient=False).judge().asks) == {("fit", 0), ("fit", 1)}

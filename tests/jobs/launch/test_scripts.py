@@ -12,7 +12,8 @@ import pytest
 from jobs.graph.graph import chosen, graph
 from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run
-from jobs.launch.scripts import Batch, batches, executor_for, scripts
+from jobs.launch.scripts import Ask, Batch, batches, scripts
+from jobs.launch.scripts import script_of as text_of
 from jobs.run.ledger import Submission
 from jobs.site import Site
 from rodin.presets import preset
@@ -168,7 +169,7 @@ def test_a_throttle_below_the_number_of_arrays_still_lets_each_run(tmp_path: Pat
 
 def sizes(minutes: float, shards: int, total: int, more_time: float = 1.0, **site: Any) -> list[Batch]:
     resources, a_site = Resources(minutes=minutes), Site(name="x", **site)
-    return batches(stage_of("fit"), resources, list(range(shards)), total, a_site, more_time)
+    return batches(stage_of("fit"), resources, list(range(shards)), total, a_site, Ask(more_time))
 
 
 def test_wall_time_is_thrice_that_of_the_longest_element_and_ten_minutes():
@@ -200,7 +201,7 @@ def test_memory_is_rounded_up_to_whole_megabytes(tmp_path: Path):
 def test_a_batch_waits_for_the_success_of_every_job_it_reads(tmp_path: Path):
     run = Run(RunFolder(tmp_path), preset("tiny"), Site(name="x"), (stage_of("fit"),))
     batch = Batch(stage_of("fit"), Resources(), ((0,),), 10, 1)
-    text = executor_for(run, batch, Submission("u", "fit", "", ((0,),), 1.0), ["12", "15"]).script(1)
+    text = text_of(run, batch, Submission("u", "fit", "", ((0,),), 1.0), ["12", "15"])
     assert Script(text).flags["dependency"].strip("'") == "afterok:12:15"
     assert Script(text).flags["job-name"] == "rodin-fit-u"
     assert "array" not in Script(text).flags

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.launch import slurm_client
-from jobs.launch.slurm_client import Queued, Unreachable, cancel, cancel_named, final_states, queue, send
+from jobs.launch import ends, slurm_client
+from jobs.launch.ends import End, ends_of, find_ended, told_memory
+from jobs.launch.slurm_client import Queued, Unreachable, cancel, cancel_named, queue, send
 from jobs.run.ledger import Submission
 
 HEADINGS = "\nCLUSTER: alpha\nslurm_load_jobs error: Unable to contact slurm controller\nWelcome | to alpha\n"
@@ -29,14 +30,22 @@ def answers(monkeypatch: pytest.MonkeyPatch):
             raise Unreachable(command[0])
         return answer
 
-    monkeypatch.setattr(slurm_client, "call", call)
+    for module in (slurm_client, ends):
+        monkeypatch.setattr(module, "call", call)
     return outputs, calls
 
 
 def test_the_queue_holds_the_asked_jobs_of_this_user_that_have_not_ended(answers):
     outputs, calls = answers
-    outputs["squeue"] = "12_0|RUNNING|None\n12_1|COMPLETED|None\n13|PENDING|Dependency|odd\n123|RUNNING|None\n"
-    expected = {"12_0": Queued("12_0", "RUNNING", "None"), "13": Queued("13", "PENDING", "Dependency|odd")}
+    mine, other = "rodin-fit-u12", "rodin-fit-u99"
+    outputs["squeue"] = (
+        f"12_0|{mine}|RUNNING|None\n12_1|{mine}|COMPLETED|None\n13|rodin-fit-u13|PENDING|Dependency|odd\n"
+        f"123|{other}|RUNNING|None\n14|bash|RUNNING|None\n"
+    )
+    expected = {
+        "12_0": Queued("12_0", "RUNNING", "None", mine),
+        "13": Queued("13", "PENDING", "Dependency|odd", "rodin-fit-u13"),
+    }
     assert queue(sent("12", "13")) == expected
     assert {"--me", "--array", "--noheader"} <= set(calls[0])
     assert queue([]) == {}
@@ -45,34 +54,119 @@ def test_the_queue_holds_the_asked_jobs_of_this_user_that_have_not_ended(answers
     assert queue(sent("12", "13")) == expected
 
 
+def test_a_job_is_told_by_its_name_not_by_an_id_that_was_given_again(answers):
+    outputs, _ = answers
+    outputs["squeue"] = "12|rodin-fit-other|RUNNING|None\n40|rodin-fit-u12|PENDING|None\n"
+    assert list(queue(sent("12"))) == ["40"]
+    outputs["sacct"] = "12|rodin-fit-other|COMPLETED|0:0|2026-01-01T00:00:00|n1\n"
+    outputs["scontrol"] = "JobId=12 JobName=bash JobState=FAILED\n"
+    assert ends_of(sent("12")) == {}
+
+
+def row(
+    job: str, state: str, name: str | None = None, code: str = "0:0", start: str = "Unknown", node: str = ""
+) -> str:
+    return f"{job}|{name or 'rodin-fit-u' + job.split('_')[0].split('.')[0]}|{state}|{code}|{start}|{node}\n"
+
+
 def test_final_states_come_from_accounting(answers):
     outputs, calls = answers
-    outputs["sacct"] = "5_0|COMPLETED\n5_1|CANCELLED by 1000\n6|OUT_OF_MEMORY\n7_[2-9%3]|CANCELLED by 0\n8|\n9|FAILED\n"
+    outputs["sacct"] = (
+        row("5_0", "COMPLETED", start="2026-01-01T00:00:00", node="node1")
+        + row("5_1", "CANCELLED by 1000")
+        + row("6", "NODE_FAIL", node="node[1-2]")
+        + row("7_[2-9%3]", "CANCELLED by 0", name="rodin-fit-u7")
+        + row("8", "")
+        + row("9", "FAILED")
+        + row("5_0.batch", "COMPLETED", name="batch")
+    )
     asked = sent("5", "6", "7", "8")
-    expected = {"5_0": "COMPLETED", "5_1": "CANCELLED", "6": "OUT_OF_MEMORY", "7": "CANCELLED", "8": "UNKNOWN"}
-    assert final_states(asked) == expected
-    assert len(calls) == 1
+    expected = {
+        "5_0": End("COMPLETED", "node1", "", True),
+        "5_1": End("CANCELLED", "", "1000", False),
+        "6": End("NODE_FAIL", "node[1-2]", "", False),
+        "7": End("CANCELLED", "", "0", False),
+    }
+    assert ends_of(asked) == expected
+    assert [call[0] for call in calls] == ["sacct", "scontrol"]  # which may know what accounting does not
     assert calls[0][-2:] == ("--jobs", "5,6,7,8")
-    assert "--allocations" in calls[0]  # else every step of a job is a row of its own
-    assert final_states([]) == {}
+    assert ends_of([]) == {}
     outputs["sacct"] = HEADINGS + outputs["sacct"] + HEADINGS
-    assert final_states(asked) == expected
+    assert ends_of(asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("steps", "state"),
+    [
+        ([("5.0", "FAILED", "1:0")], "FAILED"),
+        ([("5.batch", "FAILED", "1:0"), ("5.0", "OUT_OF_MEMORY", "0:125")], "OUT_OF_MEMORY"),
+        ([("5.0", "FAILED", "9:0")], "OUT_OF_MEMORY"),
+        ([("5.0", "CANCELLED by 0", "0:9")], "OUT_OF_MEMORY"),
+    ],
+)
+def test_a_step_that_was_killed_tells_of_memory(answers, steps: list[tuple[str, str, str]], state: str):
+    began = {"start": "2026-01-01T00:00:00", "node": "n1"}
+    answers[0]["sacct"] = row("5", "FAILED", code="1:0", **began) + "".join(
+        row(step, end, name="python", code=code, **began) for step, end, code in steps
+    )
+    assert ends_of(sent("5"))["5"].state == state
+    answers[0]["sacct"] = answers[0]["sacct"].replace("5|rodin-fit-u5|FAILED", "5|rodin-fit-u5|TIMEOUT")
+    assert ends_of(sent("5"))["5"].state == "TIMEOUT"  # whose steps are killed too
+
+
+def test_a_log_tells_of_memory(tmp_path: Path):
+    log = tmp_path / "a.out"
+    assert not told_memory(log)
+    log.write_text("fit 0: 3/10\nKeyError: 'memory'\n")
+    assert not told_memory(log)
+    for line in (
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=3.0",
+        "srun: error: n1: task 0: Out Of Memory",
+    ):
+        log.write_text(f"fit 0: 3/10\n{line}\n")
+        assert told_memory(log)
 
 
 def test_final_states_come_from_the_controller_where_accounting_has_none(answers):
     outputs, calls = answers
     outputs["scontrol"] = HEADINGS + (
-        "JobId=20 ArrayJobId=9 ArrayTaskId=0 JobState=TIMEOUT Reason=TimeLimit\n"
-        "JobId=9 ArrayJobId=9 ArrayTaskId=1-4%2 JobState=CANCELLED Reason=Dependency\n"
+        "JobId=20 ArrayJobId=9 ArrayTaskId=0 JobName=rodin-fit-u9 JobState=TIMEOUT Reason=TimeLimit NodeList=n3\n"
+        "JobId=9 ArrayJobId=9 ArrayTaskId=1-4%2 JobName=rodin-fit-u9 JobState=CANCELLED Reason=Dependency\n"
+        "JobId=21 ArrayJobId=9 ArrayTaskId=7 JobName=rodin-fit-u9 JobState=FAILED ExitCode=0:9 NodeList=n3\n"
         "note=1 JobId=9\n"
     )
-    assert final_states(sent("9")) == {"9_0": "TIMEOUT", "9": "CANCELLED"}
-    outputs["sacct"] = "5|FAILED\n"
+    expected = {"9_0": End("TIMEOUT", "n3"), "9": End("CANCELLED"), "9_7": End("OUT_OF_MEMORY", "n3")}
+    assert ends_of(sent("9")) == expected
+    outputs["sacct"] = row("5", "FAILED")
     outputs["scontrol"] = "JobId=6 JobState=NODE_FAIL Reason=NodeDown\n"
-    assert final_states(sent("5", "6")) == {"5": "FAILED", "6": "NODE_FAIL"}
+    assert {job: end.state for job, end in ends_of(sent("5", "6")).items()} == {"5": "FAILED", "6": "NODE_FAIL"}
     assert calls[-1][-1] == "6"
     outputs["scontrol"] = None
-    assert final_states(sent("5", "6")) == {"5": "FAILED"}
+    assert {job: end.state for job, end in ends_of(sent("5", "6")).items()} == {"5": "FAILED"}
+
+
+def test_an_ended_job_is_found_by_its_name(answers):
+    outputs, calls = answers
+    intent = Submission("abc", "fit", "", ((0,),), 1e9)
+    outputs["sacct"] = row("31_0", "COMPLETED", name="rodin-fit-abc") + row("32", "COMPLETED", name="rodin-fit-abcd")
+    assert find_ended(intent) == "31"
+    assert "--name=rodin-fit-abc" in calls[0]
+    assert calls[0][calls[0].index("--starttime") + 1].startswith("2001-09-0")  # a day before it was sent
+    outputs["sacct"] = ""
+    assert find_ended(intent) is None
+
+
+def test_what_sbatch_printed_before_its_time_was_over_is_read(monkeypatch: pytest.MonkeyPatch):
+    problems = [
+        subprocess.TimeoutExpired("sbatch", 120, output=b"Submitted batch job 17\n"),
+        subprocess.CalledProcessError(1, "sbatch", output="Submitted batch job 17\n", stderr="error: late\n"),
+    ]
+
+    def run(*arguments, **options):
+        raise problems.pop()
+
+    monkeypatch.setattr(slurm_client.subprocess, "run", run)
+    assert send(Path("a.sh"), ()) == send(Path("a.sh"), ()) == ("17", "")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +192,7 @@ def test_jobs_are_looked_for_and_cancelled_on_the_cluster_that_took_them(answers
     outputs, calls = answers
     outputs |= {"squeue": "", "scancel": "", "sacct": ""}
     asked = sent("3", "4", cluster="alpha") + sent("5")
-    queue(asked), cancel(asked), final_states(asked), cancel_named(asked[0])
+    queue(asked), cancel(asked), ends_of(asked), cancel_named(asked[0])
     on_alpha = [call for call in calls if "--clusters=alpha" in call]
     elsewhere = [call for call in calls if call not in on_alpha]
     assert [call[0] for call in on_alpha] == ["squeue", "scancel", "sacct", "scontrol", "scontrol", "scancel"]

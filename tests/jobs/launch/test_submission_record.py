@@ -1,23 +1,23 @@
 """No job is ever in Slurm's queue without a record in the run, whatever happens around its sbatch."""
 
+import math
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import pytest
-from submitit.core.utils import DelayedSubmission
 
 from jobs.cli import watch
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
-from jobs.launch import slurm, slurm_client
-from jobs.launch.element import Element
+from jobs.launch import ends, sending, slurm_client
 from jobs.launch.process import check_place
-from jobs.launch.slurm import SlurmLauncher, asked_cluster, chosen_by_environment
+from jobs.launch.sending import asked_cluster, chosen_by_environment
+from jobs.launch.slurm import SlurmLauncher
 from jobs.launch.slurm_client import Unreachable
 from jobs.run.failures import Failed
-from jobs.run.ledger import Submission, cut_off, enter, submissions
+from jobs.run.ledger import Submission, cut_off, enter, find, note_start, read_ledger, submissions
 from jobs.run.record import write_config
 from jobs.site import Site
 from rodin.presets import preset
@@ -51,7 +51,9 @@ def run(tmp_path: Path) -> RunFolder:
 @pytest.fixture
 def clients(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Clients:
     made = Clients(run)
-    monkeypatch.setattr(slurm_client, "call", made)
+    for module in (slurm_client, ends):
+        monkeypatch.setattr(module, "call", made)
+    monkeypatch.setattr(sending.time, "sleep", lambda seconds: None)
     return made
 
 
@@ -68,10 +70,6 @@ def refuse(problem: BaseException) -> Answer:
     return answer
 
 
-def files(run: RunFolder) -> list[str]:
-    return sorted(path.name for folder in ("logs/fit", "submissions") for path in (run.jobs / folder).glob("*"))
-
-
 def test_the_record_is_there_before_sbatch_is_called_and_gets_the_id_after(run: RunFolder, clients: Clients):
     def sbatch() -> str:
         (intent,) = cut_off(run)
@@ -79,75 +77,132 @@ def test_the_record_is_there_before_sbatch_is_called_and_gets_the_id_after(run: 
         return "Submitted batch job 7 on cluster alpha\n"
 
     clients.answers["sbatch"] = sbatch
-    launcher(run, requeues=3).submit()
+    launcher(run, requeues=3, retries=2).submit()
     (sent,) = submissions(run)
-    assert (sent.job_id, sent.cluster, sent.stage) == ("7", "alpha", "fit")
-    assert (run.path / sent.script).is_file()
+    assert (sent.job_id, sent.cluster, sent.stage, sent.starts) == ("7", "alpha", "fit", 5)
+    script = (run.path / sent.script).read_text()
     assert cut_off(run) == []
-    minutes = int(re.findall("--time=(.*)", (run.path / sent.script).read_text())[0])
-    pickles = [DelayedSubmission.load(run.jobs / "logs" / "fit" / f"7_{number}_submitted.pkl") for number in range(2)]
-    elements = [cast(Element, one.function) for one in pickles]
-    assert [one.tasks[0].shards for one in elements] == list(sent.elements)
-    assert {(one._timeout_min, one._timeout_countdown) for one in pickles} == {(minutes, 3)}
+    assert sent.minutes == int(re.findall("--time=(.*)", script)[0])
+    assert f"{math.ceil(sent.memory_gb * 1024)}M" == re.findall("--mem=(.*)", script)[0]
+    assert script.rstrip().endswith(f"-m jobs.launch.task {shlex.join((str(run.path), 'fit', sent.uid))}")
+    assert find(run, "fit", sent.uid) == sent
+    assert list(run.path.rglob("*.pkl")) == []
 
 
 @pytest.mark.parametrize("problem", [StoreError("disk full"), KeyboardInterrupt(), SystemExit()])
-@pytest.mark.parametrize("where", ["record", "pickle"])
-def test_a_failure_after_sbatch_took_the_job_cancels_it(
-    run: RunFolder, clients: Clients, monkeypatch: pytest.MonkeyPatch, problem: BaseException, where: str
+def test_a_job_whose_id_could_not_be_written_down_is_found_by_its_name(
+    run: RunFolder, clients: Clients, monkeypatch: pytest.MonkeyPatch, problem: BaseException
 ):
     def fail_with_id(folder: RunFolder, submission: Submission) -> None:
         if submission.job_id:
             raise problem
         enter(folder, submission)
 
-    if where == "record":
-        monkeypatch.setattr(slurm, "enter", fail_with_id)
-    else:
-        monkeypatch.setattr(Path, "rename", lambda path, target: refuse(problem)())
+    monkeypatch.setattr(sending, "enter", fail_with_id)
     with pytest.raises(type(problem)) as caught:
         launcher(run).submit()
+    monkeypatch.setattr(sending, "enter", enter)
     assert caught.value is problem
-    (name,) = clients.named()
-    assert name.startswith("rodin-fit-")
-    assert submissions(run) == cut_off(run) == []
-    if where == "pickle":
-        assert files(run) == []
+    (intent,) = cut_off(run)
+    clients.answers["squeue"] = lambda: f"7_0|{intent.job_name}|RUNNING|None\n7_1|{intent.job_name}|PENDING|None\n"
+    assert launcher(run).submit() == []
+    assert [one.job_id for one in submissions(run)] == ["7"]
+    assert clients.named() == []
+    assert sum(call[0] == "sbatch" for call in clients.calls) == 1
 
 
-def test_a_full_disk_after_sbatch_is_one_line(run: RunFolder, clients: Clients, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Path, "rename", lambda path, target: refuse(OSError(28, "No space left on device"))())
-    with pytest.raises(StoreError, match="logs/fit: no space left"):
-        launcher(run).submit()
-    assert len(clients.named()) == 1
-    assert files(run) == []
+def test_a_lost_answer_is_mended_by_the_name_of_the_job(run: RunFolder, clients: Clients):
+    clients.answers["sbatch"] = refuse(Unreachable("sbatch: error: Socket timed out on send/recv operation"))
+    clients.answers["squeue"] = lambda: f"7|{intent_of(clients)}|PENDING|None\n"
+    (sent,) = launcher(run).submit()
+    assert sent.job_id == "7"
+    assert submissions(run) == [sent]
+
+
+def intent_of(clients: Clients) -> str:
+    """Name of the job that was last sent."""
+    script = next(call[1] for call in reversed(clients.calls) if call[0] == "sbatch")
+    return re.findall("--job-name=(.*)", Path(script).read_text())[0]
 
 
 @pytest.mark.parametrize("answer", ["", "job 12 was here before"])
-def test_an_answer_that_cannot_be_read_cancels_the_job_it_may_tell_of(run: RunFolder, clients: Clients, answer: str):
+def test_an_answer_that_cannot_be_read_withdraws_the_job_before_it_is_cancelled(
+    run: RunFolder, clients: Clients, answer: str
+):
+    seen: list[str] = []
     clients.answers["sbatch"] = lambda: answer
-    with pytest.raises(Failed, match="fit: not submitted: sbatch answered without a job's id"):
+    clients.answers["scancel"] = lambda: str(seen.append(read_ledger(run)[0][0].withdrawn))
+    with pytest.raises(Failed, match="fit: sbatch answered without a job's id: .*; run the same command again later"):
         launcher(run).submit()
     assert len(clients.named()) == 1
-    assert files(run) == []
+    assert "without a job's id" in seen[0]
+    assert submissions(run) == cut_off(run) == []
 
 
-def test_a_job_that_could_not_be_cancelled_stays_on_record_and_is_cancelled_by_the_next_command(
+def test_a_job_that_could_not_be_looked_for_stays_on_record_and_is_settled_by_the_next_command(
     run: RunFolder, clients: Clients
 ):
-    clients.answers |= {name: refuse(Unreachable(f"{name}: no")) for name in ("sbatch", "scancel")}
-    with pytest.raises(Failed, match=r"fit: not submitted: sbatch: no; and scancel: no: should .*`scancel --name="):
+    clients.answers |= {name: refuse(Unreachable(f"{name}: Unable to contact")) for name in ("sbatch", "squeue")}
+    with pytest.raises(Failed, match="fit: sbatch: Unable to contact; run the same command again later"):
         launcher(run).submit()
     (intent,) = cut_off(run)
-    with pytest.raises(Failed, match="fit: an earlier submission was cut off; and scancel: no"):
+    with pytest.raises(Failed, match="squeue: Unable to contact; run the same command again later"):
         launcher(run).submit()
     assert cut_off(run) == [intent]
-    del clients.answers["scancel"]
+    del clients.answers["squeue"]
     clients.answers["sbatch"] = lambda: "Submitted batch job 8\n"
     launcher(run).submit()
-    assert clients.named()[-1] == intent.job_name
+    assert clients.named() == [intent.job_name]
     assert cut_off(run) == []
     assert [one.job_id for one in submissions(run)] == ["8"]
+    assert [one.withdrawn != "" for one in read_ledger(run)[0]] == [True, False]
+
+
+def test_a_job_that_ran_before_its_sbatch_answered_is_known_without_accounting(run: RunFolder, clients: Clients):
+    def sbatch() -> str:
+        (intent,) = cut_off(run)
+        note_start(run, intent, "7")
+        raise Unreachable("sbatch did not answer within 120 s")
+
+    clients.answers["sbatch"] = sbatch
+    (sent,) = launcher(run).submit()
+    assert sent.job_id == "7"
+    assert clients.named() == []
+
+
+LIMIT = "sbatch: error: AssocMaxSubmitJobLimit; sbatch: error: Batch job submission failed: Job violates accounting/QOS"
+ARRAY = "sbatch: error: Batch job submission failed: Invalid job array specification"
+
+
+@pytest.mark.parametrize(("line", "names"), [(LIMIT, ("MaxSubmitJobs", "throttle")), (ARRAY, ("MaxArraySize",))])
+def test_an_array_above_a_limit_goes_in_parts(run: RunFolder, clients: Clients, line: str, names: tuple[str, ...]):
+    told: list[str] = []
+
+    def sbatch() -> str:
+        if "--array" in Path(clients.calls[-1][1]).read_text():
+            raise Unreachable(line)
+        return f"Submitted batch job {len(clients.calls)}\n"
+
+    clients.answers["sbatch"] = sbatch
+    made = launcher(run, "render", throttle=64)
+    made.report = told.append
+    sent = made.submit()
+    assert [one.elements for one in sent] == [((0,),), ((1,),), ((2,),)]
+    assert all(name in told[0] for name in names)
+    assert sum("smaller arrays" in one for one in told) == 1
+    assert [one.elements for one in read_ledger(run)[0]] == [
+        one.elements for one in sent
+    ]  # what was refused left nothing
+    assert len(list((run.jobs / "scripts").iterdir())) == 3
+
+
+def test_what_sbatch_will_not_have_is_one_line_and_no_job(run: RunFolder, clients: Clients):
+    clients.answers["sbatch"] = refuse(Unreachable("sbatch: error: Batch job submission failed: Invalid account"))
+    with pytest.raises(
+        Failed, match="fit: not submitted: sbatch: error: Batch job submission failed: Invalid account$"
+    ):
+        launcher(run).submit()
+    assert submissions(run) == cut_off(run) == []
 
 
 def test_cancel_reaches_what_a_killed_driver_left_and_what_squeue_does_not_list(run: RunFolder, clients: Clients):
@@ -156,7 +211,7 @@ def test_cancel_reaches_what_a_killed_driver_left_and_what_squeue_does_not_list(
     enter(run, Submission("bb", "fit", "6", ((1,),), 2.0))
     enter(run, Submission("cc", "sweep-cfg", "", ((0,),), 3.0, cluster="alpha"))
     (run.jobs / "submissions" / "4.000-sweep-views-dd.json").write_text("{")
-    clients.answers["squeue"] = lambda: "CLUSTER: here\nsqueue: a note\n5|RUNNING|None\n"
+    clients.answers["squeue"] = lambda: "CLUSTER: here\nsqueue: a note\n5|rodin-fit-aa|RUNNING|None\n"
     watch.cancel(run.path)
     cancelled = [call[2:] for call in clients.calls if call[0] == "scancel" and "--me" not in call]
     assert cancelled == [("5",), ("6",)]

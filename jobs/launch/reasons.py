@@ -1,0 +1,24 @@
+"""Why jobs wait, in Slurm's words: which of them wait for a person, and which can never start."""
+
+import re
+
+HELD = re.compile(r"held|MaxRequeue", re.IGNORECASE)
+RELEASED = re.compile(r"requeued|launch failed", re.IGNORECASE)  # held by Slurm itself, not by a person
+DEPENDENCY = "DependencyNeverSatisfied"
+NEVER = {  # reason -> what it means, and what to change in the site file
+    DEPENDENCY: "a job that it waits for has failed",
+    r"PartitionTimeLimit|MaxWall": "its time is above a limit of the partition, account or QOS; lower `max_minutes`",
+    r"PartitionNodeLimit": "it asks for more machines than the partition has; lower `train_nodes`",
+    r"BadConstraints": "no machine is as it asks; see `constraint`, `memory_gb_per_node` and `cpus_per_node`",
+    r"(Assoc|QOS)Max(Cpu|Node|GRES|Mem|TRES|Billing)\w*Per": "it is larger than a limit of the account or QOS",
+    r"(Invalid|Not)(Account|QOS)|(Account|QOS)NotAllowed": "see `account` and `qos`: they may not be used here",
+}
+
+
+def why_never(reason: str) -> str | None:
+    """Why a job can never start; None: it may.
+
+    Args:
+        reason: in Slurm's words.
+    """
+    return next((f"{reason}: {text}" for pattern, text in NEVER.items() if re.search(pattern, reason)), None)

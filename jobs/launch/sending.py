@@ -1,0 +1,198 @@
+"""One sbatch, sent exactly once: what its record, its unique name and its refusal tell, whenever anybody dies."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import time
+import uuid
+from pathlib import Path
+
+from jobs.graph.work import Run
+from jobs.launch import slurm_client
+from jobs.launch.ends import find_ended
+from jobs.launch.scripts import Batch, script_of
+from jobs.launch.slurm_client import Unreachable
+from jobs.run.failures import forget
+from jobs.run.ledger import Submission, enter, started_as, strike, withdraw
+from jobs.site import Site
+from rodin.store.atomic import make_folder, publish_bytes
+from rodin.store.run_folder import RunFolder
+
+CHOSEN = ("partition", "account", "qos", "reservation", "wckey")  # options that sites make users choose
+LOOKS = (0.0, 2.0, 8.0)  # seconds before each look for a job by its name: a busy controller lists it late
+# What sbatch says of limits that pass once other jobs have ended -> the limit, and the key of the site file.
+LIMITS = {
+    r"MaxSubmit|job submit limit|accounting/QOS policy|AssocGrp|QOSMax|QOSGrp": (
+        "MaxSubmitJobs, or another limit, of your account or QOS (`sacctmgr show assoc where user=$USER`, "
+        "`sacctmgr show qos`)",
+        "throttle",
+    ),
+    r"temporarily unable to accept|MaxJobCount|Resource temporarily unavailable": (
+        "MaxJobCount of the cluster (`scontrol show config`)",
+        "throttle",
+    ),
+    r"Invalid job array specification|Job array index": (
+        "MaxArraySize of the cluster (`scontrol show config`)",
+        "max_array_size",
+    ),
+}
+# what sbatch says where the controller did not answer: whether it took the job is not known
+AWAY = r"Unable to contact|timed out|Connection|connect|Zero Bytes|Transport endpoint|did not answer|without a job's id"
+
+
+class Refused(Exception):
+    """Slurm took no job, and would not take the same one later."""
+
+
+class Waits(Exception):
+    """Slurm took no job now, and may take it later.
+
+    Args:
+        line: why, one line.
+        smaller: whether fewer elements in an array may pass.
+    """
+
+    def __init__(self, line: str, smaller: bool) -> None:
+        super().__init__(line)
+        self.smaller = smaller
+
+
+def send(run: Run, batch: Batch, dependencies: list[str]) -> Submission:
+    """Submit one job, or one array.
+
+    Its record is there before sbatch is called, so that whoever is killed in between, and whatever sbatch answers, the
+    next command finds the job by its name.
+
+    Raises:
+        Waits: a limit, or a controller that is away.
+        Refused: sbatch will not have it.
+        StoreError: the disk refuses a record; a job that Slurm took is found by its name.
+    """
+    folder, site, name = run.folder, run.site, batch.stage.name
+    intent = Submission(
+        uuid.uuid4().hex[:8],
+        name,
+        "",
+        batch.elements,
+        time.time(),
+        cluster=asked_cluster(site),
+        minutes=batch.minutes,
+        memory_gb=batch.resources.memory_gb,
+        more_time=batch.ask.more_time,
+        more_memory=batch.ask.more_memory,
+        tries=batch.ask.tries,
+        excluded=batch.excluded,
+        max_fails=batch.max_fails,
+        starts=site.requeues + site.retries,
+    )
+    script = folder.jobs / "scripts" / f"{intent.job_name}.sh"
+    intent = dataclasses.replace(intent, script=str(script.relative_to(folder.path)))
+    make_folder(folder.jobs / "logs" / name)  # Slurm makes none, and a job without it dies without a word
+    publish_bytes(script, script_of(run, batch, intent, dependencies).encode())
+    enter(folder, intent)
+    for shard in (shard for element in batch.elements for shard in element):
+        forget(folder, name, shard)
+    try:
+        job_id, cluster = slurm_client.send(script.resolve(), chosen_by_environment(site))
+    except Unreachable as problem:
+        return _after(folder, intent, problem)
+    sent = dataclasses.replace(intent, job_id=job_id, cluster=cluster)
+    enter(folder, sent)
+    return sent
+
+
+def _after(folder: RunFolder, intent: Submission, problem: Unreachable) -> Submission:
+    """What became of an sbatch that failed: its job, or the reason why there is none."""
+    line = str(problem)
+    for pattern, (limit, key) in LIMITS.items():
+        if re.search(pattern, line, re.IGNORECASE):
+            _forget(folder, intent)
+            raise Waits(f"{line}: the limit is {limit}; `{key}` in the site file makes smaller arrays", smaller=True)
+    if not re.search(AWAY, line, re.IGNORECASE):
+        _forget(folder, intent)
+        raise Refused(line)
+    try:
+        found = settle(folder, intent, line)
+    except Unreachable:
+        raise Waits(line, smaller=False) from None
+    if found is None:
+        raise Waits(line, smaller=False)
+    return found
+
+
+def _forget(folder: RunFolder, intent: Submission) -> None:
+    """Take a submission off the ledger of which Slurm has said that it took no job."""
+    strike(folder, intent)
+    remove_script(folder, intent)
+
+
+def settle(folder: RunFolder, intent: Submission, why: str = "nobody waited for its sbatch") -> Submission | None:
+    """Find out whether Slurm took a job of which only the name is known; if not, it is withdrawn for good.
+
+    Withdrawn first and cancelled then: one that Slurm takes between the two is cancelled, one that it takes later reads
+    that it is withdrawn.
+
+    Returns:
+        its record, now with its id; None: there is no job.
+
+    Raises:
+        Unreachable: Slurm does not answer; the record stays as it is.
+    """
+    if intent.elements:
+        recent = time.time() - intent.submitted < slurm_client.SUBMIT_SECONDS
+        for wait in LOOKS if recent else LOOKS[:1]:
+            time.sleep(wait)
+            job_id = _named(intent) or started_as(folder, intent)
+            if job_id is not None:
+                found = dataclasses.replace(intent, job_id=job_id)
+                enter(folder, found)
+                return found
+    slurm_client.queue([intent])  # raises where scancel would not be heard either
+    withdraw(folder, intent, why)
+    slurm_client.cancel_named(intent)
+    return None
+
+
+def _named(intent: Submission) -> str | None:
+    """Id of the job of a name, in the queue or ended."""
+    queued = slurm_client.queue([intent])
+    if queued:
+        return min(queued).split("_")[0]
+    try:
+        return find_ended(intent)
+    except Unreachable:  # no accounting
+        return None
+
+
+def asked_cluster(site: Site) -> str:
+    """The cluster, or the clusters, that sbatch is asked to choose from; empty: its own."""
+    variables = (os.environ.get(name) for name in ("SBATCH_CLUSTERS", "SLURM_CLUSTERS"))
+    return str(site.extra.get("clusters") or next(filter(None, variables), ""))
+
+
+def chosen_by_environment(site: Site) -> list[str]:
+    """Variables in which a user may keep an account and the like for all jobs; what the site file says goes first."""
+    said = {name for name in ("partition", "account", "qos") if getattr(site, name) is not None} | set(site.extra)
+    kept = [f"SBATCH_{name.upper()}" for name in (*CHOSEN, "clusters") if name not in said]
+    return kept if "clusters" in said else [*kept, "SLURM_CLUSTERS"]
+
+
+def remove_script(folder: RunFolder, submission: Submission) -> None:
+    """Remove the batch script of a submission, once nothing of it is to run any more."""
+    path = Path(submission.script)
+    if submission.script and not path.is_absolute() and ".." not in path.parts:
+        (folder.path / path).unlink(missing_ok=True)
+
+
+def what_differs(batch: Batch, sent: Submission) -> str:
+    """What is different about jobs that are sent again."""
+    parts = []
+    if batch.ask.more_time > 1:
+        parts.append(f"{batch.ask.more_time:g} times the time, {sent.minutes} min")
+    if batch.ask.more_memory > 1:
+        parts.append(f"{batch.ask.more_memory:g} times the memory, {sent.memory_gb:.3g} GB")
+    if batch.excluded:
+        parts.append(f"without {', '.join(batch.excluded)}")
+    return f" ({'; '.join(parts)})" if parts else ""

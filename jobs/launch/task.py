@@ -1,0 +1,157 @@
+"""What a job of `rodin run` does on its node: `python -m jobs.launch.task RUN STAGE UID`, its shards in the ledger.
+
+Nothing is handed over but names. A job that was withdrawn, because Slurm took it when nobody waited for it any more,
+ends here before it has touched anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.graph.graph import NAMES
+from jobs.launch.guard import Guard
+from jobs.launch.process import process_of_environment
+from jobs.launch.requeue import await_signal, element_id
+from jobs.launch.worker import StopFlag, run_stage
+from jobs.run.failures import Failed, failed_shards, failures, print_error
+from jobs.run.ledger import Submission, find, note_start, withdrawn
+from jobs.run.progress import log_of
+from rodin.hooks import Stopped
+from rodin.store.errors import StoreError
+from rodin.store.run_folder import RunFolder
+
+RECORD_SECONDS = 60.0  # longest wait for a record that is there: file systems show new names late
+LOOK_SECONDS = 2.0  # between two looks for it
+REQUEUE_SECONDS = 60.0  # for Slurm to end the ranks after rank 0 has requeued the job
+CLIENT_SECONDS = 30.0  # longest wait for scontrol
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What an element is to do.
+
+    Args:
+        shards: to run; empty: none.
+        why: why it runs none, one line; empty: it was withdrawn quietly, or has shards.
+    """
+
+    shards: tuple[int, ...] = ()
+    why: str = ""
+
+
+def orders(folder: RunFolder, one: Submission, element: int) -> Orders:
+    """What an element of a submission is to do as it starts.
+
+    Args:
+        folder: the run.
+        one: its submission, as the ledger has it now.
+        element: its number.
+    """
+    if one.withdrawn:
+        return Orders(why=f"this job was withdrawn ({one.withdrawn}): its shards are with another one")
+    if element >= len(one.elements):
+        return Orders(why=f"submission {one.uid} has elements 0 to {len(one.elements) - 1}, this is {element}")
+    failed = failed_shards(folder, one.stage) if one.max_fails else set()
+    if one.max_fails and len(failed) >= one.max_fails:
+        return Orders(why=f"not begun: {len(failed)} shards of {one.stage} have failed (--max-fails {one.max_fails})")
+    return Orders(one.elements[element])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command of every batch script that `rodin run` writes."""
+    if len(arguments) != 3 or arguments[1] not in NAMES:
+        print("usage: python -m jobs.launch.task RUN STAGE UID", file=sys.stderr)
+        return 2
+    folder, stage, uid = RunFolder(Path(arguments[0])), arguments[1], arguments[2]
+    stop = StopFlag()
+    stop.listen()
+    one = _record(folder, stage, uid)
+    if one is None:
+        print_error(f"{folder.jobs / 'submissions'}: no record of submission {uid}; this job does nothing")
+        return 1
+    wanted = orders(folder, one, int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")))
+    if not wanted.shards:
+        print(wanted.why, flush=True)
+        return 0 if one.withdrawn else 1
+    try:
+        if not one.job_id:
+            note_start(folder, one, element_id().split("_")[0])
+        _run(folder, one, wanted.shards, stop)
+    except (Failed, StoreError) as error:
+        print_error(str(error))
+        return 1
+    except OSError as error:
+        print_error(f"{type(error).__name__}: {error}")
+        return 1
+    except Stopped as stopped:
+        print(f"stopped: {stopped}", flush=True)
+        await_signal(stop)
+        if stop.requeue:
+            _requeue(one.starts)
+        return 1
+    return 0
+
+
+def _run(folder: RunFolder, one: Submission, shards: Sequence[int], stop: StopFlag) -> None:
+    here = process_of_environment()
+    process = dataclasses.replace(here, log=str(log_of(folder, one.stage, element_id(), here.rank)))
+
+    def failed(shard: int) -> bool:
+        return shard in failed_before(folder, one.stage)
+
+    def may_go_on() -> bool:
+        return not withdrawn(folder, one)
+
+    follows = process.rank > 0
+    guard = None if follows else Guard(folder, element_id(), stop, one.starts, process.log, failed, may_go_on)
+    lasting = failed_before(folder, one.stage)
+    run_stage(folder.path, one.stage, [shard for shard in shards if shard not in lasting], process, stop, guard)
+    if lasting := failed_before(folder, one.stage):
+        raise Failed(f"{one.stage}: shards {sorted(lasting)} failed in an earlier start of this job")
+
+
+def failed_before(folder: RunFolder, stage: str) -> set[int]:
+    """Shards that failed for a reason of their own before Slurm started this job again: they would fail again."""
+    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+        return set()
+    return {
+        failure.shard
+        for failure in failures(folder)
+        if failure.stage == stage
+        and not failure.transient
+        and Path(failure.log).name == log_of(folder, stage, element_id(), failure.rank).name
+    }
+
+
+def _record(folder: RunFolder, stage: str, uid: str) -> Submission | None:
+    end = time.monotonic() + RECORD_SECONDS
+    while (one := find(folder, stage, uid)) is None and time.monotonic() < end:
+        time.sleep(LOOK_SECONDS)
+    return one
+
+
+def _requeue(limit: int) -> None:
+    """Have Slurm start this element again, after it has saved at its time limit or was preempted; rank 0 asks."""
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    if restarts >= limit:
+        print(f"not requeued again: {restarts} times is what `requeues` in the site file allows", flush=True)
+        return
+    if os.environ.get("SLURM_PROCID", "0") == "0":
+        command = ["scontrol", "requeue", element_id()]
+        try:
+            subprocess.run(command, check=True, timeout=CLIENT_SECONDS)
+        except (OSError, subprocess.SubprocessError) as error:
+            print(f"could not requeue: {error}", flush=True)
+            return
+    time.sleep(REQUEUE_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

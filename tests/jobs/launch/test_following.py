@@ -1,0 +1,174 @@
+"""The driver while jobs are in the queue: it waits, lets go, cancels what can never start, and says so."""
+
+from pathlib import Path
+
+import pytest
+
+from jobs.graph.graph import chosen, graph
+from jobs.graph.work import Run
+from jobs.launch import ends, slurm, slurm_client
+from jobs.launch.reasons import why_never
+from jobs.launch.scripts import scripts
+from jobs.launch.sending import Waits
+from jobs.launch.slurm import SlurmLauncher
+from jobs.launch.slurm_client import Queued, Unreachable
+from jobs.launch.status import status
+from jobs.run.failures import Failed, failures
+from jobs.run.ledger import Submission, enter
+from jobs.site import Site
+from rodin.presets import preset
+from rodin.store import manifest
+from rodin.store.run_folder import RunFolder
+
+CONFIG = preset("tiny")
+FIT = Submission("u", "fit", "7", ((0,), (1,)), 1.0)
+
+
+def run_of(folder: Path, *stages: str, **site: object) -> Run:
+    return Run(
+        RunFolder(folder),
+        CONFIG,
+        Site.model_validate({"name": "x"} | site),
+        tuple(chosen(graph(CONFIG), list(stages or ("render", "decoder", "fit")))),
+    )
+
+
+def finish(run: Run, stage: str, *shards: int) -> None:
+    for shard in shards or range(CONFIG.shards(stage)):
+        manifest.publish(run.folder.manifest(stage, shard), {"kind": "fake"})
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    monkeypatch.setattr(slurm_client, "call", lambda *command, **options: str(found.append(command) or ""))
+    return found
+
+
+def look(run: Run, reasons: dict[str, str], told: list[str]) -> bool:
+    launcher = SlurmLauncher(run, told.append, lambda: None)
+    queued = {job: Queued(job, "PENDING", reason, FIT.job_name) for job, reason in reasons.items()}
+    missing = {stage.name: set(run.missing(stage)) for stage in run.stages}
+    return launcher._look_after([FIT], queued, missing)
+
+
+def test_a_stage_waits_for_the_jobs_of_all_that_it_follows_from(tmp_path: Path):
+    """The documented repair of a damaged shard of views: decoder is whole, and fit must wait for render."""
+    run = run_of(tmp_path)
+    finish(run, "render", 0, 2)
+    finish(run, "decoder")
+    (_, render), (name, fit) = scripts(run)
+    assert "--dependency" not in render
+    assert name.startswith("JOBID_OF_fit")
+    assert "--dependency=afterok:JOBID_OF_render_0\n" in fit.replace("'", "")
+    assert run.ancestors(run.stages[2]) == ["render", "decoder"]
+
+
+def test_a_job_that_slurm_held_is_let_go_and_one_that_a_person_held_is_told(tmp_path: Path, calls):
+    told: list[str] = []
+    assert look(run_of(tmp_path), {"7_0": "launch failed requeued held", "7_1": "JobHeldUser"}, told)
+    assert calls == [("scontrol", "release", "7_0")]
+    assert "held by Slurm (launch failed requeued held), and let go" in "\n".join(told)
+    assert "job 7 is held (JobHeldUser); `scontrol release 7` lets it go on" in told
+
+
+def test_what_is_held_of_a_whole_stage_is_cancelled_and_not_waited_for(tmp_path: Path, calls):
+    run = run_of(tmp_path)
+    finish(run, "fit", 0)
+    assert look(run, {"7_0": "launch failed requeued held"}, []) is False
+    assert calls == [("scancel", "--quiet", "7_0")]
+
+
+def test_a_job_that_can_never_start_is_cancelled_and_put_on_record(tmp_path: Path, calls):
+    told: list[str] = []
+    run = run_of(tmp_path)
+    assert look(run, {"7_0": "PartitionTimeLimit", "7_1": "PartitionTimeLimit"}, told)
+    assert calls == [("scancel", "--quiet", "7_0", "7_1")]
+    lines = {one.shard: one.line for one in failures(run.folder)}
+    assert lines.keys() == {0, 1}
+    assert "can never start: PartitionTimeLimit: " in lines[0]
+    assert "`max_minutes`" in lines[0]
+
+
+def test_what_waits_for_a_failed_job_is_cancelled_without_a_failure_of_its_own(tmp_path: Path, calls):
+    run = run_of(tmp_path)
+    assert look(run, {"7_0": "DependencyNeverSatisfied"}, [])
+    assert calls == [("scancel", "--quiet", "7_0")]
+    assert failures(run.folder) == []
+
+
+@pytest.mark.parametrize("reason", ["Priority", "Resources", "Dependency", "BeginTime", "AssocGrpCpuLimit", "None"])
+def test_most_reasons_only_ask_for_patience(reason: str):
+    assert why_never(reason) is None
+
+
+def test_the_driver_waits_with_back_off_and_says_why_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    told, waits = [], []
+    problems = [Waits("limit", True)] * 4 + [Unreachable("away")] * 4
+    monkeypatch.setattr(slurm.time, "sleep", waits.append)
+    launcher = SlurmLauncher(run_of(tmp_path, poll_seconds=15.0), told.append, lambda: None)
+
+    def ask() -> str:
+        if problems:
+            raise problems.pop(0)
+        return "taken"
+
+    assert launcher._patiently(ask) == "taken"
+    assert waits == [15.0, 30.0, 60.0, 120.0, 240.0, 300.0, 300.0, 300.0]
+    assert told == ["waiting for Slurm: limit", "waiting for Slurm: away"]
+
+
+def test_what_fills_a_limit_is_looked_after_while_the_driver_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls
+):
+    """A job that Slurm holds counts against MaxSubmitJobs: nobody but the driver lets it go."""
+    run, problems = run_of(tmp_path), [Waits("limit", True)]
+    enter(run.folder, FIT)
+    entry = Queued("7_0", "PENDING", "launch failed requeued held", FIT.job_name)
+    monkeypatch.setattr(slurm_client, "queue", lambda sent: {"7_0": entry})
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: None)
+
+    def ask() -> None:
+        if problems:
+            raise problems.pop()
+
+    SlurmLauncher(run, lambda line: None, lambda: None)._patiently(ask)
+    assert calls == [("scontrol", "release", "7_0")]
+
+
+def test_the_driver_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    monkeypatch.setattr(slurm.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: now.append(now.pop() + seconds))
+
+    def ask() -> None:
+        raise Unreachable("away")
+
+    with pytest.raises(Failed, match="away; waited a day for it"):
+        SlurmLauncher(run_of(tmp_path), lambda line: None, lambda: None)._patiently(ask)
+    assert now[0] > slurm.PATIENCE_SECONDS
+
+
+def state(run: Run) -> tuple[str, str]:
+    found = next(one for one in status(run.folder, CONFIG) if one.stage == "fit")
+    return found.state, found.note
+
+
+def test_status_tells_stuck_from_queued_and_unknown_from_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = run_of(tmp_path)
+    enter(run.folder, FIT)
+    entry = Queued("7_1", "PENDING", "QOSMaxWallDurationPerJobLimit", FIT.job_name)
+    monkeypatch.setattr(slurm_client, "queue", lambda sent: {"7_1": entry})
+    assert state(run)[0] == "stuck"
+    assert "7_1 can never start: QOSMaxWallDurationPerJobLimit: its time is above" in state(run)[1]
+
+    def silent(sent: object) -> None:
+        raise Unreachable("squeue did not answer within 30 s")
+
+    monkeypatch.setattr(slurm_client, "queue", silent)
+    monkeypatch.setattr(ends, "ends_of", lambda sent: {"7_0": ends.End("RUNNING"), "7_1": ends.End("RUNNING")})
+    assert state(run)[0] == "unknown"
+    monkeypatch.setattr(slurm_client, "queue", lambda sent: {})
+    assert state(run)[0] == "waiting"  # accounting has it run still, the queue has it no more
+    monkeypatch.setattr(ends, "ends_of", lambda sent: {"7_0": ends.End("TIMEOUT")})
+    assert state(run) == ("failed", "job ended as TIMEOUT")

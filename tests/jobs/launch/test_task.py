@@ -1,0 +1,140 @@
+"""What a job does on its node, before and around its shards."""
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jobs.launch import task, worker
+from jobs.launch.requeue import element_id
+from jobs.launch.task import Orders, main, orders
+from jobs.run.failures import Failure, record
+from jobs.run.ledger import Submission, enter, started_as, withdraw, withdrawn
+from jobs.run.progress import log_of
+from rodin.hooks import Stopped
+from rodin.store.run_folder import RunFolder
+
+ONE = Submission("u1", "fit", "7", ((0, 1), (2,)), 1.0, starts=2)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture
+def ran(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shards that jobs ran."""
+    found: list[tuple[int, ...]] = []
+    monkeypatch.setattr(task, "run_stage", lambda folder, stage, shards, *rest: found.append(tuple(shards)))
+    monkeypatch.setattr(worker.StopFlag, "listen", lambda flag: None)
+    monkeypatch.setattr(task.time, "sleep", lambda seconds: None)
+    for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID", "SLURM_RESTART_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLURM_JOB_ID", "9")
+    return found
+
+
+def arguments(run: RunFolder) -> list[str]:
+    return [str(run.path), "fit", "u1"]
+
+
+def test_an_element_runs_its_shards_of_the_ledger(run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch):
+    enter(run, ONE)
+    assert main(arguments(run)) == 0
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    assert main(arguments(run)) == 0
+    assert ran == [(0, 1), (2,)]
+    assert element_id() == "7_1"
+
+
+def test_a_job_that_the_ledger_has_no_id_of_tells_its_own(run: RunFolder, ran):
+    enter(run, replace(ONE, job_id=""))
+    assert main(arguments(run)) == 0
+    assert started_as(run, ONE) == "9"
+    assert ran == [(0, 1)]
+
+
+def test_a_withdrawn_job_ends_at_once_and_well(run: RunFolder, ran, capsys: pytest.CaptureFixture[str]):
+    enter(run, ONE)
+    assert not withdrawn(run, ONE)
+    withdraw(run, ONE, "nobody waited for its sbatch")
+    assert withdrawn(run, ONE)
+    assert main(arguments(run)) == 0
+    assert ran == []
+    assert "withdrawn (nobody waited for its sbatch)" in capsys.readouterr().out
+
+
+def test_a_job_without_a_record_waits_for_it_and_does_nothing(run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch):
+    looks = []
+    monkeypatch.setattr(task, "find", lambda *rest: looks.append(1) or (ONE if len(looks) == 3 else None))
+    assert main(arguments(run)) == 0
+    assert len(looks) == 3
+    monkeypatch.setattr(task, "RECORD_SECONDS", 0.0)
+    monkeypatch.setattr(task, "find", lambda *rest: None)
+    assert main(arguments(run)) == 1
+    assert ran == [(0, 1)]
+
+
+def test_no_element_begins_after_so_many_failures(run: RunFolder):
+    limited = Submission("u1", "fit", "7", ((0, 1), (2,)), 1.0, max_fails=2)
+    record(run, Failure("fit", 5, "crash", "boom"))
+    record(run, Failure("fit", 5, "crash", "boom", rank=1))
+    record(run, Failure("index", 0, "crash", "boom"))
+    assert orders(run, limited, 0) == Orders((0, 1))
+    record(run, Failure("fit", 6, "crash", "boom"))
+    assert "2 shards of fit have failed (--max-fails 2)" in orders(run, limited, 0).why
+    assert orders(run, ONE, 2).shards == ()
+
+
+def test_usage(capsys: pytest.CaptureFixture[str]):
+    assert main(["run", "no-such-stage", "u1"]) == 2
+    assert capsys.readouterr().err.startswith("usage: python -m jobs.launch.task RUN STAGE UID")
+
+
+@pytest.mark.parametrize(("restarts", "asked"), [(0, True), (1, True), (2, False)])
+def test_a_job_that_saved_at_its_limit_is_requeued_alone(
+    run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch, restarts: int, asked: bool
+):
+    calls: list[list[str]] = []
+
+    def stop(folder: Path, stage: str, shards: object, process: object, flag: worker.StopFlag, guard: object) -> None:
+        flag.raised = flag.requeue = True
+        raise Stopped("saved")
+
+    monkeypatch.setattr(task, "run_stage", stop)
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: calls.append(command))
+    for name, value in (("ARRAY_JOB_ID", "7"), ("ARRAY_TASK_ID", "1"), ("RESTART_COUNT", str(restarts))):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    enter(run, ONE)
+    assert main(arguments(run)) == 1
+    assert calls == ([["scontrol", "requeue", "7_1"]] if asked else [])
+
+
+def test_what_failed_for_good_is_left_out_when_slurm_starts_the_job_again(
+    run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch
+):
+    """Preempted after its first shard had failed: the second goes on, the first would fail again."""
+    enter(run, ONE)
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    record(run, Failure("fit", 0, "user", "planes are bad", str(log_of(run, "fit", "7_0"))))
+    record(run, Failure("fit", 1, "user", "of an earlier job", str(log_of(run, "fit", "6_0"))))
+    assert main(arguments(run)) == 0
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert main(arguments(run)) == 1
+    assert ran == [(0, 1), (1,)]
+
+
+def test_records_of_an_older_rodin_are_read(run: RunFolder):
+    enter(run, ONE)
+    (path,) = (run.jobs / "submissions").iterdir()
+    old = {key: json.loads(path.read_text())[key] for key in ("uid", "stage", "job_id", "elements", "submitted")}
+    path.write_text(json.dumps(old))
+    found = task.find(run, "fit", "u1")
+    assert found is not None
+    assert (found.withdrawn, found.ends, found.job_ids()) == ("", {}, {"7_0": (0, 1), "7_1": (2,)})
+    assert log_of(run, "fit", found.element_id(1)).name == "7_1_0_log.out"

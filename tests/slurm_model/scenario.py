@@ -1,0 +1,234 @@
+"""One seed: a run on a Slurm that breaks, a user who types the same command again, and what must hold at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+from slurm_model.clients import Clients
+from slurm_model.cluster import FINAL, Cluster
+from slurm_model.disk import MEMORY, Disk, mounted
+from slurm_model.fate import ILLS, Fate
+from slurm_model.work import Work, employed
+from slurm_model.world import BEGIN, REAL, Actor, Killed, Violation, World
+
+from jobs.graph.graph import chosen, graph
+from jobs.graph.work import Run
+from jobs.launch.slurm import SlurmLauncher
+from jobs.run.failures import Failed, failures
+from jobs.site import Site
+from rodin.presets import preset
+from rodin.store.errors import StoreError
+from rodin.store.run_folder import RunFolder
+
+CONFIGS = [preset("tiny"), preset("tiny", ["data.subjects=12", "data.shard_subjects=2"])]
+STAGES = [("render", "decoder", "fit"), ("render", "decoder", "fit", "index", "base"), ("render", "portraits", "clip")]
+COMMANDS = 7  # of the user, the last ones undisturbed
+LONGEST = 3 * 86_400.0  # seconds of a seed; a driver that is at it for longer is stuck
+
+
+class Scenario:
+    """A seed.
+
+    Args:
+        seed: of everything.
+        loud: print what happens.
+    """
+
+    def __init__(self, seed: int, loud: bool = False) -> None:
+        self.world = world = World(seed, loud)
+        dice = world.random
+        self.ills = {name: value for name, value in ILLS.items() if dice.random() < 0.25}
+        self.path = Path(tempfile.mkdtemp(prefix="slurm-model-", dir=MEMORY if MEMORY.is_dir() else None))
+        config = dice.choice(CONFIGS)
+        site = Site(
+            name="model",
+            throttle=dice.choice([2, 4, 64]),
+            max_array_size=dice.choice([2, 3, 1001]),
+            retries=dice.choice([0, 1, 3]),
+            requeues=dice.choice([0, 1, 3]),
+            max_minutes=dice.choice([2, 3, 8]),
+            memory_gb_per_node=dice.choice([4.0, 16.0, 64.0]),
+            poll_seconds=dice.choice([20.0, 60.0, 60.0]),
+            python="python",
+        )
+        stages = chosen(graph(config), list(dice.choice(STAGES)))
+        self.run = Run(RunFolder(self.path / "run"), config, site, tuple(stages))
+        self.work = Work(world, self.run.folder, config, self.ills)
+        self.work.most_idle = site.requeues + site.retries
+        nodes = [f"node{number}" for number in range(1, dice.choice([2, 3, 5]) + 1)]
+        self.cluster = Cluster(world, Fate(self).start, nodes)
+        self.work.cluster = self.cluster
+        self.cluster.strands = "strands" in self.ills
+        self.cluster.reuse = dice.choice([3, 6, 12]) if "ids again" in self.ills else 0
+        if "limits" in self.ills:
+            self.cluster.limit = dice.choice([3, 6, 12])
+            self.cluster.array_limit = dice.choice([2, 3, 10_000])
+        away = []
+        if "away" in self.ills:
+            begins = [BEGIN + dice.uniform(0, 1000) for _ in range(dice.choice([1, 3]))]
+            away = [(begin, begin + dice.choice([30, 300, 4000])) for begin in begins]
+        self.clients = Clients(world, self.cluster, self.ills, away)
+        world.client = self.clients
+        self.finished = False
+        self.settled = False  # the last command ended by itself
+        self.last = ""
+
+    def ill(self, name: str) -> bool:
+        return self.world.chance(self.ills.get(name, 0.0))
+
+    def user(self) -> None:
+        """Types commands until the run is done, or has failed for causes that are on record."""
+        dice = self.world.random
+        for command in range(COMMANDS):
+            self.work.session, again = command, command > 0 and self.last == "failed" and dice.random() < 0.5
+            driver = Actor(f"command {command}", lag=dice.choice([0, 10, 25]) if self.ill("lag") else 0.0)
+            if command < COMMANDS - 3 and self.ill("client dies"):
+                driver.fault = dice.choice(["kill", "kill", "interrupt", "full"])
+                driver.fault_at = int(dice.expovariate(1 / 40)) + 1
+            how = dice.choice(["drive", "drive", "drive", "submit"]) if command < COMMANDS - 3 else "drive"
+            self._type(driver, how, again)
+            if self.run.done() or (self.last == "failed" and (how == "drive") and dice.random() < 0.7):
+                break
+            self.user_sleeps(dice.choice([1.0, 60.0, 600.0, 20_000.0]))
+        self.finished = True
+
+    def user_sleeps(self, seconds: float) -> None:
+        self.world.sleep(seconds)
+
+    def _type(self, driver: Actor, how: str, again: bool) -> None:
+        """One command, in a process of its own."""
+        ended: list[str] = []
+
+        def body() -> None:
+            launcher = SlurmLauncher(self.run, self.world.trace, lambda: None)
+            self.world.trace(f"$ {how}{' again' * again}, {driver.fault or 'no fault'} at {driver.fault_at}")
+            try:
+                launcher.submit(again) if how == "submit" else launcher.drive(again)
+                ended.append("done" if self.run.done() else "submitted")
+            except Failed as problem:
+                waits = "later" in str(problem) or "not submitted" in str(problem) or "again" in str(problem)
+                ended.append("waits" if waits else "failed")
+                self.world.trace(f"ends: {problem}")
+            except (StoreError, KeyboardInterrupt, OSError) as problem:
+                ended.append("disturbed")
+                self.world.trace(f"ends: {problem!r}")
+
+        if again:
+            self.work.failed_in = {key: self.work.session for key in self.work.failed_in}
+        else:
+            self.work.idle = {}
+            self.work.began = {}
+        self.world.spawn(driver, body)
+        begin = self.world.now
+        while not ended and not driver.dead:
+            self.world.sleep(60.0)
+            if self.world.now - begin > LONGEST:
+                raise Violation(f"stuck: the command has gone on for {LONGEST / 86_400:.0f} days")
+        driver.dead = True
+        self.last = ended[0] if ended else "killed"
+        self.world.trace(f"command ended: {self.last}")
+
+    def check(self) -> None:
+        """What must hold once the last command has ended."""
+        if self.last in ("failed", "done"):
+            self._nothing_lost()
+        for job in self.cluster.jobs:
+            for one in job.elements:
+                if one.state not in FINAL and self.last == "done" and "eld" in one.reason and one.begin:
+                    raise Violation(f"left behind: {one.name} stays in the queue, {one.reason}")
+
+    def _nothing_lost(self) -> None:
+        known = {(one.stage, one.shard) for one in failures(self.run.folder)}
+        broken: set[str] = set()
+        for stage in self.run.stages:
+            missing = self.run.missing(stage)
+            behind = broken & set(self.run.ancestors(stage))
+            lost = [shard for shard in missing if (stage.name, shard) not in known]
+            if lost and not behind:
+                raise Violation(
+                    f"lost: {stage.name} {lost} are not done, no failure is on record, nothing is before them"
+                )
+            if missing:
+                broken.add(stage.name)
+        if self.last == "done" and broken:
+            raise Violation(f"lost: the command ended as done without {broken}")
+
+    def play(self) -> None:
+        """Play the seed.
+
+        Raises:
+            Violation: a promise was broken.
+        """
+        user, problems = Actor("user"), list[Violation]()
+
+        def live() -> None:
+            try:
+                self.user()
+            except Violation as problem:
+                problems.append(problem)
+                self.finished = True
+
+        with self._laws():
+            self.world.spawn(user, live)
+            try:
+                self.world.run(lambda: self.finished)
+                if not problems:
+                    if not self.finished:
+                        raise Violation("stuck: nothing happens any more, and the command has not ended")
+                    self.check()
+                    until = self.world.now + 6000
+                    self.world.run(lambda: self.world.now > until)  # what was taken late must do no harm
+            finally:
+                self.world.end()
+        shutil.rmtree(self.path, ignore_errors=True)
+        if problems:
+            raise problems[0]
+
+    @contextlib.contextmanager
+    def _laws(self) -> Iterator[None]:
+        """Time, disk, programs and stages of this world."""
+        world = self.world
+
+        def mine(ours, real):
+            return lambda *rest: ours(*rest) if threading.get_ident() == world.thread else real(*rest)
+
+        with contextlib.ExitStack() as stack:
+            for name, ours in (("time", lambda: world.now), ("monotonic", lambda: world.now), ("sleep", world.sleep)):
+                stack.enter_context(mock.patch.object(time, name, mine(ours, REAL[name])))
+            names = random.Random(world.seed)
+            stack.enter_context(mock.patch.object(uuid, "uuid4", lambda: uuid.UUID(int=names.getrandbits(128))))  # noqa: PT008
+            stack.enter_context(mock.patch.object(subprocess, "run", world.call))
+            stack.enter_context(mock.patch.object(sys, "stdout", io.StringIO()))
+            stack.enter_context(mock.patch.object(sys, "stderr", io.StringIO()))
+            stack.enter_context(mounted(Disk(world, self.run.folder.path)))
+            stack.enter_context(employed(self.work))
+            yield
+
+
+def play(seed: int, loud: bool = False) -> Scenario:
+    """Play a seed.
+
+    Raises:
+        AssertionError: a promise was broken; the message has the command that replays it.
+    """
+    scenario = Scenario(seed, loud)
+    try:
+        scenario.play()
+    except (Exception, Killed, Violation) as problem:
+        replay = f"PYTHONPATH=.:tests python -m slurm_model {seed}"
+        raise AssertionError(f"seed {seed}: {type(problem).__name__}: {problem}\nreplay it: {replay}") from problem
+    finally:
+        shutil.rmtree(scenario.path, ignore_errors=True)
+    return scenario
