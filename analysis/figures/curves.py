@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from analysis.figures.contact_sheet import SOFT
 from analysis.figures.crops import SWEEPS, crops, upsampler_crops
-from analysis.figures.plots import OURS, THEIRS, THIRD, plot, with_intervals
+from analysis.figures.plots import OURS, THEIRS, THIRD, plot, publish_sheet, with_intervals
 from analysis.results.paper import METRICS
 from analysis.results.rows import results
 from analysis.results.statistics import FEWEST, RANGES, mean_interval
@@ -143,6 +143,9 @@ def convolutions(run: Path, path: Path, title: str) -> None:
     """Figure 6: gain of each upsampler over the one with neither, paired by subject, the base model fixed."""
     rows = table_convolution(run)
     shown = [(key, heading) for key, heading in GAINS.items() if any(row[key] is not None for row in rows)]
+    if not shown:  # too few subjects for a gain with an interval
+        publish_sheet(path, upsampler_crops(run), title)
+        return
     with plot(path, title, len(shown), below=upsampler_crops(run)) as panels:
         for axes, (key, heading) in zip(panels, shown, strict=True):
             gains = {place: row for place, row in enumerate(rows) if row[key] is not None}

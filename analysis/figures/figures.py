@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.figures import curves, drawn, sheets
-from analysis.figures.contact_sheet import Line, contact_sheet, save_sheet
+from analysis.figures.contact_sheet import Line
 from analysis.figures.edits import edits
 from analysis.figures.failures import worst, worst_caption
 from analysis.figures.memorisation import memorisation
+from analysis.figures.plots import publish_sheet
 from analysis.figures.presence import asked_and_not
-from analysis.figures.vector import sheet_pdf
 from rodin.evaluation.shown import DRAWN, TURNED
-from rodin.store.atomic import publish_bytes
 from rodin.store.run_folder import RunFolder
 
 
@@ -41,9 +40,7 @@ class Figure:
 
 def _sheet(lines_of: Callable[[Path], list[Line]]) -> Callable[[Path, Path, str], None]:
     def draw(run: Path, path: Path, title: str) -> None:
-        lines = lines_of(run)
-        save_sheet(path, contact_sheet(lines), title)
-        publish_bytes(path.with_suffix(".pdf"), sheet_pdf(lines, title))
+        publish_sheet(path, lines_of(run), title)
 
     return draw
 

@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from analysis.figures.contact_sheet import INK, RULE, SOFT, Line, contact_sheet, save_sheet, sheet_size, stacked
-from analysis.figures.vector import INCH, TYPE, draw_marks, pdf_of
+from analysis.figures.vector import INCH, TYPE, draw_marks, pdf_of, sheet_pdf
 from analysis.results.statistics import Interval
 from rodin.marks.tags import FIGURE, png_chunks
 from rodin.store.atomic import publish_bytes
@@ -33,6 +33,12 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True, "xtick.color": SOFT, "ytick.color": SOFT, "legend.frameon": False, "lines.linewidth": 1.8,
     "figure.facecolor": "white", "savefig.facecolor": "white",
 }  # fmt: skip
+
+
+def publish_sheet(path: Path, lines: Sequence[Line], title: str) -> None:
+    """Write lines of pictures as PNG, and as PDF beside it."""
+    save_sheet(path, contact_sheet(lines), title)
+    publish_bytes(path.with_suffix(".pdf"), sheet_pdf(lines, title))
 
 
 @contextmanager

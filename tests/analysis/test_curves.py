@@ -170,3 +170,14 @@ def test_smoothing_by_hand():
 
 def test_ticks_are_read_at_a_glance():
     assert [curves.PLAIN(value, 0) for value in (0.1, 0.2, 0.3, 0.5, 0.9, 20)] == ["0.1", "0.2", "", "0.5", "", "20"]
+
+
+def test_convolutions_of_too_few_people_show_their_pictures_alone(
+    full_run: Path, tmp_path: Path, drawn: list[Axes], monkeypatch
+):
+    table = [row | dict.fromkeys(curves.GAINS) for row in curves.table_convolution(full_run)]
+    monkeypatch.setattr(curves, "table_convolution", lambda run: table)
+    curves.convolutions(full_run, tmp_path / "a.png", "")
+    assert drawn == []
+    assert (tmp_path / "a.png").is_file()
+    assert (tmp_path / "a.pdf").is_file()

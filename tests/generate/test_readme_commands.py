@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw
 from jobs.cli.app import status_of
 from rodin.hooks import Hooks
 from rodin.stages.sweeps import guidance
+from rodin.store.run_folder import RunFolder
 
 README = Path(__file__).parents[2] / "README.md"
 LONG = ("sweep", "bench")  # they start stages of their own; their tests are elsewhere
@@ -25,10 +27,13 @@ def finished_run_commands() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def measured(sampled):
+def measured(sampled, tmp_path_factory):
+    """A copy, as the commands write into it."""
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "demo")
+    shutil.copytree(sampled.path, folder.path)
     for shard in range(CONFIG.shards("sweep-cfg")):
-        guidance.run(CONFIG, sampled, shard, Hooks())
-    return sampled
+        guidance.run(CONFIG, folder, shard, Hooks())
+    return folder
 
 
 def test_the_readme_shows_the_uses_of_a_finished_run():
@@ -41,7 +46,7 @@ def test_a_command_of_the_readme_runs(line, measured, tmp_path, monkeypatch, cap
     portrait = Image.new("RGB", (64, 64), "white")
     ImageDraw.Draw(portrait).ellipse((16, 8, 48, 56), fill=(200, 150, 120))
     portrait.save("me.png")
-    small = re.sub(r"--count \d+", "--count 2", line.replace("runs/demo", str(measured.path)))
+    small = re.sub(r"--count \d+", "--count 2", line.replace("runs/", f"{measured.path.parent}/"))
     arguments = [*shlex.split(re.sub(r" --size \d+", "", small))[1:], "--json"]
     if arguments[0] in FOLDERS:
         arguments += ["--output", str(tmp_path / "out"), "--size", "24"]
