@@ -242,6 +242,10 @@ def employed(work: Work) -> Iterator[None]:
         seen = [one for when, one in old if actor is None or when <= world.now - actor.lag]
         return now if not seen or actor is None or not actor.lag else json.loads(json.dumps(asdict(seen[-1])))
 
+    def parsed(path: Path) -> ledger.Submission:
+        """Without the cache, which is each process's own: here all share one, and not all see the same."""
+        return ledger._submission(ledger.read_record(path))
+
     def born(pid: int) -> str:
         return "" if processes[pid].dead else str(pid)
 
@@ -267,6 +271,7 @@ def employed(work: Work) -> Iterator[None]:
             (claims.Holder, "this_process", staticmethod(holder)),
             (claims, "born", born),
             (ledger, "read_record", read),
+            (ledger, "_cached", parsed),
         ):
             stack.enter_context(mock.patch.object(place, name, value))
         for place in list_of_enter():
