@@ -145,7 +145,7 @@ def test_the_same_link_goes_on_where_the_rater_was_in_another_browser_too(study,
 def test_who_does_not_agree_leaves_nothing_and_a_wrong_link_says_so(study, server, browser):
     token, rater = invited(study)
     page = open_page(browser, server, token)
-    assert study.record["consent"][:40] in page.locator("#consent-text").inner_text()
+    page.locator("#consent-text").filter(has_text=study.record["consent"][:40]).wait_for()
     page.get_by_role("button", name="I do not agree").click()
     page.get_by_role("heading", name="You do not take part").wait_for()
     votes = Votes(study.votes)
