@@ -155,7 +155,7 @@ SlurmdTimeout=30
 InactiveLimit=0
 JobRequeue=1
 JobAcctGatherType=jobacct_gather/linux
-JobAcctGatherFrequency=5
+JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
 ${gres:+GresTypes=gpu}
 $(accounting_lines)
