@@ -9,7 +9,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,34 @@ def readable(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
+@contextmanager
+def exporting(avatars: Avatars, output: Path, metadata: dict[str, Any]) -> Iterator[Path]:
+    """Yield a temporary folder; what was written there is signed, described in metadata.json and put in place.
+
+    Args:
+        avatars: the run's models, whose marks it gets.
+        output: the folder; an earlier export there is replaced.
+        metadata: of the export; `files` are added.
+
+    Raises:
+        StoreError: the disk refuses; nothing is left of the new export, and an earlier one is unchanged.
+    """
+    make_folder(output.parent)
+    temporary = output.parent / f".{uuid.uuid4().hex}"
+    try:
+        temporary.mkdir()
+        yield temporary
+        avatars.marking.sign(temporary)
+        metadata["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
+        text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
+        (temporary / METADATA).write_text(text, encoding="utf-8")
+        replace_folder(temporary, output)
+    except OSError as problem:
+        raise disk_error(output, problem) from problem
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def export_avatar(
     avatars: Avatars,
     output: Path,
@@ -99,10 +128,7 @@ def export_avatar(
     """
     look = (look or Look()).of(avatars.config)
     metadata = metadata_of(avatars, source, look)
-    make_folder(output.parent)
-    temporary = output.parent / f".{uuid.uuid4().hex}"
-    try:
-        temporary.mkdir()
+    with exporting(avatars, output, metadata) as temporary:
         frames = _pictures(avatars, temporary, planes_by_name, look, metadata, progress)
         marking = avatars.marking
         for name, picture in (pictures or {}).items():
@@ -115,15 +141,6 @@ def export_avatar(
         if len(mesh[1]):
             write_glb(temporary / "avatar.glb", *mesh, extras=glb_extras(MESH, metadata))
         (temporary / PLANES).write_bytes(avatar_bytes(planes, latent))
-        marking.sign(temporary)
-        metadata["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
-        text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
-        (temporary / METADATA).write_text(text, encoding="utf-8")
-        replace_folder(temporary, output)
-    except OSError as problem:
-        raise disk_error(output, problem) from problem
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return exported_paths(output)
 
 

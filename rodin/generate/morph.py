@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +10,10 @@ import numpy as np
 
 from rodin.field.cameras import Cameras
 from rodin.generate.avatar import Avatar
-from rodin.generate.export import METADATA, Progress, metadata_of
+from rodin.generate.export import METADATA, Progress, exporting, metadata_of
 from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
 from rodin.generate.pictures import labelled, save_animation, save_png
-from rodin.store import manifest
-from rodin.store.atomic import make_folder
-from rodin.store.errors import disk_error
-from rodin.store.outputs import check_output, replace_folder
+from rodin.store.outputs import check_output
 
 SHEET_SIDE, SHEET_COLUMNS = 160, 8  # px of an avatar on the sheet, and avatars in a row of it
 
@@ -49,10 +43,7 @@ def save_interpolation(
     models = avatars[0].models
     metadata = metadata_of(models, source, look)
     count = max(look.views or 2 * TURNTABLE, len(avatars))
-    make_folder(output.parent)
-    temporary = output.parent / f".{uuid.uuid4().hex}"
-    try:
-        temporary.mkdir()
+    with exporting(models, output, metadata) as temporary:
         front, ring = (cameras_along(models.config, "ring", views) for views in (1, count))
         sheet_count = len(avatars)
         total, done = sheet_count + 2 * count, 0
@@ -75,14 +66,6 @@ def save_interpolation(
         for name, path in (("morph", front), ("turning", ring)):
             frames = [seen(way, path, number % len(path.poses), side) for number, way in enumerate(ways)]
             save_animation(temporary, name, models.marking.marked(np.stack(frames)), look.format, metadata)
-        models.marking.sign(temporary)
-        metadata["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
-        (temporary / METADATA).write_text(json.dumps(metadata, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        replace_folder(temporary, output)
-    except OSError as problem:
-        raise disk_error(output, problem) from problem
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return interpolation_paths(output, list(metadata["files"]))
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +12,7 @@ from rodin.field.mesh_files import checked_kind, write_mesh
 from rodin.generate.avatar import MESH_SIDE, check_path, check_resolution
 from rodin.generate.changes import check_way
 from rodin.generate.condition import AvatarRequest
-from rodin.generate.export import METADATA, Progress, metadata_of
+from rodin.generate.export import METADATA, Progress, exporting, metadata_of
 from rodin.generate.look import TURNTABLE, Look
 from rodin.generate.morph import interpolation_paths, save_interpolation
 from rodin.generate.options import SamplingOptions, sampling_metadata
@@ -23,10 +20,9 @@ from rodin.generate.pictures import save_animation
 from rodin.generate.requests import kept, opened
 from rodin.generate.texts import Tell
 from rodin.marks.tags import MESH, glb_extras
-from rodin.store import manifest
-from rodin.store.atomic import make_folder, publishing
+from rodin.store.atomic import publishing
 from rodin.store.errors import disk_error
-from rodin.store.outputs import check_output, replace_folder
+from rodin.store.outputs import check_output
 
 
 def render_avatar(
@@ -69,19 +65,8 @@ def render_avatar(
         (avatar,) = rodin.made([request])
         frames = avatar.render(cameras, views=count, size=look.size, progress=progress)
         metadata = metadata_of(rodin.models, source, look)
-        make_folder(output.parent)
-        temporary = output.parent / f".{uuid.uuid4().hex}"
-        try:
-            temporary.mkdir()
-            save_animation(temporary, name, rodin.models.marking.marked(frames), look.format, metadata)
-            rodin.models.marking.sign(temporary)
-            metadata["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
-            (temporary / METADATA).write_text(json.dumps(metadata, indent=1, ensure_ascii=False) + "\n", "utf-8")
-            replace_folder(temporary, output)
-        except OSError as problem:
-            raise disk_error(output, problem) from problem
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with exporting(rodin.models, output, metadata) as folder:
+            save_animation(folder, name, rodin.models.marking.marked(frames), look.format, metadata)
     pictures = sorted(path for path in output.iterdir() if path.name.startswith(name))
     return {"output": output, "pictures": pictures, "metadata": output / METADATA}
 
