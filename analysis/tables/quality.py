@@ -12,6 +12,8 @@ from analysis.results.paper import DASH, METRICS, format_number
 from analysis.results.rows import Row, results
 from analysis.results.statistics import ANYWHERE, FEWEST, RANGES, Interval, mean_interval
 from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON, OURS, POSTERIOR_MEAN
+from rodin.store.inventory import missing_people
+from rodin.store.run_folder import RunFolder
 
 MEASURED = {"subject": str, "psnr": float, "ssim": float, "lpips": float}
 
@@ -59,7 +61,9 @@ def table_fit(run: Path) -> list[Row]:
             spread = {"least": values[0], "median": median, "most": values[-1], "subjects": len(values)}
             mean = mean_interval(values, (scale * RANGES[field][0], scale * RANGES[field][1]))
             table.append({"measure": name, "key": field} | interval_fields("mean", mean) | spread)
-    table[0]["note"] = f"least well fitted: person {worst['subject']} with {worst['psnr']:.2f} dB"
+    lacking = missing_people(RunFolder(run).stage("fit"))
+    told = f"least well fitted: person {worst['subject']} with {worst['psnr']:.2f} dB"
+    table[0]["note"] = f"{told}; {lacking}" if lacking else told
     return table
 
 

@@ -68,6 +68,8 @@ FREE_TRAINING = (
 SAMPLING = ("sampler", "sampling_steps", "clip", "clip_std", "clip_share", "noise_scale", "guidance_interval")
 # Keys that change how fast results come, and them by rounding at most.
 FREE = ("data.device", "base.keep_averages", "decoder.memory_gb", "fit.compile", "fit.together", "sample.batch")
+# Keys that say what happens after a failure.
+AFTER_FAILURES = ("data.allow_missing",)
 # Keys that only commands after the run read.
 AFTER = ("sample.watermark",)
 
@@ -75,7 +77,7 @@ AFTER = ("sample.watermark",)
 def reads(stage: str, key: str) -> bool:
     """Whether the result of a stage follows from a key of the config."""
     section, _, last = key.rpartition(".")
-    if key in (*FREE, *AFTER) or (section.endswith(".training") and last in FREE_TRAINING):
+    if key in (*FREE, *AFTER_FAILURES, *AFTER) or (section.endswith(".training") and last in FREE_TRAINING):
         return False
     if stage in TRAININGS and (key in (*PRIOR, "refine.enabled") or _sampling(section, last)):
         return False

@@ -23,6 +23,7 @@ from jobs.launch.pickled import command
 from jobs.launch.process import job_environment
 from jobs.launch.warm import Inbox, Task
 from jobs.run.failures import Failed, Failure, failures, forget, last_line, record
+from jobs.run.giving_up import given_up
 from jobs.run.lock import born
 from jobs.run.private import make_private
 from jobs.run.progress import log_of, progress_file
@@ -240,6 +241,9 @@ class LocalLauncher:
                 record(self.run.folder, Failure(name, shard, "crash", line, str(worker.log)))
             else:
                 self.assigned.discard((name, shard))
+        for one in failures(self.run.folder):
+            if (one.stage, one.shard) in self.tried and (line := given_up(self.run.folder, self.run.config, one)):
+                self.report(line)
 
     def _end_all(self) -> None:
         """End idle workers, let busy ones save; what is left dies with this process, see `die_with_driver`."""

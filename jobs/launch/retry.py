@@ -16,6 +16,7 @@ from jobs.launch import ends
 from jobs.launch.scripts import Ask
 from jobs.run.claims import Note, last_notes, release_ended
 from jobs.run.failures import Failure, failed_shards, failures, forget, last_line, record
+from jobs.run.giving_up import given_up
 from jobs.run.ledger import Submission, enter, submissions
 from jobs.run.progress import log_of
 from jobs.site_tables import Limits
@@ -61,6 +62,7 @@ class Verdict:
         late: whether some element's end, or what it published, may only be late to be seen.
         causes: stage -> how elements ended whose shards are sent again.
         disturbed: whether a disk or a connection was the cause of some: it needs a while.
+        given_up: a line on each shard that counts as done now, without some of its people.
     """
 
     asks: dict[Key, Ask] = field(default_factory=dict)
@@ -69,6 +71,7 @@ class Verdict:
     late: bool = False
     causes: dict[str, set[str]] = field(default_factory=dict)
     disturbed: bool = False
+    given_up: list[str] = field(default_factory=list)
 
 
 class Judge:
@@ -96,16 +99,27 @@ class Judge:
         failed_stages: set[str] = set()
         for stage in self.run.stages:
             behind = failed_stages & set(self.run.ancestors(stage))
-            for shard in self.missing[stage.name]:
+            for shard in list(self.missing[stage.name]):
                 place = self.places.get((stage.name, shard))
                 if place is not None and not place.state:
                     continue
                 self._shard(stage.name, shard, place, bool(behind))
-                if (stage.name, shard) in self.verdict.last:
+                if (stage.name, shard) in self.verdict.last and not self._given_up((stage.name, shard)):
                     failed_stages.add(stage.name)
             if behind:
                 failed_stages.add(stage.name)
         return self.verdict
+
+    def _given_up(self, key: Key) -> bool:
+        """Give up a shard that is not sent again by itself, where the run may lack its people."""
+        failure = self.on_record.get(key)
+        line = given_up(self.run.folder, self.run.config, failure) if failure is not None else None
+        if line is None:
+            return False
+        self.missing[key[0]].remove(key[1])
+        del self.verdict.last[key]
+        self.verdict.given_up.append(line)
+        return True
 
     def _places(self) -> dict[Key, Place]:
         """Where each missing shard was last sent; ends that were not known are asked for and entered."""
@@ -201,7 +215,9 @@ class Judge:
         self.verdict.last[key] = self._stronger(place, 0)
         log = log_of(self.run.folder, stage, place.job_id)
         forget(self.run.folder, stage, shard)
-        record(self.run.folder, Failure(stage, shard, "crash", line, str(log), consequence=line.startswith("not run")))
+        hopeless = Failure(stage, shard, "crash", line, str(log), consequence=line.startswith("not run"))
+        record(self.run.folder, hopeless)
+        self.on_record[key] = hopeless
 
     def _hopeless(self, key: Key, place: Place, tries: int, failure: Failure | None) -> str | None:
         """Why a shard is not sent again; None: it is."""

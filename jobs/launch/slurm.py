@@ -154,7 +154,7 @@ class SlurmLauncher:
 
     def _before_again(self, queued: dict[str, Queued], verdict: Verdict) -> None:
         """Say why shards are sent again; a disturbed disk is given a while."""
-        if not verdict.asks and not queued:
+        if not verdict.asks and not queued and not verdict.given_up:
             raise Failed("nothing can go on; `rodin status` says why of each stage")
         for stage, causes in verdict.causes.items():
             self.report(f"{stage}: sent again after {', '.join(sorted(causes))}")
@@ -169,6 +169,8 @@ class SlurmLauncher:
             queued = slurm_client.queue(submissions(self.run.folder))
             waits = patient and time.monotonic() - begin < LAG_SECONDS
             verdict = Judge(self.run, set(queued), waits).judge()
+            for line in verdict.given_up:
+                self.report(line)
             if not verdict.late:
                 return queued, verdict
             time.sleep(min(self.run.site.poll_seconds, LAG_SECONDS))

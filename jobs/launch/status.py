@@ -17,6 +17,8 @@ from jobs.run.lock import born, driver
 from jobs.run.progress import line, read_progress
 from jobs.run.taken import taken_stage
 from rodin.config import Config
+from rodin.stages.missing import STAGES as LACKING
+from rodin.store.inventory import missing_people
 from rodin.store.quick_check import quick_problems
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.catalogue import manifest_paths
@@ -93,6 +95,8 @@ def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
         state, note = facts.of(name, done, left, bool(lines))
         if state == "done" and (taken := taken_stage(folder, name)) is not None:
             note = f"taken over from {taken.source}"
+        elif state == "done" and name in LACKING:
+            note = missing_people(folder.stage(name))
         jobs = tuple(sorted(facts.jobs(name)))
         found.append(StageStatus(name, done, shards, state, note, jobs, tuple(lines), *facts.counts(name)))
     return found

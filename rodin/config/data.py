@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rodin.config.section import Count, Finite, Positive, Real, Section, Side
+from rodin.config.section import Count, Finite, Fraction, Positive, Real, Section, Side
 
 MOST_VIEWS = 10_000  # of a person: over that, one person does not fit into memory
 
@@ -36,6 +36,8 @@ class Data(Section):
     """lowest and highest camera, degrees over the horizon (ours)"""
     shard_subjects: Positive = 64
     """people packed into one shard, one array element's work (ours)"""
+    allow_missing: Fraction = 0.0
+    """share of the people that may be missing, after their pictures or fits failed for good, before all waits (ours)"""
     device: Literal["CPU", "CUDA", "OPTIX"] = "CPU"
     """what Cycles renders on (ours)"""
     captions: Positive = 8

@@ -50,11 +50,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """
     device = default_device()
     plane, subjects = config.triplane, config.subjects_of("fit", shard)
-    shapes = {
-        "planes": (3, plane.channels, plane.resolution, plane.resolution),
-        "base": (3, plane.channels, plane.base_resolution, plane.base_resolution),
-    }
-    with ShardWriter(folder.stage("fit"), shard, "planes", subjects, shapes) as writer:
+    with shard_writer(config, folder, shard) as writer:
         if not (missing := writer.missing()):
             writer.publish()
             return
@@ -82,6 +78,16 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
                 done = len(subjects) - len(writer.missing())
                 hooks.progress(done, len(subjects), f"{subject}: {fitted.meta['psnr']:.1f} dB")
         writer.publish()
+
+
+def shard_writer(config: Config, folder: RunFolder, shard: int) -> ShardWriter:
+    """Writer of the planes of one shard's subjects."""
+    plane = config.triplane
+    shapes = {
+        "planes": (3, plane.channels, plane.resolution, plane.resolution),
+        "base": (3, plane.channels, plane.base_resolution, plane.base_resolution),
+    }
+    return ShardWriter(folder.stage("fit"), shard, "planes", config.subjects_of("fit", shard), shapes)
 
 
 def groups(subjects: Sequence[str], size: int) -> list[Sequence[str]]:

@@ -21,6 +21,7 @@ from rodin.stages.collective import gather_parts
 from rodin.store import manifest, results
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import StoreError
+from rodin.store.inventory import missing_people
 from rodin.store.mpi import mpi_ranks
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
@@ -149,6 +150,8 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             for field, more in found.items():
                 add(totals, field, more)
         publish(folder, reports, totals)
+        if lacking := missing_people(planes.folder):
+            hooks.progress(count, count, lacking)
 
 
 def report(planes: Shards, shard: int, totals: dict[str, Totals]) -> ShardReport:

@@ -29,11 +29,15 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
 
     Ours: the stage; the paper takes a CLIP that others trained.
     """
-    subjects = config.subjects_of("portraits", shard)
-    fields = view_fields(config, config.clip.views, config.clip.image_size)
-    with ShardWriter(folder.stage("portraits"), shard, "views", subjects, *fields) as writer:
+    with shard_writer(config, folder, shard) as writer:
         render_missing(config, writer, lambda subject: portrait_views(config, subject), MOST_CAPTIONS, hooks)
         writer.publish()
+
+
+def shard_writer(config: Config, folder: RunFolder, shard: int) -> ShardWriter:
+    """Writer of the views of one shard's people."""
+    fields = view_fields(config, config.clip.views, config.clip.image_size)
+    return ShardWriter(folder.stage("portraits"), shard, "views", config.subjects_of("portraits", shard), *fields)
 
 
 def portrait_views(config: Config, subject: str) -> tuple[np.ndarray, np.ndarray]:

@@ -41,11 +41,15 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         shard: number of the shard, see `Config.subjects_of`.
         hooks: progress callback and stop request, checked between subjects.
     """
-    subjects = config.subjects_of("render", shard)
-    fields = view_fields(config, config.data.views, config.data.resolution)
-    with ShardWriter(folder.stage("render"), shard, "views", subjects, *fields) as writer:
+    with shard_writer(config, folder, shard) as writer:
         render_missing(config, writer, lambda subject: views_of(config, subject), config.data.captions, hooks)
         writer.publish()
+
+
+def shard_writer(config: Config, folder: RunFolder, shard: int) -> ShardWriter:
+    """Writer of the views of one shard's subjects."""
+    fields = view_fields(config, config.data.views, config.data.resolution)
+    return ShardWriter(folder.stage("render"), shard, "views", config.subjects_of("render", shard), *fields)
 
 
 def views_of(config: Config, subject: str) -> tuple[np.ndarray, np.ndarray]:

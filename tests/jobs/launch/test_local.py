@@ -249,3 +249,18 @@ def test_progress_in_a_file_is_plain_lines(rodin: Rodin):
     assert [line.split()[2] for line in lines] == ["render:", "portraits:", "clip:"]
     assert "\r" not in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def test_a_shard_whose_people_may_be_missing_does_not_stop_the_run(rodin: Rodin):
+    orders = {"RODIN_FAKE_FIT": "@1:crash:a poisoned person"}
+    strict = rodin("run", "tiny", "--stages", "render,portraits,clip,embed,decoder,fit,index", **orders)
+    assert strict.returncode == 1
+    assert "a poisoned person" in strict.stderr
+    allowing = ("--set", "data.allow_missing=0.9")
+    done = rodin("run", "tiny", "--stages", "render,portraits,clip,embed,decoder,fit,index", *allowing, **orders)
+    assert done.returncode == 0, done.stderr
+    assert "fit shard 1 is given up without" in done.stdout + done.stderr
+    status = {row["stage"]: row for row in json.loads(rodin("status", "runs/tiny", "--json").stdout)}
+    assert status["fit"]["state"] == "done"
+    assert "missing, first" in status["fit"]["note"]
+    assert "RuntimeError: a poisoned person" in status["fit"]["note"]

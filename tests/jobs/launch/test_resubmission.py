@@ -6,29 +6,22 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fixtures.fake_slurm import install
+from fixtures.judged_cluster import Cluster
 from fixtures.obedient import Rodin
 
-from jobs.graph.graph import chosen, graph
-from jobs.graph.work import Run
-from jobs.launch import ends
 from jobs.launch import slurm as launch
 from jobs.launch.ends import End
-from jobs.launch.retry import Judge, Verdict
+from jobs.launch.retry import Judge
 from jobs.launch.scripts import Ask
 from jobs.launch.slurm_client import Queued
 from jobs.run.claims import Holder, Note
-from jobs.run.failures import Failure, failure_of, failures, record
-from jobs.run.ledger import Submission, enter, find, submissions
+from jobs.run.failures import Failure, failure_of, record
+from jobs.run.ledger import find, submissions
 from jobs.run.progress import log_of
-from jobs.site import Site
-from rodin.presets import preset
-from rodin.store import manifest
 from rodin.store.errors import StoreError
-from rodin.store.run_folder import RunFolder
 
 ONE_SHARD = ("--stages", "render", "--set", "data.shard_subjects=9")
 
@@ -76,47 +69,6 @@ def test_a_cancelled_job_saves_and_is_not_requeued(slurm: Rodin):
     job = only_job(slurm)
     assert "restarts" not in job
     assert (slurm.cwd / "runs/tiny/views/saved.txt").exists()
-
-
-STAGES = ("render", "decoder", "fit")
-
-
-PLAIN = Ask()
-
-
-class Cluster:
-    """Slurm as the launcher sees it: ends of jobs, and the queue."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **site: object) -> None:
-        config = preset("tiny")
-        stages = tuple(chosen(graph(config), list(STAGES)))
-        self.run = Run(RunFolder(folder), config, Site.model_validate({"name": "x"} | site), stages)
-        self.ends: dict[str, End] = {}
-        self.count = 0
-        monkeypatch.setattr(ends, "ends_of", lambda sent: self.ends)
-        for stage in ("render", "decoder"):
-            self.finish(stage)
-
-    def finish(self, stage: str, *shards: int) -> None:
-        for shard in shards or range(self.run.config.shards(stage)):
-            manifest.publish(self.run.folder.manifest(stage, shard), {"kind": "fake"})
-
-    def send(self, ask: Ask = PLAIN, minutes: int = 11, memory: float = 2.0, **more: Any) -> Submission:
-        """A submission of both shards of `fit`."""
-        self.count += 1
-        values = {"minutes": minutes, "memory_gb": memory, "more_time": ask.more_time, "more_memory": ask.more_memory}
-        one = Submission(
-            f"u{self.count}", "fit", str(self.count), ((0,), (1,)), self.count, tries=ask.tries, **values, **more
-        )
-        enter(self.run.folder, one)
-        return one
-
-    def judge(self, state: str, **end: Any) -> Verdict:
-        self.ends = {f"{self.count}_{number}": End(state, started=True, **end) for number in (0, 1)}
-        return Judge(self.run, set(), patient=False).judge()
-
-    def causes(self) -> set[str]:
-        return {failure.line for failure in failures(self.run.folder)}
 
 
 @pytest.fixture
