@@ -32,7 +32,9 @@ QUESTION = Annotated[str, typer.Option("--question", help="what raters are asked
 RUN = Annotated[Path | None, typer.Option("--run", help="run folder for --methods")]
 OF_RUN = Annotated[
     str | None,
-    typer.Option("--methods", help="of --run: rodin, mean, nearest, with-roll-out, without-roll-out; by commas"),
+    typer.Option(
+        "--methods", help="of --run: rodin, autoencoder, mean, nearest, with-roll-out, without-roll-out; by commas"
+    ),
 ]
 OF = Annotated[str, typer.Option("--of", help="of runs: people (held-out ones, rebuilt) or samples (from nothing)")]
 REFERENCE = Annotated[

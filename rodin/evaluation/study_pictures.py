@@ -16,7 +16,7 @@ import torch
 from rodin.config import Config
 from rodin.data.rows import training_subjects
 from rodin.evaluation.reconstruction import baselines_of, measured_subjects, reconstruct
-from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON
+from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON, POSTERIOR_MEAN
 from rodin.generate.cascade import Avatars
 from rodin.generate.models import check_models
 from rodin.hooks import Hooks
@@ -25,8 +25,11 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
 RODIN = "rodin"
-GUESSES = {"mean": MEAN_PERSON, "nearest": NEAREST_PERSON}
-"""method here -> the simple guess of `baselines_of`"""
+AUTOENCODER = "autoencoder"
+"""the paper's third column: a latent decoded in one pass. Squared error teaches such a decoder the posterior mean of
+the planes, which the base model predicts in one step, so that it needs no training of its own."""
+GUESSES = {AUTOENCODER: POSTERIOR_MEAN, "mean": MEAN_PERSON, "nearest": NEAREST_PERSON}
+"""method here -> what `baselines_of` calls it"""
 ABLATION = {"with-roll-out": 0, "without-roll-out": 2}
 """method here -> the upsampler of `sweep-convolution`; both are trained alike, unlike the run's own"""
 METHODS = (RODIN, *GUESSES, *ABLATION)
@@ -116,7 +119,12 @@ class RebuiltPeople:
             FileNotFoundError, ValueError: names the stage to run.
         """
         check_models(self.people.config, self.people.folder, "image")
-        folder = self.people.folder
+        folder, diffusion = self.people.folder, self.people.config.base.diffusion
+        if self.method == AUTOENCODER and diffusion.predicts == "eps":
+            raise ValueError(
+                f"{folder.path}: method '{AUTOENCODER}' wants a base model that predicts x0 or v, got eps; "
+                f"`rodin run --from {folder.path} --run NEW --set base.diffusion.predicts=x0` trains one"
+            )
         if self.method in ABLATION and not manifest.complete(
             folder.manifest("sweep-convolution", ABLATION[self.method])
         ):

@@ -1,5 +1,7 @@
 """A run's pictures for a user study: whom they show, by which camera, and that methods are what they are called."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from fixtures.small_run import CONFIG
 from fixtures.trained_run import load_avatars
 
 from rodin.data.normalisers import mean_subject
-from rodin.evaluation.reconstruction import reconstruct
+from rodin.evaluation.reconstruction import reconstruct, reconstruction_seed
 from rodin.evaluation.study_pictures import HeldOutPeople, RebuiltPeople, SampledAvatars
 from rodin.hooks import Hooks
 from rodin.stages.sweeps import convolution
@@ -58,6 +60,22 @@ def test_mean_and_nearest_are_the_mean_planes_and_those_of_the_nearest_latent(pe
         alike = max(CONFIG.train_subjects(), key=lambda other: float(own @ latents.read(other, "image", 0)))
         planes = torch.from_numpy(fits.read(alike, "planes")).float()
         assert np.array_equal(nearest[subject], seen(avatars, trained, subject, planes))
+
+
+def test_the_autoencoder_decodes_a_latent_in_one_step_and_wants_a_model_of_planes(people, trained, monkeypatch):
+    method = RebuiltPeople(people, "autoencoder")
+    with pytest.raises(ValueError, match="wants a base model that predicts x0 or v, got eps; `rodin run --from"):
+        method.check()
+    avatars, latents = load_avatars(trained), Shards(trained.stage("embed"), "latents")
+    avatars.base = replace(avatars.base, diffusion=avatars.base.diffusion | {"predicts": "x0"})
+    monkeypatch.setattr(RebuiltPeople, "_avatars", lambda self: avatars)
+    for subject, picture in pictures(method).items():
+        latent, seeds = (
+            torch.from_numpy(latents.read(subject, "image", 0)[None]),
+            [reconstruction_seed(CONFIG, subject)],
+        )
+        planes = avatars.upsampled(avatars.low_planes(latent, seeds, 1.0, steps=1), latent, seeds)[0]
+        assert np.array_equal(picture, seen(avatars, trained, subject, planes))
 
 
 def test_a_larger_picture_shows_the_same_at_the_same_place(people, trained):

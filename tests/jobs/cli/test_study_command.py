@@ -122,7 +122,7 @@ def test_mistakes_with_a_study_are_one_line(arguments, message, capsys: pytest.C
 def test_runs_refuse_what_they_have_no_models_of(run: Path, capsys: pytest.CaptureFixture[str]):
     Path(run).rename("demo")
     for given, message in (
-        (["--run", "demo", "--methods", "rodin,giraffe"], "wanted some of rodin, mean, nearest"),
+        (["--run", "demo", "--methods", "rodin,giraffe"], "wanted some of rodin, autoencoder, mean, nearest"),
         (["--run", "demo", "--methods", "rodin,mean", "--of", "samples"], "with --of samples only rodin can be"),
         (["a=demo", "b=pictures/ours"], "demo"),
         (["a=pictures/EG3D", "b=pictures/ours", "--reference", "demo"], "demo"),
