@@ -70,10 +70,8 @@ def test_the_autoencoder_decodes_a_latent_in_one_step_and_wants_a_model_of_plane
     avatars.base = replace(avatars.base, diffusion=avatars.base.diffusion | {"predicts": "x0"})
     monkeypatch.setattr(RebuiltPeople, "_avatars", lambda self: avatars)
     for subject, picture in pictures(method).items():
-        latent, seeds = (
-            torch.from_numpy(latents.read(subject, "image", 0)[None]),
-            [reconstruction_seed(CONFIG, subject)],
-        )
+        latent = torch.from_numpy(latents.read(subject, "image", 0)[None])
+        seeds = [reconstruction_seed(CONFIG, subject)]
         planes = avatars.upsampled(avatars.low_planes(latent, seeds, 1.0, steps=1), latent, seeds)[0]
         assert np.array_equal(picture, seen(avatars, trained, subject, planes))
 
