@@ -99,7 +99,7 @@ class Judge:
         failed_stages: set[str] = set()
         for stage in self.run.stages:
             behind = failed_stages & set(self.run.ancestors(stage))
-            for shard in list(self.missing[stage.name]):
+            for shard in self.missing[stage.name]:
                 place = self.places.get((stage.name, shard))
                 if place is not None and not place.state:
                     continue
@@ -116,7 +116,6 @@ class Judge:
         line = given_up(self.run.folder, self.run.config, failure) if failure is not None else None
         if line is None:
             return False
-        self.missing[key[0]].remove(key[1])
         del self.verdict.last[key]
         self.verdict.given_up.append(line)
         return True

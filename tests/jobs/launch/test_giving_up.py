@@ -1,10 +1,13 @@
 """A shard that failed for good on Slurm is given up where its people may be missing."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fixtures.fake_slurm import install
 from fixtures.judged_cluster import Cluster
+from fixtures.obedient import Rodin
 
 from jobs.run.failures import Failure, record
 from jobs.run.progress import log_of
@@ -29,3 +32,18 @@ def test_a_shard_that_failed_for_good_is_given_up_where_its_people_may_be_missin
     assert ("a poisoned person" if written else "ended as FAILED") in line
     assert cluster.run.done()
     assert not cluster.causes()
+
+
+@pytest.mark.parametrize("last", ["fit", "index"])
+def test_a_run_goes_on_behind_a_shard_that_was_given_up(rodin: Rodin, tmp_path: Path, last: str):
+    install(tmp_path / "slurm")
+    path = f"{tmp_path / 'slurm' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    slurm = replace(rodin, environment={"FAKE_SLURM": str(tmp_path / "slurm"), "PATH": path})
+    (slurm.cwd / "site.toml").write_text('name = "fake"\npoll_seconds = 0.01\ncpus_per_node = 4\n')
+    stages = ("--stages", f"render,portraits,clip,embed,decoder,{','.join(dict.fromkeys(('fit', last)))}")
+    asked = ("run", "tiny", "--cluster", "slurm", "--site", "site.toml", "--set", "data.allow_missing=0.9", *stages)
+    done = slurm(*asked, RODIN_FAKE_FIT="@1:crash:a poisoned person")
+    assert done.returncode == 0, done.stderr
+    assert "fit shard 1 is given up without" in done.stdout + done.stderr
+    assert (slurm.cwd / "runs/tiny/planes/00001.json").is_file()
+    assert len(slurm.starts("index")) == (last == "index")
