@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,8 +99,9 @@ class Normaliser:
             return self
         all_of_one = torch.ones(1, dtype=torch.bool, device=self.least.device)
         least, greatest = (mirrored(bound[None], all_of_one)[0] for bound in (self.least, self.greatest))
-        both = {"least": torch.minimum(self.least, least), "greatest": torch.maximum(self.greatest, greatest)}
-        return Normaliser(**self.state() | both).to(self.mean.device)
+        made = copy.copy(self)
+        made.least, made.greatest = torch.minimum(self.least, least), torch.maximum(self.greatest, greatest)
+        return made
 
     def state(self) -> dict[str, Any]:
         """Arguments that make it again, plain values and tensors: ``Normaliser(**state)``."""
