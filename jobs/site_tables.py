@@ -48,7 +48,7 @@ class StageOverride(Place):
     nodes: Positive | None = None
     """machines"""
     ranks: Positive | None = None
-    """processes on each machine"""
+    """processes on each machine; of the arrays only `fit` takes several, which share the people of a shard"""
     cpus: Positive | None = None
     """cores of each process"""
     gpus: Count | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,6 +163,8 @@ def _publish_trunk(target: Path, failure: Unreachable) -> None:
 
 def _download(source: str, target: Path, name: str, progress: Callable[[int, int, str], None]) -> str:
     """Write the bytes of an address to a file and return their SHA-256 in hex."""
+    import urllib.request  # here: every command reads this module, and http and ssl load slowly
+
     digest = hashlib.sha256()
     with urllib.request.urlopen(source, timeout=TIMEOUT) as answer, target.open("wb") as file:  # noqa: S310
         total = int(answer.headers.get("Content-Length") or 0)

@@ -11,6 +11,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Two processes a core would stand in each other's way; those that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Hundreds of processes that tests start would each compile the whole suite again where this is set.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """As many workers as cores, up to four; tests of a real Slurm share one small cluster and come one by one."""

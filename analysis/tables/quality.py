@@ -12,8 +12,8 @@ from analysis.results.paper import DASH, METRICS, format_number
 from analysis.results.rows import Row, results
 from analysis.results.statistics import ANYWHERE, FEWEST, RANGES, Interval, mean_interval
 from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON, OURS, POSTERIOR_MEAN
-from rodin.store.inventory import missing_people
 from rodin.store.run_folder import RunFolder
+from rodin.store.shards.catalogue import missing_people
 
 MEASURED = {"subject": str, "psnr": float, "ssim": float, "lpips": float}
 

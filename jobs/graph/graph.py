@@ -104,14 +104,26 @@ def chosen(stages: list[Stage], names: list[str]) -> list[Stage]:
 
 
 def asked_of(stage: Stage, config: Config, site: Site) -> Resources:
-    """Resources that a stage asks for: its own estimate, overridden by the site file, whatever the site's limits."""
+    """Resources that a stage asks for: its own estimate, overridden by the site file, whatever the site's limits.
+
+    Raises:
+        ValueError: the site file asks for several ranks of a stage whose elements are one process each.
+    """
     resources = stage.resources(config, site)
     if stage.name not in site.stages:
         return resources
     names = [field.name for field in dataclasses.fields(Resources)]
     overrides = site.stages[stage.name].model_dump(exclude_none=True, include=set(names))
     ranks = overrides.get("ranks", resources.ranks)
+    world = ranks * overrides.get("nodes", resources.nodes)
+    if world > 1 and stage.kind in ("array", "one") and not stage.shared:
+        raise ValueError(
+            f"site {site.name}: [stages.{stage.name}] asks for {world} ranks, but an element of {stage.name} is one "
+            "process; take nodes and ranks away there, cpus gives it more cores"
+        )
     resources = dataclasses.replace(resources, memory_gb=resources.memory_gb * ranks / resources.ranks)
+    if stage.shared:
+        resources = dataclasses.replace(resources, minutes=resources.minutes * resources.world / world)
     return dataclasses.replace(resources, **overrides)
 
 

@@ -76,6 +76,7 @@ class Stage:
         disk: config -> bytes of its output.
         amount: the amount of its work.
         alone: it needs a process of its own, because of what it loads (Blender).
+        shared: several ranks of an element share its work; of other arrays and of "one" each element is one process.
     """
 
     name: str
@@ -87,6 +88,12 @@ class Stage:
     disk: Callable[[Config], float]
     amount: Amount
     alone: bool = False
+    shared: bool = False
+
+    @property
+    def torch_ranks(self) -> bool:
+        """Whether its ranks meet by torch.distributed."""
+        return self.kind == "train" or self.shared
 
 
 ONCE = Amount("runs", lambda config: 1.0)

@@ -60,7 +60,7 @@ class Unit:
     @property
     def solo(self) -> bool:
         """Whether it needs a process of its own: several ranks of torch, or Blender."""
-        return self.stage.alone or (self.stage.kind == "train" and self.resources.world > 1)
+        return self.stage.alone or (self.stage.torch_ranks and self.resources.world > 1)
 
     def task(self) -> Task:
         """The task to send to a worker."""
@@ -192,7 +192,7 @@ class LocalLauncher:
 
     def _submit(self, unit: Unit, cpus: int, gpus: tuple[str, ...]) -> Worker:
         folder = self.run.folder
-        several = unit.stage.kind == "train" and unit.resources.ranks > 1
+        several = unit.stage.torch_ranks and unit.resources.ranks > 1
         inbox = None if unit.solo or gpus else Inbox(folder.jobs / "inbox" / uuid.uuid4().hex)
         numbers = [int(name) for name in gpus if name.isdigit()]
         name = unit.stage.name if inbox is None else "workers"

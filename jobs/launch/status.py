@@ -18,10 +18,9 @@ from jobs.run.progress import line, read_progress
 from jobs.run.taken import taken_stage
 from rodin.config import Config
 from rodin.stages.missing import STAGES as LACKING
-from rodin.store.inventory import missing_people
 from rodin.store.quick_check import quick_problems
 from rodin.store.run_folder import RunFolder
-from rodin.store.shards.catalogue import manifest_paths
+from rodin.store.shards.catalogue import manifest_paths, missing_people
 
 FRESH_SECONDS = 60.0  # age of a progress file up to which a stage started by hand counts as running
 NOTES = 2  # shards whose progress the note of a stage shows

@@ -141,7 +141,7 @@ def _prepare(stage: str, process: Process) -> None:
     """Set what stages read from the environment: ranks and threads."""
     for name in VARIABLES:
         os.environ.pop(name, None)
-    if stage_of(stage).kind == "train" and process.world > 1:
+    if stage_of(stage).torch_ranks and process.world > 1:
         os.environ.update(process.rank_variables())
     os.environ.update(thread_variables(process.cpus))
     os.environ["HF_HUB_OFFLINE"] = "1"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import shutil
+import sys
 import uuid
 from pathlib import Path
 
@@ -36,8 +38,9 @@ def take(folder: RunFolder, refresh: bool = False) -> bool:
         target = fresh / relative
         for place in (place for place in reversed(target.parents) if not place.exists()):
             place.mkdir(OWN)
-        shutil.copy2(original / relative, target)
-        target.chmod(target.stat().st_mode & ~OTHERS)
+        _copy(original / relative, target)
+        if relative.suffix == ".py" and sys.pycache_prefix is None:
+            _copy_compiled(original / relative, target)
     fsync_tree(fresh)
     if folder.code.is_dir():
         folder.code.rename(folder.path / f".old-{uuid.uuid4().hex}")
@@ -46,6 +49,24 @@ def take(folder: RunFolder, refresh: bool = False) -> bool:
     for leftover in [*folder.path.glob(".old-*"), *folder.path.glob(".code-*")]:  # also of killed commands
         shutil.rmtree(leftover)
     return False
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copy2(source, target)
+    target.chmod(target.stat().st_mode & ~OTHERS)
+
+
+def _copy_compiled(source: Path, target: Path) -> None:
+    """Copy what Python has compiled of a module, which it takes by the time and size of the module's text.
+
+    Else every job that starts before another one has written it would compile the module again.
+    """
+    compiled, wanted = (Path(importlib.util.cache_from_source(str(path))) for path in (source, target))
+    try:
+        wanted.parent.mkdir(OWN, exist_ok=True)
+        _copy(compiled, wanted)
+    except OSError:  # not there, or being replaced: jobs compile the module themselves
+        wanted.unlink(missing_ok=True)
 
 
 def other_code(folder: RunFolder) -> bool:

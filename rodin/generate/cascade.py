@@ -67,11 +67,11 @@ class Avatars:
     @cached_property
     def base(self) -> LoadedNetwork:
         """The base model."""
-        return load_base(self.folder, self.device)
+        return load_base(self.folder, self.device, bool(self.config.base.mirror))
 
     @cached_property
     def _upsampler(self) -> LoadedNetwork:
-        return load_upsampler(self.folder, self.device, self.upsampler)
+        return load_upsampler(self.folder, self.device, self.upsampler, bool(self.config.base.mirror))
 
     @cached_property
     def _latent(self) -> LoadedNetwork:

@@ -85,9 +85,9 @@ def _train(folder: RunFolder, stage: str) -> str:
     return f"run `rodin run {folder.config_file} --run {folder.path} --stages {stage}`"
 
 
-def load_base(folder: RunFolder, device: torch.device | None = None) -> LoadedNetwork:
-    """Load the base model: (x_t, timestep, latent, drop) -> prediction."""
-    return _load(folder, folder.stage("base"), BaseUNet, device)
+def load_base(folder: RunFolder, device: torch.device | None = None, mirrored: bool = False) -> LoadedNetwork:
+    """Load the base model: (x_t, timestep, latent, drop) -> prediction; `mirrored`: as in `load_upsampler`."""
+    return _load(folder, folder.stage("base"), BaseUNet, device, mirrored)
 
 
 def load_averages(folder: RunFolder, device: torch.device | None = None) -> Iterator[tuple[int, nn.Module]]:
@@ -101,10 +101,17 @@ def load_averages(folder: RunFolder, device: torch.device | None = None) -> Iter
 
 
 def load_upsampler(
-    folder: RunFolder, device: torch.device | None = None, model_folder: Path | None = None
+    folder: RunFolder, device: torch.device | None = None, model_folder: Path | None = None, mirrored: bool = False
 ) -> LoadedNetwork:
-    """Load the upsampler, or another one in `model_folder`: (x_t, timestep, low) -> prediction, all normalised."""
-    return _load(folder, model_folder or folder.stage("upsample"), Upsampler, device)
+    """Load the upsampler: (x_t, timestep, low) -> prediction, all normalised.
+
+    Args:
+        folder: the run.
+        device: to compute on; None: CUDA if available.
+        model_folder: of another upsampler than the run's own.
+        mirrored: whether the base model learned from mirrored people, so that samples keep to the range of both kinds.
+    """
+    return _load(folder, model_folder or folder.stage("upsample"), Upsampler, device, mirrored)
 
 
 def load_latent(folder: RunFolder, device: torch.device | None = None) -> LoadedNetwork:
@@ -141,7 +148,9 @@ def load_clip(config: Config, folder: RunFolder, device: torch.device | None = N
     return clip.to(device or default_device())
 
 
-def _load(folder: RunFolder, model_folder: Path, kind: type[nn.Module], device: torch.device | None) -> LoadedNetwork:
+def _load(
+    folder: RunFolder, model_folder: Path, kind: type[nn.Module], device: torch.device | None, mirrored: bool = False
+) -> LoadedNetwork:
     device, path = device or default_device(), model_folder / "model.pt"
     if not manifest.complete(model_folder / "00000.json"):
         raise FileNotFoundError(f"{model_folder}: no finished model there; run stage {model_folder.name} first")
@@ -170,4 +179,5 @@ def _load(folder: RunFolder, model_folder: Path, kind: type[nn.Module], device: 
             f"or move {model_folder} elsewhere and run stage {model_folder.name} again"
         ) from None
     network = network.to(device).eval().requires_grad_(False)
-    return LoadedNetwork(network, settings, normaliser.to(device), diffusion, samples)
+    normaliser = (normaliser.mirrored() if mirrored else normaliser).to(device)
+    return LoadedNetwork(network, settings, normaliser, diffusion, samples)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from rodin.marks.credentials import SIGNED, Credentials
 from rodin.marks.tags import AVATAR
-from rodin.marks.watermark import PUBLIC_KEY, mark
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PUBLIC_KEY = b"rodin-suite"  # of the watermark: without a key of their own, all users mark with this one, and can check
 
 MARKS = ("watermark", "c2pa_certificate_sha256")  # keys of metadata that tell of the marks
 
@@ -41,7 +43,13 @@ class Marking:
 
     def marked(self, pictures: np.ndarray) -> np.ndarray:
         """Pictures [V, H, W, 4] uint8 with the watermark, where there is one."""
-        return pictures if self.key is None else np.stack([mark(picture, self.key) for picture in pictures])
+        if self.key is None:
+            return pictures
+        import numpy as np  # here, as the command line reads options without them: numpy and scipy load slowly
+
+        from rodin.marks.watermark import mark
+
+        return np.stack([mark(picture, self.key) for picture in pictures])
 
     def sign(self, folder: Path) -> None:
         """Sign the pictures of a folder, where there are credentials."""

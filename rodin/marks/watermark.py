@@ -25,7 +25,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-PUBLIC_KEY = b"rodin-suite"  # without a key of their own, all users mark with this one, and all can check
+from rodin.marks.marking import PUBLIC_KEY
+
 TILE = 64  # pixels: the smallest picture of the presets holds one whole tile
 COARSE, FINE = (4.0, 13.0), (10.0, 30.0)  # waves on a tile: periods of 16 to 5 pixels, which JPEG keeps; 6 to 2 pixels
 SMALL = 128  # pixels: under it the coarse waves are the face itself, and the mark takes the fine ones

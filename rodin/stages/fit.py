@@ -16,19 +16,20 @@ import torch
 
 from rodin.config import Config
 from rodin.data.shared_decoder import load_decoder, load_mean, load_start
-from rodin.device import default_device
 from rodin.evaluation.held_out import HeldOutViews, haze_of_fit, measure, read_held_out
 from rodin.field.decoder import Decoder
 from rodin.field.planes import resize
 from rodin.fitting.fit import Diverged, fit_together
 from rodin.fitting.scene import FitScene
 from rodin.fitting.start import LearnedStart
-from rodin.hooks import Hooks, Stopped
+from rodin.hooks import Hooks
 from rodin.stages.decoder import fit_settings, read_scene
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 from rodin.train.data.draws import seed_for
+from rodin.train.parallel.ranks import Ranks
+from rodin.train.parallel.turns import Turns
 
 
 @dataclass(frozen=True)
@@ -47,47 +48,72 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         folder: the run.
         shard: number of the part of the training subjects.
         hooks: progress callback and stop request.
+
+    Ours: several ranks take the groups of a shard one after another, so that none waits for dear ones. Who fits a group
+    changes no bit of it: rank 0 takes over the rows of the others and publishes what one rank alone would have.
     """
-    device = default_device()
-    plane, subjects = config.triplane, config.subjects_of("fit", shard)
-    with shard_writer(config, folder, shard) as writer:
-        if not (missing := writer.missing()):
-            writer.publish()
+    ranks = Ranks.from_environment()
+    if ranks.device.type == "cuda":
+        torch.cuda.set_device(ranks.device)
+    with Turns(ranks, f"fit {shard}") as turns:
+        if not ranks.main:
+            failed = dict[str, str]()
+            if missing := turns.planned(list):
+                with shard_writer(config, folder, shard, beside=True) as writer:
+                    _fit(config, folder, missing, writer, turns, hooks)
+                    failed = writer.failed
+            turns.ended(failed, hooks.should_stop)
             return
-        views = Shards(folder.stage("render"), "views")
-        decoder, mean = load_decoder(folder, device), load_mean(folder, device)
-        learned = load_start(config, folder, device)
-        for group in groups(subjects, config.fit.together):
-            wanted = [subject for subject in group if subject in missing]
-            if wanted and hooks.should_stop():
-                raise Stopped()
-            for subject in wanted:
-                if subject in views.failed:
-                    writer.fail(subject, f"has no views: {views.failed[subject]}")
-            seen = [subject for subject in group if subject not in views.failed]
-            if not any(subject in wanted for subject in seen):
+        with shard_writer(config, folder, shard) as writer:
+            _fit(config, folder, turns.planned(writer.missing), writer, turns, hooks)
+            _, *others = turns.ended({}, hooks.should_stop)
+            if others:
+                writer.take_over()
+            for subject, reason in (item for failed in others for item in failed.items()):
+                writer.fail(subject, reason)
+            writer.publish()
+
+
+def _fit(
+    config: Config, folder: RunFolder, missing: Sequence[str], writer: ShardWriter, turns: Turns, hooks: Hooks
+) -> None:
+    """Fit the groups with missing subjects whose turn it is on this rank, and write those subjects' rows."""
+    subjects, device = writer.subjects, turns.ranks.device
+    wanted = [group for group in groups(subjects, config.fit.together) if not set(group).isdisjoint(missing)]
+    if not wanted:
+        return
+    views = Shards(folder.stage("render"), "views")
+    decoder, mean = load_decoder(folder, device), load_mean(folder, device)
+    learned = load_start(config, folder, device)
+    for number in turns.take(len(wanted), hooks.should_stop):
+        for subject in wanted[number]:
+            if subject in missing and subject in views.failed:
+                writer.fail(subject, f"has no views: {views.failed[subject]}")
+                turns.done(1)
+        seen = [subject for subject in wanted[number] if subject not in views.failed]
+        if set(seen).isdisjoint(missing):
+            continue
+        for subject, fitted in zip(seen, fit_subjects(config, views, seen, decoder, mean, learned), strict=True):
+            if subject not in missing:
                 continue
-            for subject, fitted in zip(seen, fit_subjects(config, views, seen, decoder, mean, learned), strict=True):
-                if subject not in wanted:
-                    continue
-                if isinstance(fitted, Diverged):
-                    writer.fail(subject, str(fitted))
-                    continue
-                base = resize(fitted.planes.float()[None], plane.base_resolution)[0]
-                writer.add(subject, fitted.meta, planes=fitted.planes.cpu().numpy(), base=base.half().cpu().numpy())
-                done = len(subjects) - len(writer.missing())
-                hooks.progress(done, len(subjects), f"{subject}: {fitted.meta['psnr']:.1f} dB")
-        writer.publish()
+            done = len(subjects) - len(missing) + turns.done(1)
+            if isinstance(fitted, Diverged):
+                writer.fail(subject, str(fitted))
+                continue
+            base = resize(fitted.planes.float()[None], config.triplane.base_resolution)[0]
+            writer.add(subject, fitted.meta, planes=fitted.planes.cpu().numpy(), base=base.half().cpu().numpy())
+            hooks.progress(done, len(subjects), f"{subject}: {fitted.meta['psnr']:.1f} dB")
 
 
-def shard_writer(config: Config, folder: RunFolder, shard: int) -> ShardWriter:
-    """Writer of the planes of one shard's subjects."""
+def shard_writer(config: Config, folder: RunFolder, shard: int, beside: bool = False) -> ShardWriter:
+    """Writer of the planes of one shard's subjects; `beside` that of rank 0."""
     plane = config.triplane
     shapes = {
         "planes": (3, plane.channels, plane.resolution, plane.resolution),
         "base": (3, plane.channels, plane.base_resolution, plane.base_resolution),
     }
-    return ShardWriter(folder.stage("fit"), shard, "planes", config.subjects_of("fit", shard), shapes)
+    subjects = config.subjects_of("fit", shard)
+    return ShardWriter(folder.stage("fit"), shard, "planes", subjects, shapes, beside=beside)
 
 
 def groups(subjects: Sequence[str], size: int) -> list[Sequence[str]]:

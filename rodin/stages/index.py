@@ -21,9 +21,9 @@ from rodin.stages.collective import gather_parts
 from rodin.store import manifest, results
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import StoreError
-from rodin.store.inventory import missing_people
 from rodin.store.mpi import mpi_ranks
 from rodin.store.run_folder import RunFolder
+from rodin.store.shards.catalogue import missing_people
 from rodin.store.shards.reader import Shards
 
 FIELDS = {"planes": "", "base": "base_"}

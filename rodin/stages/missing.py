@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from rodin.config import Config
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.catalogue import catalogue
-from rodin.store.shards.writer import ShardWriter
+
+if TYPE_CHECKING:  # the command line reads this module without h5py and numpy
+    from rodin.store.shards.writer import ShardWriter
 
 STAGES = ("render", "portraits", "fit")  # whose rows are people, any of whom the stages behind can do without
 

@@ -47,7 +47,7 @@ def preview(
         (state dict of the average) -> [S, N S, 3] uint8: N avatars side by side, over white.
     """
     sampling = diffusion.model_copy(update={"sampler": "ddim", "sampling_steps": min(STEPS, diffusion.sampling_steps)})
-    size = min(SIDE, config.sample.resolution)
+    size, normaliser = min(SIDE, config.sample.resolution), normaliser.mirrored() if config.base.mirror else normaliser
 
     @torch.no_grad()
     def picture(average: Mapping[str, Any]) -> np.ndarray:

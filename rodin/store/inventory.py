@@ -63,12 +63,3 @@ def first_index(path: Path) -> layout.ShardContent:
         raise StoreError(f"{path}: missing though its manifest is there; {next_step(path)}") from None
     except OSError as problem:
         raise read_error(path, problem) from None
-
-
-def missing_people(folder: Path) -> str:
-    """In words, how many people the shards of a stage's folder lack, and why the first; empty if none."""
-    failed = {subject: reason for entry in catalogue(folder)[0] for subject, reason in entry.failed.items()}
-    if not failed:
-        return ""
-    first = min(failed)
-    return f"{len(failed)} {'people are' if len(failed) > 1 else 'person is'} missing, first {first}: {failed[first]}"

@@ -12,9 +12,10 @@ from rodin.data.rows import noising_settings, schedule_of, trained_noising
 from rodin.diffusion.clips import dynamic
 from rodin.diffusion.curves import EARLIER
 from rodin.diffusion.schedule import Schedule
-from rodin.field.planes import resize
+from rodin.field.planes import mirrored, resize
 from rodin.generate.cascade import Avatars
 from rodin.generate.drawing import draw_samples, guided_timesteps
+from rodin.store.shards.reader import Shards
 from rodin.train.data.normaliser import Normaliser
 
 CPU = torch.device("cpu")
@@ -231,6 +232,19 @@ def test_the_upsampler_is_conditioned_on_the_normalised_low_planes(spied):
     shift = outside * 0.5 / torch.as_tensor(std)[:, None, None]
     assert outside.abs().max() > 0.1
     torch.testing.assert_close(calls[-1]["latent"][0] - upsample["latent"][0], shift, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("model", "field"), [("base", "base"), ("_upsampler", "planes")])
+def test_models_of_people_and_their_mirror_images_are_clipped_to_the_range_of_both(trained, model, field):
+    fits = Shards(trained.stage("fit"), "planes")
+    people = torch.stack([torch.from_numpy(fits.read(subject, field)).float() for subject in fits])
+    everybody = torch.cat([people, mirrored(people, torch.ones(len(people), dtype=torch.bool))])
+    for share, seen in ((0.0, people), (0.5, everybody)):
+        config = CONFIG.model_copy(update={"base": CONFIG.base.model_copy(update={"mirror": share})})
+        normaliser = getattr(Avatars(config, trained, torch.device("cpu")), model).normaliser
+        wild = torch.linspace(-3, 3, people[0].numel()).view(people[:1].shape)
+        clipped = normaliser.from_model(normaliser.clip_entries(normaliser.to_model(wild)))
+        torch.testing.assert_close(clipped, wild.clamp(seen.amin(0), seen.amax(0)), atol=1e-5, rtol=0)
 
 
 def test_a_turn_starts_at_the_front_and_is_seen_from_all_sides(avatars):

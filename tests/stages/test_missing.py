@@ -15,8 +15,8 @@ from rodin.stages import index
 from rodin.stages.fit import shard_writer
 from rodin.stages.missing import GivenUp, give_up
 from rodin.store import manifest
-from rodin.store.inventory import missing_people
 from rodin.store.run_folder import RunFolder
+from rodin.store.shards.catalogue import missing_people
 from rodin.store.shards.reader import Shards
 
 PEOPLE, SHARD = 17, 1

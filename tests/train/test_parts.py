@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from rodin.field.planes import resize
+from rodin.field.planes import mirrored, resize
 from rodin.train.data.normaliser import Normaliser
 from rodin.train.parallel.flat import FlatParameters
 from rodin.train.parallel.ranks import Ranks
@@ -118,6 +118,20 @@ def test_entries_are_clipped_to_their_own_range_and_without_one_to_that_of_the_d
     for other in (Normaliser(*settings), made.resized(2)):
         model = other.to_model(data)
         assert torch.equal(other.clip_entries(model), other.clip(model))
+
+
+def test_the_range_with_mirrored_people_is_that_of_all_of_them_as_they_are_and_mirrored():
+    torch.manual_seed(0)
+    people = (torch.rand(7, 3, 2, 4, 4) * torch.linspace(0.1, 1, 4)).half()  # larger values on one side
+    plain = Normaliser(people.float().mean(0), [0.1, 0.2], 0.5, 2, -1.0, 1.0, people.amin(0), people.amax(0))
+    everybody = torch.cat([people, mirrored(people, torch.ones(7, dtype=torch.bool))]).float()
+    data = torch.linspace(-2, 2, 5).view(5, 1, 1, 1, 1).expand(5, 3, 2, 4, 4)
+    for made in (plain.mirrored(), plain.mirrored().mirrored()):
+        clipped = made.from_model(made.clip_entries(made.to_model(data)))
+        torch.testing.assert_close(clipped, data.clamp(everybody.amin(0), everybody.amax(0)), atol=1e-6, rtol=0)
+        assert torch.equal(made.to_model(data), plain.to_model(data))
+    unknown = Normaliser([0.0, 0.0], [0.1, 0.2])
+    assert unknown.mirrored() is unknown
 
 
 def test_a_channel_that_is_nearly_constant_is_only_shifted_and_bounds_stay_at_another_resolution():

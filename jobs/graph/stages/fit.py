@@ -49,4 +49,5 @@ STAGE = Stage(
     _work,
     _disk,
     Amount(POINTS, lambda config: config.data.subjects * fit_points(config)),
+    shared=True,
 )

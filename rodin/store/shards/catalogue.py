@@ -139,3 +139,12 @@ def load(path: Path) -> dict[int, ShardEntry]:
     except (ValueError, KeyError, TypeError, RecursionError):  # not of this rodin
         return {}
     return entries
+
+
+def missing_people(folder: Path) -> str:
+    """In words, how many people the shards of a stage's folder lack, and why the first; empty if none."""
+    failed = {subject: reason for entry in catalogue(folder)[0] for subject, reason in entry.failed.items()}
+    if not failed:
+        return ""
+    first = min(failed)
+    return f"{len(failed)} {'people are' if len(failed) > 1 else 'person is'} missing, first {first}: {failed[first]}"

@@ -34,6 +34,7 @@ class ShardWriter:
         shapes: field -> one subject's shape.
         attributes: plain values that hold for the whole shard, such as the views' resolution.
         attempt: label of this attempt (job, task, restart); part of the temporary name only.
+        beside: another writer will `take_over` the rows of this one, which begins with none.
 
     Raises:
         StoreError: shapes or ids do not fit, too little space is free, or another shard is published under this number.
@@ -54,11 +55,12 @@ class ShardWriter:
         shapes: Mapping[str, tuple[int, ...]],
         attributes: Mapping[str, Any] | None = None,
         attempt: str | None = None,
+        beside: bool = False,
     ) -> None:
         self.folder, self.shard, self.kind = Path(folder), shard, kind
         self.subjects = list(subjects)
         self.shapes = {name: tuple(int(size) for size in shape) for name, shape in shapes.items()}
-        self.attributes = dict(attributes or {})
+        self.attributes, self.beside = dict(attributes or {}), beside
         self.done: dict[str, attempts.FinishedRow] = {}
         self.failed: dict[str, str] = {}
         self.complete = False
@@ -86,8 +88,7 @@ class ShardWriter:
 
     def missing(self) -> list[str]:
         """Subjects neither written nor failed, in row order."""
-        handled = {*self.done, *self.failed}
-        return [] if self.complete else [name for name in self.subjects if name not in handled]
+        return [] if self.complete else [one for one in self.subjects if not (one in self.done or one in self.failed)]
 
     def add(self, subject: str, meta: Mapping[str, Any] | None = None, **arrays: np.ndarray) -> None:
         """Write one subject's row; once this returns, killing the process does not lose it.
@@ -142,6 +143,11 @@ class ShardWriter:
         except OSError as problem:
             raise disk_error(self.path, problem, self._size()) from problem
 
+    def take_over(self) -> None:
+        """Copy the intact rows that writers beside this one, by now closed, have finished."""
+        for source in attempts.sources(self.folder, self.shard):
+            self._adopt(source)
+
     def close(self) -> None:
         """Close the files; what is written stays for the next attempt."""
         self._io_thread.shutdown()
@@ -164,8 +170,7 @@ class ShardWriter:
         if known.get("kind") != self.kind or sorted(published) != sorted(self.subjects):
             raise StoreError(
                 f"{self._manifest_path}: holds {len(published)} subjects of kind {known.get('kind')}, wanted "
-                f"{len(self.subjects)} of kind {self.kind}; use another run folder or move this shard "
-                "elsewhere"
+                f"{len(self.subjects)} of kind {self.kind}; use another run folder or move this shard elsewhere"
             )
         self.complete = True
 
@@ -177,7 +182,7 @@ class ShardWriter:
         """Make this attempt's files and copy the rows that earlier attempts finished."""
         check_space(self.path, self._size())
         try:
-            earlier = attempts.sources(self.folder, self.shard)
+            earlier = [] if self.beside else attempts.sources(self.folder, self.shard)
             self._rows = layout.create(self._temporary, self.kind, len(self.subjects), self.shapes)
             self._handle = os.open(self._temporary, os.O_RDWR | os.O_CLOEXEC)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC

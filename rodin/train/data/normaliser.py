@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from rodin.field.planes import resize
+from rodin.field.planes import mirrored, resize
 
 TARGET_STD = 0.5  # standard deviation of ADM's images in [-1, 1]
 LEAST_STD = 1e-6  # a channel that varies less is constant
@@ -87,6 +88,20 @@ class Normaliser:
         """The same normaliser for tri-planes [N, 3, C, r, r] of another resolution; it knows no range of an entry."""
         mean = self.mean if self.mean.ndim == 1 else resize(self.mean[None], resolution)[0]
         return Normaliser(mean, self.std.tolist(), self.target, self.axis, self.low, self.high).to(self.mean.device)
+
+    def mirrored(self) -> Normaliser:
+        """The same normaliser of tri-planes, whose ranges of entries also hold all samples mirrored left to right.
+
+        Ours: a model that learned from mirrored people makes them too; the range of the others would cut a parting or
+        a raised shoulder on the wrong side.
+        """
+        if self.least is None or self.greatest is None:
+            return self
+        all_of_one = torch.ones(1, dtype=torch.bool, device=self.least.device)
+        least, greatest = (mirrored(bound[None], all_of_one)[0] for bound in (self.least, self.greatest))
+        made = copy.copy(self)
+        made.least, made.greatest = torch.minimum(self.least, least), torch.maximum(self.greatest, greatest)
+        return made
 
     def state(self) -> dict[str, Any]:
         """Arguments that make it again, plain values and tensors: ``Normaliser(**state)``."""

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from rodin.hooks import OtherRankEnded
 
 # words of Gloo's, NCCL's and the meeting place's errors where the other side is gone
-CONNECTION = re.compile(r"connect|socket|peer|timed out|timeout|read error|write error|remote process", re.IGNORECASE)
+CONNECTION = re.compile(
+    r"connect|socket|peer|broken pipe|timed out|timeout|read error|write error|remote process", re.IGNORECASE
+)
 _since: float | None = None
 
 

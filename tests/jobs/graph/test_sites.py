@@ -38,6 +38,24 @@ def test_networks_run_on_gpus_where_there_are_some():
     assert resources_of(stage_of("evaluate"), preset("paper"), Site(name="x", mpi="pmix", mpi_ranks=8)).ranks == 8
 
 
+def test_ranks_of_fit_share_its_time_and_other_arrays_take_one_process():
+    """A node of four GPUs fits a shard in a quarter of the time with four times the memory."""
+    nodes = {"name": "x", "gpus_per_node": 4, "cpus_per_node": 32, "memory_gb_per_node": 200.0}
+    fit, config = stage_of("fit"), preset("paper")
+    one = resources_of(fit, config, Site.model_validate(nodes))
+    four = resources_of(fit, config, Site.model_validate(nodes | {"stages": {"fit": {"ranks": 4}}}))
+    assert (one.world, four.world, four.gpus, four.cpus) == (1, 4, 1, one.cpus)
+    assert (4 * four.minutes, four.memory_gb) == pytest.approx((one.minutes, 4 * one.memory_gb))
+    eight = Site.model_validate(nodes | {"stages": {"fit": {"ranks": 4, "nodes": 2, "minutes": 7.0}}})
+    assert (resources_of(fit, config, eight).world, resources_of(fit, config, eight).minutes) == (8, 7.0)
+    for name, table in (("render", {"ranks": 2}), ("sample", {"nodes": 2}), ("report", {"ranks": 3})):
+        site = Site.model_validate(nodes | {"stages": {name: table | {"cpus": 1}}})
+        with pytest.raises(
+            ValueError, match=rf"site x: \[stages.{name}\] asks for . ranks, but .* is one process; take"
+        ):
+            resources_of(stage_of(name), config, site)
+
+
 def test_memory_grows_with_what_a_rank_keeps():
     """Of a network on a GPU a checkpoint's copies; on a CPU all that it is trained with, on each rank."""
     here, there = Site(name="x", ranks_per_node=2), Site(name="x", ranks_per_node=2, gpus_per_node=2)

@@ -171,10 +171,12 @@ def test_stop_lets_stages_save(rodin: Rodin, how: str):
 
 def test_ranks_meet(rodin: Rodin, tmp_path: Path):
     site = tmp_path / "site.toml"
-    site.write_text("name = 'local'\nmpi = 'mpiexec'\ncpus_per_node = 2\nranks_per_node = 2\ntrain_cpus = 1\n")
-    done = rodin("run", "tiny", "--stages", "render,decoder", "--site", str(site))
+    machine = "name = 'local'\nmpi = 'mpiexec'\ncpus_per_node = 2\nranks_per_node = 2\ntrain_cpus = 1\n"
+    site.write_text(f"{machine}[stages.fit]\nranks = 2\n")
+    done = rodin("run", "tiny", "--stages", "render,decoder,fit", "--site", str(site), "--set", "data.shard_subjects=8")
     assert done.returncode == 0, done.stderr
     assert sorted(rank for *_, rank in rodin.starts("decoder")) == ["0/2", "1/2"]
+    assert sorted(rank for *_, rank in rodin.starts("planes")) == ["0/2", "1/2"]  # they share one shard
     assert {rank for *_, rank in rodin.starts("views")} == {"-/-"}
 
 

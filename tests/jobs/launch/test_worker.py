@@ -137,8 +137,10 @@ def test_rank_0_alone_writes_how_long_a_shard_took(run: RunFolder, work):
     assert all(0 <= row["seconds"] < 60 and row["peak_rss_mb"] > 5 for row in rows)
 
 
-@pytest.mark.parametrize(("stage", "world", "ranked"), [("base", 4, True), ("base", 1, False), ("fit", 4, False)])
-def test_only_a_training_of_several_ranks_reads_ranks_from_the_environment(work, stage: str, world: int, ranked: bool):
+@pytest.mark.parametrize(
+    ("stage", "world", "ranked"), [("base", 4, True), ("base", 1, False), ("fit", 4, True), ("embed", 4, False)]
+)
+def test_only_ranks_that_meet_by_torch_read_them_from_the_environment(work, stage: str, world: int, ranked: bool):
     seen: dict[str, str] = {}
     process = Process(rank=3, world=world, local_rank=1, host="node7", port=29501, cpus=2)
     work(lambda shard, stop: seen.update(os.environ), stage, process)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import py_compile
 import subprocess
 import sys
 import time
@@ -115,6 +116,27 @@ def test_a_digest_changes_with_text_and_names_alone(tmp_path: Path):
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
     assert [str(path) for path in snapshot.files(one)] == ["analysis/a.py", "jobs/a.py", "rodin/a.py"]
+
+
+def test_the_copy_of_the_code_brings_what_is_compiled_and_nothing_that_is_out_of_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    root = code(tmp_path / "program", "print('now')")
+    for package in ("jobs", "rodin"):
+        py_compile.compile(str(root / package / "a.py"), doraise=True)
+    (root / "rodin" / "a.py").write_text("print('newer')")
+    (root / "jobs" / "run").mkdir()
+    monkeypatch.setattr(snapshot, "__file__", str(root / "jobs" / "run" / "snapshot.py"))
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    assert not snapshot.take(folder)
+    assert sorted(path.parent.parent.name for path in folder.code.rglob("*.cpython-*.pyc")) == ["jobs", "rodin"]
+    command = [sys.executable, "-SvB", "-c", "import jobs.a, rodin.a, analysis.a"]
+    ran = subprocess.run(command, cwd=folder.code, env={}, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["now", "newer", "now"]
+    matched = [line.rpartition(" matches ")[2] for line in ran.stderr.splitlines() if " matches " in line]
+    assert [path for path in matched if path.endswith("/a.py")] == [str(folder.code / "jobs" / "a.py")]
+    assert not snapshot.other_code(folder)
 
 
 @pytest.mark.parametrize(
