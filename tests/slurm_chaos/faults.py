@@ -13,8 +13,8 @@ from slurm_chaos.machine import Element, Machine
 NODE_SECONDS = 8.0  # that a node is away
 CONTROLLER_SECONDS = 20.0  # that slurmctld is away
 DISK_SECONDS = 10.0  # that the disk is full
-HOLD_SECONDS = 6.0  # between the end of a requeued job and its next start, at least
-RETRY_SECONDS = 3.0  # between two tries at a mend that Slurm does not take yet
+HOLD_SECONDS = 30.0  # in which a requeued job has ended and waits to start again
+RETRY_SECONDS = 1.0  # between two tries at a mend that Slurm does not take yet
 MEND_SECONDS = 300.0  # in which all is mended after a round
 LITTLE_MB = 150  # less than Python needs with torch
 SHORT_MINUTES = 1  # a job that has run for longer is ended at once; one that has not is told to save
@@ -169,26 +169,21 @@ class Injector:
         return Fault("time too short", when, (element.job,), (element.stage,))
 
     def _memory(self, clients: Sequence[Client]) -> Fault | None:
-        """A job's memory can only be changed while it waits: it is requeued, and held until it is."""
+        """A job's memory can only be changed while it waits: it is requeued, and changed before it starts again."""
         element = self._pick(stages=("fit",))
         if element is None:
             return None
         when = time.time()
-        self.machine.ask("scontrol", "requeuehold", element.job)
+        self.machine.ask("scontrol", "requeue", element.job)
 
         def shrink() -> bool:
-            if not self.controller:
-                return False
             now = next((one for one in self.machine.elements() if one.job == element.job), None)
-            if now is None:
+            if now is not None and now.state == "PENDING":
+                self.machine.ask("scontrol", "update", f"JobId={element.job}", f"MinMemoryNode={LITTLE_MB}")
                 return True
-            if now.state != "PENDING":
-                return False
-            self.machine.ask("scontrol", "update", f"JobId={element.job}", f"MinMemoryNode={LITTLE_MB}")
-            self.machine.ask("scontrol", "release", element.job)
-            return True
+            return now is None or time.time() > when + HOLD_SECONDS
 
-        self._in(HOLD_SECONDS, shrink)
+        self._in(1.0, shrink)
         return Fault("memory too short", when, (element.job,), (element.stage,))
 
     def _node(self) -> tuple[str, tuple[str, ...], tuple[str, ...]] | None:
