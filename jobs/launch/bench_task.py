@@ -23,7 +23,7 @@ from jobs.launch import slurm_client
 from jobs.launch.bench_submit import row
 from jobs.launch.scripts import batches, script_of
 from jobs.launch.sending import chosen_by_environment
-from jobs.run.failures import Failed
+from jobs.run.failures import Failed, last_line
 from jobs.run.ledger import Submission, enter
 from jobs.run.record import write_config
 from jobs.run.snapshot import take
@@ -34,8 +34,8 @@ from rodin.store.run_folder import RunFolder
 
 STARTS = 5  # pairs whose start is measured; the row is their median
 STAGE = "fit"  # the stage whose place the function takes
-WAIT_SECONDS = 3600.0  # longest wait for a pair of jobs besides their work
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
+SLOW_LOOKS = 30  # looks at a queue without the jobs until their files must be seen: file systems show them late
 WORK = 100_000  # additions in one unit of work: some milliseconds
 FUNCTION = '''
 """The function that `rodin bench task` times."""
@@ -141,19 +141,19 @@ class Pairs:
 
     def pair(self, number: int) -> tuple[Timed, Timed]:
         """Run a pair: ours, then the bare one."""
-        names = [self._send(2 * number, bare=False), self._send(2 * number + 1, bare=True)]
-        end = time.monotonic() + WAIT_SECONDS
-        files = [self.work.folder.path / f"{name}.ended" for name in names]
-        while not all(file.is_file() and file.read_text().strip() for file in files):
-            if time.monotonic() > end:
-                raise Failed(
-                    f"a job of the bench did not end; its logs are in {self.work.folder.jobs / 'logs' / STAGE}"
-                )
+        sent = [self._send(2 * number, bare=False), self._send(2 * number + 1, bare=True)]
+        files = [self.work.folder.path / f"{name}.ended" for name, _ in sent]
+        gone = 0
+        while gone <= SLOW_LOOKS and not all(file.is_file() and file.read_text().strip() for file in files):
             time.sleep(POLL_SECONDS)
-        return self._read(names[0]), self._read(names[1])
+            try:
+                gone = 0 if slurm_client.queue([one for _, one in sent]) else gone + 1
+            except slurm_client.Unreachable:
+                gone = 0
+        return self._read(sent[0][0]), self._read(sent[1][0])
 
-    def _send(self, shard: int, bare: bool) -> str:
-        """Submit the function on one shard; the name under which it tells its times."""
+    def _send(self, shard: int, bare: bool) -> tuple[str, Submission]:
+        """Submit the function on one shard; the name under which it tells its times, and the submission."""
         run, folder = self.work, self.work.folder
         resources = run.resources(run.stages[0])
         (batch,) = batches(run.stages[0], resources, [shard], run.config.shards(STAGE), run.site)
@@ -174,16 +174,18 @@ class Pairs:
             slurm_client.send(script.resolve(), chosen_by_environment(run.site))
         except slurm_client.Unreachable as problem:
             raise Failed(f"the bench was not submitted: {problem}") from None
-        return name
+        return name, one
 
     def _read(self, name: str) -> Timed:
-        begun, ended = (float((self.work.folder.path / f"{name}.{word}").read_text()) for word in ("begun", "ended"))
+        place = self.work.folder.path
         try:
-            told = json.loads((self.work.folder.path / f"{name}.json").read_text())
-        except FileNotFoundError:
-            logs = sorted((self.work.folder.jobs / "logs" / STAGE).iterdir())
-            said = " ".join(logs[-1].read_text(errors="replace").split()[-40:]) if logs else "no log"
-            raise Failed(f"a job of the bench failed: {said}") from None
+            begun, ended = (float((place / f"{name}.{word}").read_text()) for word in ("begun", "ended"))
+            told = json.loads((place / f"{name}.json").read_text())
+        except (FileNotFoundError, ValueError):
+            logs = sorted((self.work.folder.jobs / "logs" / STAGE).iterdir(), key=lambda log: log.stat().st_mtime)
+            raise Failed(
+                f"a job of the bench failed; its log ends in: {last_line(logs[-1]) if logs else '-'}"
+            ) from None
         return Timed(told["entered"] - begun, told["cpu"], told["worked"], ended - told["left"], ended - begun)
 
 
