@@ -15,6 +15,7 @@ CONTROLLER_SECONDS = 20.0  # that slurmctld is away
 DISK_SECONDS = 10.0  # that the disk is full
 HOLD_SECONDS = 30.0  # in which a requeued job has ended and waits to start again
 RETRY_SECONDS = 1.0  # between two tries at a mend that Slurm does not take yet
+LOOK_SECONDS = 15.0  # between two looks for nodes that take no jobs
 MEND_SECONDS = 300.0  # in which all is mended after a round
 LITTLE_MB = 150  # less than Python needs with torch
 SHORT_MINUTES = 1  # a job that has run for longer is ended at once; one that has not is told to save
@@ -81,7 +82,7 @@ class Injector:
         self.later: list[Later] = []
         self.away: set[str] = set()  # nodes that a fault has taken
         self.controller = self.room = True
-        self.next = 0.0
+        self.next = self.looked = 0.0
 
     def start(self) -> None:
         """Begin to wait for the next fault."""
@@ -94,6 +95,9 @@ class Injector:
             self.later.remove(one)
             if not one.act():
                 self.later.append(Later(time.time() + RETRY_SECONDS, one.act))
+        if self.controller and now >= self.looked + LOOK_SECONDS:
+            self.looked = now
+            self._resume()
         if now >= self.next:
             self.draw([client for client in clients if not client.done])
             self.next = time.time() + self._wait()
@@ -117,8 +121,16 @@ class Injector:
                 if one.act():
                     self.later.remove(one)
             time.sleep(1)
+        self._resume()
+
+    def _resume(self) -> None:
+        """Have nodes take jobs again that Slurm took out of service, as whoever looks after a cluster does.
+
+        Slurm drains a node whose processes it could not kill in time.
+        """
         for node in self.machine.unusable():
-            self.machine.set_node(node, "resume")
+            if node not in self.away:
+                self.machine.set_node(node, "resume")
 
     def _wait(self) -> float:
         return 1.0 + self.random.expovariate(1 / self.seconds)
