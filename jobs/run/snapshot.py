@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobs.run.private import OTHERS, OWN
 from rodin.store.atomic import fsync_folder, fsync_tree, make_folder
+from rodin.store.errors import disk_error
 from rodin.store.run_folder import RunFolder
 
 PACKAGES = ("jobs", "rodin", "analysis")
@@ -32,13 +33,10 @@ def take(folder: RunFolder, refresh: bool = False) -> bool:
         return other_code(folder)
     fresh = folder.path / f".code-{uuid.uuid4().hex}"
     make_folder(fresh, OWN)
-    for relative in files(original):
-        target = fresh / relative
-        for place in (place for place in reversed(target.parents) if not place.exists()):
-            place.mkdir(OWN)
-        shutil.copy2(original / relative, target)
-        target.chmod(target.stat().st_mode & ~OTHERS)
-    fsync_tree(fresh)
+    try:
+        _copy(original, fresh)
+    except OSError as problem:  # which names the original
+        raise disk_error(folder.code, problem) from problem
     if folder.code.is_dir():
         folder.code.rename(folder.path / f".old-{uuid.uuid4().hex}")
     fresh.rename(folder.code)
@@ -46,6 +44,16 @@ def take(folder: RunFolder, refresh: bool = False) -> bool:
     for leftover in [*folder.path.glob(".old-*"), *folder.path.glob(".code-*")]:  # also of killed commands
         shutil.rmtree(leftover)
     return False
+
+
+def _copy(original: Path, fresh: Path) -> None:
+    for relative in files(original):
+        target = fresh / relative
+        for place in (place for place in reversed(target.parents) if not place.exists()):
+            place.mkdir(OWN)
+        shutil.copy2(original / relative, target)
+        target.chmod(target.stat().st_mode & ~OTHERS)
+    fsync_tree(fresh)
 
 
 def other_code(folder: RunFolder) -> bool:
