@@ -17,7 +17,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """As many workers as cores, up to four; tests of a real Slurm share one small cluster and come one by one."""
-    return 0 if config.option.markexpr.startswith("slurm") else min(4, len(os.sched_getaffinity(0)))
+    return 0 if config.option.markexpr.startswith(("slurm", "chaos")) else min(4, len(os.sched_getaffinity(0)))
 
 
 # One small run, trained once a worker for every test that uses its models. Imported late: most tests need no torch.

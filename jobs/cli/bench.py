@@ -10,11 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.cli.options import JSON
+from jobs.cli.options import JSON, SITE
 from jobs.cli.results import elsewhere, file_of
 from jobs.cli.screen import Screen
+from jobs.graph.graph import NAMES as STAGES
 from jobs.run.hardware import hardware
 from jobs.run.record import read_config
+from jobs.site import load_site
 from rodin.config import Config
 from rodin.store.run_folder import RunFolder
 
@@ -75,6 +77,16 @@ def _submit() -> BenchRows:
     from jobs.launch.bench_submit import bench_submit
 
     return bench_submit()
+
+
+def _task(site: Path | None, minutes: float, progress: Progress) -> BenchRows:
+    from jobs.launch.bench_task import bench_task
+    from jobs.launch.slurm_client import check_clients
+
+    if site is None:
+        raise ValueError(f"--site is missing: `rodin bench {TASK}` runs on a cluster, which its site file describes")
+    check_clients()
+    return bench_task(load_site(site, STAGES), minutes * 60, progress)
 
 
 def _run_fit(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
@@ -149,7 +161,8 @@ RUN_BENCHES: dict[str, Callable[[Config, RunFolder, int, Progress], BenchRows]] 
     "watermark": _run_watermark,
 }
 CASCADE, CASCADE_PICTURE = "cascade", "figure-cascade.png"
-NAMES = [*dict.fromkeys([*BENCHES, *RUN_BENCHES, CASCADE])]
+TASK = "task"
+NAMES = [*dict.fromkeys([*BENCHES, TASK, *RUN_BENCHES, CASCADE])]
 
 
 def bench(
@@ -161,6 +174,8 @@ def bench(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="of cascade: PNG or folder to write to; default RUN/figures")
     ] = None,
+    site: SITE = None,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="of task: work of the long task")] = 5.0,
     as_json: JSON = False,
 ) -> None:
     """Measure how fast this machine does a part of the work, against a named baseline.
@@ -173,6 +188,8 @@ def bench(
 
     `submit` measures the job layer itself with 100,000 subjects, beside submitit's `map_array`; Slurm is stubbed.
 
+    `task` measures on a cluster what the layer adds to a job, beside a bare `srun` of the same function.
+
     `fit --run` stores each fit as it is measured, so that the same command continues after a stop. `unet` is as wide as
     the paper's base model: minutes on a CPU, and 10 GB.
 
@@ -183,6 +200,7 @@ def bench(
       rodin bench decoder --run runs/demo --subjects 2
       rodin bench conv --json
       rodin bench submit
+      rodin bench task --site mine.toml
       rodin bench sample --run runs/demo --subjects 4
       rodin bench cascade --run runs/demo --subjects 4
       rodin bench edit --run runs/evening --subjects 20
@@ -192,15 +210,21 @@ def bench(
         raise ValueError(f"unknown bench '{name}'; there are {', '.join(NAMES)}")
     if output is not None and name != CASCADE:
         raise ValueError(f"--output goes with `rodin bench {CASCADE}`, which draws a picture, not with `{name}`")
-    if run is None and name not in BENCHES:
+    if site is not None and name != TASK:
+        raise ValueError(f"--site goes with `rodin bench {TASK}`, not with `{name}`")
+    if run is None and name not in (*BENCHES, TASK):
         raise ValueError(f"--run is missing: `rodin bench {name}` needs a run with subjects")
     if run is not None and name == CASCADE:
         print_cascade(run, count, output, as_json)
         return
-    if run is None:
+    screen = Screen(quiet=as_json)
+    if run is None and name == TASK:
+        rows = _task(site, minutes, screen.meter(name))
+        screen.clear()
+    elif run is None:
         rows = BENCHES[name]()
     elif name in RUN_BENCHES:
-        screen, folder = Screen(quiet=as_json), RunFolder(run)
+        folder = RunFolder(run)
         rows = RUN_BENCHES[name](read_config(folder), folder, count, screen.meter(name))
         screen.clear()
     else:

@@ -50,7 +50,8 @@ class Failure:
         when: seconds since 1970.
         rank: of the process.
         consequence: whether the rank failed only because another rank had failed.
-        transient: whether the same command may succeed later, such as after "Stale file handle" or a full disk.
+        transient: whether the same command may succeed later, such as after "Stale file handle", a full disk, or the
+            end of another rank that left no word.
     """
 
     stage: str
@@ -74,7 +75,8 @@ def failure_of(error: BaseException, stage: str, shard: int, log: str = "", rank
     """Describe an exception that ended a shard on one rank."""
     kind, line = describe(error)
     consequence = isinstance(error, OtherRankFailed | OtherRankEnded)
-    return Failure(stage, shard, kind, line, log, rank=rank, consequence=consequence, transient=is_transient(error))
+    passing = is_transient(error) or isinstance(error, OtherRankEnded)  # how its process ended is what Slurm tells
+    return Failure(stage, shard, kind, line, log, rank=rank, consequence=consequence, transient=passing)
 
 
 def is_transient(error: BaseException | None) -> bool:

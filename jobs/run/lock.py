@@ -42,10 +42,12 @@ def driving(folder: RunFolder, note: Callable[[str], None] = lambda text: None) 
             raise _refusal(folder) from None
         except OSError as problem:
             _without_lock(folder, problem, note)
-        file.truncate(0)
         here = {"pid": os.getpid(), "host": socket.gethostname(), "born": born(os.getpid()), "boot": boot()}
-        file.write(json.dumps(here))
-        file.flush()
+        try:
+            file.truncate(0)
+            os.write(file.fileno(), json.dumps(here).encode())  # unbuffered: a full disk is told here and once
+        except OSError as problem:
+            raise disk_error(folder.jobs / "lock", problem) from problem
         try:
             yield
         finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jobs.run.private import OTHERS, OWN
 from rodin.store.atomic import fsync_folder, fsync_tree, make_folder
+from rodin.store.errors import disk_error
 from rodin.store.run_folder import RunFolder
 
 PACKAGES = ("jobs", "rodin", "analysis")
@@ -34,6 +35,20 @@ def take(folder: RunFolder, refresh: bool = False) -> bool:
         return other_code(folder)
     fresh = folder.path / f".code-{uuid.uuid4().hex}"
     make_folder(fresh, OWN)
+    try:
+        _copy_all(original, fresh)
+    except OSError as problem:  # which names the original
+        raise disk_error(folder.code, problem) from problem
+    if folder.code.is_dir():
+        folder.code.rename(folder.path / f".old-{uuid.uuid4().hex}")
+    fresh.rename(folder.code)
+    fsync_folder(folder.path)
+    for leftover in [*folder.path.glob(".old-*"), *folder.path.glob(".code-*")]:  # also of killed commands
+        shutil.rmtree(leftover)
+    return False
+
+
+def _copy_all(original: Path, fresh: Path) -> None:
     for relative in files(original):
         target = fresh / relative
         for place in (place for place in reversed(target.parents) if not place.exists()):
@@ -42,13 +57,6 @@ def take(folder: RunFolder, refresh: bool = False) -> bool:
         if relative.suffix == ".py" and sys.pycache_prefix is None:
             _copy_compiled(original / relative, target)
     fsync_tree(fresh)
-    if folder.code.is_dir():
-        folder.code.rename(folder.path / f".old-{uuid.uuid4().hex}")
-    fresh.rename(folder.code)
-    fsync_folder(folder.path)
-    for leftover in [*folder.path.glob(".old-*"), *folder.path.glob(".code-*")]:  # also of killed commands
-        shutil.rmtree(leftover)
-    return False
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -113,6 +113,11 @@ def system_error(problem: OSError) -> StoreError | None:
         None: nothing that a user could mend, such as a lost connection.
     """
     path, reason = Path(problem.filename or "."), problem.strerror or str(problem)
+    if problem.errno in FULL and problem.filename is None:  # of a write, where the system names no file
+        return Unwritable(
+            "a file of the run could not be written: no space left (a quota or file size limit may be lower); "
+            "make room and run the same command again, what is done is kept"
+        )
     if problem.errno in FULL or problem.errno in NO_DESCRIPTORS or problem.errno == errno.EROFS:
         return disk_error(path, problem)
     if problem.errno in DENIED:

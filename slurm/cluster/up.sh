@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts a private Slurm on this machine: several nodes, accounting, everything inside one folder.
 #
-#   slurm/cluster/up.sh DIR [--nodes N] [--cpus N] [--memory-mb N] [--no-accounting]
+#   slurm/cluster/up.sh DIR [--nodes N] [--cpus N] [--memory-mb N] [--max-array N] [--no-accounting]
 #   source DIR/env.sh        # sbatch, squeue, sacct now speak to it
 #   slurm/cluster/down.sh DIR
 #
@@ -14,21 +14,22 @@ PATH=$PATH:/usr/sbin:/sbin
 
 fail() { echo "up.sh: error: $*" >&2; exit 2; }
 
-[ $# -ge 1 ] || fail "usage: up.sh DIR [--nodes N] [--cpus N] [--memory-mb N] [--no-accounting]"
+[ $# -ge 1 ] || fail "usage: up.sh DIR [--nodes N] [--cpus N] [--memory-mb N] [--max-array N] [--no-accounting]"
 case $1 in -*) sed -n '2,10s/^# \{0,1\}//p' "$0"; [ "$1" = --help ] && exit 0 || exit 2 ;; esac
 mkdir -p "$1"
 DIR=$(cd "$1" && pwd -P); shift
-NODES=4 CPUS=2 MEMORY=8000 ACCOUNTING=yes
+NODES=4 CPUS=2 MEMORY=8000 MAX_ARRAY=1001 ACCOUNTING=yes
 while [ $# -gt 0 ]; do
   case $1 in
     --nodes) NODES=$2; shift 2 ;;
     --cpus) CPUS=$2; shift 2 ;;
     --memory-mb) MEMORY=$2; shift 2 ;;
+    --max-array) MAX_ARRAY=$2; shift 2 ;;
     --no-accounting) ACCOUNTING=no; shift ;;
     *) fail "unknown option $1" ;;
   esac
 done
-for number in "$NODES" "$CPUS" "$MEMORY"; do
+for number in "$NODES" "$CPUS" "$MEMORY" "$MAX_ARRAY"; do
   [[ $number =~ ^[1-9][0-9]*$ ]] || fail "got '$number', wanted a whole number above zero"
 done
 
@@ -147,7 +148,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=1000
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=50000,bf_interval=1,defer_batch
-MaxArraySize=1001
+MaxArraySize=$MAX_ARRAY
 MaxJobCount=20000
 KillWait=10
 MinJobAge=300

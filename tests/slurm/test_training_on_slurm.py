@@ -16,6 +16,7 @@ from fixtures import private_slurm as private
 from fixtures.made_up_run import make_latents, make_planes
 from fixtures.obedient import ROOT, Rodin
 
+from jobs.run.record import write_config
 from rodin.presets import preset
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
@@ -30,6 +31,7 @@ LOCAL = 'name = "local"\nmpi = "mpiexec"\ncpus_per_node = 2\nranks_per_node = 2\
 def run_folder(path: Path) -> RunFolder:
     """A run as far as its index, of made-up people."""
     config, folder = preset("tiny", OVERRIDES), RunFolder(path)
+    write_config(folder, config)
     make_planes(config, folder)
     make_latents(config, folder)
     return folder

@@ -223,6 +223,11 @@ def test_messages_for_any_refusal_say_what_to_do(number: int) -> None:
     assert describe(problem) == ("user", str(system_error(problem)))
 
 
+def test_a_full_disk_is_told_where_the_system_names_no_file() -> None:
+    line = str(system_error(OSError(errno.ENOSPC, "No space left on device")))
+    assert line.startswith("a file of the run could not be written: no space left")
+
+
 def test_other_errors_of_the_system_are_not_the_users() -> None:
     assert system_error(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")) is None
     assert describe(OSError(errno.ENOMEM, "Cannot allocate memory"))[0] == "crash"

@@ -70,6 +70,11 @@ MISTAKES = {
     "unknown bench": (["bench", "fits"], "unknown bench 'fits'; there are fit, conv, unet, sample, train, store"),
     "bench of the cascade without a run": (["bench", "cascade"], "--run is missing: `rodin bench cascade` needs a run"),
     "bench with a picture": (["bench", "conv", "--output", "a.png"], "--output goes with `rodin bench cascade`"),
+    "bench of tasks without a site": (["bench", "task"], "--site is missing: `rodin bench task` runs on a cluster"),
+    "bench with a site": (
+        ["bench", "conv", "--site", "a.toml"],
+        "--site goes with `rodin bench task`, not with `conv`",
+    ),
     "bench without a run": (["bench", "decoder"], "--run is missing: `rodin bench decoder` needs a run"),
     "bench with a run": (["bench", "conv", "--run", "runs/tiny"], "--run goes with `rodin bench fit` or `decoder`"),
     "unknown sweep": (["sweep", "cgf", "--run", "runs/tiny"], "unknown sweep 'cgf'"),

@@ -9,6 +9,8 @@ import pytest
 from fixtures.made_up_run import make_latents
 from fixtures.obedient import ROOT
 
+from jobs.run.record import write_config
+from jobs.run.snapshot import take
 from rodin.presets import preset
 from rodin.store import manifest
 from rodin.store.run_folder import RunFolder
@@ -31,6 +33,8 @@ def test_one_line_exit_2_and_the_last_good_checkpoint(tmp_path):
         )
 
     config, run = preset("tiny", [word for word in COMMAND if "=" in word]), RunFolder(tmp_path / "r")
+    write_config(run, config)
+    take(run)  # files of the code are larger than the limit
     make_latents(config, run)
     full = rodin(most=60_000)
     assert full.returncode == 2, full.stderr

@@ -21,6 +21,7 @@ from jobs.run.claims import Holder, Note
 from jobs.run.failures import Failure, failure_of, record
 from jobs.run.ledger import find, submissions
 from jobs.run.progress import log_of
+from rodin.hooks import OtherRankEnded
 from rodin.store.errors import StoreError
 
 ONE_SHARD = ("--stages", "render", "--set", "data.shard_subjects=9")
@@ -164,6 +165,16 @@ def test_a_deterministic_error_is_never_sent_again_by_itself_and_one_of_the_disk
     fail(cluster, 1, OSError(errno.ESTALE, "Stale file handle"))
     assert ("fit", 1) not in cluster.judge("FAILED").asks
     assert any("Stale file handle" in line and "sent again 1 times" in line for line in cluster.causes())
+
+
+def test_a_training_whose_other_rank_was_killed_is_sent_again_unless_that_rank_told_why(cluster: Cluster):
+    cluster.send()
+    for shard in (0, 1):
+        fail(cluster, shard, OtherRankEnded("another rank was killed"))
+    log = str(log_of(cluster.run.folder, "fit", "1_1", 1))
+    record(cluster.run.folder, failure_of(ValueError("planes are bad"), "fit", 1, log, rank=1))
+    found = cluster.judge("FAILED")
+    assert (found.asks, set(found.last)) == ({("fit", 0): Ask(tries=1)}, {("fit", 1)})
 
 
 def test_the_failure_of_an_earlier_job_says_nothing_of_a_later_one(cluster: Cluster):

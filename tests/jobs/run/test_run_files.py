@@ -32,6 +32,22 @@ def test_the_ledger_returns_submissions_as_they_were_oldest_first(tmp_path: Path
     assert older.job_ids() == {"11": (3,)}
 
 
+def test_a_disk_that_is_full_when_a_command_begins_is_told_with_the_file(tmp_path: Path):
+    said = {}
+    for name, most in (("lock", 0), ("code", 1000)):
+        child = (
+            "import resource, signal, sys; from pathlib import Path; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        )
+        child += "from jobs.run.lock import driving; from jobs.run.snapshot import take; "
+        child += "from rodin.store.run_folder import RunFolder; run = RunFolder(Path(sys.argv[1])); "
+        child += "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+        child += "with driving(run):\n    take(run)"
+        command = [sys.executable, "-c", child, str(tmp_path / name), str(most)]
+        said[name] = subprocess.run(command, capture_output=True, text=True, check=False).stderr.splitlines()[-1]
+    assert f"Unwritable: {tmp_path / 'lock/jobs/lock'}: no space left" in said["lock"]
+    assert f"Unwritable: {tmp_path / 'code/code'}: no space left" in said["code"]
+
+
 def test_a_lock_is_held_once_and_released_at_the_end(tmp_path: Path):
     run = RunFolder(tmp_path)
     with driving(run):

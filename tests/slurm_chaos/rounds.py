@@ -1,0 +1,252 @@
+"""A round: an array of 400 fits and a training on two nodes, each with its client, under faults; and what came out.
+
+The jobs run the code of this tree with one addition: every unit of work that a stage reports is also written, with its
+time, into a file off the run's disk. It tells what was done again, and for how long the training got on.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from fixtures.made_up_run import make_latents, make_planes, make_views
+from fixtures.obedient import ROOT, Rodin
+from slurm_chaos.clients import Client
+from slurm_chaos.faults import Injector
+from slurm_chaos.machine import Machine
+
+from jobs.run.record import write_config
+from rodin.hooks import Hooks
+from rodin.presets import preset
+from rodin.stages import decoder
+from rodin.store.results import read_rows
+from rodin.store.run_folder import RunFolder
+from rodin.store.shards.reader import Shards
+from rodin.train.state import checkpoint
+
+FIT = ["data.subjects=400", "data.shard_subjects=4", "fit.steps=4"]
+BASE = ["data.subjects=6", "base.training.steps=240", "base.training.checkpoint_every=20"]
+STAGES = {"fit": FIT, "base": BASE}
+SITE = """
+name = "private"
+partition = "main"
+mpi = "none"
+cpus_per_node = 2
+memory_gb_per_node = 7.0
+train_nodes = 2
+train_cpus = 1
+throttle = 16
+poll_seconds = 1.0
+max_minutes = 60
+
+[stages.fit]
+memory_gb = 0.9
+
+[stages.base]
+memory_gb = 1.5
+"""
+COUNTING = """
+
+_call = Meter.__call__
+
+
+def _counted(self, done, total, note=""):
+    if not self.quiet:
+        with Path(PLACE, self.path.parents[2].name + ".txt").open("a") as file:
+            file.write(f"{self.stage} {self.shard} {done} {time.time():.3f} {os.getpid()}-{self.start:.3f}\\n")
+    _call(self, done, total, note)
+
+
+Meter.__call__ = _counted
+"""
+ROUND_SECONDS = 3 * 3600.0  # after which a round hangs
+
+
+def counting_tree(tree: Path, place: Path) -> Path:
+    """A copy of the code whose stages also write what they report into `place`."""
+    for package in ("jobs", "rodin", "analysis"):
+        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+    place.mkdir()
+    with (tree / "jobs" / "run" / "progress.py").open("a") as file:
+        file.write(COUNTING.replace("PLACE", repr(str(place))))
+    return tree
+
+
+def make_start(folder: Path) -> None:
+    """Two runs of made-up people, as far as what `fit` and `base` read."""
+    torch.set_num_threads(1)
+    config, run = preset("tiny", FIT), RunFolder(folder / "fit")
+    write_config(run, config)
+    make_views(config, run)
+    decoder.run(config, run, 0, Hooks())
+    config, run = preset("tiny", BASE), RunFolder(folder / "base")
+    write_config(run, config)
+    make_planes(config, run)
+    make_latents(config, run)
+
+
+@dataclass
+class Outcome:
+    """What a round made, and at what price.
+
+    Args:
+        planes: subject -> its arrays as bytes.
+        model: the trained base.
+        curve: its losses and gradient norms.
+        again: units of work done more than once: subjects fitted, and steps.
+        seconds: of each run, from its first command to its end.
+        useful: share of the training's seconds in which a step was taken that was not taken again.
+        mends: how often a command was typed again.
+        refused: clients that were told of another.
+    """
+
+    planes: dict[str, bytes]
+    model: dict[str, torch.Tensor]
+    curve: list[tuple[float, float]]
+    again: dict[str, int]
+    seconds: dict[str, float]
+    useful: float
+    mends: int
+    refused: int
+
+
+@dataclass
+class Round:
+    """Both runs of a round.
+
+    Args:
+        machine: the cluster.
+        rodin: the command line of the counting copy.
+        work: folder off the run's disk: `start`, as `make_start` made it, `done`, into which the jobs write what they
+            have done, `site.toml`, and the output of the clients in a folder of the round's name.
+        name: of the round.
+    """
+
+    machine: Machine
+    rodin: Rodin
+    work: Path
+    name: str
+
+    def __post_init__(self) -> None:
+        shutil.copytree(self.work / "start", self.rodin.cwd, dirs_exist_ok=True)
+        (self.work / self.name).mkdir()
+        for path in (self.work / "done").glob("*.txt"):
+            path.unlink()
+        self.clients = [self._client(stage, changes) for stage, changes in STAGES.items()]
+
+    def _client(self, stage: str, changes: list[str]) -> Client:
+        words = [word for change in changes for word in ("--set", change)]
+        site = str(self.work / "site.toml")
+        where = ("tiny", "--run", stage, "--stages", stage, "--cluster", "slurm", "--site", site)
+        return Client(self.rodin, stage, (*where, *words), self.work / self.name)
+
+    def folder(self, run: str) -> RunFolder:
+        """The folder of one of the runs."""
+        return RunFolder(self.rodin.cwd / run)
+
+    def drive(self, injector: Injector | None, tell: Callable[[str], None]) -> None:
+        """Have both runs brought to their end, under faults."""
+        end, shown = time.monotonic() + ROUND_SECONDS, 0.0
+        for client in self.clients:
+            client.type()
+        if injector is not None:
+            injector.start()
+        try:
+            while not all(client.done for client in self.clients):
+                assert time.monotonic() < end, f"round {self.name} has not ended in {ROUND_SECONDS:.0f} s"
+                if injector is not None:
+                    injector.tick(self.clients)
+                for client in self.clients:
+                    client.look(disk_full=injector is not None and not injector.room)
+                if time.monotonic() > shown + 60:
+                    shown = time.monotonic()
+                    tell(self.state(injector))
+                time.sleep(0.5)
+        finally:
+            for client in self.clients:
+                client.kill()
+            if injector is not None:
+                injector.mend_all()
+
+    def state(self, injector: Injector | None) -> str:
+        """One line of how far the runs are."""
+        done = len(list(self.folder("fit").stage("fit").glob("[0-9]*.json")))
+        steps = max((int(words[2]) for words in self.units("base")), default=0)
+        mends = sum(len(client.mends) for client in self.clients)
+        count = len(injector.faults) if injector is not None else 0
+        return f"round {self.name}: {done} shards, {steps} steps, {count} faults, {mends} mends"
+
+    def units(self, run: str) -> list[list[str]]:
+        """Each unit of work that the jobs of a run have reported: [stage, shard, done, time, start]."""
+        path = self.work / "done" / f"{run}.txt"
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+    def outcome(self) -> Outcome:
+        """What came out.
+
+        Raises:
+            AssertionError: a subject is lost or there twice, or a store is damaged.
+        """
+        self.machine.wait_empty()
+        fits, people = self.folder("fit"), preset("tiny", FIT).train_subjects()
+        planes = Shards(fits.stage("fit"), "planes")
+        published = [subject for shard in planes.shards for subject in planes.subjects_of(shard)]
+        assert Counter(published) == Counter(people), "a subject is lost, or there twice"
+        for stage in STAGES:
+            said = self.rodin("store", "verify", stage, seconds=1800)
+            assert said.returncode == 0, said.stdout + said.stderr
+        base = self.folder("base")
+        fitted, steps = self.units("fit"), self.units("base")
+        assert len(fitted) >= len(people)
+        client = self.clients[1]
+        return Outcome(
+            {name: b"".join(planes.read(name, field).tobytes() for field in ("planes", "base")) for name in published},
+            checkpoint.read(base.stage("base") / "model.pt")["model"],
+            [(row["loss"], row["grad_norm"]) for row in read_rows(base, "base")],
+            {"fit": len(fitted) - len(people), "base": len(steps) - len({words[2] for words in steps})},
+            {one.run: one.ended - one.began for one in self.clients},
+            useful_seconds(steps) / (client.ended - client.began),
+            sum(len(one.mends) for one in self.clients),
+            sum(one.refused for one in self.clients),
+        )
+
+    def remove(self) -> None:
+        """Remove both runs."""
+        for stage in STAGES:
+            shutil.rmtree(self.rodin.cwd / stage)
+
+    def keep(self) -> None:
+        """Copy both runs, for who looks at a failure."""
+        for stage in STAGES:
+            kept = self.work / "failed" / self.name / stage
+            shutil.copytree(self.rodin.cwd / stage, kept, ignore=shutil.ignore_patterns("code"))
+
+
+def useful_seconds(steps: list[list[str]]) -> float:
+    """Seconds of the steps of a training that were not taken again later.
+
+    A start's first step has no step before it: it counts as long as the middle one of all.
+    """
+    took: dict[int, float | None] = {}
+    before: dict[str, float] = {}
+    for _, _, done, when, start in steps:
+        took[int(done)] = float(when) - before[start] if start in before else None
+        before[start] = float(when)
+    known = [seconds for seconds in took.values() if seconds is not None]
+    middle = statistics.median(known) if known else 0.0
+    return sum(middle if seconds is None else seconds for seconds in took.values())
+
+
+def small_disk(place: Path, megabytes: int) -> Path | None:
+    """A tmpfs of so many megabytes, mounted; None where we may not mount."""
+    place.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "rodin-chaos", str(place)]
+    done = subprocess.run(words, capture_output=True, check=False)
+    return place if done.returncode == 0 else None
