@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,10 +22,11 @@ from rodin.store.atomic import publish_bytes, sha256_of
 from rodin.store.outputs import check_output
 from rodin.store.reading import entries, read_record
 
-METHOD = re.compile(r"[\w][\w .+-]{0,39}")
-"""a method's name: it goes into tables and file names of nothing else"""
+METHOD = re.compile(r"[\w][\w .+-]{0,39}")  # a method's name: it goes into tables, and into no file's name
 MOST_TRIALS = 30  # of a rater by default: with three methods about three minutes, before attention fades
+CHECKS = 4  # catch trials of a rater by default, and repetitions: a minute tells how far answers can be trusted
 MOST_TEXT = 4_000  # characters of the question and of the consent text
+SHOWN = 60  # characters of a text that a message quotes
 SIZES = (64, 2_048)  # least and greatest side of a picture, pixels
 CONSENT = (
     "You will see pairs of pictures and choose one of each pair. The pictures were made by computers. Your choices and "
@@ -64,8 +66,8 @@ class FolderSource:
 
     @property
     def description(self) -> str:
-        """What study.json says of it."""
-        return str(self.path)
+        """What study.json says of it; bytes of its path that are not UTF-8 become escapes."""
+        return os.fsencode(self.path).decode(errors="backslashreplace")
 
     @property
     def items(self) -> list[str]:
@@ -79,6 +81,8 @@ class FolderSource:
         found = [path.stem for path in entries(self.path) if path.suffix == ".png" and path.is_file()]
         if not found:
             raise ValueError(f"{self.path}: has no PNG files; wanted pictures such as 0001.png")
+        if odd := [name for name in found if not is_utf_8(name)]:
+            raise ValueError(f"{self.path}: has a file {odd[0]!a}, a name that is not UTF-8; wanted names such as 0001")
         return found
 
     def pictures(self, items: Sequence[str]) -> Iterable[tuple[str, np.ndarray]]:
@@ -96,7 +100,7 @@ class Settings:
         consent: shown before anything else.
         items: at most so many, evenly chosen; None: all that every method has.
         trials: pairs of each rater; None: all, at most MOST_TRIALS.
-        catch, repeats: further trials of each rater.
+        catch, repeats: further trials of each rater; None: 4, or as many as there can be.
         seed: of all random choices.
         size: side of the pictures, pixels.
     """
@@ -105,8 +109,8 @@ class Settings:
     consent: str = CONSENT
     items: int | None = None
     trials: int | None = None
-    catch: int = 4
-    repeats: int = 4
+    catch: int | None = None
+    repeats: int | None = None
     seed: int = 0
     size: int = 384
 
@@ -174,16 +178,17 @@ def plan_study(output: Path, settings: Settings, sources: Mapping[str, Source], 
     if settings.items is not None:
         places = np.linspace(0, len(shared) - 1, min(settings.items, len(shared))).round().astype(int)
         shared = [shared[place] for place in np.unique(places)]
-    numbers = {"catch": settings.catch, "repeats": settings.repeats, "seed": settings.seed}
-    design = Design(tuple(sources), tuple(shared), settings.trials or 1, **numbers)
-    trials = settings.trials or min(design.combinations, MOST_TRIALS)
+    design = Design(tuple(sources), tuple(shared), settings.trials or 1, 0, 0, settings.seed)
+    trials, pictures = settings.trials or min(design.combinations, MOST_TRIALS), len(shared) * len(sources)
     if trials > design.combinations:
         raise ValueError(f"--trials got {trials}, and there are {design.combinations} pairs of pictures in all")
-    if settings.repeats > trials:
-        raise ValueError(f"--repeats got {settings.repeats}, wanted at most the {trials} trials that can be repeated")
-    if settings.catch > len(shared) * len(sources):
-        raise ValueError(f"--catch got {settings.catch}, wanted at most {len(shared) * len(sources)}, one a picture")
-    design = Design(design.methods, design.items, trials, **numbers)
+    repeats = min(CHECKS, trials) if settings.repeats is None else settings.repeats
+    if repeats > trials:
+        raise ValueError(f"--repeats got {repeats}, wanted at most the {trials} trials that can be repeated")
+    catch = min(CHECKS, pictures) if settings.catch is None else settings.catch
+    if catch > pictures:
+        raise ValueError(f"--catch got {catch}, wanted at most {pictures}, one a picture")
+    design = replace(design, trials=trials, catch=catch, repeats=repeats)
     return Plan(output, settings, sources, reference, design, {name: n for name, n in left_out.items() if n})
 
 
@@ -201,6 +206,8 @@ def check_settings(settings: Settings, sources: Mapping[str, Source]) -> None:
     for name, text in (("--question", settings.question), ("--consent", settings.consent)):
         if not text.strip() or len(text) > MOST_TEXT:
             raise ValueError(f"{name}: got {len(text)} characters, wanted a text of 1 to {MOST_TEXT}")
+        if not is_utf_8(text):
+            raise ValueError(f"{name}: got {text[:SHOWN]!a}, which is not UTF-8; wanted a text in UTF-8")
     least = {"--items": (settings.items, 1), "--trials": (settings.trials, 1)}
     least |= {"--catch": (settings.catch, 0), "--repeats": (settings.repeats, 0), "--seed": (settings.seed, 0)}
     for name, (value, smallest) in least.items():
@@ -208,6 +215,11 @@ def check_settings(settings: Settings, sources: Mapping[str, Source]) -> None:
             raise ValueError(f"{name} got {value}, wanted at least {smallest}")
     if not SIZES[0] <= settings.size <= SIZES[1]:
         raise ValueError(f"--size got {settings.size}, wanted {SIZES[0]} to {SIZES[1]} pixels")
+
+
+def is_utf_8(text: str) -> bool:
+    """Whether a text of the command line, or a name of the file system, is Unicode."""
+    return text == text.encode(errors="ignore").decode()
 
 
 def build_study(plan: Plan, progress: Progress) -> Study:
@@ -225,8 +237,7 @@ def build_study(plan: Plan, progress: Progress) -> Study:
         (study := open_study(output)).check()
         return study
     publish_study(output, record)
-    total = len(design.items) * len(plan.all_sources)
-    done = 0
+    total, done = len(design.items) * len(plan.all_sources), 0
     for method, source in plan.all_sources.items():
         paths = {item: picture_path(output, record["salt"], method, item) for item in design.items}
         missing = [item for item, path in paths.items() if not path.is_file()]

@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from rodin.data.decoding import opened
+
 MOSAIC = 8  # blocks along a side of a degraded picture: no face can be made out
 
 
 def read_picture(path: Path) -> Image.Image:
-    """Read a PNG.
+    """Read a PNG as RGB or RGBA, of 16 bits too.
 
     Raises:
         ValueError: it is no picture, too large or damaged; names it.
     """
     try:
-        with Image.open(path, formats=("PNG",)) as image:
-            image.load()
-            return image.copy()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
-        raise ValueError(f"{path}: not a PNG picture that can be read ({problem}); mend or remove it") from None
+        return opened(path)
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"{problem}; mend or remove it") from None
 
 
 def as_shown(image: Image.Image, size: int) -> np.ndarray:

@@ -94,9 +94,29 @@ def open_study(path: Path) -> Study:
     for name, kind in FIELDS.items():
         if not isinstance(record.get(name), kind) or (kind is int and isinstance(record[name], bool)):
             raise StoreError(f"{file}: '{name}' is {record.get(name)!r}, which rodin did not write; restore a copy")
+    if (wrong := other_than_built(record)) is not None:
+        raise StoreError(f"{file}: '{wrong}' is not as rodin wrote it; restore a copy")
     if not record["complete"]:
         raise StoreError(f"{path}: the study is not built to its end; give the same `rodin study build` again")
     return Study(path, record)
+
+
+def other_than_built(record: dict[str, Any]) -> str | None:
+    """The first key of a record, whose kinds are right, with a value that no study is built with; None: all is well."""
+    items, pairs = len(record["items"]), len(record["methods"]) * (len(record["methods"]) - 1) // 2
+    sound = {
+        "methods": pairs > 0 and all(isinstance(one, str) for one in record["methods"].values()),
+        "items": items > 0 and all(isinstance(one, str) for one in record["items"]),
+        "trials": 0 < record["trials"] <= items * pairs,
+        "catch": 0 <= record["catch"] <= items * len(record["methods"]),
+        "repeats": 0 <= record["repeats"] <= record["trials"],
+        "seed": record["seed"] >= 0,
+        "pictures": all(
+            isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("method", "item", "sha256"))
+            for one in record["pictures"].values()
+        ),
+    }
+    return next((name for name, right in sound.items() if not right), None)
 
 
 def design_of(record: dict[str, Any]) -> Design:

@@ -7,7 +7,6 @@ site can vote with it, and no log or address bar of a proxy holds it.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import sqlite3
 import time
@@ -20,6 +19,7 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -30,6 +30,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from analysis.study.design import REFERENCE
+from analysis.study.patience import HeadInTime
 from analysis.study.record import Study
 from analysis.study.votes import Refused, Votes
 
@@ -71,6 +72,15 @@ class Vote(BaseModel):
     trial: Annotated[int, Field(ge=0, le=1_000_000)]
     side: Literal["left", "right"]
     milliseconds: Annotated[int, Field(ge=0, le=MOST_MILLISECONDS)]
+
+
+class TrialNumber(IntegerConvertor):
+    """The number of a trial in an address; Python reads no number of over 4,300 digits."""
+
+    regex = "[0-9]{1,7}"
+
+
+register_url_convertor("trial", TrialNumber())
 
 
 class Pace:
@@ -139,10 +149,9 @@ class Routes:
         rater, side = await self._rater(request), request.path_params["side"]
         place = await run_in_threadpool(self.votes.place, rater)
         trial = await run_in_threadpool(self.votes.trial, rater, min(request.path_params["trial"], place.total))
-        if not place.consented or trial is None or (side == "reference" and not self.study.has_reference):
-            raise HTTPException(404, "no such picture")
-        method = {"left": trial.left, "right": trial.right, "reference": REFERENCE}.get(side)
-        if method is None:
+        shown = {} if trial is None else {"left": trial.left, "right": trial.right}
+        method = REFERENCE if side == "reference" and self.study.has_reference else shown.get(side)
+        if not place.consented or trial is None or method is None:
             raise HTTPException(404, "no such picture")
         data = await run_in_threadpool(self.study.picture(method, trial.item).read_bytes)
         return Response(data, media_type="image/png")
@@ -162,8 +171,6 @@ class Routes:
             new = await run_in_threadpool(self.votes.vote, rater, vote.trial, vote.side, vote.milliseconds)
         except Refused as problem:
             raise HTTPException(409, str(problem)) from None
-        except sqlite3.Error:
-            raise HTTPException(503, "cannot save at the moment", {"Retry-After": "1"}) from None
         return JSONResponse({"new": new} | await run_in_threadpool(self._state, rater))
 
     def _state(self, rater: int) -> dict[str, object]:
@@ -199,7 +206,7 @@ def check_origin(request: Request, address: str | None) -> None:
         HTTPException: 403.
     """
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "same-origin")
-    own = origin is None or urlsplit(origin).netloc in (request.headers.get("Host"), address)
+    own = origin is None or origin.partition("://")[2] in (request.headers.get("Host"), address)
     if not own or site != "same-origin":
         raise HTTPException(403, "answers are taken from this site's own page only")
 
@@ -241,21 +248,23 @@ def application(study: Study, votes: Votes, hosts: list[str], address: str | Non
     routes = Routes(study, votes, address)
 
     async def refusal(request: Request, problem: Exception) -> Response:
-        status, detail, headers = (500, "something failed here", None)
+        status, detail, headers = 500, "something failed here", None
         if isinstance(problem, HTTPException):
             status, detail, headers = problem.status_code, problem.detail, problem.headers
+        elif isinstance(problem, sqlite3.Error | OSError):  # the disk, or the database of votes
+            status, detail, headers = 503, "cannot save at the moment", {"Retry-After": "1"}
         return JSONResponse({"problem": detail}, status, headers)
 
     return Starlette(
         routes=[
             *(Route(address, routes.page, methods=["GET"]) for address in PAGE),
             Route("/api/state", routes.state, methods=["GET"]),
-            Route("/api/picture/{trial:int}/{side:str}", routes.picture, methods=["GET"]),
+            Route("/api/picture/{trial:trial}/{side:str}", routes.picture, methods=["GET"]),
             Route("/api/consent", routes.consent, methods=["POST"]),
             Route("/api/vote", routes.vote, methods=["POST"]),
         ],
         middleware=[Middleware(SafeHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
-        exception_handlers={HTTPException: refusal, Exception: refusal},
+        exception_handlers=dict.fromkeys((HTTPException, sqlite3.Error, OSError, Exception), refusal),
     )
 
 
@@ -268,8 +277,8 @@ def listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as problem:
-        reason = os.strerror(problem.errno) if isinstance(problem, OSError) and problem.errno else problem
+    except (OSError, OverflowError, UnicodeError) as problem:
+        reason = (problem.strerror if isinstance(problem, OSError) else None) or problem
         raise ValueError(f"cannot listen on {host}, port {port} ({reason}); choose others, --host, --port") from None
 
 
@@ -283,7 +292,7 @@ def serve(study: Study, votes: Votes, listener: socket.socket, hosts: list[str],
         proxy_headers=False,
         lifespan="off",
         ws="none",
-        http="h11",
+        http=HeadInTime,
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=5,

@@ -94,6 +94,7 @@ def _missing(run: Path, scale: float, rows: Sequence[Row]) -> str:
     if scale in scales:
         return f"guidance {scale:g} was not measured yet: `{again}`"
     wanted = ",".join(f"{one:g}" for one in sorted({*scales, scale}))
-    command = f"rodin run {folder.config_file} --run {run} --set sweeps.guidance_scales=[{wanted}]"
+    change = f"sweeps.guidance_scales=[{wanted}]"
+    command = shlex.join(["rodin", "run", str(folder.config_file), "--run", str(run), "--set", change])
     sweep = shlex.join(["rm", "-r", str(folder.stage("sweep-cfg"))])
     return f"guidance {scale:g} was not measured in this run (sweeps.guidance_scales): `{sweep}; {command}`"

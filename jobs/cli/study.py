@@ -44,8 +44,14 @@ REFERENCE = Annotated[
 CONSENT = Annotated[str | None, typer.Option("--consent", help="text that raters agree to first; default: a short one")]
 ITEMS = Annotated[int | None, typer.Option("--items", help="at most so many items; default: all that are shared")]
 TRIALS = Annotated[int | None, typer.Option("--trials", help="pairs for each rater; default: all, at most 30")]
-CATCH = Annotated[int, typer.Option("--catch", help="more pairs for each rater, one of them obviously wrong")]
-REPEATS = Annotated[int, typer.Option("--repeats", help="more pairs for each rater, seen before with sides swapped")]
+CATCH = Annotated[
+    int | None,
+    typer.Option("--catch", help="more pairs for each rater, one of them obviously wrong; default: 4 if can be"),
+]
+REPEATS = Annotated[
+    int | None,
+    typer.Option("--repeats", help="more pairs for each rater, seen before with sides swapped; default: same"),
+]
 SEED = Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="of orders, sides and choices")]
 SIZE = Annotated[int, typer.Option("--size", help="side of the pictures, pixels")]
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="say what it would be and write nothing")]
@@ -76,8 +82,8 @@ def build(
     consent: CONSENT = None,
     items: ITEMS = None,
     trials: TRIALS = None,
-    catch: CATCH = 4,
-    repeats: REPEATS = 4,
+    catch: CATCH = None,
+    repeats: REPEATS = None,
     seed: SEED = 0,
     size: SIZE = 384,
     dry_run: DRY_RUN = False,
@@ -215,8 +221,12 @@ def checked_url(url: str | None) -> str | None:
     """
     if url is None:
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+    try:
+        parts = urlsplit(url)
+        plain = f"{parts.scheme}://{parts.netloc}" == url.rstrip("/") and "@" not in url and parts.port != 0
+    except ValueError:  # brackets or a port that are none
+        plain, parts = False, urlsplit("")
+    if not plain or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"--url got '{url}', wanted an address such as https://study.example.org")
     return url.rstrip("/")
 

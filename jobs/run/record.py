@@ -69,6 +69,9 @@ def check_folder(folder: RunFolder) -> None:
     Raises:
         ValueError: names a file there that is no run's.
     """
+    there = next(path for path in (folder.path, *folder.path.parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"{folder.path}: {there} is a file; wanted a new or an empty folder, choose one with --run")
     if folder.config_file.is_file() or not folder.path.is_dir():
         return
     ours = {folder.jobs.name} if (folder.jobs / "lock").is_file() else set()  # of a run stopped before its run.toml

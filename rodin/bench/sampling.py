@@ -42,7 +42,7 @@ def bench_run(config: Config, folder: RunFolder, count: int, progress: Progress,
         ("latent from nothing", lambda: avatars.latents_unconditional(seeds), "", None),
         (
             f"latent from a text, best of {config.prior.best_of}",
-            lambda: avatars.latents_from_text([PROMPT] * count, seeds),
+            lambda: avatars.prior_latents([PROMPT] * count, seeds),
             "",
             None,
         ),

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from rodin.marks.pictures import FORMATS, check_png
+
 KINDS = "a PNG, JPEG, WebP or plain TIFF file"
 BEYOND = 1 / 255
 """floats may lie this far outside [0, 1], one step of 8 bits: resizing and compression overshoot a little"""
@@ -52,7 +54,10 @@ def decoded(path: Path, upright: bool = True) -> Image.Image:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; wanted {KINDS}")
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:  # Pillow warns of odd metadata
+        # Pillow warns of odd metadata
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as picture:
+            if picture.format == "PNG":
+                check_png(path)
             if getattr(picture, "is_animated", False) and picture.format != "MPO":
                 raise ValueError(f"{getattr(picture, 'n_frames', 2)} pictures in one file, wanted one")
             turned = picture.getexif().get(ExifTags.Base.Orientation, 1)
@@ -71,7 +76,7 @@ def decoded(path: Path, upright: bool = True) -> Image.Image:
 def has_alpha(path: Path) -> bool:
     """Whether an image file has an alpha channel or a transparent colour; reads only its header."""
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             return picture.has_transparency_data
     except UNREADABLE as problem:
         raise unreadable(path, problem) from None

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from rodin.data.pictures import evenly, images_over_white
 from rodin.evaluation.haze import avatar_haze
@@ -48,6 +49,7 @@ class ViewComparison:
         if side < perceptual.SMALLEST:
             self.lpips, self.reason = None, f"LPIPS: pictures of {side} pixels are too small for it"
         self._truth: Truth | None = None
+        self._haze = WeakTensorKeyDictionary()
 
     @property
     def measures(self) -> list[str]:
@@ -87,8 +89,14 @@ class ViewComparison:
     def summary(self, each: np.ndarray, planes: torch.Tensor) -> dict[str, Any]:
         """Values of a call, from the measures of each picture [P, M] and the planes."""
         values: dict[str, Any] = dict(zip(self.measures, each.mean(axis=0).tolist(), strict=True))
-        values["haze"] = avatar_haze(self.avatars, planes)
+        values["haze"] = self.haze(planes)
         return values if self.lpips is not None else values | {"lpips": None, "lpips_reason": self.reason}
+
+    def haze(self, planes: torch.Tensor) -> float:
+        """`avatar_haze` of planes [3, C, R, R]: once of a tensor that several subjects are compared with."""
+        if planes not in self._haze:
+            self._haze[planes] = avatar_haze(self.avatars, planes)
+        return self._haze[planes]
 
     def attributes(self, scale: float, methods: Mapping[str, Any] | list[str]) -> dict[str, Any]:
         """What the measures of each picture in a shard are, as plain values that are stored with it."""

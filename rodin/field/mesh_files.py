@@ -86,6 +86,17 @@ def closed(faces: np.ndarray) -> bool:
     return len(np.unique(names)) == len(names) and np.array_equal(np.sort(names), np.sort(back))
 
 
+def checked_faces(faces: int) -> Any:
+    """The library that reduces a mesh to so many faces.
+
+    Raises:
+        ValueError: too few faces, or the library is not installed.
+    """
+    if faces < FEWEST_FACES:
+        raise ValueError(f"faces: got {faces}, wanted at least {FEWEST_FACES}")
+    return optional("fast_simplification", "to reduce a mesh to fewer faces")
+
+
 def simplified(mesh: Mesh, faces: int) -> Mesh:
     """A closed mesh of about so many faces, by quadric errors; vertices take the colour of the nearest one before.
 
@@ -94,11 +105,9 @@ def simplified(mesh: Mesh, faces: int) -> Mesh:
         faces: wanted, at least FEWEST_FACES; a mesh that has no more is returned as it is.
 
     Raises:
-        ValueError: too few faces, or the library is not installed.
+        ValueError: as `checked_faces`.
     """
-    if faces < FEWEST_FACES:
-        raise ValueError(f"faces: got {faces}, wanted at least {FEWEST_FACES}")
-    library = optional("fast_simplification", "to reduce a mesh to fewer faces")
+    library = checked_faces(faces)
     if len(mesh.faces) <= faces:
         return mesh
     points, corners = mesh.vertices, mesh.faces.astype(np.int32)

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from rodin.config import Config
 from rodin.data.portraits import Picture, read_portrait
+from rodin.diffusion.samplers import OnStep
 from rodin.generate.avatar import Avatar
 from rodin.generate.cascade import Avatars
-from rodin.generate.changes import between, edited_avatar, inverted_avatar
+from rodin.generate.changes import between, checked_edit, edited_avatar, inverted_avatar
 from rodin.generate.condition import AvatarRequest, avatar_requests
-from rodin.generate.export import METADATA, PLANES, checksums
+from rodin.generate.existing import fitted_person, saved_avatar
 from rodin.generate.inversion import InversionSettings
 from rodin.generate.models import check_models
 from rodin.generate.options import SamplingOptions, sampling_metadata
+from rodin.generate.reranking import drawn_from_text
 from rodin.generate.texts import Tell, read_texts
-from rodin.marks.marking import MARKS
 from rodin.presets.toml import from_run_toml
 from rodin.store.run_folder import RunFolder
-from rodin.store.shards.reader import Shards
 
 Progress = Callable[[int, int, str], None]
-
-OF_FILES = ("files", "models", "generated", "generator", "run", "metres_per_unit", "size", "views", "format", *MARKS)
-"""keys of metadata.json that tell of the files there, not of the avatar"""
 
 
 class Rodin:
@@ -93,7 +88,7 @@ class Rodin:
             ValueError: a text that cannot be read, or a number out of range.
             FileNotFoundError: a model that is not trained yet.
         """
-        made = self.made(avatar_requests([] if text is None else [text], [], seed, count or 1))
+        made = self.made(avatar_requests([] if text is None else [text], [], seed, 1 if count is None else count))
         return made[0] if count is None else made
 
     def from_image(self, image: Picture, *, seed: int = 0, background: str | None = None) -> Avatar:
@@ -125,24 +120,33 @@ class Rodin:
         check_models(self.config, self.models.folder, requests[0].condition)
         for text in [] if told else dict.fromkeys(one.text for one in requests if one.text is not None):
             self.read([("text", text)])
-        latents, seeds = self.latents(requests), [request.seed for request in requests]
-        planes = self.sampled(latents, seeds, progress)
+        size = self.config.sample.batch
+        drawn = [self.drawn(requests[at : at + size], progress) for at in range(0, len(requests), size)]
+        latents, planes = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         about = sampling_metadata(self.config)
         return [
             Avatar(self.models, one, latent, request.seed, request.metadata() | about)
             for one, latent, request in zip(planes, latents, requests, strict=True)
         ]
 
-    def latents(self, requests: Sequence[AvatarRequest]) -> torch.Tensor:
-        """Latents [N, D] of requests of one kind."""
+    def drawn(
+        self, requests: Sequence[AvatarRequest], progress: Progress | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latents [N, D] and planes [N, 3, C, R, R] of requests of one kind."""
         seeds = [request.seed for request in requests]
+        if texts := [request.text for request in requests if request.text is not None]:
+            return drawn_from_text(self.models, texts, seeds, self.on_step(progress, self.config.prior.rerank))
+        latents = self.latents(requests)
+        return latents, self.sampled(latents, seeds, progress)
+
+    def latents(self, requests: Sequence[AvatarRequest]) -> torch.Tensor:
+        """Latents [N, D] of requests with images, or of unconditional ones."""
         images = [(one.image, one.background) for one in requests if one.image is not None]
-        if images:
-            size = self.config.data.resolution
-            pictures = [read_portrait(image, size, background) for image, background in images]
-            return torch.cat([self.models.latent_from_image(picture) for picture in pictures])
-        texts = [request.text for request in requests if request.text is not None]
-        return self.models.latents_from_text(texts, seeds) if texts else self.models.latents_unconditional(seeds)
+        if not images:
+            return self.models.latents_unconditional([request.seed for request in requests])
+        size = self.config.data.resolution
+        pictures = [read_portrait(image, size, background) for image, background in images]
+        return torch.cat([self.models.latent_from_image(picture) for picture in pictures])
 
     def read(self, texts: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """Tell of what the text tower leaves out of named texts or does not know; what it leaves out, as metadata."""
@@ -156,16 +160,7 @@ class Rodin:
             ValueError: nobody of that id was fitted.
             StoreError: the run has no fitted planes.
         """
-        folder = self.models.folder
-        shards = Shards(folder.stage("fit"), "planes")
-        if name not in shards:
-            some = f"{shards.subjects[0]} to {shards.subjects[-1]}"
-            raise ValueError(f"subject: got {name!r}, wanted the id of a fitted person, such as {some}")
-        check_models(self.config, folder, "fit")
-        planes, latent = torch.from_numpy(shards.read(name, "planes")).float(), None
-        if folder.stage("embed").is_dir() and name in (latents := Shards(folder.stage("embed"), "latents")):
-            latent = torch.from_numpy(latents.read(name, "image", 0)).float()
-        return Avatar(self.models, planes, latent, 0, {"from": "subject", "subject": name, "seed": 0})
+        return fitted_person(self.models, name)
 
     def load(self, folder: Path | str) -> Avatar:
         """An avatar that was saved to a folder.
@@ -174,23 +169,7 @@ class Rodin:
             FileNotFoundError: no avatar there.
             ValueError: a damaged one, or one of another decoder than the run's.
         """
-        folder = Path(folder)
-        if not (folder / METADATA).is_file() or not (folder / PLANES).is_file():
-            raise FileNotFoundError(
-                f"{folder}: no saved avatar there ({METADATA} and {PLANES}); `rodin sample` makes one"
-            )
-        try:
-            about = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-            with safe_open(folder / PLANES, "pt") as file:
-                content = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-            planes, seed, models = content["planes"], int(about.get("seed", 0)), about["models"]
-        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as problem:
-            raise ValueError(f"{folder}: the avatar there is damaged ({problem}); make it again") from None
-        ours = checksums(self.models.folder, "decoder")
-        if models.get("decoder") != ours:
-            raise ValueError(f"{folder}: an avatar of another run's decoder ({about.get('run')}); give that run")
-        kept = {key: value for key, value in about.items() if key not in OF_FILES}
-        return Avatar(self.models, planes, content.get("latent"), seed, kept)
+        return saved_avatar(self.models, Path(folder))
 
     def invert(
         self,
@@ -244,8 +223,9 @@ class Rodin:
 
         Source: R35-R37.
         """
+        target, sources = checked_edit(to, source, strength)
         avatar = what if isinstance(what, Avatar) else self.from_image(what, seed=seed, background=background)
-        return edited_avatar(self, avatar, to, source, strength, told)
+        return edited_avatar(self, avatar, target, sources, strength, told)
 
     def interpolate(
         self, *ends: Avatar, steps: int = 8, how: str = "slerp", progress: Progress | None = None
@@ -270,10 +250,17 @@ class Rodin:
 
     def sampled(self, latents: torch.Tensor, seeds: Sequence[int], progress: Progress | None = None) -> torch.Tensor:
         """Planes [N, 3, C, R, R] of latents by the cascade, with the config's guidance."""
-        report, steps = progress or self.progress, self.config.base.diffusion.sampling_steps
+        scale = self.config.sample.guidance_scale
+        return self.models.planes(latents, list(seeds), scale, self.on_step(progress))
 
-        def on_step(step: int, timestep: int, x0: torch.Tensor) -> None:
+    def on_step(self, progress: Progress | None = None, passes: int = 1) -> OnStep:
+        """What tells of each step of so many passes of the base model."""
+        report, total, done = progress or self.progress, passes * self.config.base.diffusion.sampling_steps, 0
+
+        def tell_step(step: int, timestep: int, x0: torch.Tensor) -> None:
+            nonlocal done
+            done += 1
             if report is not None:
-                report(step + 1, steps, "base model")
+                report(done, total, "base model")
 
-        return self.models.planes(latents, list(seeds), self.config.sample.guidance_scale, on_step)
+        return tell_step

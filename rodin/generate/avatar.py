@@ -12,12 +12,11 @@ import torch
 
 from rodin.field.cameras import PATHS, Cameras
 from rodin.field.mesh import Mesh
-from rodin.field.mesh_files import simplified
+from rodin.field.mesh_files import checked_faces, simplified
 from rodin.generate.cascade import Avatars
-from rodin.generate.export import METADATA, Progress, export_avatar
+from rodin.generate.export import Progress, check_export, export_avatar
 from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
 from rodin.generate.mesh import front, surface_mesh
-from rodin.store.outputs import check_output
 
 MESH_SIDE = 256  # grid points a side of a mesh: a cell is then a quarter of a texel of 64² planes
 MOST_MESH_SIDE = 512  # grid points a side; twice as many need 4 GB and no texel is as small
@@ -72,6 +71,7 @@ class Avatar:
         Raises:
             ValueError: an unknown path, or a number out of range.
         """
+        Look(size, views)  # of numbers out of range no camera can be made
         along = self.cameras(cameras, views) if isinstance(cameras, str) else cameras
         look = Look(size, len(along.poses)).of(self.models.config)
         samples, seen = render_samples(self.models.config, look.side), []
@@ -100,6 +100,8 @@ class Avatar:
             ValueError: a number out of range, or faces without the package fast-simplification.
         """
         check_resolution(resolution)
+        if faces is not None:
+            checked_faces(faces)
         config = self.models.config
         side = config.data.resolution
         camera = front(config.data, side)
@@ -130,7 +132,7 @@ class Avatar:
             ValueError: a folder that holds other things.
             StoreError: the disk refuses.
         """
-        check_output(Path(folder), METADATA)
+        check_export(Path(folder))
         both = {"avatar": self.planes} | ({} if self.before is None else {"before": self.before.planes})
         named = {"latent": self.latent, "look": look, "pictures": self.pictures, "progress": progress}
         return export_avatar(self.models, Path(folder), both, self.provenance, **named)

@@ -30,12 +30,12 @@ from rodin.generate.models import (
     load_refiner,
     load_upsampler,
 )
-from rodin.generate.reranking import reranked
 from rodin.marks.marking import Marking
 from rodin.nets.clip import Clip
 from rodin.store.run_folder import RunFolder
 
 LATENT, PRIOR, BASE, UPSAMPLE = range(4)  # part of a seed: the models' noises are independent of each other
+TextEmbeddings = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # N texts: text [N, D], tokens [N, L, E], mask [N, L]
 NOISE_STEPS = 4  # of a base model that predicts noise, where planes are predicted quickly; fewer give fog
 
 
@@ -118,26 +118,23 @@ class Avatars:
         )
 
     @torch.no_grad()
-    def latents_from_text(self, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:
-        """Latents that fit texts: `prior_latents`, or of several of them the best avatar's (see `reranked`).
-
-        Args:
-            prompts: N texts.
-            seeds: N, one for each text, which its avatar is then drawn with.
-
-        Returns:
-            [N, D] of unit length.
-        """
-        return reranked(self, prompts, seeds) if self.config.prior.rerank > 1 else self.prior_latents(prompts, seeds)
+    def embedded(self, prompts: Sequence[str]) -> TextEmbeddings:
+        """CLIP's embeddings of N texts, each by itself: text [N, D], tokens [N, L, E] and mask [N, L]."""
+        each = zip(*(self.clip.text([prompt]) for prompt in prompts), strict=True)
+        text, tokens, mask = (torch.cat(parts).to(self.device) for parts in each)
+        return text, tokens, mask
 
     @torch.no_grad()
-    def prior_latents(self, prompts: Sequence[str], seeds: Sequence[int], draw: int = 0) -> torch.Tensor:
+    def prior_latents(
+        self, prompts: Sequence[str], seeds: Sequence[int], draw: int = 0, embedded: TextEmbeddings | None = None
+    ) -> torch.Tensor:
         """Latents of texts: of `prior.best_of` samples of the prior, the one nearest to the text's embedding.
 
         Args:
             prompts: N texts.
             seeds: N, one for each text.
             draw: number of the draw; each has noise of its own.
+            embedded: the texts' embeddings, where they are computed already.
 
         Returns:
             [N, D] of unit length.
@@ -145,17 +142,17 @@ class Avatars:
         Source: R40, R41.
         """
         loaded, samples, count = self._prior, [], self.config.prior.best_of
+        settings, (text, tokens, mask) = self.config.prior, embedded or self.embedded(prompts)
 
         def read(z_t: torch.Tensor, timestep: torch.Tensor, latent: Any, drop: torch.Tensor | None) -> torch.Tensor:
             return loaded(z_t, timestep, *latent, drop)
 
-        embeddings = [self.clip.text([prompt]) for prompt in prompts]
-        text, tokens, mask = (torch.cat(parts).to(self.device) for parts in zip(*embeddings, strict=True))
+        denoise = self._guided(read, loaded, settings.diffusion, settings.guidance_scale)
         for attempt in range(draw * count, (draw + 1) * count):
             latents = self._draw(
-                self._guided(read, loaded, self.config.prior.diffusion, self.config.prior.guidance_scale),
+                denoise,
                 loaded,
-                self.config.prior.diffusion,
+                settings.diffusion,
                 (loaded.settings["latent_width"],),
                 [sampling_seed(seed, PRIOR, attempt) for seed in seeds],
                 latent=(text, tokens, mask),

@@ -87,14 +87,23 @@ def camera_metadata(found: Inverted) -> dict[str, float] | str:
     return dict(zip(("yaw_degrees", "pitch_degrees", "distance"), found.pose, strict=True))
 
 
-def edited_avatar(
-    rodin: Rodin, avatar: Avatar, to: str, source: str | Sequence[str] | None, strength: float, told: bool = False
-) -> Avatar:
-    """The avatar of `Rodin.edit`."""
+def checked_edit(to: str, source: str | Sequence[str] | None, strength: float) -> tuple[str, list[str]]:
+    """The text after an edit, and those before it, which may be none.
+
+    Raises:
+        ValueError: a text that cannot be read, or a strength out of range.
+    """
     given = [source] if isinstance(source, str) else list(source or [])
     target, sources = checked_text("target text", to), [checked_text("source text", one) for one in given]
     if not 0 < strength <= MOST_STRENGTH:
         raise ValueError(f"strength: got {strength:g}, wanted a number over 0 and up to {MOST_STRENGTH:g}")
+    return target, sources
+
+
+def edited_avatar(
+    rodin: Rodin, avatar: Avatar, target: str, sources: list[str], strength: float, told: bool = False
+) -> Avatar:
+    """The avatar of `Rodin.edit`, of texts that are checked."""
     latent = _latent_of(avatar)
     check_models(rodin.config, rodin.models.folder, "image", edits=True)
     cut = {} if told else rodin.read([("target text", target), *(("source text", one) for one in sources)])

@@ -27,7 +27,8 @@ from rodin.marks.tags import GENERATOR, MESH, glb_extras
 from rodin.store import manifest
 from rodin.store.atomic import make_folder, sha256_of
 from rodin.store.errors import disk_error
-from rodin.store.outputs import replace_folder
+from rodin.store.outputs import LEFTOVER, check_output, replace_folder
+from rodin.store.reading import read_record
 from rodin.store.run_folder import RunFolder
 
 Progress = Callable[[int, int, str], None]
@@ -186,6 +187,28 @@ def avatar_bytes(planes: torch.Tensor, latent: torch.Tensor | None) -> bytes:
     return tensors(content, {"generated": "true", "generator": GENERATOR})
 
 
+def check_export(output: Path) -> None:
+    """Refuse, before any work, an output folder that cannot be written or holds anything but an earlier export.
+
+    Raises:
+        ValueError, StoreError: as `check_output`; or other files beside an export's.
+    """
+    check_output(output, METADATA)
+    if not (output / METADATA).is_file():
+        return
+    found = _metadata_in(output)
+    if found.get("generator") != GENERATOR:
+        raise ValueError(
+            f"{output}: holds other files, its {METADATA} is not an avatar's; wanted a new folder's name for the output"
+        )
+    ours = {METADATA, *found["files"]}
+    others = sorted(name for path in output.iterdir() if not LEFTOVER.fullmatch(name := path.name) and name not in ours)
+    if others:
+        raise ValueError(
+            f"{output}: holds {others[0]!r} beside an avatar's files; move it away, or give a new folder's name"
+        )
+
+
 def exported_paths(output: Path) -> dict[str, Any]:
     """Paths in an exported folder, as `export_avatar` returns them."""
     metadata = _metadata_in(output)
@@ -224,12 +247,14 @@ def replaced(output: Path, metadata: Mapping[str, Any]) -> str:
 
 
 def _metadata_in(output: Path) -> dict[str, Any]:
-    """metadata.json of an export; empty where it is not there or cannot be read."""
+    """metadata.json of an export; empty where it is not there, cannot be read, or is not one of an export."""
     try:
-        found = json.loads((output / METADATA).read_text(encoding="utf-8"))
+        found = read_record(output / METADATA)
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    files = found.get("files")
+    listed = isinstance(files, dict) and all(isinstance(one, dict) and "sha256" in one for one in files.values())
+    return found if listed else {}
 
 
 def checksums(folder: RunFolder, stage: str) -> dict[str, str]:

@@ -10,10 +10,9 @@ import numpy as np
 
 from rodin.field.cameras import Cameras
 from rodin.generate.avatar import Avatar
-from rodin.generate.export import METADATA, Progress, exporting, metadata_of
+from rodin.generate.export import METADATA, Progress, check_export, exporting, metadata_of
 from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
 from rodin.generate.pictures import labelled, save_animation, save_png
-from rodin.store.outputs import check_output
 
 SHEET_SIDE, SHEET_COLUMNS = 160, 8  # px of an avatar on the sheet, and avatars in a row of it
 
@@ -39,7 +38,7 @@ def save_interpolation(
         ValueError: a folder that holds other things.
         StoreError: the disk refuses; nothing is left.
     """
-    check_output(output, METADATA)
+    check_export(output)
     models = avatars[0].models
     metadata = metadata_of(models, source, look)
     count = max(look.views or 2 * TURNTABLE, len(avatars))

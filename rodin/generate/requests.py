@@ -12,16 +12,16 @@ from typing import Any
 
 from rodin.generate.api import Rodin
 from rodin.generate.avatar import Avatar
-from rodin.generate.changes import edit_metadata, inversion_metadata
+from rodin.generate.changes import checked_edit, edit_metadata, inversion_metadata
 from rodin.generate.condition import AvatarRequest, avatar_requests, one_request
 from rodin.generate.edits import GENERAL_TEXTS
-from rodin.generate.export import METADATA, exported_paths, is_exported, metadata_of, replaced
+from rodin.generate.existing import check_person, check_saved
+from rodin.generate.export import check_export, exported_paths, is_exported, metadata_of, replaced
 from rodin.generate.inversion import InversionSettings
 from rodin.generate.look import Look
 from rodin.generate.models import check_models
 from rodin.generate.options import SamplingOptions, sampling_metadata
-from rodin.generate.texts import Tell, checked_text
-from rodin.store.outputs import check_output
+from rodin.generate.texts import Tell
 
 Progress = Callable[[int, int, str], None]
 
@@ -64,7 +64,7 @@ def sample_avatar(
     """
     (request,) = avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1, background)
     rodin = opened(run, options, progress, tell, request)
-    check_output(output, METADATA)
+    check_export(output)
     cut = rodin.read([] if request.text is None else [("text", request.text)])
     source = request.metadata() | sampling_metadata(rodin.config) | cut
     return _made(rodin, output, source, look, lambda: rodin.made([request], told=True)[0])
@@ -104,7 +104,7 @@ def sample_avatars(
     rodin, look = opened(run, options, None, tell, requests[0]), look or Look()
     outputs = [output / f"{number:04d}" for number in range(len(requests))]
     for path in outputs:
-        check_output(path, METADATA)
+        check_export(path)
     if others := [path.name for path in output.glob("*") if path not in outputs and not path.name.startswith(".")]:
         raise ValueError(f"{output}: holds {others[0]}, not of these avatars; wanted a new folder's name for them")
     cut = {
@@ -166,13 +166,11 @@ def edit_avatar(
 
     Source: R35-R37.
     """
-    given = [source] if isinstance(source, str) else list(source or [])
-    sources = [checked_text("source text", one) for one in given]
-    target_text = checked_text("target text", target)
+    target_text, sources = checked_edit(target, source, strength)
     of = {"subject": subject, "saved": saved, "seed": seed}
     request = one_request(text=text, image=image, background=background, **of)
     rodin = opened(run, options, progress, tell, request, edits=True)
-    check_output(output, METADATA)
+    check_export(output)
     texts = [("target text", target_text), *(("source text", one) for one in sources)]
     texts += [] if request.text is None else [("text", request.text)]
     cut = rodin.read(texts)
@@ -213,7 +211,7 @@ def invert_avatar(
     """
     (request,) = avatar_requests([], [image], seed, 1, background)
     rodin, settings = opened(run, options, progress, tell, request), settings or InversionSettings()
-    check_output(output, METADATA)
+    check_export(output)
     source = request.metadata() | {"inverted": inversion_metadata(settings)} | sampling_metadata(rodin.config)
 
     def make() -> Avatar:
@@ -234,6 +232,11 @@ def opened(
     rodin = Rodin(run, options=options, progress=progress, tell=tell)
     for condition in dict.fromkeys(request.condition for request in requests):
         check_models(rodin.config, rodin.models.folder, condition, edits)
+    for request in requests:
+        if request.saved is not None:
+            check_saved(request.saved)
+        elif request.subject is not None:
+            check_person(rodin.models.folder, request.subject)
     return rodin
 
 

@@ -14,6 +14,7 @@ Tell = Callable[[str], None]
 MOST_CHARACTERS = 2000  # of a text: far more than the 77 tokens of the longest text tower; more is a file by mistake
 SHOWN = 60  # characters of a text that a message quotes
 MARKS = ("<start_of_text>", "<end_of_text>")  # the tokenizer takes these words for the ends of a text
+UNSEEN = ("Cf", "Zs", "Zl", "Zp", "Cc")  # Unicode's classes of characters that show nothing, such as spaces
 EXAMPLE = "wanted words such as 'a person with red hair'"
 
 
@@ -27,7 +28,7 @@ def checked_text(name: str, text: str) -> str:
     Raises:
         ValueError: it is empty, too long, not Unicode, or holds control characters or marks of the tokenizer.
     """
-    if not text.strip():
+    if all(unicodedata.category(character) in UNSEEN for character in text):
         raise ValueError(f"{name} is empty; {EXAMPLE}")
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"{name}: got {len(text)} characters, wanted at most {MOST_CHARACTERS}")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rodin.field.cameras import Cameras
-from rodin.field.mesh_files import checked_kind, write_mesh
+from rodin.field.mesh_files import checked_faces, checked_kind, write_mesh
 from rodin.generate.avatar import MESH_SIDE, check_path, check_resolution
 from rodin.generate.changes import check_way
 from rodin.generate.condition import AvatarRequest
-from rodin.generate.export import METADATA, Progress, exporting, metadata_of
+from rodin.generate.export import METADATA, Progress, check_export, exporting, metadata_of
 from rodin.generate.look import TURNTABLE, Look
 from rodin.generate.morph import interpolation_paths, save_interpolation
 from rodin.generate.options import SamplingOptions, sampling_metadata
@@ -22,7 +22,6 @@ from rodin.generate.texts import Tell
 from rodin.marks.tags import MESH, glb_extras
 from rodin.store.atomic import publishing
 from rodin.store.errors import disk_error
-from rodin.store.outputs import check_output
 
 
 def render_avatar(
@@ -57,7 +56,7 @@ def render_avatar(
     count = look.views or TURNTABLE if isinstance(cameras, str) else len(cameras.poses)
     look, name = replace(look, views=count), cameras if isinstance(cameras, str) else "cameras"
     rodin = opened(run, options, progress, tell, request)
-    check_output(output, METADATA)
+    check_export(output)
     source: dict[str, Any] = request.metadata() | sampling_metadata(rodin.config) | {"path": name}
     if not isinstance(cameras, str):
         source |= {"poses": cameras.poses.tolist(), "lenses": cameras.lenses.tolist()}
@@ -98,6 +97,8 @@ def mesh_avatar(
     """
     check_resolution(resolution)
     checked_kind(output)
+    if faces is not None:
+        checked_faces(faces)
     if output.is_dir():
         raise ValueError(f"{output}: is a folder, wanted a file's name")
     rodin = opened(run, options, progress, tell, request)
@@ -144,7 +145,7 @@ def interpolate_avatars(
     """
     check_way(len(requests), steps, how)
     rodin, look = opened(run, options, progress, tell, *requests), look or Look()
-    check_output(output, METADATA)
+    check_export(output)
     source = {"from": "interpolation", "ends": [request.metadata() for request in requests]}
     source |= {"interpolated": how, "between": steps, **sampling_metadata(rodin.config)}
     if kept(rodin, output, source, look):

@@ -10,6 +10,19 @@ from PIL import Image, UnidentifiedImageError
 
 from rodin.marks.watermark import Detection, detect
 
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "PPM", "BMP", "GIF")
+"""what pictures of users may be; of others that Pillow knows, EPS is a program that it has Ghostscript run"""
+
+
+def check_png(path: Path) -> None:
+    """Compare a PNG file with its own checksums: Pillow shows other pixels where one of its bytes is wrong.
+
+    Raises:
+        SyntaxError: they differ.
+    """
+    with Image.open(path, formats=FORMATS) as picture:
+        picture.verify()
+
 
 def detect_in(path: Path, key: bytes) -> Detection:
     """Look for the watermark in a picture file; of an animation in its first frame.
@@ -23,7 +36,9 @@ def detect_in(path: Path, key: bytes) -> Detection:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
+                if image.format == "PNG":
+                    check_png(path)
                 picture = np.asarray(image.convert("RGBA"))
     except UnidentifiedImageError:
         raise ValueError(f"{path}: not a picture; wanted a PNG, JPEG, GIF or WebP file") from None

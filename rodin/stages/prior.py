@@ -25,6 +25,8 @@ from rodin.train.data.draws import Draws
 from rodin.train.denoising import denoising_loss
 from rodin.train.parallel.ranks import Ranks
 
+ALONE = Ranks()
+
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """Train the prior on pairs of a training subject's caption and reference view, both chosen at random.
@@ -42,12 +44,13 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     run_training(TrainingFolder.of(folder, "prior"), plan, hooks, lambda ranks: _setup(config, folder, ranks))
 
 
-def portrait_pairs(config: Config, folder: RunFolder) -> dict[str, Embedded]:
+def portrait_pairs(config: Config, folder: RunFolder, ranks: Ranks = ALONE) -> dict[str, Embedded]:
     """Embeddings of the people that the small CLIP learned from, computed here: some seconds for a thousand.
 
     Args:
         config: the run's config, with `clip.subjects`.
         folder: the run.
+        ranks: divide the people; all get the embeddings of all.
 
     Returns:
         the fields `image` [N, V, D], `text` [N, K, D], `tokens` [N, K, L, E] and `token_mask` [N, K, L].
@@ -56,12 +59,25 @@ def portrait_pairs(config: Config, folder: RunFolder) -> dict[str, Embedded]:
         StoreError: none of them has a row.
     """
     (views, subjects), clip = portraits_of(config, folder), load_clip(config, folder)
-    rows = [embed_subject(clip, views, subject, captions_of(views, subject, MOST_CAPTIONS)) for subject in subjects]
-    return {name: Embedded(subjects, np.stack([row[name] for row in rows])) for name in rows[0]}
+
+    def embedded(subject: str) -> dict[str, np.ndarray]:
+        return embed_subject(clip, views, subject, captions_of(views, subject, MOST_CAPTIONS))
+
+    def own_part() -> dict[str, np.ndarray]:
+        first = embedded(subjects[0])  # on all ranks, for the shapes: a rank may have no person of its own
+        fields = {name: np.zeros((len(subjects), *values.shape), values.dtype) for name, values in first.items()}
+        for place in range(ranks.rank, len(subjects), ranks.world):
+            for name, values in (embedded(subjects[place]) if place else first).items():
+                fields[name][place] = values
+        return fields
+
+    fields = ranks.on_all(own_part)
+    ranks.complete_(fields.values())
+    return {name: Embedded(subjects, values) for name, values in fields.items()}
 
 
 def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
-    portraits = portrait_pairs(config, folder) if config.prior.portraits and config.portrait_subjects() else None
+    portraits = portrait_pairs(config, folder, ranks) if config.prior.portraits and config.portrait_subjects() else None
     pairs = pairs_of(config, folder, portraits)
     normaliser = latent_normaliser(pairs.images[0]).to(ranks.device)
     schedule = schedule_of(config.prior.diffusion, ranks.device)

@@ -21,6 +21,7 @@ from rodin.field.mesh import shade
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import interpolate, sampling_seed
 from rodin.generate.mesh import front, surface_mesh
+from rodin.generate.reranking import drawn_from_text
 from rodin.hooks import Hooks, Stopped
 from rodin.marks.tags import MESH, glb_extras
 from rodin.store import manifest
@@ -80,8 +81,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
             if hooks.should_stop():
                 raise Stopped()
             hooks.progress(len(names) - len(writer.missing()), len(names), batch[0].name)
-            latents = sample_latents(avatars, batch)
-            for sample, planes, latent in zip(batch, sample_planes(avatars, batch, latents), latents, strict=True):
+            for sample, latent, planes in zip(batch, *drawn_samples(avatars, batch), strict=True):
                 fields = rendered_fields(avatars, folder, sample, planes)
                 writer.add(sample.name, stored_meta(config, sample), latent=latent.cpu().numpy(), **fields)
         writer.publish()
@@ -131,30 +131,33 @@ def planned_items(config: Config, prompts: Sequence[Prompt]) -> list[list[Planne
 
 
 def batches(samples: Sequence[PlannedSample], missing: set[str], size: int) -> list[list[PlannedSample]]:
-    """Missing samples in batches of `size`; the steps of the reverse process are one batch, as they are one avatar."""
+    """Missing samples in batches of `size`, prompts apart; the reverse process is one batch, as it is one avatar."""
     remaining = [sample for sample in samples if sample.name in missing]
-    steps = [sample for sample in remaining if sample.kind == "trajectory"]
-    others = [sample for sample in remaining if sample.kind != "trajectory"]
-    return [others[at : at + size] for at in range(0, len(others), size)] + ([steps] if steps else [])
+    kinds = ("unconditional", "interpolation"), ("prompt",), ("trajectory",)
+    others, prompts, steps = ([sample for sample in remaining if sample.kind in group] for group in kinds)
+    parts = [part[at : at + size] for part in (others, prompts) for at in range(0, len(part), size)]
+    return parts + ([steps] if steps else [])
+
+
+def drawn_samples(avatars: Avatars, samples: Sequence[PlannedSample]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents [N, D] of unit length and planes [N, 3, C, R, R] of a batch."""
+    if samples[0].kind == "prompt":
+        return drawn_from_text(
+            avatars, [sample.meta["prompt"] for sample in samples], [sample.seed for sample in samples]
+        )
+    latents = sample_latents(avatars, samples)
+    return latents, sample_planes(avatars, samples, latents)
 
 
 def sample_latents(avatars: Avatars, samples: Sequence[PlannedSample]) -> torch.Tensor:
-    """The latent of each sample, [N, D] of unit length."""
-    latents = {}
-    texts = [sample for sample in samples if sample.kind == "prompt"]
-    if texts:
-        prompts, seeds = [sample.meta["prompt"] for sample in texts], [sample.seed for sample in texts]
-        found = avatars.latents_from_text(prompts, seeds)
-        latents |= dict(zip((sample.name for sample in texts), found, strict=True))
-    seeds = sorted({seed for sample in samples if sample.kind != "prompt" for seed in sample.latent_seeds})
-    by_seed = dict(zip(seeds, avatars.latents_unconditional(seeds), strict=True)) if seeds else {}
+    """The latent of each sample that is of no prompt, [N, D] of unit length."""
+    seeds = sorted({seed for sample in samples for seed in sample.latent_seeds})
+    by_seed = dict(zip(seeds, avatars.latents_unconditional(seeds), strict=True))
+    latents = []
     for sample in samples:
-        if sample.kind == "interpolation":
-            first, last = (by_seed[seed] for seed in sample.latent_seeds)
-            latents[sample.name] = interpolate(first, last, sample.meta["blend"])
-        elif sample.kind != "prompt":
-            latents[sample.name] = by_seed[sample.seed]
-    return torch.stack([latents[sample.name] for sample in samples])
+        ends = [by_seed[seed] for seed in sample.latent_seeds]
+        latents.append(interpolate(*ends, sample.meta["blend"]) if sample.kind == "interpolation" else ends[0])
+    return torch.stack(latents)
 
 
 def sample_planes(avatars: Avatars, samples: Sequence[PlannedSample], latents: torch.Tensor) -> torch.Tensor:

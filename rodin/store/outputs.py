@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import uuid
 from pathlib import Path
 
 from rodin.store.atomic import fsync_folder, fsync_tree
@@ -36,8 +37,13 @@ def check_output(output: Path, record: str) -> None:
     if foreign and not (output / record).is_file():
         raise ValueError(f"{output}: holds other files; wanted a new folder's name for the output")
     above = output.parent if there == output else there  # where an entry will be made
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise StoreError(f"{output}: cannot write in {above}; give another folder with --output")
+    trial = above / f".{uuid.uuid4().hex}"
+    try:  # what permissions say does not hold for root, on file systems of others, and on those that are read-only
+        trial.mkdir()
+        trial.rmdir()
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise StoreError(f"{output}: cannot write in {above} ({reason}); give another folder with --output") from None
 
 
 def replace_folder(temporary: Path, output: Path) -> None:

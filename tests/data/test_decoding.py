@@ -163,6 +163,18 @@ def test_what_is_refused_is_one_line(tmp_path: Path) -> None:
             told(tmp_path / name)
 
 
+def test_a_wrong_byte_of_a_png_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+    whole, refused = write(tmp_path / "a.png", noise).read_bytes(), 0
+    for place in range(8, len(whole), 3):
+        (tmp_path / "a.png").write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        try:
+            assert np.array_equal(np.asarray(opened(tmp_path / "a.png")), noise)
+        except ValueError:
+            refused += 1
+    assert refused > len(whole) // 3 - 10
+
+
 def test_the_first_of_a_camera_s_two_pictures_is_read(tmp_path: Path) -> None:
     first, second = Image.fromarray(np.full((8, 8), 200, np.uint8)), Image.fromarray(np.zeros((8, 8), np.uint8))
     first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])

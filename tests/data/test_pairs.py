@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures.forked_ranks import fork_ranks
 from fixtures.made_up_run import make_latents, make_portraits, make_views
 
 from rodin.config import Config
@@ -19,6 +20,7 @@ from rodin.store import manifest
 from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
+from rodin.train.parallel.ranks import Ranks
 
 
 def made(path: Path, clip: bytes, *changes: str) -> tuple[Config, RunFolder]:
@@ -98,6 +100,25 @@ def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path) -> None:
     assert len(pairs_of(config, run)) == 2
 
 
+def portraits_on_ranks(config: Config, run: RunFolder, folder: Path, world: int) -> dict[str, np.ndarray]:
+    """Fields of `portrait_pairs`, the same on all ranks, none of which embeds more than its part and one person."""
+
+    def work(rank: int) -> int:
+        seen, real = [], prior.embed_subject
+        prior.embed_subject = lambda clip, views, subject, captions: (
+            seen.append(subject) or real(clip, views, subject, captions)
+        )
+        with Ranks.from_environment() as ranks:
+            fields = prior.portrait_pairs(config, run, ranks)
+        np.savez(folder / f"rank-{rank}.npz", **{name: field.values for name, field in fields.items()})
+        return 0 if len(seen) <= 1 + -(-config.clip.subjects // world) else 1
+
+    assert fork_ranks(world, work) == [0] * world
+    found = [dict(np.load(folder / f"rank-{rank}.npz")) for rank in range(world)]
+    assert all(one[name].tobytes() == found[0][name].tobytes() for one in found for name in found[0])
+    return found[0]
+
+
 def test_the_people_that_clip_learned_from_serve_too(tmp_path: Path) -> None:
     few = ["clip.subjects=3", "clip.steps=2", "prior.training.steps=3"]
     config, run = preset("tiny", [*few, "prior.portraits=true"]), RunFolder(tmp_path)
@@ -107,6 +128,8 @@ def test_the_people_that_clip_learned_from_serve_too(tmp_path: Path) -> None:
         stage.run(config, run, 0, Hooks())
     portraits = prior.portrait_pairs(config, run)
     assert portraits["image"].shape == (config.clip.views, config.clip.width)
+    for name, field in portraits_on_ranks(config, run, tmp_path, 4).items():  # one of them has nobody
+        assert field.tobytes() == portraits[name].values.tobytes()
     pairs, trained = pairs_of(config, run, portraits), load_clip(config, run)
     assert len(pairs) == config.data.subjects + 3
     assert pairs.views[-3:].tolist() == [config.clip.views] * 3

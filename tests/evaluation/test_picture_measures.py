@@ -6,6 +6,7 @@ import torch
 from fixtures.small_run import CONFIG
 
 from analysis.results.pictures import pictures_by_scale
+from rodin.evaluation import comparison
 from rodin.evaluation.comparison import MOST_PSNR, ViewComparison
 from rodin.evaluation.earlier import counterpart
 from rodin.evaluation.reconstruction import measure_shard
@@ -51,6 +52,23 @@ def test_a_subjects_views_are_read_once_for_all_its_avatars(avatars, trained, mo
     compare.each(HELD_OUT[1], planes)
     assert [what for what in reads if what[1] == "rgba"] == [(HELD_OUT[0], "rgba"), (HELD_OUT[1], "rgba")]
     assert np.array_equal(first, again)
+
+
+def test_the_haze_of_planes_that_all_are_compared_with_is_measured_once(avatars, trained, monkeypatch):
+    measured = []
+    real = comparison.avatar_haze
+    monkeypatch.setattr(comparison, "avatar_haze", lambda *what: measured.append(float(what[1].sum())) or real(*what))
+    compare = ViewComparison(avatars, Shards(trained.stage("render"), "views"), 2)
+    mean, *others = avatars.planes(avatars.latents_unconditional([1, 2, 3]), [1, 2, 3], 1.5)
+    people = zip(HELD_OUT[:2], others, strict=True)
+    found = [[compare(person, planes)[0]["haze"] for planes in (mean, own)] for person, own in people]
+    assert len(measured) == 1 + len(others)
+    assert [one for one, _ in found] == [real(avatars, mean)] * len(others)
+    assert [one for _, one in found] == [real(avatars, own) for own in others]
+    for seed in range(3):  # each where the one before lay in memory
+        compare.summary(np.zeros((1, len(compare.measures))), torch.full((3, 4, 16, 16), seed / 10))
+    assert len(measured) == 4 + len(others)
+    assert len(compare._haze) == 1 + len(others)
 
 
 def test_many_views_are_compared_as_few_at_once(avatars, trained, monkeypatch):

@@ -18,7 +18,7 @@ def test_an_avatar_does_not_depend_on_its_batch(avatars):
     assert torch.allclose(latents.norm(dim=1), torch.ones(3), atol=1e-5)
     assert torch.equal(latents[1:2], avatars.latents_unconditional([12]))
     texts = ["a person with red hair", "a person in a green shirt"]
-    assert torch.equal(avatars.latents_from_text(texts, [1, 2])[1:], avatars.latents_from_text(texts[1:], [2]))
+    assert torch.equal(avatars.prior_latents(texts, [1, 2])[1:], avatars.prior_latents(texts[1:], [2]))
     together = avatars.planes(latents, seeds, 2.0)
     assert together.abs().max() <= 1
     assert torch.equal(together[2:], avatars.planes(latents[2:], [13], 2.0))

@@ -15,6 +15,7 @@ from rodin.diffusion.schedule import Schedule
 from rodin.field.planes import mirrored, resize
 from rodin.generate.cascade import Avatars
 from rodin.generate.drawing import draw_samples, guided_timesteps
+from rodin.generate.reranking import drawn_from_text
 from rodin.store.shards.reader import Shards
 from rodin.train.data.normaliser import Normaliser
 
@@ -137,7 +138,7 @@ def test_of_all_candidates_each_text_gets_the_nearest(spied, monkeypatch):
     attempts = iter(candidates)
     monkeypatch.setattr(fresh, "_draw", lambda *_, **__: 3 * next(attempts))  # `unit` makes them candidates again
     texts = ["a person with red hair", "a person in a green shirt", "a man", "a person in a blue shirt"]
-    best = fresh.latents_from_text(texts, [1, 2, 3, 4])
+    best = fresh.prior_latents(texts, [1, 2, 3, 4])
     assert next(attempts, None) is None
     wanted = torch.cat([fresh.clip.text([text])[0] for text in texts])
     similarity = (candidates * wanted).sum(dim=-1)
@@ -151,11 +152,11 @@ def test_of_all_avatars_each_text_keeps_the_one_whose_picture_is_nearest(avatars
     config = avatars.config.model_copy(update={"prior": avatars.config.prior.model_copy(update={"rerank": draws})})
 
     # networks as little trained as these draw the same for all
-    def latents_of(_, prompts, seeds, draw=0):
+    def latents_of(_, prompts, seeds, draw=0, embedded=None):
         noise = [torch.randn(16, generator=torch.Generator().manual_seed(3 * seed + draw)) for seed in seeds]
         return torch.nn.functional.normalize(torch.stack(noise), dim=-1)
 
-    def planes_of(_, latents, seeds, scale):
+    def planes_of(_, latents, seeds, scale, on_step=None):
         assert scale == config.sample.guidance_scale
         return (60 * latents + torch.tensor(seeds)[:, None]).sin()
 
@@ -169,7 +170,8 @@ def test_of_all_avatars_each_text_keeps_the_one_whose_picture_is_nearest(avatars
         Avatars, "latent_from_image", lambda _, rgba: torch.from_numpy(rgba[None, :, 0, 0]).float() - 128
     )
     ranking = Avatars(config, avatars.folder, avatars.device)
-    chosen, places = ranking.latents_from_text(texts, seeds), []
+    (chosen, drawn), places = drawn_from_text(ranking, texts, seeds), []
+    assert torch.equal(drawn, avatars.planes(chosen, seeds, config.sample.guidance_scale))
     for text, seed, latent in zip(texts, seeds, chosen, strict=True):
         candidates = torch.cat([avatars.prior_latents([text], [seed], draw) for draw in range(draws)])
         pictures = [
@@ -182,7 +184,22 @@ def test_of_all_avatars_each_text_keeps_the_one_whose_picture_is_nearest(avatars
         torch.testing.assert_close(latent, candidates[places[-1]], atol=1e-5, rtol=1e-4)
         assert len({tuple(one.tolist()) for one in candidates}) == draws
     assert len(set(places)) > 1
-    assert torch.equal(avatars.latents_from_text(texts, seeds), avatars.prior_latents(texts, seeds, 0))
+    assert torch.equal(drawn_from_text(avatars, texts, seeds)[0], avatars.prior_latents(texts, seeds, 0))
+
+
+def test_ranked_texts_are_embedded_once_and_no_avatar_is_drawn_twice(spied, monkeypatch):
+    fresh, calls = spied
+    ranked = fresh.config.prior.model_copy(update={"rerank": 3, "best_of": 2})
+    fresh.config = fresh.config.model_copy(update={"prior": ranked})
+    texts, seeds, read, steps = ["a man", "a woman with red hair", "a girl"], [3, 4, 5], [], []
+    real = fresh.clip.text
+    monkeypatch.setattr(fresh.clip, "text", lambda some: read.append(some) or real(some))
+    latents, planes = drawn_from_text(fresh, texts, seeds, lambda step, *_: steps.append(step))
+    assert read == [[text] for text in texts]
+    passes = 3 * -(-len(texts) // fresh.config.sample.batch)
+    assert sum(call["loaded"] is fresh.base for call in calls) == passes
+    assert len(steps) == passes * fresh.config.base.diffusion.sampling_steps
+    assert torch.equal(planes, fresh.planes(latents, seeds, fresh.config.sample.guidance_scale))
 
 
 def test_the_prior_is_guided_where_asked(avatars):
@@ -199,7 +216,7 @@ def test_the_prior_is_guided_where_asked(avatars):
         fresh = Avatars(config, avatars.folder, CPU)
         plain = Normaliser([0.0] * 16, [1.0] * 16, 1.0, axis=1)
         fresh.__dict__["_prior"] = dataclasses.replace(avatars._prior, network=prior, normaliser=plain)
-        drawn[scale, interval] = fresh.latents_from_text(["a man"], [3])[0]
+        drawn[scale, interval] = fresh.prior_latents(["a man"], [3])[0]
     towards = torch.tensor([3.0] * 8 + [-2.0] * 8)  # u + 3 (c - u)
     torch.testing.assert_close(drawn[1.0, None], torch.tensor([1.0] * 8 + [0.0] * 8) / 8**0.5)
     torch.testing.assert_close(drawn[3.0, None], towards / towards.norm())
@@ -209,7 +226,7 @@ def test_the_prior_is_guided_where_asked(avatars):
 def test_every_model_and_every_candidate_has_noise_of_its_own(spied):
     fresh, calls = spied
     latents = fresh.latents_unconditional([7, 8])
-    fresh.latents_from_text(["a man", "a woman"], [7, 8])
+    fresh.prior_latents(["a man", "a woman"], [7, 8])
     fresh.planes(latents, [7, 8], 1.5)
     seeds = [seed for call in calls for seed in call["seeds"]]
     assert len(calls) == 1 + 4 + 2

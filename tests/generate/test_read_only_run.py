@@ -50,7 +50,7 @@ for number, words in enumerate(asked):
     errors = [line for line in done.stderr.splitlines() if "error" in line]
     assert len(errors) == 2
     for line in errors:
-        assert line.endswith(": cannot write in theirs; give another folder with --output")
+        assert line.endswith(": cannot write in theirs (Permission denied); give another folder with --output")
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["0", "1"]
     assert sorted(read_only.rglob("*")) == before
 
@@ -90,6 +90,11 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(name, words, tmp_pa
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=words):
         check_output(Path(name), "metadata.json")
+
+
+def test_a_place_where_even_root_cannot_write_is_refused_before_the_work():
+    with pytest.raises(StoreError, match="cannot write in /proc .*give another folder with --output"):
+        check_output(Path("/proc/x"), "metadata.json")
 
 
 def test_the_longest_name_that_there_is_can_be_made(trained, tmp_path):

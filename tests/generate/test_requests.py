@@ -93,7 +93,7 @@ def test_an_edit_keeps_the_noise_and_moves_the_latent_alone(trained, tmp_path):
     alone = requests.sample_avatar(trained.path, text=text, seed=6, output=tmp_path / "s")
     assert pixels(views[f"before-0{view}.png"] for view in range(2)) == pixels(alone["views"])
     rodin = Rodin(trained.path, "cpu")
-    (first,) = rodin.models.latents_from_text([text], [6])
+    (first,) = rodin.models.prior_latents([text], [6])
     latent, share = moved(rodin.models, first, target, [source], 1.0)
     changed, before = rodin.sampled(torch.stack([latent, first]), [6, 6])
     planes = (before + share * (changed - before)).clamp(-1, 1)

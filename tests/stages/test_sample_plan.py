@@ -7,7 +7,7 @@ from fixtures.small_run import CONFIG
 from rodin.evaluation.prompts import Prompt
 from rodin.generate.latents import interpolate, unit
 from rodin.presets import preset
-from rodin.stages.sample import PlannedSample, batches, planned_items, sample_latents, stored_meta
+from rodin.stages.sample import PlannedSample, batches, drawn_samples, planned_items, sample_latents, stored_meta
 
 
 def planned(*overrides):
@@ -66,13 +66,14 @@ def test_an_attribute_prompt_and_its_control_differ_in_their_words_alone():
     assert not {"pair", "present"} & colour.meta.keys()
 
 
-def test_batches_hold_what_is_missing_and_the_reverse_process_alone():
+def test_batches_hold_what_is_missing_and_the_reverse_process_and_prompts_apart():
     rows = [one for item in planned() for one in item]
     done = {"unconditional-0001", "trajectory-0000"}
     made = batches(rows, {one.name for one in rows} - done, 4)
     assert [one.name for batch in made for one in batch] == [one.name for one in rows if one.name not in done]
     assert {one.kind for one in made[-1]} == {"trajectory"}
-    assert all(len(batch) == 4 for batch in made[:-2])
+    assert {one.kind for one in made[-2]} == {"prompt"}
+    assert [len(batch) for batch in made] == [4, 4, 2, 3, 2]
 
 
 class FakeAvatars:
@@ -81,8 +82,13 @@ class FakeAvatars:
     def latents_unconditional(self, seeds):
         return unit(torch.stack([torch.randn(8, generator=torch.Generator().manual_seed(seed)) for seed in seeds]))
 
-    def latents_from_text(self, texts, seeds):
+    config = CONFIG
+
+    def prior_latents(self, texts, seeds):
         return torch.stack([self.text(text, seed) for text, seed in zip(texts, seeds, strict=True)])
+
+    def planes(self, latents, seeds, scale, on_step=None):
+        return scale * latents + torch.tensor(seeds)[:, None]
 
     @staticmethod
     def text(text, seed):
@@ -93,15 +99,19 @@ def test_every_kind_gets_the_latent_it_is_named_after():
     avatars = FakeAvatars()
     first, last = avatars.latents_unconditional([3, 4])
     rows = [
-        PlannedSample("a", "prompt", 9, {"prompt": "a man"}),
         PlannedSample("b", "interpolation", 3, {"blend": 0.25, "ends": [3, 4]}),
         PlannedSample("c", "unconditional", 4),
-        PlannedSample("d", "prompt", 8, {"prompt": "a woman"}),
         PlannedSample("e", "trajectory", 3, {"step": 0}),
     ]
-    latents = sample_latents(avatars, rows)
-    wanted = [avatars.text("a man", 9), interpolate(first, last, 0.25), last, avatars.text("a woman", 8), first]
-    torch.testing.assert_close(latents, torch.stack(wanted))
+    wanted = torch.stack([interpolate(first, last, 0.25), last, first])
+    torch.testing.assert_close(sample_latents(avatars, rows), wanted)
+    latents, planes = drawn_samples(avatars, rows[:2])
+    torch.testing.assert_close(latents, wanted[:2])
+    torch.testing.assert_close(planes, CONFIG.sample.guidance_scale * latents + torch.tensor([3, 4])[:, None])
+    texts = [PlannedSample(text, "prompt", seed, {"prompt": text}) for text, seed in (("a man", 9), ("a woman", 8))]
+    latents, planes = drawn_samples(avatars, texts)
+    torch.testing.assert_close(latents, torch.stack([avatars.text("a man", 9), avatars.text("a woman", 8)]))
+    torch.testing.assert_close(planes, CONFIG.sample.guidance_scale * latents + torch.tensor([9, 8])[:, None])
 
 
 @pytest.mark.parametrize("kind", ["unconditional", "prompt"])

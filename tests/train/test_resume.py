@@ -76,7 +76,7 @@ def test_a_failure_on_one_rank_stops_all_and_ranks_exchange_values(outcome):
     for record in (first, second):
         assert record["numbers"] == [[3.0, 10.0], [1.5, 5.0], [1.0, 5.0]]
         assert record["flags"] == [True, False]
-        assert record["texts"] == ["rank 0 – ü", ""]
+        assert record["texts"] == ["rank 0 – ü", "", "as before"]
 
 
 def test_ranks_that_do_not_divide_the_batch_are_one_line(outcome):

@@ -9,6 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 from fixtures.forked_ranks import fork_ranks
 from fixtures.toy_training import toy_training
@@ -18,6 +19,8 @@ from rodin.train.loop import Callbacks
 from rodin.train.parallel import flat
 from rodin.train.parallel.ranks import Ranks
 from rodin.train.state import checkpoint
+
+WHOLE = [np.array([-0.0, 1.5, -2.0, np.nan], np.float32), np.array([-0.0, 0.1, 3, -4], np.float16), np.arange(4) > 1]
 
 
 def launch(world, name, out, **options):
@@ -89,6 +92,9 @@ def exchange(out):
             ranks.broadcast_(numbers[2:])
             flags = [ranks.any(rank == 1), ranks.any(False)]
             texts = [ranks.broadcast_text(text) for text in (f"rank {rank} – ü", "" if rank == 0 else "longer")]
+            parts = [np.where(np.arange(4) % 2 == rank, full, 0).astype(full.dtype) for full in WHOLE]
+            ranks.complete_(parts)
+            texts.append("as before" if [p.tobytes() for p in parts] == [w.tobytes() for w in WHOLE] else "other bits")
             record = {"results": results, "numbers": [one.tolist() for one in numbers], "flags": flags, "texts": texts}
             checkpoint.publish(out / f"exchange{rank}.pt", record)
         return 0

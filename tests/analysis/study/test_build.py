@@ -1,6 +1,7 @@
 """Building a study: which items, what pictures, names that tell nothing, resumed after a kill, and bad input."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -142,6 +143,7 @@ def test_another_study_is_not_overwritten(study, tmp_path):
     [
         ({"question": "  "}, "--question: got 2 characters"),
         ({"consent": "x" * 5000}, "--consent: got 5000 characters"),
+        ({"question": "Which\udcff?"}, r"--question: got 'Which.udcff\?', which is not UTF-8"),
         ({"trials": 10}, "--trials got 10, and there are 9 pairs"),
         ({"trials": 0}, "--trials got 0, wanted at least 1"),
         ({"repeats": 4}, "--repeats got 4, wanted at most the 3 trials"),
@@ -153,6 +155,17 @@ def test_another_study_is_not_overwritten(study, tmp_path):
 def test_settings_out_of_range_are_one_line(tmp_path, changed, message):
     with pytest.raises(ValueError, match=message):
         plan_study(tmp_path / "study", settings(**changed), sources_in(tmp_path / "pictures"), None)
+
+
+def test_a_small_study_has_as_many_checks_as_can_be(tmp_path):
+    folders = write_pictures(tmp_path / "pictures", 2, ("a", "b"))
+    sources = {name: FolderSource(path) for name, path in folders.items()}
+    small = plan_study(tmp_path / "study", Settings("Which?"), sources, None).design
+    assert (small.trials, small.catch, small.repeats) == (2, 4, 2)
+    large = plan_study(tmp_path / "study", Settings("Which?"), sources_in(tmp_path / "more", 8), None).design
+    assert (large.trials, large.catch, large.repeats) == (24, 4, 4)
+    with pytest.raises(ValueError, match="--repeats got 4, wanted at most the 2 trials"):
+        plan_study(tmp_path / "study", Settings("Which?", repeats=4), sources, None)
 
 
 def test_bad_sources_are_one_line(tmp_path):
@@ -170,8 +183,40 @@ def test_bad_sources_are_one_line(tmp_path):
     with pytest.raises(ValueError, match="no picture has the same name everywhere .*x: z"):
         plan_study(tmp_path / "study", settings(), sources | {"x": FolderSource(tmp_path / "other")}, None)
     (sources["ours"].path / "0001.png").write_bytes(b"GIF89a")
-    with pytest.raises(ValueError, match=r"0001\.png: not a PNG picture"):
+    with pytest.raises(ValueError, match=r"0001\.png: not a picture that can be read .*mend or remove it"):
         build_study(plan_study(tmp_path / "study", settings(), sources, None), quiet)
+
+
+def test_pictures_of_16_bits_keep_their_brightness_and_paths_need_not_be_utf_8(tmp_path):
+    grey = np.tile(np.arange(64, dtype=np.uint16) * 4, (64, 1))
+    folders = {name: FolderSource(tmp_path / os.fsdecode(b"\xff") / name) for name in ("a", "b")}
+    for name, deep in (("a", True), ("b", False)):
+        folders[name].path.mkdir(parents=True)
+        values = grey * 257 if deep else grey.astype(np.uint8)
+        Image.fromarray(values).save(folders[name].path / "0001.png")
+    study = build_study(
+        plan_study(tmp_path / "study", settings(trials=1, catch=0, repeats=0, size=64), folders, None), quiet
+    )
+    shown = [np.asarray(Image.open(study.picture(name, "0001"))) for name in folders]
+    assert np.array_equal(*shown)
+    assert study.record["methods"]["a"].endswith("\\xff/a")
+    (folders["a"].path / os.fsdecode(b"\xfe.png")).touch()
+    with pytest.raises(ValueError, match=r"has a file '.udcfe', a name that is not UTF-8"):
+        plan_study(tmp_path / "other", settings(), folders, None)
+
+
+DAMAGE = [
+    {"methods": {}}, {"methods": {"a": 1, "b": 2}}, {"items": []}, {"items": [1]}, {"trials": 0}, {"trials": 10**12},
+    {"catch": -1}, {"repeats": 10**9}, {"seed": -1}, {"pictures": {"x": 1}}, {"pictures": {"x": {"sha256": 3}}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", DAMAGE)
+def test_a_record_that_no_study_is_built_with_is_refused(study, change):
+    record = study.path / "study.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | change))
+    with pytest.raises(StoreError, match=f"'{next(iter(change))}' is not as rodin wrote it; restore a copy"):
+        open_study(study.path)
 
 
 def test_a_damaged_study_is_refused_and_named(study):

@@ -211,6 +211,8 @@ def test_an_import_refuses_what_a_run_would(run: RunFolder, capsys: pytest.Captu
     for options, words in (
         (["--run", "new", "--set", "base.head_channels=48"], "base.head_channels 48 does not divide"),
         (["--run", "mine"], "mine: not a run's folder: it holds thesis.tex"),
+        (["--run", "mine/thesis.tex"], "thesis.tex: mine/thesis.tex is a file; wanted a new or an empty folder"),
+        (["--run", "mine/thesis.tex/deeper"], "deeper: mine/thesis.tex is a file; wanted a new or an empty folder"),
         (
             ["--run", "runs/tiny"],
             "runs/tiny is a run of another config: data.source is 'avatars' there, asked for 'import'",

@@ -107,6 +107,12 @@ def test_mistakes_are_one_line_and_leave_nothing(arguments, message, capsys: pyt
     [
         (["invite", "study", "--url", "study.example.org"], "--url got 'study.example.org', wanted an address"),
         (["serve", "study", "--url", "ftp://x"], "--url got 'ftp://x', wanted an address"),
+        (["invite", "study", "--url", "http://[::1"], "--url got 'http://[::1', wanted an address"),
+        (["invite", "study", "--url", "http://x:99999"], "--url got 'http://x:99999', wanted an address"),
+        (["invite", "study", "--url", "http://me:pw@x"], "--url got 'http://me:pw@x', wanted an address"),
+        (["invite", "study", "--url", "http://x/#y"], "--url got 'http://x/#y', wanted an address"),
+        (["serve", "study", "--host", "a" * 300], "cannot listen on aaa"),
+        (["serve", "study", "--host", "no such host"], "cannot listen on no such host, port 8123 (Name or service not"),
         (["serve", "study", "--host", "203.0.113.9"], "cannot listen on 203.0.113.9, port 8123"),
         (["tally", "study"], "no votes to count yet; invite raters with `rodin study invite`"),
         (["tally", "study", "--catch-pass", "2"], "--catch-pass got 2.0, wanted a share"),

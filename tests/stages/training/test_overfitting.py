@@ -107,6 +107,6 @@ def test_the_prior_learns_four_texts_by_heart(made):
     assert np.mean(losses[-5:]) < 0.1 * losses[0]
     people = preset("tiny", CHANGES).train_subjects()
     avatars.__dict__["clip"] = FakeClip(Shards(made.stage("embed"), "latents"), people)
-    likeness = avatars.latents_from_text(people, [1, 2, 3, 4]) @ stored(made, "embed", "image").T
+    likeness = avatars.prior_latents(people, [1, 2, 3, 4]) @ stored(made, "embed", "image").T
     assert likeness.argmax(dim=1).tolist() == [0, 1, 2, 3]
     assert likeness.diagonal().min() > 0.97

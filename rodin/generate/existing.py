@@ -1,0 +1,96 @@
+"""Avatars that are there already: people of a run as fitted, and avatars that were saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from rodin.generate.avatar import Avatar
+from rodin.generate.export import METADATA, PLANES, checksums
+from rodin.generate.models import check_models
+from rodin.generate.options import MOST_SEED
+from rodin.marks.marking import MARKS
+from rodin.store.reading import read_record
+from rodin.store.run_folder import RunFolder
+from rodin.store.shards.reader import Shards
+
+if TYPE_CHECKING:
+    from rodin.config import Config
+    from rodin.generate.cascade import Avatars
+
+OF_FILES = ("files", "models", "generated", "generator", "run", "metres_per_unit", "size", "views", "format", *MARKS)
+"""keys of metadata.json that tell of the files there, not of the avatar"""
+
+
+def check_person(folder: RunFolder, name: str) -> Shards:
+    """The store of fitted planes, which has a row of a person.
+
+    Raises:
+        ValueError: nobody of that id was fitted.
+        StoreError: the run has no fitted planes.
+    """
+    shards = Shards(folder.stage("fit"), "planes")
+    if name not in shards:
+        some = f"{shards.subjects[0]} to {shards.subjects[-1]}"
+        raise ValueError(f"subject: got {name!r}, wanted the id of a fitted person, such as {some}")
+    return shards
+
+
+def fitted_person(models: Avatars, name: str) -> Avatar:
+    """A person of the run, as fitted; as `Rodin.subject`."""
+    folder = models.folder
+    shards = check_person(folder, name)
+    check_models(models.config, folder, "fit")
+    planes, latent = torch.from_numpy(shards.read(name, "planes")).float(), None
+    if folder.stage("embed").is_dir() and name in (latents := Shards(folder.stage("embed"), "latents")):
+        latent = torch.from_numpy(latents.read(name, "image", 0)).float()
+    return Avatar(models, planes, latent, 0, {"from": "subject", "subject": name, "seed": 0})
+
+
+def check_saved(folder: Path) -> None:
+    """Refuse a folder without a saved avatar.
+
+    Raises:
+        FileNotFoundError: its files are not there.
+    """
+    if not (folder / METADATA).is_file() or not (folder / PLANES).is_file():
+        raise FileNotFoundError(f"{folder}: no saved avatar there ({METADATA} and {PLANES}); `rodin sample` makes one")
+
+
+def saved_avatar(models: Avatars, folder: Path) -> Avatar:
+    """An avatar that was saved to a folder; as `Rodin.load`."""
+    check_saved(folder)
+    try:
+        about = read_record(folder / METADATA)
+        with safe_open(folder / PLANES, "pt") as file:
+            content = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        seed, made_by = about.get("seed", 0), about["models"]
+        planes, latent = checked_tensors(models.config, content)
+        if not isinstance(made_by, dict) or type(seed) is not int or not 0 <= seed <= MOST_SEED:
+            raise ValueError(f"{METADATA} is not one of an avatar")
+    except (ValueError, KeyError, SafetensorError) as problem:
+        raise ValueError(f"{folder}: the avatar there is damaged ({problem}); make it again") from None
+    if made_by.get("decoder") != checksums(models.folder, "decoder"):
+        raise ValueError(f"{folder}: an avatar of another run's decoder ({about.get('run')}); give that run")
+    kept = {key: value for key, value in about.items() if key not in OF_FILES}
+    return Avatar(models, planes, latent, seed, kept)
+
+
+def checked_tensors(config: Config, content: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Planes [3, C, R, R] and latent [D] of a saved avatar; None for a latent that is not there.
+
+    Raises:
+        KeyError: no planes.
+        ValueError: of other shapes than the run's, or not finite.
+    """
+    side, channels = config.triplane.resolution, config.triplane.channels
+    wanted = {"planes": [3, channels, side, side], "latent": [config.clip.width]}
+    for name, shape in wanted.items():
+        if name in content and list(content[name].shape) != shape:
+            raise ValueError(f"{name} of shape {list(content[name].shape)}, wanted {shape}")
+        if name in content and not content[name].isfinite().all():
+            raise ValueError(f"{name} with values that are no numbers")
+    return content["planes"], content.get("latent")
