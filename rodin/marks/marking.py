@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rodin.marks.credentials import SIGNED, Credentials
-from rodin.marks.tags import AVATAR
+from rodin.marks.tags import AVATAR, COMPOSITE
 from rodin.marks.watermark import PUBLIC_KEY, mark
 
 MARKS = ("watermark", "c2pa_certificate_sha256")  # keys of metadata that tell of the marks
@@ -43,11 +44,11 @@ class Marking:
         """Pictures [V, H, W, 4] uint8 with the watermark, where there is one."""
         return pictures if self.key is None else np.stack([mark(picture, self.key) for picture in pictures])
 
-    def sign(self, folder: Path) -> None:
-        """Sign the pictures of a folder, where there are credentials."""
+    def sign(self, folder: Path, composites: Collection[str] = ()) -> None:
+        """Sign the pictures of a folder, where there are credentials; `composites`: names of those that are mixed."""
         if self.credentials is not None:
             for path in sorted(path for path in folder.iterdir() if path.suffix in SIGNED):
-                self.credentials.sign(path, AVATAR)
+                self.credentials.sign(path, COMPOSITE if path.name in composites else AVATAR)
 
 
 def key_of(path: Path | None) -> bytes:
