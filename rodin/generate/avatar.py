@@ -34,7 +34,7 @@ class Avatar:
         seed: of the models' noise.
         provenance: what it was made from, as in its metadata.json.
         before: the avatar before a change, of an edited or inverted one.
-        pictures: name -> further pictures [H, W, 4] uint8 that are saved with it.
+        pictures: name -> sheets [H, W, 4] uint8 of given pictures beside its own, saved with it as they are.
     """
 
     models: Avatars

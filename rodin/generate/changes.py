@@ -62,7 +62,7 @@ def inverted_avatar(rodin: Rodin, request: AvatarRequest, settings: InversionSet
     for name, picture in zip(("before", "after"), shown, strict=True):
         measured[name] = _likeness(picture, rgba, inversion.lpips)
     side = shown_side(rodin.config)
-    large = [_seen(one, found.view, side) for one in (before, after)]
+    large = models.marking.marked(np.stack([_seen(one, found.view, side) for one in (before, after)]))
     labels = [
         "the picture",
         f"of CLIP alone: {measured['before']['psnr']:.1f} dB",

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from rodin.generate.cascade import Avatars
 from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
 from rodin.generate.mesh import front, surface_mesh
 from rodin.generate.pictures import save_animation, save_png
-from rodin.marks.tags import GENERATOR, MESH, glb_extras
+from rodin.marks.tags import COMPOSITE, GENERATOR, MESH, glb_extras
 from rodin.store import manifest
 from rodin.store.atomic import make_folder, sha256_of
 from rodin.store.errors import disk_error
@@ -70,13 +70,16 @@ def readable(path: Path | str) -> str:
 
 
 @contextmanager
-def exporting(avatars: Avatars, output: Path, metadata: dict[str, Any]) -> Iterator[Path]:
+def exporting(
+    avatars: Avatars, output: Path, metadata: dict[str, Any], composites: Collection[str] = ()
+) -> Iterator[Path]:
     """Yield a temporary folder; what was written there is signed, described in metadata.json and put in place.
 
     Args:
         avatars: the run's models, whose marks it gets.
         output: the folder; an earlier export there is replaced.
         metadata: of the export; `files` are added.
+        composites: names of pictures that show given ones beside generated ones, for the signature.
 
     Raises:
         StoreError: the disk refuses; nothing is left of the new export, and an earlier one is unchanged.
@@ -86,7 +89,7 @@ def exporting(avatars: Avatars, output: Path, metadata: dict[str, Any]) -> Itera
     try:
         temporary.mkdir()
         yield temporary
-        avatars.marking.sign(temporary)
+        avatars.marking.sign(temporary, composites)
         metadata["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
         text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
         (temporary / METADATA).write_text(text, encoding="utf-8")
@@ -117,7 +120,7 @@ def export_avatar(
         source: metadata of what the avatar was sampled from.
         latent: [D] that the avatar was made of, kept beside its planes.
         look: size, number and format of the pictures; None: the run's.
-        pictures: name -> further pictures [H, W, 4] uint8 to write as NAME.png.
+        pictures: name -> sheets [H, W, 4] uint8 of given pictures beside generated ones, written as NAME.png.
         progress: called with pictures rendered, pictures in all and what is rendered.
 
     Returns:
@@ -129,11 +132,12 @@ def export_avatar(
     """
     look = (look or Look()).of(avatars.config)
     metadata = metadata_of(avatars, source, look)
-    with exporting(avatars, output, metadata) as temporary:
+    sheets = {f"{name}.png": picture for name, picture in (pictures or {}).items()}
+    with exporting(avatars, output, metadata, sheets) as temporary:
         frames = _pictures(avatars, temporary, planes_by_name, look, metadata, progress)
         marking = avatars.marking
-        for name, picture in (pictures or {}).items():
-            save_png(temporary / f"{name}.png", marking.marked(picture[None])[0], metadata)
+        for name, picture in sheets.items():
+            save_png(temporary / name, picture, metadata, COMPOSITE)
         save_animation(temporary, "turntable", marking.marked(frames), look.format, metadata)
         planes = planes_by_name["avatar"]
         camera, size = front(avatars.config.data, look.side), avatars.config.sample.mesh_resolution

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from rodin.marks.tags import AVATAR, gif_comment, png_chunks
+from rodin.marks.tags import AVATAR, Origin, gif_comment, png_chunks
 
 FORMATS = ("gif", "mp4", "png")
 FRAME_MILLISECONDS = 90  # a full turn of 24 frames in 2.2 s
@@ -34,9 +34,9 @@ def check_format(kind: str) -> None:
             raise ValueError(f"format mp4: wanted the package imageio-ffmpeg, not installed; {INSTALL}") from None
 
 
-def save_png(path: Path, rgba: np.ndarray, metadata: Mapping[str, Any]) -> None:
-    """Write an image [H, W, 4] uint8 with text chunks that say that it is generated, by what and from what."""
-    Image.fromarray(rgba, "RGBA").save(path, "PNG", pnginfo=png_chunks(AVATAR, metadata=metadata))
+def save_png(path: Path, rgba: np.ndarray, metadata: Mapping[str, Any], origin: Origin = AVATAR) -> None:
+    """Write an image [H, W, 4] uint8 with text chunks that say where it comes from, made by what and from what."""
+    Image.fromarray(rgba, "RGBA").save(path, "PNG", pnginfo=png_chunks(origin, metadata=metadata))
 
 
 def save_animation(

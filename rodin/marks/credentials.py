@@ -66,7 +66,7 @@ class Credentials:
         return hashlib.sha256(self.certificate.encode()).hexdigest()
 
     def sign(self, path: Path, origin: Origin) -> None:
-        """Put a signed manifest into a PNG, GIF or MP4 file: made by this program, by a trained model.
+        """Put a signed manifest into a PNG, GIF or MP4 file: made by this program, of that origin.
 
         Raises:
             ValueError: the certificate is refused; the message is C2PA's.

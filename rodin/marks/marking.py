@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rodin.marks.credentials import SIGNED, Credentials
-from rodin.marks.tags import AVATAR
+from rodin.marks.tags import AVATAR, COMPOSITE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,11 +52,11 @@ class Marking:
 
         return np.stack([mark(picture, self.key) for picture in pictures])
 
-    def sign(self, folder: Path) -> None:
-        """Sign the pictures of a folder, where there are credentials."""
+    def sign(self, folder: Path, composites: Collection[str] = ()) -> None:
+        """Sign the pictures of a folder, where there are credentials; `composites`: names of those that are mixed."""
         if self.credentials is not None:
             for path in sorted(path for path in folder.iterdir() if path.suffix in SIGNED):
-                self.credentials.sign(path, AVATAR)
+                self.credentials.sign(path, COMPOSITE if path.name in composites else AVATAR)
 
 
 def key_of(path: Path | None) -> bytes:

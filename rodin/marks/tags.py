@@ -42,6 +42,9 @@ class Origin:
 
 
 AVATAR = Origin("generated image of a synthetic person, not a photograph", "trainedAlgorithmicMedia")
+COMPOSITE = Origin(
+    "a picture given by the user, beside generated images of a synthetic person made of it", "compositeSynthetic"
+)
 MESH = Origin("generated mesh of a synthetic person", "trainedAlgorithmicMedia")
 FIGURE = Origin(
     "figure of a run: its pictures of people are rendered or generated, or captured where the run imports them",

@@ -14,6 +14,7 @@ from rodin.field.mesh import Mesh
 from rodin.field.mesh_files import write_mesh
 from rodin.generate import requests, uses
 from rodin.generate.condition import one_request
+from rodin.generate.inversion import InversionSettings
 from rodin.generate.look import Look
 from rodin.generate.options import SamplingOptions
 from rodin.generate.pictures import save_mp4
@@ -80,6 +81,32 @@ def test_every_picture_of_a_command_is_tagged_and_marked(command, trained, secre
     assert changed
     for path in tmp_path.glob("marked/**/metadata.json"):
         assert json.loads(path.read_text())["watermark"].startswith("key ")
+
+
+def test_a_sheet_with_the_users_own_picture_is_a_composite_and_the_picture_is_not_marked(
+    trained, secret, tmp_path, monkeypatch
+):
+    signed = []
+    monkeypatch.setattr(Marking, "sign", lambda self, folder, composites: signed.append(sorted(composites)))
+    photograph = np.full((48, 48, 4), (60, 90, 160, 255), np.uint8)
+    photograph[:10, :, 3] = photograph[:, :12, 3] = photograph[:, 36:, 3] = 0
+    steps, named = InversionSettings(latent_steps=0, planes_steps=1, yaw=0, pitch=0), {"image": photograph}
+    for name, options in (
+        ("marked", SamplingOptions(watermark=True, watermark_key=secret)),
+        ("plain", SamplingOptions()),
+    ):
+        named |= {"settings": steps, "output": tmp_path / name, "options": options, "look": LOOK}
+        requests.invert_avatar(trained.path, **named)
+    assert signed == [["comparison.png"]] * 2
+    for path in (tmp_path / "marked").glob("*.png"):
+        kind = "compositeSynthetic" if path.name == "comparison.png" else "trainedAlgorithmicMedia"
+        with Image.open(path) as image:
+            assert f"digitalsourcetype/{kind}" in image.info["XML:com.adobe.xmp"], path
+    marked, plain = (np.asarray(Image.open(tmp_path / name / "comparison.png")) for name in ("marked", "plain"))
+    side = marked.shape[1] // 3
+    assert np.array_equal(marked[:, :side], plain[:, :side])
+    assert not np.array_equal(marked[:, side:], plain[:, side:])
+    assert detect_in(tmp_path / "marked" / "comparison.png", secret.read_bytes()).marked
 
 
 def test_an_avatar_that_is_loaded_does_not_keep_the_marks_of_its_old_files(trained, tmp_path):

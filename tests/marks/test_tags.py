@@ -95,6 +95,18 @@ def test_options_of_marks_that_do_not_fit(tmp_path: Path) -> None:
     assert re.fullmatch(r"key [0-9a-f]{8}", told["watermark"])
 
 
+def test_a_sheet_with_given_pictures_is_signed_as_a_composite(tmp_path: Path) -> None:
+    class Recorder(Credentials):
+        def sign(self, path: Path, origin: Origin) -> None:
+            signed[path.name] = origin.kind
+
+    signed: dict[str, str] = {}
+    for name in ("a.png", "b.png", "note.txt"):
+        (tmp_path / name).write_bytes(b"")
+    Marking(None, Recorder("", "", "")).sign(tmp_path, {"b.png"})
+    assert signed == {"a.png": "trainedAlgorithmicMedia", "b.png": "compositeSynthetic"}
+
+
 def test_pictures_are_signed_with_the_users_certificate(tmp_path: Path) -> None:
     c2pa = pytest.importorskip("c2pa")
     folder = tmp_path / "avatar"
