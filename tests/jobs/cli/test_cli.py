@@ -45,7 +45,7 @@ MISTAKES = {
     "wrong type": (["run", "tiny", "--set", "fit.steps=many"], "fit.steps: got 'many'"),
     "out of range": (["run", "tiny", "--set", "fit.steps=0"], "fit.steps: got 0"),
     "other config": (["run", "tiny", "--set", "seed=5"], "seed is 0 there, asked for 5"),
-    "not writable": (["run", "tiny", "--run", "file/run"], "cannot write"),
+    "not writable": (["run", "tiny", "--run", "file/run"], "file is a file; wanted a new or an empty folder"),
     "unknown cluster": (["run", "tiny", "--cluster", "slrum"], "wanted local or slurm"),
     "no site": (["run", "tiny", "--cluster", "slurm"], "needs --site"),
     "site not there": (["run", "tiny", "--cluster", "slurm", "--site", "none.toml"], "no such site file"),
