@@ -70,11 +70,12 @@ def test_a_training_at_its_time_limit_and_preempted_is_the_undisturbed_one(clust
         *SETTINGS,
     ) as driver:
         until("the first steps", lambda: steps_done(far) >= 40)
-        number = ask("squeue", "--me", "--noheader", "--states=running", "--format=%i").split()[0]
-        ask("scontrol", "update", f"JobId={number}", "TimeLimit=1")  # the limit is near: Slurm sends USR2
+        number, ran = ask("squeue", "--me", "--noheader", "--states=running", "--format=%i %M").split()[:2]
+        near_minutes = int(ran.split(":")[-2]) + 2  # in one to two minutes; Slurm sends USR2 90 s before
+        ask("scontrol", "update", f"JobId={number}", f"TimeLimit={near_minutes}")
         until("saved at the time limit", lambda: bool(saved_steps(far) - {300, 600}))
         first = saved_steps(far)
-        ask("scontrol", "update", f"JobId={number}", "TimeLimit=60")
+        ask("scontrol", "update", f"JobId={number}", "TimeLimit=600")
         until("going on", lambda: steps_done(far) > max(first) + 40)
         everything = ("--nodes=4", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
         urgent = ask("sbatch", "--parsable", "--partition=urgent", *everything).split()[0]
