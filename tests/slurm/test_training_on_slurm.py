@@ -22,7 +22,7 @@ from rodin.store.results import read_rows
 from rodin.store.run_folder import RunFolder
 from rodin.train.state import checkpoint
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(1800)]
 OVERRIDES = ["data.subjects=6", "base.training.steps=800", "base.training.checkpoint_every=300"]
 SETTINGS = [word for override in OVERRIDES for word in ("--set", override)]
 LOCAL = 'name = "local"\nmpi = "mpiexec"\ncpus_per_node = 2\nranks_per_node = 2\ntrain_cpus = 1\n'
@@ -37,7 +37,7 @@ def run_folder(path: Path) -> RunFolder:
     return folder
 
 
-def until(what: str, happened: Callable[[], bool], seconds: float = 90) -> None:
+def until(what: str, happened: Callable[[], bool], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, f"{what}: waited {seconds} s"
@@ -58,7 +58,7 @@ def test_a_training_at_its_time_limit_and_preempted_is_the_undisturbed_one(clust
     slurm = Rodin(ROOT, tmp_path, cluster | {"OMP_NUM_THREADS": "1"})
     (tmp_path / "local.toml").write_text(LOCAL)
     near, far = run_folder(tmp_path / "near"), run_folder(tmp_path / "far")
-    done = slurm("run", "tiny", "--run", "near", "--site", "local.toml", "--stages", "base", *SETTINGS, seconds=200)
+    done = slurm("run", "tiny", "--run", "near", "--site", "local.toml", "--stages", "base", *SETTINGS, seconds=1200)
     assert done.returncode == 0, done.stderr
 
     def ask(*command: str) -> str:
@@ -70,16 +70,17 @@ def test_a_training_at_its_time_limit_and_preempted_is_the_undisturbed_one(clust
         *SETTINGS,
     ) as driver:
         until("the first steps", lambda: steps_done(far) >= 40)
-        number = ask("squeue", "--me", "--noheader", "--states=running", "--format=%i").split()[0]
-        ask("scontrol", "update", f"JobId={number}", "TimeLimit=1")  # the limit is near: Slurm sends USR2
+        number, ran = ask("squeue", "--me", "--noheader", "--states=running", "--format=%i %M").split()[:2]
+        near_minutes = int(ran.split(":")[-2]) + 2  # in one to two minutes; Slurm sends USR2 90 s before
+        ask("scontrol", "update", f"JobId={number}", f"TimeLimit={near_minutes}")
         until("saved at the time limit", lambda: bool(saved_steps(far) - {300, 600}))
         first = saved_steps(far)
-        ask("scontrol", "update", f"JobId={number}", "TimeLimit=60")
+        ask("scontrol", "update", f"JobId={number}", "TimeLimit=600")
         until("going on", lambda: steps_done(far) > max(first) + 40)
         everything = ("--nodes=4", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
         urgent = ask("sbatch", "--parsable", "--partition=urgent", *everything).split()[0]
         until("saved when preempted", lambda: bool(saved_steps(far) - first - {300, 600}))
-        out, err = driver.communicate(timeout=150)
+        out, err = driver.communicate(timeout=1200)
     assert driver.returncode == 0, out + err
     ours, theirs = read_rows(near, "base"), read_rows(far, "base")
     assert [row["step"] for row in ours] == [row["step"] for row in theirs]

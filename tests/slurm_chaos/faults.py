@@ -15,6 +15,8 @@ CONTROLLER_SECONDS = 20.0  # that slurmctld is away
 DISK_SECONDS = 10.0  # that the disk is full
 HOLD_SECONDS = 30.0  # in which a requeued job has ended and waits to start again
 RETRY_SECONDS = 1.0  # between two tries at a mend that Slurm does not take yet
+MANY = 4  # elements at work
+FEW_WAIT = 3.0  # factor of the time between two faults where fewer are at work
 LOOK_SECONDS = 15.0  # between two looks for nodes that take no jobs
 MEND_SECONDS = 300.0  # in which all is mended after a round
 LITTLE_MB = 150  # less than Python needs with torch
@@ -83,6 +85,7 @@ class Injector:
         self.away: set[str] = set()  # nodes that a fault has taken
         self.controller = self.room = True
         self.next = self.looked = 0.0
+        self.running = MANY  # elements, when last seen
 
     def start(self) -> None:
         """Begin to wait for the next fault."""
@@ -133,13 +136,16 @@ class Injector:
                 self.machine.set_node(node, "resume")
 
     def _wait(self) -> float:
-        return 1.0 + self.random.expovariate(1 / self.seconds)
+        """Seconds until the next fault; jobs that are left alone at the end are hit as often as each of many was."""
+        return (1.0 + self.random.expovariate(1 / self.seconds)) * (1.0 if self.running >= MANY else FEW_WAIT)
 
     def _pick(self, state: str = "RUNNING", stages: Sequence[str] = ()) -> Element | None:
         """An element of a run; each run is as likely as the other, however many elements it has."""
         if not self.controller:
             return None
-        found = [one for one in self.machine.elements() if one.state == state and (one.stage in stages or not stages)]
+        queued = self.machine.elements()
+        self.running = sum(one.state == "RUNNING" for one in queued)
+        found = [one for one in queued if one.state == state and (one.stage in stages or not stages)]
         stages = sorted({one.stage for one in found})
         stage = self.random.choice(stages) if stages else ""
         return self.random.choice([one for one in found if one.stage == stage]) if stages else None

@@ -31,7 +31,7 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.train.state import checkpoint
 
-FIT = ["data.subjects=400", "data.shard_subjects=4", "fit.steps=4"]
+FIT = ["data.subjects=400", "data.shard_subjects=4"]
 BASE = ["data.subjects=6", "base.training.steps=240", "base.training.checkpoint_every=20"]
 STAGES = {"fit": FIT, "base": BASE}
 SITE = """
