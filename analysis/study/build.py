@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,10 +16,11 @@ from analysis.study.checklist import FACTS_TEMPLATE
 from analysis.study.design import DEGRADED, REFERENCE, Design, catch_pool
 from analysis.study.pictures import as_shown, degraded, encoded, read_picture
 from analysis.study.record import KIND, RECORD, Study, open_study, picture_path, publish_study
+from analysis.study.sources import Source, is_utf_8
 from rodin import __version__
 from rodin.store.atomic import publish_bytes, sha256_of
 from rodin.store.outputs import check_output
-from rodin.store.reading import entries, read_record
+from rodin.store.reading import read_record
 
 METHOD = re.compile(r"[\w][\w .+-]{0,39}")  # a method's name: it goes into tables, and into no file's name
 MOST_TRIALS = 30  # of a rater by default: with three methods about three minutes, before attention fades
@@ -34,61 +34,6 @@ CONSENT = (
     "voluntary, and you may stop at any time by closing this page."
 )
 Progress = Callable[[int, int, str], None]
-
-
-class Source(Protocol):
-    """Where a method's pictures come from."""
-
-    @property
-    def description(self) -> str:
-        """What study.json says of it."""
-        ...
-
-    @property
-    def items(self) -> Sequence[str]:
-        """Names of what it has pictures of."""
-        ...
-
-    def pictures(self, items: Sequence[str]) -> Iterable[tuple[str, np.ndarray]]:
-        """(item, picture [H, W, 3 or 4] uint8) of some items, in their order."""
-        ...
-
-
-@dataclass(frozen=True)
-class FolderSource:
-    """A folder of PNG files; a file's name without its ending is the item.
-
-    Args:
-        path: the folder.
-    """
-
-    path: Path
-
-    @property
-    def description(self) -> str:
-        """What study.json says of it; bytes of its path that are not UTF-8 become escapes."""
-        return os.fsencode(self.path).decode(errors="backslashreplace")
-
-    @property
-    def items(self) -> list[str]:
-        """Names of the PNG files.
-
-        Raises:
-            FileNotFoundError, ValueError: there is no such folder, or no PNG file in it.
-        """
-        if not self.path.is_dir():
-            raise FileNotFoundError(f"{self.path}: no such folder; wanted a folder of PNG files, or a run folder")
-        found = [path.stem for path in entries(self.path) if path.suffix == ".png" and path.is_file()]
-        if not found:
-            raise ValueError(f"{self.path}: has no PNG files; wanted pictures such as 0001.png")
-        if odd := [name for name in found if not is_utf_8(name)]:
-            raise ValueError(f"{self.path}: has a file {odd[0]!a}, a name that is not UTF-8; wanted names such as 0001")
-        return found
-
-    def pictures(self, items: Sequence[str]) -> Iterable[tuple[str, np.ndarray]]:
-        """(item, picture [H, W, 4] uint8) of some items."""
-        for item in items:
-            yield item, np.asarray(read_picture(self.path / f"{item}.png").convert("RGBA"))
 
 
 @dataclass(frozen=True)
@@ -217,11 +162,6 @@ def check_settings(settings: Settings, sources: Mapping[str, Source]) -> None:
         raise ValueError(f"--size got {settings.size}, wanted {SIZES[0]} to {SIZES[1]} pixels")
 
 
-def is_utf_8(text: str) -> bool:
-    """Whether a text of the command line, or a name of the file system, is Unicode."""
-    return text == text.encode(errors="ignore").decode()
-
-
 def build_study(plan: Plan, progress: Progress) -> Study:
     """Make a study's pictures and its record; what an earlier, killed command made is kept.
 
@@ -282,7 +222,10 @@ def started(plan: Plan) -> dict[str, Any]:
     if path.is_file():
         found = read_record(path)
         if differing := [name for name in record if found.get(name) != record[name]]:
-            raise ValueError(f"{plan.output}: holds a study of other {', '.join(differing)}; choose another --output")
+            begun = "" if found.get("complete") else ", not built to its end; remove the folder, or"
+            raise ValueError(
+                f"{plan.output}: holds a study of other {', '.join(differing)}{begun or ';'} choose another --output"
+            )
         if found.get("complete") is True:
             return found
         salt = str(found.get("salt"))

@@ -29,8 +29,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from analysis.study.connections import HeadInTime
 from analysis.study.design import REFERENCE
-from analysis.study.patience import HeadInTime
 from analysis.study.record import Study
 from analysis.study.votes import Refused, Votes
 
@@ -266,20 +266,6 @@ def application(study: Study, votes: Votes, hosts: list[str], address: str | Non
         middleware=[Middleware(SafeHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
         exception_handlers=dict.fromkeys((HTTPException, sqlite3.Error, OSError, Exception), refusal),
     )
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that takes connections.
-
-    Raises:
-        ValueError: the address is taken or not of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError, UnicodeError) as problem:
-        reason = (problem.strerror if isinstance(problem, OSError) else None) or problem
-        raise ValueError(f"cannot listen on {host}, port {port} ({reason}); choose others, --host, --port") from None
 
 
 def serve(study: Study, votes: Votes, listener: socket.socket, hosts: list[str], address: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.cli.options import JSON, SITE
+from jobs.cli.options import JSON, SITE, path_option
 from jobs.cli.results import elsewhere, file_of
 from jobs.cli.screen import Screen
 from jobs.graph.graph import NAMES as STAGES
@@ -167,12 +167,12 @@ NAMES = [*dict.fromkeys([*BENCHES, TASK, *RUN_BENCHES, CASCADE])]
 
 def bench(
     name: Annotated[str, typer.Argument(help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}")],
-    run: Annotated[Path | None, typer.Option("--run", help="measure with this run's subjects and models")] = None,
+    run: Annotated[Path | None, path_option("--run", help="measure with this run's subjects and models")] = None,
     count: Annotated[
         int, typer.Option("--subjects", min=1, help="with --run: number of its subjects, avatars or edits")
     ] = 8,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="of cascade: PNG or folder to write to; default RUN/figures")
+        Path | None, path_option("--output", "-o", help="of cascade: PNG or folder to write to; default RUN/figures")
     ] = None,
     site: SITE = None,
     minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="of task: work of the long task")] = 5.0,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.options import JSON, SET
+from jobs.cli.options import JSON, SET, path_argument, path_option
 from jobs.cli.prepare import check_change, config_of
 from jobs.cli.screen import Screen
 from jobs.graph.changes import change_of, make_change
@@ -22,8 +22,8 @@ from rodin.store.run_folder import RunFolder
 if TYPE_CHECKING:
     from rodin.captures.importing import CapturedSubject
 
-SOURCE = Annotated[Path, typer.Argument(metavar="SRC", help="one person's folder, or a folder of such folders")]
-RUN = Annotated[Path | None, typer.Option("--run", help="run folder; created if absent")]
+SOURCE = Annotated[Path, path_argument(metavar="SRC", help="one person's folder, or a folder of such folders")]
+RUN = Annotated[Path | None, path_option("--run", help="run folder; created if absent")]
 PRESET = Annotated[str, typer.Option("--preset", help="preset of a new run, or a TOML file as of `rodin run`")]
 SCALE = Annotated[str, typer.Option("--scale", help="our units in one unit of the capture, or auto")]
 CENTRE = Annotated[str, typer.Option("--centre", metavar="X,Y,Z", help="middle of the head in the capture, or auto")]
@@ -32,7 +32,7 @@ FRONT = Annotated[
     str | None,
     typer.Option("--front", metavar="FILE", help="the picture that shows the face, as listed"),
 ]
-MASKS = Annotated[Path | None, typer.Option("--masks", metavar="DIR", help="masks, with the names of the pictures")]
+MASKS = Annotated[Path | None, path_option("--masks", metavar="DIR", help="masks, with the names of the pictures")]
 INVERT = Annotated[bool, typer.Option("--invert-masks", help="masks are black where the person is")]
 BACKGROUND = Annotated[
     str | None, typer.Option("--background", help="of photographs: border, white, #rrggbb or none (kept whole)")
@@ -40,7 +40,7 @@ BACKGROUND = Annotated[
 FRAME = Annotated[str | None, typer.Option("--frame", help="pad pictures to squares, or crop them")]
 SKIP = Annotated[bool, typer.Option("--skip-missing", help="leave out pictures that are listed but absent")]
 LINKS = Annotated[bool, typer.Option("--follow-links", help="read pictures that symbolic links out of SRC lead to")]
-CHECK = Annotated[Path | None, typer.Option("--check", metavar="PNG", help="draw the import; write no views")]
+CHECK = Annotated[Path | None, path_option("--check", metavar="PNG", help="draw the import; write no views")]
 
 AUTO = "auto"
 

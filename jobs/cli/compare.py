@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JSON
+from jobs.cli.options import JSON, path_argument, path_option
 from jobs.cli.results import elsewhere, file_of
 from jobs.run.record import read_config
 from rodin.store.run_folder import RunFolder
@@ -19,13 +19,13 @@ DRAWN = ("reconstruction.psnr", "fit.psnr")  # what is drawn of a grid without -
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="run folders, or a grid's folder; the first run is the baseline"),
+        path_argument(metavar="RUN...", help="run folders, or a grid's folder; the first run is the baseline"),
     ],
     metric: Annotated[
         str | None, typer.Option("--metric", help="only this measure, or all of this section; --json names them")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="PNG or folder of the plot; a PDF comes beside it")
+        Path | None, path_option("--output", "-o", help="PNG or folder of the plot; a PDF comes beside it")
     ] = None,
     as_json: JSON = False,
 ) -> None:

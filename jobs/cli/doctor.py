@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JSON, SITE
+from jobs.cli.options import JSON, SITE, path_option
 from jobs.cli.run import terminating
 from jobs.cli.screen import Screen
 from jobs.doctor.finding import Finding, merged
@@ -29,7 +29,7 @@ PRESET = "small"  # whose stages are asked for where no run is named: the smalle
 
 def doctor(
     site: SITE = None,
-    run: Annotated[Path | None, typer.Option("--run", help="run folder; its file system and its config count")] = None,
+    run: Annotated[Path | None, path_option("--run", help="run folder; its file system and its config count")] = None,
     wait: Annotated[
         float, typer.Option("--wait", min=0, help="seconds to wait for the job to begin; 0: submit none")
     ] = WAIT_SECONDS,

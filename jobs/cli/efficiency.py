@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JSON, RUN_ARGUMENT
+from jobs.cli.options import JSON, RUN_ARGUMENT, path_option
 from jobs.cli.screen import Screen
 from jobs.efficiency.accounting import Attempt, attempts
 from jobs.efficiency.suggestion import suggest, write_asks
@@ -24,7 +24,7 @@ from rodin.store.run_folder import RunFolder
 def efficiency(
     run: RUN_ARGUMENT,
     suggestion: Annotated[
-        Path | None, typer.Option("--suggest", metavar="FILE", help="write what to ask for, for --asks of run and plan")
+        Path | None, path_option("--suggest", metavar="FILE", help="write what to ask for, for --asks of run and plan")
     ] = None,
     as_json: JSON = False,
 ) -> None:

@@ -8,17 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.cli.made import some_path
-from jobs.cli.options import JSON, RUN_OPTION
+from jobs.cli.options import JSON, RUN_OPTION, path_option
 from jobs.cli.screen import Screen
 from jobs.run.record import read_config
 from rodin.store.run_folder import RunFolder
 from rodin.units import byte_size
 
 FORMAT = Annotated[str, typer.Option("--format", help="transforms (NeRF, instant-ngp, nerfstudio) or eg3d")]
-OUTPUT = Annotated[
-    Path, typer.Option("--output", "-o", parser=some_path, metavar="DIR", help="folder to write; new, or an export's")
-]
+OUTPUT = Annotated[Path, path_option("--output", "-o", metavar="DIR", help="folder to write; new, or an export's")]
 SUBJECTS = Annotated[
     str | None, typer.Option("--subjects", metavar="IDS", help="such as 000003,000010:000019; default: all")
 ]

@@ -27,12 +27,11 @@ from jobs.cli.made import (
     print_avatars,
     sampling_options,
     slug_of,
-    some_path,
     tell,
     told,
 )
 from jobs.cli.marks import C2PA_CERT, C2PA_KEY, WATERMARK, WATERMARK_KEY
-from jobs.cli.options import JSON, RUN_OPTION
+from jobs.cli.options import JSON, RUN_OPTION, path_option
 from jobs.cli.screen import Screen
 from rodin.generate.options import MOST_AVATARS
 from rodin.generate.texts import checked_text
@@ -43,7 +42,7 @@ def sample(
     text: Annotated[list[str] | None, typer.Option("--text", help="description of the avatar; may be repeated")] = None,
     image: Annotated[
         list[Path] | None,
-        typer.Option("--image", parser=some_path, metavar="PATH", help="portrait of the avatar; may be repeated"),
+        path_option("--image", help="portrait of the avatar; may be repeated"),
     ] = None,
     background: BACKGROUND = None,
     seed: SEED = 0,
@@ -182,7 +181,7 @@ def edit(
 
 def invert(
     run: RUN_OPTION,
-    image: Annotated[Path, typer.Option("--image", parser=some_path, metavar="PATH", help="the portrait")],
+    image: Annotated[Path, path_option("--image", help="the portrait")],
     background: BACKGROUND = None,
     planes: Annotated[
         bool, typer.Option("--planes/--no-planes", help="fit the planes too, or the latent alone")
@@ -195,9 +194,7 @@ def invert(
     pitch: Annotated[float | None, typer.Option("--pitch", help="of the camera in degrees, over 0 from above")] = None,
     camera: Annotated[
         Path | None,
-        typer.Option(
-            "--camera", parser=some_path, metavar="JSON", help="transforms.json; its first frame is the camera"
-        ),
+        path_option("--camera", metavar="JSON", help="transforms.json; its first frame is the camera"),
     ] = None,
     seed: SEED = 0,
     output: OUTPUT = None,

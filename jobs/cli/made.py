@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli.marks import certificate
+from jobs.cli.options import path_option
 from jobs.run.record import read_config
 from rodin.generate.options import MOST_SEED, SamplingOptions
 from rodin.store.atomic import sha256_of
@@ -25,18 +26,9 @@ SLUG_LENGTH = 40  # characters of a text in a folder's name: enough to tell fold
 DIGEST_LENGTH = 8  # hex digits: among a thousand requests in one run, two share a name once in ten thousand runs
 
 
-def some_path(text: str) -> Path:
-    """A path of the command line; an empty one is refused, where Python would take it for the current folder."""
-    if not text:
-        raise typer.BadParameter("is empty, wanted a path")
-    return Path(text)
-
-
 OUTPUT = Annotated[
     Path | None,
-    typer.Option(
-        "--output", "-o", parser=some_path, metavar="PATH", help="folder for the results; default RUN/made/..."
-    ),
+    path_option("--output", "-o", help="folder for the results; default RUN/made/..."),
 ]
 SCALE = Annotated[
     float | None, typer.Option("--guidance-scale", help="1: without guidance; default: that of the run's config")
@@ -57,12 +49,10 @@ SIZE = Annotated[
 ]
 VIEWS = Annotated[int | None, typer.Option("--views", metavar="N", help="number of pictures")]
 FORMAT = Annotated[str, typer.Option("--format", help="of what moves: gif, mp4, or png, a picture a frame")]
-IMAGE = Annotated[Path | None, typer.Option("--image", parser=some_path, metavar="PATH", help="a portrait")]
+IMAGE = Annotated[Path | None, path_option("--image", help="a portrait")]
 TEXT = Annotated[str | None, typer.Option("--text", help="a description")]
 SUBJECT = Annotated[str | None, typer.Option("--subject", metavar="ID", help="a person of the run, as fitted")]
-AVATAR = Annotated[
-    Path | None, typer.Option("--avatar", parser=some_path, metavar="FOLDER", help="an avatar that was made before")
-]
+AVATAR = Annotated[Path | None, path_option("--avatar", metavar="FOLDER", help="an avatar that was made before")]
 
 
 def sampling_options(

@@ -8,19 +8,19 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JSON
+from jobs.cli.options import JSON, path_argument, path_option
 
 WATERMARK = Annotated[
     bool | None,
     typer.Option("--watermark/--no-watermark", help="hide a watermark in the pictures; default: sample.watermark"),
 ]
 WATERMARK_KEY = Annotated[
-    Path | None, typer.Option("--watermark-key", help="file whose bytes are the watermark's key; default: a public key")
+    Path | None, path_option("--watermark-key", help="file whose bytes are the watermark's key; default: a public key")
 ]
 C2PA_CERT = Annotated[
-    Path | None, typer.Option("--c2pa-cert", help="PEM chain to sign the pictures with (content credentials, C2PA)")
+    Path | None, path_option("--c2pa-cert", help="PEM chain to sign the pictures with (content credentials, C2PA)")
 ]
-C2PA_KEY = Annotated[Path | None, typer.Option("--c2pa-key", help="PEM private key of --c2pa-cert")]
+C2PA_KEY = Annotated[Path | None, path_option("--c2pa-key", help="PEM private key of --c2pa-cert")]
 
 app = typer.Typer(name="watermark", help="Look for the invisible watermark of `rodin sample --watermark`.")
 
@@ -46,8 +46,8 @@ def group() -> None:
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="pictures: PNG, JPEG, GIF, WebP")],
-    key: Annotated[Path | None, typer.Option("--key", help="file with the key; default: the public key")] = None,
+    files: Annotated[list[Path], path_argument(metavar="FILE...", help="pictures: PNG, JPEG, GIF, WebP")],
+    key: Annotated[Path | None, path_option("--key", help="file with the key; default: the public key")] = None,
     as_json: JSON = False,
 ) -> None:
     """Say of each picture whether it holds the watermark, and how often a picture without it would look like it.

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import ASKS, CLUSTER, FROM, JSON, NEW_RUN, PRESET_OR_FROM, SET, SITE, STAGES
+from jobs.cli.options import ASKS, CLUSTER, FROM, JSON, NEW_RUN, PRESET_OR_FROM, SET, SITE, STAGES, path_option
 from jobs.cli.prepare import prepare, sources_of, tell
 from jobs.cli.taking import planned_lines
 from jobs.plan.asks import with_asks
@@ -19,7 +19,7 @@ from rodin.config.checks import notes
 
 RATES = Annotated[
     list[Path] | None,
-    typer.Option("--rates", metavar="PATH", help="measured speeds: a run, or a bench's --json; may be repeated"),
+    path_option("--rates", help="measured speeds: a run, or a bench's --json; may be repeated"),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JSON
+from jobs.cli.options import JSON, path_option
 from jobs.cli.screen import Screen
 from jobs.weights import KNOWN, fetch, find, weights_rows
 from rodin.presets import PRESETS, describe, preset
@@ -22,7 +22,7 @@ weights = typer.Typer(help="Pretrained weights.", rich_markup_mode=None)
 def fetch_weights(
     names: Annotated[list[str] | None, typer.Argument(help="clip, lpips; default all")] = None,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="destination; default $RODIN_WEIGHTS, else ~/.cache/rodin/weights")
+        Path | None, path_option("--folder", help="destination; default $RODIN_WEIGHTS, else ~/.cache/rodin/weights")
     ] = None,
     url: Annotated[str | None, typer.Option("--url", help="another address of the one named file")] = None,
     as_json: JSON = False,

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JSON, RUN_OPTION
+from jobs.cli.options import JSON, RUN_OPTION, path_option
 from jobs.cli.screen import Screen
 from jobs.run.failures import describe
 from jobs.run.lock import driving
@@ -24,7 +24,7 @@ from rodin.store.atomic import publish_bytes
 from rodin.store.errors import Unwritable
 from rodin.store.run_folder import RunFolder
 
-FOLDER = Annotated[Path | None, typer.Option("--output", "-o", help="folder to write to; default the run's own")]
+FOLDER = Annotated[Path | None, path_option("--output", "-o", help="folder to write to; default the run's own")]
 
 
 def table(
@@ -69,7 +69,7 @@ def figure(
     name: Annotated[str, typer.Argument(help="3 to 13, or another figure of the report")],
     run: RUN_OPTION,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="PNG or folder to write to; default RUN/figures")
+        Path | None, path_option("--output", "-o", help="PNG or folder to write to; default RUN/figures")
     ] = None,
     as_json: JSON = False,
 ) -> None:
@@ -112,12 +112,12 @@ def figures(run: RUN_OPTION, output: FOLDER = None, as_json: JSON = False) -> No
 
 
 def report(
-    run: Annotated[Path | None, typer.Option("--run", help="run folder")] = None,
+    run: Annotated[Path | None, path_option("--run", help="run folder")] = None,
     all_runs: Annotated[
-        Path | None, typer.Option("--all", metavar="FOLDER", help="instead: one page with all runs of a folder")
+        Path | None, path_option("--all", metavar="FOLDER", help="instead: one page with all runs of a folder")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="HTML file or folder to write to; default RUN/report.html")
+        Path | None, path_option("--output", "-o", help="HTML file or folder to write to; default RUN/report.html")
     ] = None,
     as_json: JSON = False,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JSON
+from jobs.cli.options import JSON, path_option
 from jobs.cli.screen import Screen
 from jobs.graph.graph import NAMES
 from jobs.launch.slurm_client import check_clients
@@ -28,7 +28,7 @@ def options() -> None:
 
 @site.command()
 def init(
-    output: Annotated[Path | None, typer.Option("--output", help="file to write; default: print it")] = None,
+    output: Annotated[Path | None, path_option("--output", help="file to write; default: print it")] = None,
     as_json: JSON = False,
 ) -> None:
     """Write a site file with what the cluster says of itself: partitions, machines, limits, accounts, MPI.

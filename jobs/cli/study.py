@@ -12,16 +12,14 @@ from urllib.parse import urlsplit
 import typer
 
 from jobs.cli.export import many, say
-from jobs.cli.made import some_path, tell
-from jobs.cli.options import JSON
+from jobs.cli.made import tell
+from jobs.cli.options import JSON, path_argument, path_option
 from jobs.cli.screen import Screen
 from rodin.generate.options import MOST_SEED
 from rodin.store.run_folder import RunFolder
 
-STUDY = Annotated[Path, typer.Argument(metavar="DIR", parser=some_path, help="folder of a study")]
-OUTPUT = Annotated[
-    Path, typer.Option("--output", "-o", parser=some_path, metavar="DIR", help="folder to write; new, or this study's")
-]
+STUDY = Annotated[Path, path_argument(metavar="DIR", help="folder of a study")]
+OUTPUT = Annotated[Path, path_option("--output", "-o", metavar="DIR", help="folder to write; new, or this study's")]
 METHODS = Annotated[
     list[str] | None,
     typer.Argument(
@@ -29,7 +27,7 @@ METHODS = Annotated[
     ),
 ]
 QUESTION = Annotated[str, typer.Option("--question", help="what raters are asked of each pair")]
-RUN = Annotated[Path | None, typer.Option("--run", help="run folder for --methods")]
+RUN = Annotated[Path | None, path_option("--run", help="run folder for --methods")]
 OF_RUN = Annotated[
     str | None,
     typer.Option(
@@ -39,18 +37,20 @@ OF_RUN = Annotated[
 OF = Annotated[str, typer.Option("--of", help="of runs: people (held-out ones, rebuilt) or samples (from nothing)")]
 REFERENCE = Annotated[
     Path | None,
-    typer.Option("--reference", help="compare with these: a folder, or a run for its held-out people's pictures"),
+    path_option("--reference", help="compare with these: a folder, or a run for its held-out people's pictures"),
 ]
 CONSENT = Annotated[str | None, typer.Option("--consent", help="text that raters agree to first; default: a short one")]
 ITEMS = Annotated[int | None, typer.Option("--items", help="at most so many items; default: all that are shared")]
 TRIALS = Annotated[int | None, typer.Option("--trials", help="pairs for each rater; default: all, at most 30")]
 CATCH = Annotated[
     int | None,
-    typer.Option("--catch", help="more pairs for each rater, one of them obviously wrong; default: 4 if can be"),
+    typer.Option("--catch", help="more pairs for each rater, one of them obviously wrong; default: 4 where there are"),
 ]
 REPEATS = Annotated[
     int | None,
-    typer.Option("--repeats", help="more pairs for each rater, seen before with sides swapped; default: same"),
+    typer.Option(
+        "--repeats", help="more pairs for each rater, seen before with sides swapped; default: 4 where there are"
+    ),
 ]
 SEED = Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="of orders, sides and choices")]
 SIZE = Annotated[int, typer.Option("--size", help="side of the pictures, pixels")]
@@ -148,13 +148,15 @@ def serve(study: STUDY, host: HOST = "127.0.0.1", port: PORT = DEFAULT_PORT, url
       rodin study serve study/
       rodin study serve study/ --port 8200 --url https://study.example.org
     """
+    from analysis.study.connections import listening
     from analysis.study.record import open_study
-    from analysis.study.server import LOCAL, listening, serve
+    from analysis.study.server import LOCAL, serve
     from analysis.study.votes import Votes
 
     opened, address = open_study(study), checked_url(url)
     opened.check()
-    votes, listener = Votes(opened.votes), listening(host, port)
+    listener = listening(host, port)
+    votes = Votes(opened.votes)
     names = [*LOCAL, *([] if host in ("0.0.0.0", "::") else [host])]  # noqa: S104
     if address is not None:
         names.append(urlsplit(address).hostname or "")
@@ -174,7 +176,7 @@ def serve(study: STUDY, host: HOST = "127.0.0.1", port: PORT = DEFAULT_PORT, url
 def tally(
     study: STUDY,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="folder for tables and figure; default: that of the study")
+        Path | None, path_option("--output", "-o", help="folder for tables and figure; default: that of the study")
     ] = None,
     catch_pass: PASS = 0.75,
     as_json: JSON = False,

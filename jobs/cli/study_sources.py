@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.study.build import FolderSource, Settings, Source
+from analysis.study.build import Settings
+from analysis.study.sources import FolderSource, Source
 from jobs.run.record import read_config
 from rodin.store.run_folder import RunFolder
 

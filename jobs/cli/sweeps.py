@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from jobs.cli.grid import Grid, run_grid
-from jobs.cli.options import CLUSTER, JSON, RUN_OPTION, SITE
+from jobs.cli.options import CLUSTER, JSON, RUN_OPTION, SITE, path_option
 from jobs.cli.plan import RATES
 from jobs.cli.prepare import check_change, check_cluster, runnable, site_of
 from jobs.cli.run import execute
@@ -103,7 +103,7 @@ def grid(
     ] = False,
     name: Annotated[str | None, typer.Option("--name", help="of the grid; default BASE-KEYS")] = None,
     folder: Annotated[
-        Path | None, typer.Option("--run", help="folder for its runs; default NAME beside BASE, or in runs/")
+        Path | None, path_option("--run", help="folder for its runs; default NAME beside BASE, or in runs/")
     ] = None,
     cluster: CLUSTER = "local",
     site: SITE = None,

@@ -27,12 +27,11 @@ from jobs.cli.made import (
     print_avatar,
     sampling_options,
     slug_of,
-    some_path,
     tell,
     told,
 )
 from jobs.cli.marks import C2PA_CERT, C2PA_KEY, WATERMARK, WATERMARK_KEY
-from jobs.cli.options import JSON, RUN_OPTION
+from jobs.cli.options import JSON, RUN_OPTION, path_option
 from jobs.cli.screen import Screen
 from rodin.generate.texts import checked_text
 
@@ -113,7 +112,7 @@ def mesh(
     faces: Annotated[int | None, typer.Option("--faces", help="about how many to keep; default: all")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", parser=some_path, metavar="FILE", help=f"{MESH_FORMATS}; default RUN/made/..."),
+        path_option("--output", "-o", metavar="FILE", help=f"{MESH_FORMATS}; default RUN/made/..."),
     ] = None,
     guidance_scale: SCALE = None,
     steps: STEPS = None,
@@ -152,14 +151,14 @@ def interpolate(
     text: Annotated[list[str] | None, typer.Option("--text", help="a description; may be repeated")] = None,
     image: Annotated[
         list[Path] | None,
-        typer.Option("--image", parser=some_path, metavar="PATH", help="a portrait; may be repeated"),
+        path_option("--image", help="a portrait; may be repeated"),
     ] = None,
     subject: Annotated[
         list[str] | None, typer.Option("--subject", metavar="ID", help="a person of the run; may be repeated")
     ] = None,
     avatar: Annotated[
         list[Path] | None,
-        typer.Option("--avatar", parser=some_path, metavar="FOLDER", help="an avatar made before; may be repeated"),
+        path_option("--avatar", metavar="FOLDER", help="an avatar made before; may be repeated"),
     ] = None,
     seed: Annotated[
         list[int] | None, typer.Option("--seed", min=0, help="an unconditional avatar; may be repeated")

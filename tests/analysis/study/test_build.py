@@ -8,10 +8,11 @@ import pytest
 from fixtures.small_study import METHODS, is_blocky, make_study, write_pictures
 from PIL import Image
 
-from analysis.study.build import FolderSource, Settings, build_study, plan_study
+from analysis.study.build import Settings, build_study, plan_study
 from analysis.study.design import DEGRADED, catch_pool
-from analysis.study.pictures import as_shown
+from analysis.study.pictures import as_shown, read_picture
 from analysis.study.record import open_study
+from analysis.study.sources import FolderSource
 from rodin.store.errors import StoreError
 
 
@@ -132,6 +133,10 @@ def test_another_study_is_not_overwritten(study, tmp_path):
     plan = plan_study(study.path, settings(), sources, None)
     with pytest.raises(ValueError, match=r"holds a study of other question, .*choose another --output"):
         build_study(plan, quiet)
+    record = study.path / "study.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"complete": False}))
+    with pytest.raises(ValueError, match=r"not built to its end; remove the folder, or choose another --output"):
+        build_study(plan, quiet)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
     with pytest.raises(ValueError, match="holds other files"):
@@ -197,7 +202,7 @@ def test_pictures_of_16_bits_keep_their_brightness_and_paths_need_not_be_utf_8(t
     study = build_study(
         plan_study(tmp_path / "study", settings(trials=1, catch=0, repeats=0, size=64), folders, None), quiet
     )
-    shown = [np.asarray(Image.open(study.picture(name, "0001"))) for name in folders]
+    shown = [np.asarray(read_picture(study.picture(name, "0001"))) for name in folders]
     assert np.array_equal(*shown)
     assert study.record["methods"]["a"].endswith("\\xff/a")
     (folders["a"].path / os.fsdecode(b"\xfe.png")).touch()

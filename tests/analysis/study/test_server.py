@@ -13,9 +13,10 @@ from types import SimpleNamespace
 import pytest
 from fixtures.small_study import Server, ask, make_study, stored, vote
 
-from analysis.study import patience
+from analysis.study import connections
+from analysis.study.connections import listening
 from analysis.study.design import CATCH
-from analysis.study.server import HEADERS, MOST_BYTES, listening, serve
+from analysis.study.server import HEADERS, MOST_BYTES, serve
 from analysis.study.votes import Votes
 
 
@@ -226,7 +227,9 @@ def forked_server(study):
         finally:
             os._exit(0)
     try:
-        yield SimpleNamespace(port=listener.getsockname()[1])
+        server = SimpleNamespace(port=listener.getsockname()[1])
+        assert ask(server, "GET", "/icon.svg").status == 200  # it has opened the votes
+        yield server
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -250,7 +253,7 @@ def test_an_agreement_that_cannot_be_saved_and_a_picture_that_is_gone_are_told(s
 
 
 def test_connections_without_a_request_in_time_are_closed(study, monkeypatch):
-    monkeypatch.setattr(patience, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.5)
     with forked_server(study) as server:
         silent, begun, slow, later = (socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in "1234")
         begun.sendall(b"GET / HT")
@@ -263,6 +266,7 @@ def test_connections_without_a_request_in_time_are_closed(study, monkeypatch):
                 slow.sendall(b"G")
                 time.sleep(0.05)
         assert time.monotonic() < until
+        slow.close()
         for connection in (silent, begun, later):
             while connection.recv(1 << 16):
                 pass
@@ -271,7 +275,7 @@ def test_connections_without_a_request_in_time_are_closed(study, monkeypatch):
 
 def test_a_request_that_is_being_answered_is_not_cut_off(study, monkeypatch, rater):
     token, number = rater
-    monkeypatch.setattr(patience, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
     vote, body = Votes.vote, json.dumps({"trial": 0, "side": "left", "milliseconds": 9}).encode()
     monkeypatch.setattr(Votes, "vote", lambda *what: time.sleep(0.7) or vote(*what))
     with forked_server(study) as server:

@@ -5,14 +5,16 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
 import typer.main
 from fixtures.obedient import ROOT, Rodin
 
 from jobs.cli.app import app, status_of
+from jobs.cli.options import some_path
 
 COMMANDS = [
     *("sweep cfg", "sweep resolution", "sweep views", "sweep convolution", "sweep grid", "compare", "efficiency"),
@@ -199,3 +201,22 @@ def test_presets_as_toml_run_again(started: Rodin):
     assert done.returncode == 0, done.stderr
     assert started("plan", str(Path("runs/tiny/run.toml")), "--run", "runs/tiny").returncode == 0
     assert "fit.steps: " in started("presets", "--keys").stdout
+
+
+def commands_of(app: typer.Typer) -> list[Callable[..., Any]]:
+    """The functions of all commands, those in groups too."""
+    own = [one.callback for one in app.registered_commands if one.callback]
+    return own + [one for group in app.registered_groups for one in commands_of(group.typer_instance)]
+
+
+def test_every_empty_path_is_refused():
+    """Python takes it for the current folder: `--output "$UNSET"` would write there."""
+    found = 0
+    for command in commands_of(app):
+        for name, hint in get_type_hints(command, include_extras=True).items():
+            if get_origin(hint) is Annotated and "Path" in str(get_args(hint)[0]):
+                assert get_args(hint)[1].parser is some_path, (command, name)
+                found += 1
+    assert found > 60
+    with pytest.raises(typer.BadParameter, match="is empty, wanted a path"):
+        some_path("")

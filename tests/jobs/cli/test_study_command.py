@@ -112,8 +112,15 @@ def test_mistakes_are_one_line_and_leave_nothing(arguments, message, capsys: pyt
         (["invite", "study", "--url", "http://me:pw@x"], "--url got 'http://me:pw@x', wanted an address"),
         (["invite", "study", "--url", "http://x/#y"], "--url got 'http://x/#y', wanted an address"),
         (["serve", "study", "--host", "a" * 300], "cannot listen on aaa"),
-        (["serve", "study", "--host", "no such host"], "cannot listen on no such host, port 8123 (Name or service not"),
-        (["serve", "study", "--host", "203.0.113.9"], "cannot listen on 203.0.113.9, port 8123"),
+        (
+            ["serve", "study", "--host", "no such host"],
+            "cannot listen on no such host, port 8123 (Name or service not known); choose",
+        ),
+        (
+            ["serve", "study", "--host", "203.0.113.9"],
+            "203.0.113.9, port 8123 (Cannot assign requested address); choose",
+        ),
+        (["serve", "study", "--host", ""], "--host is empty, wanted an address such as 127.0.0.1"),
         (["tally", "study"], "no votes to count yet; invite raters with `rodin study invite`"),
         (["tally", "study", "--catch-pass", "2"], "--catch-pass got 2.0, wanted a share"),
     ],

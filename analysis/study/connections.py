@@ -1,8 +1,9 @@
-"""How long the raters' page waits for a request: uvicorn alone holds a connection as long as somebody keeps it open."""
+"""Connections of raters: where they are taken, and how long one is held that no request comes on."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -43,3 +44,19 @@ class HeadInTime(H11Protocol):
         if not answering:
             self.transport.close()
         self._due = None
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that takes connections.
+
+    Raises:
+        ValueError: the address is taken or not of this machine.
+    """
+    if not host:
+        raise ValueError("--host is empty, wanted an address such as 127.0.0.1; 0.0.0.0 is every one of this machine")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError, UnicodeError) as problem:
+        reason = str((problem.strerror if isinstance(problem, OSError) else None) or problem).partition(" (while")[0]
+        raise ValueError(f"cannot listen on {host}, port {port} ({reason}); choose others, --host, --port") from None
