@@ -101,6 +101,12 @@ def _run_edits(config: Config, folder: RunFolder, count: int, progress: Progress
     return bench_edits(config, folder, count, progress)
 
 
+def _run_mesh(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
+    from rodin.bench.mesh import bench_mesh
+
+    return bench_mesh(config, folder, count, progress)
+
+
 def _run_watermark(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
     from rodin.bench.watermark import bench_watermark
 
@@ -146,8 +152,10 @@ RUN_BENCHES: dict[str, Callable[[Config, RunFolder, int, Progress], BenchRows]] 
     "decoder": _run_decoder,
     "sample": _run_sampling,
     "edit": _run_edits,
+    "mesh": _run_mesh,
     "watermark": _run_watermark,
 }
+COUNT, COUNTS = 8, {"mesh": 12}  # of people: by default, and of benches whose means spread more
 CASCADE, CASCADE_PICTURE = "cascade", "figure-cascade.png"
 NAMES = [*dict.fromkeys([*BENCHES, *RUN_BENCHES, CASCADE])]
 
@@ -156,8 +164,11 @@ def bench(
     name: Annotated[str, typer.Argument(help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}")],
     run: Annotated[Path | None, typer.Option("--run", help="measure with this run's subjects and models")] = None,
     count: Annotated[
-        int, typer.Option("--subjects", min=1, help="with --run: number of its subjects, avatars or edits")
-    ] = 8,
+        int | None,
+        typer.Option(
+            "--subjects", min=1, help="with --run: number of its subjects, avatars or edits; default 8, of mesh 12"
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="of cascade: PNG or folder to write to; default RUN/figures")
     ] = None,
@@ -170,6 +181,7 @@ def bench(
 
     `cascade` measures quality, not time: where detail is lost from the fitted planes to avatars of unseen people, with
     pictures of each step. So does `edit`: whether what a text names comes out, and what else of the avatar changes.
+    And `mesh`: how far meshes of fitted people are from the surface that Blender rendered, and whether they are closed.
 
     `submit` measures the job layer itself with 100,000 subjects, beside submitit's `map_array`; Slurm is stubbed.
 
@@ -186,6 +198,7 @@ def bench(
       rodin bench sample --run runs/demo --subjects 4
       rodin bench cascade --run runs/demo --subjects 4
       rodin bench edit --run runs/evening --subjects 20
+      rodin bench mesh --run runs/evening --subjects 12
       rodin bench watermark --run runs/demo --subjects 16
     """
     if name not in NAMES:
@@ -194,6 +207,7 @@ def bench(
         raise ValueError(f"--output goes with `rodin bench {CASCADE}`, which draws a picture, not with `{name}`")
     if run is None and name not in BENCHES:
         raise ValueError(f"--run is missing: `rodin bench {name}` needs a run with subjects")
+    count = count or COUNTS.get(name, COUNT)
     if run is not None and name == CASCADE:
         print_cascade(run, count, output, as_json)
         return
