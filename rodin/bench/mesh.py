@@ -1,6 +1,7 @@
 """`rodin bench mesh --run RUN`: how near meshes come to the surface that Blender rendered, and whether they are whole.
 
-Both surfaces are measured alike: as points that the same cameras see from outside, thinned to one in a small cell.
+Both surfaces are measured alike: as points that the same cameras see from outside. Distances are from one point in each
+small cell, so that no part counts by how many cameras see it, to the nearest of all points.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ RESOLUTIONS = (128, 256)  # grid points a side of a mesh; 256 is that of `rodin 
 FACES = 10_000  # of a mesh made smaller
 NEAR = 0.01  # of a head's height; points nearer than this count for the F-score
 VIEWS, SIDE, SEED = 32, 192, 7  # cameras, none of a run's own, and pixels of each: a point for 0.004 units of surface
-CELL = 0.005  # world units; of the points in a cell one is kept, so that no part counts by how many cameras see it
+CELL = 0.005  # world units; of the points in such a cell one is measured from
 MEAN, POINTS = "mean person", "the true surface's own points, half against half"
 MEASURES = ("Chamfer", "mesh to truth", "truth to mesh", "truth to mesh without hair", "F-score")
 
@@ -66,7 +67,7 @@ def bench_mesh(config: Config, folder: RunFolder, count: int, progress: Progress
     found, whole, ring = defaultdict(list), [], true_cameras(config)
     for done, (name, true) in enumerate(zip(people, visible_surfaces(config, people, *ring, SIDE), strict=True)):
         progress(done, len(people) + len(drawn), name)
-        truth, hair = thinned(*true)
+        truth, hair = true
         meshes = {side: rodin.subject(name).mesh(side) for side in RESOLUTIONS}
         for side, mesh in meshes.items():
             found[f"{side}³"].append(distances(seen(mesh, ring), truth, hair))
@@ -99,32 +100,32 @@ def true_cameras(config: Config) -> Rings:
 
 
 def seen(mesh: Mesh, ring: Rings) -> np.ndarray:
-    """Points [P, 3] of a mesh that cameras see, thinned."""
+    """Points [P, 3] of a mesh that cameras see."""
     views = [visible_points(mesh.vertices, mesh.faces, *camera, SIDE) for camera in zip(*ring, strict=True)]
-    points = np.concatenate(views)
-    return thinned(points, np.zeros(len(points), bool))[0]
+    return np.concatenate(views)
 
 
-def thinned(points: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of points [P, 3] and their kinds [P] the first one in each cell of a grid."""
+def evenly_spread(points: np.ndarray) -> np.ndarray:
+    """Numbers of the first of points [P, 3] in each cell of a grid."""
     cell = np.floor(points / CELL).astype(np.int64)
     cell -= cell.min(axis=0, initial=0)
-    _, first = np.unique(cell @ np.cumprod([1, *(cell.max(axis=0, initial=0) + 1)])[:3], return_index=True)
-    return points[first], kinds[first]
+    sides = cell.max(axis=0, initial=0) + 1
+    return np.unique(np.ravel_multi_index(tuple(cell.T), tuple(sides)), return_index=True)[1]
 
 
 def distances(points: np.ndarray, truth: np.ndarray, hair: np.ndarray) -> dict[str, float]:
-    """Distances of points [P, 3] and true points [Q, 3], world units; F-score at NEAR.
+    """Distances between two surfaces, world units, and F-score at NEAR: from points spread evenly to the nearest of all.
 
     Args:
-        points: of a mesh.
-        truth: of the true surface.
+        points: [P, 3] of a mesh.
+        truth: [Q, 3] of the true surface.
         hair: whether each of these is of a strand, [Q] bool.
     """
-    there, back = KDTree(truth).query(points)[0], KDTree(points).query(truth)[0]
+    ours, theirs = evenly_spread(points), evenly_spread(truth)
+    there, back = KDTree(truth).query(points[ours])[0], KDTree(points).query(truth[theirs])[0]
     precision, recall = (float((one < NEAR * HEAD_HEIGHT).mean()) for one in (there, back))
     score = 2 * precision * recall / max(precision + recall, 1e-9)
-    values = ((there.mean() + back.mean()) / 2, there.mean(), back.mean(), back[~hair].mean(), score)
+    values = ((there.mean() + back.mean()) / 2, there.mean(), back.mean(), back[~hair[theirs]].mean(), score)
     return dict(zip(MEASURES, map(float, values), strict=True))
 
 

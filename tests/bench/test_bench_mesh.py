@@ -3,14 +3,25 @@
 import numpy as np
 import pytest
 
-from rodin.bench.mesh import MEAN, POINTS, bench_mesh, distance_rows, distances, seen, thinned, true_cameras, wholeness
+from rodin.bench.mesh import (
+    CELL,
+    MEAN,
+    POINTS,
+    bench_mesh,
+    distance_rows,
+    distances,
+    evenly_spread,
+    seen,
+    true_cameras,
+    wholeness,
+)
 from rodin.field.mesh import Mesh, surface
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
 
 CONFIG = preset("tiny")
 RING = true_cameras(CONFIG)
-SPREAD = 0.0025  # world units; spheres are measured by points this far apart
+SPREAD = 0.002  # world units; spheres are measured by points about twice as far apart
 
 
 def ball(radius: float, centre: float = 0.0) -> Mesh:
@@ -32,11 +43,11 @@ def both(one: Mesh, other: Mesh) -> Mesh:
 def test_points_are_of_the_outside_alone_and_one_a_cell() -> None:
     points = seen(both(ball(0.6), ball(0.3)), RING)
     np.testing.assert_allclose(np.linalg.norm(points, axis=1), 0.6, atol=0.003)
-    assert len(points) > 20_000
-    twice, kinds = thinned(np.concatenate([points, points]), np.arange(2 * len(points)) < len(points))
-    assert len(twice) == len(points)
-    assert kinds.all()
-    assert len(np.unique(np.floor(points / 0.005), axis=0)) == len(points)
+    spread = evenly_spread(np.concatenate([points, points]))
+    assert spread.max() < len(points)
+    cells = {tuple(cell) for cell in np.floor(points / CELL).astype(int).tolist()}
+    assert {tuple(cell) for cell in np.floor(points[spread] / CELL).astype(int).tolist()} == cells
+    assert len(spread) == len(cells) > 20_000
 
 
 def test_distances_of_spheres_are_the_difference_of_their_radii() -> None:
