@@ -113,6 +113,12 @@ def _run_edits(config: Config, folder: RunFolder, count: int, progress: Progress
     return bench_edits(config, folder, count, progress)
 
 
+def _run_mesh(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
+    from rodin.bench.mesh import bench_mesh
+
+    return bench_mesh(config, folder, count, progress)
+
+
 def _run_watermark(config: Config, folder: RunFolder, count: int, progress: Progress) -> BenchRows:
     from rodin.bench.watermark import bench_watermark
 
@@ -158,8 +164,10 @@ RUN_BENCHES: dict[str, Callable[[Config, RunFolder, int, Progress], BenchRows]] 
     "decoder": _run_decoder,
     "sample": _run_sampling,
     "edit": _run_edits,
+    "mesh": _run_mesh,
     "watermark": _run_watermark,
 }
+COUNT, COUNTS = 8, {"mesh": 12}  # of people: by default, and of benches whose means spread more
 CASCADE, CASCADE_PICTURE = "cascade", "figure-cascade.png"
 TASK = "task"
 NAMES = [*dict.fromkeys([*BENCHES, TASK, *RUN_BENCHES, CASCADE])]
@@ -169,8 +177,11 @@ def bench(
     name: Annotated[str, typer.Argument(help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}")],
     run: Annotated[Path | None, path_option("--run", help="measure with this run's subjects and models")] = None,
     count: Annotated[
-        int, typer.Option("--subjects", min=1, help="with --run: number of its subjects, avatars or edits")
-    ] = 8,
+        int | None,
+        typer.Option(
+            "--subjects", min=1, help="with --run: number of its subjects, avatars or edits; default 8, of mesh 12"
+        ),
+    ] = None,
     output: Annotated[
         Path | None, path_option("--output", "-o", help="of cascade: PNG or folder to write to; default RUN/figures")
     ] = None,
@@ -185,6 +196,7 @@ def bench(
 
     `cascade` measures quality, not time: where detail is lost from the fitted planes to avatars of unseen people, with
     pictures of each step. So does `edit`: whether what a text names comes out, and what else of the avatar changes.
+    And `mesh`: how far meshes of fitted people are from the surface that Blender rendered, and whether they are closed.
 
     `submit` measures the job layer itself with 100,000 subjects, beside submitit's `map_array`; Slurm is stubbed.
 
@@ -204,6 +216,7 @@ def bench(
       rodin bench sample --run runs/demo --subjects 4
       rodin bench cascade --run runs/demo --subjects 4
       rodin bench edit --run runs/evening --subjects 20
+      rodin bench mesh --run runs/evening --subjects 12
       rodin bench watermark --run runs/demo --subjects 16
     """
     if name not in NAMES:
@@ -214,6 +227,7 @@ def bench(
         raise ValueError(f"--site goes with `rodin bench {TASK}`, not with `{name}`")
     if run is None and name not in (*BENCHES, TASK):
         raise ValueError(f"--run is missing: `rodin bench {name}` needs a run with subjects")
+    count = count or COUNTS.get(name, COUNT)
     if run is not None and name == CASCADE:
         print_cascade(run, count, output, as_json)
         return

@@ -3,6 +3,8 @@
 A request is {"subject", "seed", "resolution", "samples", "denoise", "device", "threads", "captions", "camera_to_world",
 "intrinsics", "output"}. The images are written to the file `output` (npz, `rgba` [V, H, W, 4] uint8). The answer is
 {"subject", "output", "caption", "captions", "attributes", "facts", "seconds"}. What Blender prints on stdout is lost.
+With "surface": true it writes, instead of images, what cameras see of the surface (npz, `points` and `strands`, see
+`rodin.avatars.surface`).
 """
 
 import json
@@ -33,25 +35,31 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     Returns:
         The answer; the file is complete by then.
     """
-    from rodin.avatars import blender, scene
+    from rodin.avatars import blender, scene, surface
     from rodin.avatars.caption import captions
     from rodin.avatars.facts import facts
     from rodin.avatars.person import draw
 
     started = time.monotonic()
     person = draw(request["seed"], request["subject"])
-    pictures = blender.render(
-        *scene.build(person),
-        np.array(request["camera_to_world"], dtype=np.float32),
-        np.array(request["intrinsics"], dtype=np.float32),
-        resolution=request["resolution"],
-        samples=request["samples"],
-        denoise=request["denoise"],
-        device=request.get("device", "CPU"),
-        threads=request.get("threads", 0),
-        at_once=request.get("device", "CPU") != "CUDA",
-    )
-    _publish(Path(request["output"]), pictures)
+    built = scene.build(person)
+    cameras = [np.array(request[name], dtype=np.float32) for name in ("camera_to_world", "intrinsics")]
+    side, threads = request["resolution"], request.get("threads", 0)
+    if request.get("surface"):
+        points, strands = surface.visible_surface(*built, *cameras, resolution=side, threads=threads)
+        _publish(Path(request["output"]), points=points, strands=strands)
+    else:
+        pictures = blender.render(
+            *built,
+            *cameras,
+            resolution=side,
+            samples=request["samples"],
+            denoise=request["denoise"],
+            device=request.get("device", "CPU"),
+            threads=threads,
+            at_once=request.get("device", "CPU") != "CUDA",
+        )
+        _publish(Path(request["output"]), rgba=pictures)
     texts = captions(person, request.get("captions", 1), request["seed"])
     return {
         "subject": request["subject"],
@@ -64,10 +72,10 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _publish(path: Path, pictures: np.ndarray) -> None:
+def _publish(path: Path, **arrays: np.ndarray) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("wb") as out:
-        np.savez(out, rgba=pictures)
+        np.savez(out, **arrays)
     temporary.replace(path)
 
 

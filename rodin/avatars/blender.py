@@ -1,4 +1,4 @@
-"""Rendering with Blender; the only module that imports bpy."""
+"""Rendering with Blender; the only module that imports bpy, from which `surface` has it."""
 
 import hashlib
 import importlib
@@ -49,6 +49,20 @@ def render(
     Returns:
         [V, H, W, 4] uint8, sRGB, straight alpha.
     """
+    scene = new_scene(parts, light, samples, denoise, device, threads)
+    camera = scene.camera.data
+    if not at_once:
+        return _one_by_one(scene, camera, camera_to_world, intrinsics, resolution)
+    with tempfile.TemporaryDirectory(prefix="rodin-avatars-") as folder:
+        batches = [
+            _picture(scene, camera_to_world[views], intrinsics[views], resolution, Path(folder))
+            for views in atlas.batches(len(camera_to_world), resolution)
+        ]
+    return np.concatenate(batches)
+
+
+def new_scene(parts: Sequence[Part], light: Light, samples: int, denoise: bool, device: str, threads: int) -> Any:
+    """Blender's scene of some parts, its camera without a place; arguments as `render`."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
     _settings(scene, samples, denoise, device, threads)
@@ -62,36 +76,38 @@ def render(
             _add_mesh(scene, part, materials[kind])
         else:
             _add_strands(scene, part, materials[kind])
-    camera = bpy.data.cameras.new("atlas")
-    scene.camera = bpy.data.objects.new("atlas", camera)
+    scene.camera = bpy.data.objects.new("atlas", bpy.data.cameras.new("atlas"))
     scene.collection.objects.link(scene.camera)
-    if not at_once:
-        return _one_by_one(scene, camera, camera_to_world, intrinsics, resolution)
-    with tempfile.TemporaryDirectory(prefix="rodin-avatars-") as folder:
-        batches = [
-            _picture(scene, camera, camera_to_world[views], intrinsics[views], resolution, Path(folder))
-            for views in atlas.batches(len(camera_to_world), resolution)
-        ]
-    return np.concatenate(batches)
+    return scene
 
 
-def _picture(
-    scene: Any, camera: Any, camera_to_world: np.ndarray, intrinsics: np.ndarray, resolution: int, folder: Path
-) -> np.ndarray:
-    views = len(camera_to_world)
-    source, binary, picture = folder / "atlas.osl", folder / "atlas.oso", folder / "atlas.png"
+def place_atlas(scene: Any, camera_to_world: np.ndarray, intrinsics: np.ndarray, resolution: int, folder: Path) -> None:
+    """Make the scene's camera that of an atlas of views, and its picture as large; arguments as `render`.
+
+    Args:
+        scene: of `new_scene`.
+        folder: where the camera's program is compiled.
+    """
+    camera, source, binary = scene.camera.data, folder / "atlas.osl", folder / "atlas.oso"
     source.write_text(atlas.shader(camera_to_world, intrinsics, resolution))
     if not importlib.import_module("_cycles").osl_compile(str(source), str(binary)):
         raise RuntimeError("Cycles could not compile the camera; this Blender was built without OSL")
     camera.type, code = "CUSTOM", binary.read_text()
     camera.custom_bytecode = code
     camera.custom_bytecode_hash = hashlib.sha256(code.encode()).hexdigest()[:32]
-    columns, rows = atlas.layout(views)
+    columns, rows = atlas.layout(len(camera_to_world))
     scene.render.resolution_x, scene.render.resolution_y = columns * resolution, rows * resolution
+
+
+def _picture(
+    scene: Any, camera_to_world: np.ndarray, intrinsics: np.ndarray, resolution: int, folder: Path
+) -> np.ndarray:
+    place_atlas(scene, camera_to_world, intrinsics, resolution, folder)
+    picture = folder / "atlas.png"
     scene.render.filepath = str(picture)
     bpy.ops.render.render(write_still=True)
     with Image.open(picture) as opened:
-        return atlas.tiles(np.asarray(opened.convert("RGBA")), views, resolution)
+        return atlas.tiles(np.asarray(opened.convert("RGBA")), len(camera_to_world), resolution)
 
 
 def _one_by_one(

@@ -35,7 +35,6 @@ from rodin.store.shards.reader import Shards
 from rodin.store.shards.writer import ShardWriter
 
 GRID = 96  # points a side of the density grid: three times finer than the pictures of a mesh can show less of
-OUTLINE = 64  # px at least, side of the pictures by which a mesh's level is found
 Shown = tuple[str, dict[str, Any], Callable[[], torch.Tensor]]
 """name of an avatar, its metadata, and what gives its planes [3, C, R, R]"""
 
@@ -94,17 +93,10 @@ def _write(avatars: Avatars, path: Path, part: str, shown: Sequence[Shown], hook
 
 def _shaded(avatars: Avatars, planes: torch.Tensor, poses: np.ndarray, lens: np.ndarray) -> np.ndarray:
     """The mesh of an avatar seen by each camera, without colours: [V, S, S, 4] uint8, opaque."""
-    data, side = avatars.config.data, picture_side(avatars.config)
-    outline = avatars.turn(planes, 1, OUTLINE)[0]
-    vertices, faces, _ = surface_mesh(
-        planes.to(avatars.device),
-        avatars.decoder,
-        outline,
-        cameras.ring(1, radius=data.camera_radius)[0],
-        cameras.pinhole(OUTLINE, data.fov_degrees),
-        box=avatars.config.triplane.box,
-        resolution=max(GRID, avatars.config.sample.mesh_resolution),
-    )
+    config, side = avatars.config, picture_side(avatars.config)
+    resolution, box = max(GRID, config.sample.mesh_resolution), config.triplane.box
+    planes = planes.to(avatars.device)
+    vertices, faces, _ = surface_mesh(planes, avatars.decoder, config.data, box=box, resolution=resolution)
     pictures = np.stack([shade(vertices, faces, pose, lens, side) for pose in poses])
     return np.concatenate([pictures, np.full_like(pictures[..., :1], 255)], axis=-1)
 

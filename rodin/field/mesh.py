@@ -139,6 +139,15 @@ def shade(
     return np.rint(image * 255).astype(np.uint8)
 
 
+def visible_points(
+    vertices: np.ndarray, faces: np.ndarray, camera_to_world: np.ndarray, intrinsics: np.ndarray, size: int
+) -> np.ndarray:
+    """Points [P, 3] of a mesh that a camera sees, one for each pixel that it covers; arguments as `shade`."""
+    pixels, depth = cameras.project(vertices, camera_to_world, intrinsics)
+    _, face, corner = _fragments(pixels[faces], depth[faces], size)
+    return np.einsum("kc,kcd->kd", corner, vertices[faces[face]])
+
+
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Outward normals at the vertices, [K, 3] float64 of unit length: those of the faces around, by their area."""
     a, b, c = (vertices[faces[:, k]].astype(np.float64) for k in range(3))

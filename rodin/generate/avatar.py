@@ -16,7 +16,7 @@ from rodin.field.mesh_files import checked_faces, simplified
 from rodin.generate.cascade import Avatars
 from rodin.generate.export import Progress, check_export, export_avatar
 from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
-from rodin.generate.mesh import front, surface_mesh
+from rodin.generate.mesh import surface_mesh
 
 MESH_SIDE = 256  # grid points a side of a mesh: a cell is then a quarter of a texel of 64² planes
 MOST_MESH_SIDE = 512  # grid points a side; twice as many need 4 GB and no texel is as small
@@ -102,13 +102,9 @@ class Avatar:
         check_resolution(resolution)
         if faces is not None:
             checked_faces(faces)
-        config = self.models.config
-        side = config.data.resolution
-        camera = front(config.data, side)
-        seen = self.models.render(self.planes, camera[0][None], camera[1], side)[0]
+        config, planes = self.models.config, self.planes.to(self.models.device)
         box = config.triplane.box
-        planes = self.planes.to(self.models.device)
-        mesh = surface_mesh(planes, self.models.decoder, seen, *camera, box=box, resolution=resolution)
+        mesh = surface_mesh(planes, self.models.decoder, config.data, box=box, resolution=resolution)
         return mesh if faces is None or not len(mesh.faces) else simplified(mesh, faces)
 
     def save(

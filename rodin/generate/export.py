@@ -21,7 +21,7 @@ from safetensors.torch import save as tensors
 from rodin.field.glb import METRES, write_glb
 from rodin.generate.cascade import Avatars
 from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
-from rodin.generate.mesh import front, surface_mesh
+from rodin.generate.mesh import surface_mesh
 from rodin.generate.pictures import save_animation, save_png
 from rodin.marks.tags import COMPOSITE, GENERATOR, MESH, glb_extras
 from rodin.store import manifest
@@ -140,9 +140,8 @@ def export_avatar(
             save_png(temporary / name, picture, metadata, COMPOSITE)
         save_animation(temporary, "turntable", marking.marked(frames), look.format, metadata)
         planes = planes_by_name["avatar"]
-        camera, size = front(avatars.config.data, look.side), avatars.config.sample.mesh_resolution
-        box = avatars.config.triplane.box
-        mesh = surface_mesh(planes, avatars.decoder, frames[0], *camera, box=box, resolution=size)
+        data, size, box = avatars.config.data, avatars.config.sample.mesh_resolution, avatars.config.triplane.box
+        mesh = surface_mesh(planes.to(avatars.device), avatars.decoder, data, box=box, resolution=size)
         if len(mesh[1]):
             write_glb(temporary / "avatar.glb", *mesh, extras=glb_extras(MESH, metadata))
         (temporary / PLANES).write_bytes(avatar_bytes(planes, latent))

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,30 @@ def render_missing(config: Config, writer: ShardWriter, cameras: Cameras, captio
             meta = {name: answer[name] for name in ("caption", "captions", "attributes", "facts")}
             writer.add(subject, meta=meta, rgba=rgba, camera_to_world=poses, intrinsics=intrinsics)
             hooks.progress(total - len(missing) + number + 1, total, f"{subject} in {answer['seconds']:.1f} s")
+
+
+def visible_surfaces(
+    config: Config, subjects: Sequence[str], camera_to_world: np.ndarray, intrinsics: np.ndarray, side: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What cameras see of the true surface of subjects, by Blender's position pass.
+
+    Args:
+        config: the run's config.
+        subjects: ids.
+        camera_to_world: [V, 4, 4], of the same cameras for all.
+        intrinsics: [V, 4] in pixels.
+        side: of a view, pixels.
+
+    Yields:
+        of each subject in turn, as `rodin.avatars.surface.visible_surface`.
+    """
+    with tempfile.TemporaryDirectory(prefix="rodin-surfaces-") as scratch, _blender(Path(scratch)) as blender:
+        for subject in subjects:
+            output = Path(scratch) / "surface.npz"
+            request = _request(config, subject, camera_to_world, intrinsics, side, 1, output)
+            blender.render(request | {"surface": True})
+            with np.load(output, allow_pickle=False) as arrays:
+                yield arrays["points"], arrays["strands"]
 
 
 def view_fields(config: Config, views: int, side: int) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:

@@ -194,7 +194,8 @@ def rendered_fields(
     config, size = avatars.config, avatars.config.sample.resolution
     rgba, box = avatars.turn(planes, config.sample.views, size), config.triplane.box
     camera = front(config.data, size)
-    mesh = surface_mesh(planes, avatars.decoder, rgba[0], *camera, box=box, resolution=config.sample.mesh_resolution)
+    side = config.sample.mesh_resolution
+    mesh = surface_mesh(planes, avatars.decoder, config.data, box=box, resolution=side)
     if sample.kind == "unconditional" and len(mesh[1]):
         with publishing(folder.stage("sample") / "meshes" / f"{sample.name}.glb") as path:
             write_glb(path, *mesh, extras=glb_extras(MESH, stored_meta(config, sample)))

@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.spatial import KDTree
 
+from rodin.avatars import scene
 from rodin.avatars.caption import captions
 from rodin.avatars.facts import facts
+from rodin.avatars.geometry import Mesh, Strands
 from rodin.avatars.person import draw
 from rodin.field import cameras
+from rodin.field.mesh import visible_points
 from rodin.hooks import Hooks, Stopped
 from rodin.presets import preset
 from rodin.presets.tiny import TINY
@@ -104,6 +108,35 @@ def test_pictures_follow_our_cameras_and_equal_those_of_blenders_own(tmp_path: P
         assert max(_overlap(seen[:, ::-1], expected), _overlap(seen[::-1], expected)) < 0.85
         assert np.abs(atlas[..., 3].astype(int) - single[..., 3]).mean() < 2
         assert np.abs(atlas.astype(int) - single)[seen].mean() < 8
+
+
+@needs_blender
+def test_the_surface_is_what_a_z_buffer_of_the_same_parts_shows() -> None:
+    size, pose = 64, cameras.look_at(cameras.position(30.0, 10.0, 4.0))
+    lens = cameras.pinhole(size, 31.0)
+    ((points, strands),) = render.visible_surfaces(TINY, ["000003"], pose[None], lens[None], size)
+    parts, _ = scene.build(draw(TINY.seed, "000003"))
+    hair = np.concatenate([_dense(part.points) for part in parts if isinstance(part, Strands)])
+    assert KDTree(hair).query(points[strands])[0].max() < 0.02
+    assert KDTree(hair).query(points[~strands])[0].mean() > 0.05
+    meshes = [part for part in parts if isinstance(part, Mesh) and part.finish.opacity > 0.5]
+    first = np.cumsum([0, *(len(part.vertices) for part in meshes)])
+    faces = np.concatenate([part.triangles + start for part, start in zip(meshes, first, strict=False)])
+    skin = visible_points(np.concatenate([part.vertices for part in meshes]), faces, pose, lens, size)
+    pixels, depth = cameras.project(points, pose, lens)
+    own, own_depth = cameras.project(skin, pose, lens)
+    names = {tuple(pixel): far for pixel, far in zip(np.floor(own).astype(int).tolist(), own_depth, strict=True)}
+    beyond = np.array([names.get(tuple(one), np.nan) for one in np.floor(pixels).astype(int).tolist()]) - depth
+    assert len({tuple(one) for one in np.floor(pixels).astype(int).tolist()}) == len(points) > 800
+    assert np.isnan(beyond[~strands]).mean() < 0.02
+    assert np.nanquantile(np.abs(beyond[~strands]), 0.9) < 0.01
+    assert np.nanquantile(beyond[strands], 0.1) > -0.01
+
+
+def _dense(points: np.ndarray) -> np.ndarray:
+    """Points [P, 3] along strands [S, K, 3], ten from each knot to the next."""
+    share = np.linspace(0, 1, 11)[:, None, None, None]
+    return ((1 - share) * points[:, :-1] + share * points[:, 1:]).reshape(-1, 3)
 
 
 SMALL = TINY.model_copy(update={"data": TINY.data.model_copy(update={"views": 4, "reference_views": 1})})

@@ -25,6 +25,7 @@ from rodin.store.run_folder import RunFolder
         ("fit", True, "fit_run", "bench_run"),
         ("decoder", True, "decoder", "bench_decoder"),
         ("sample", True, "sampling", "bench_run"),
+        ("mesh", True, "mesh", "bench_mesh"),
     ],
 )
 def test_benches(
