@@ -21,6 +21,14 @@ def rodin(fake_tree: Path, tmp_path: Path) -> Rodin:
     return Rodin(fake_tree, tmp_path)
 
 
+@pytest.fixture
+def plain(rodin: Rodin) -> tuple[str, str]:
+    """Arguments of a site whose stages are one process each: what is said of ranks has tests of its own."""
+    site = rodin.cwd / "plain.toml"
+    site.write_text("name = 'local'\nmpi = 'none'\ncpus_per_node = 2\nranks_per_node = 1\ntrain_cpus = 1\n")
+    return "--site", str(site)
+
+
 @pytest.fixture(scope="session")
 def finished_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of `tiny` whose stages are all done, to be copied."""

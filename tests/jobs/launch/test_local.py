@@ -53,8 +53,8 @@ def test_jobs_share_out_the_gpus_by_their_names(rodin: Rodin):
     assert seen["base"] == ["GPU-a1,GPU-b2"]
 
 
-def test_whole_run_then_nothing_to_do(rodin: Rodin):
-    first = rodin("run", "tiny", "--json")
+def test_whole_run_then_nothing_to_do(rodin: Rodin, plain: tuple[str, str]):
+    first = rodin("run", "tiny", *plain, "--json")
     assert first.returncode == 0, first.stderr
     found = json.loads(first.stdout)
     assert found["done"]
@@ -71,20 +71,21 @@ def test_whole_run_then_nothing_to_do(rodin: Rodin):
     assert rows[0]["device"]
     assert rows[0]["peak_rss_mb"] > 5
 
-    again = rodin("run", "tiny")
+    again = rodin.here("run", "tiny", *plain)
     assert again.returncode == 0
     assert "report: runs/tiny/report.html" in again.stdout
     assert [begun(rodin, stage) for stage in ("clip", "base", "planes")] == [1, 1, 2]
 
-    status = json.loads(rodin("status", "runs/tiny", "--json").stdout)
+    status = json.loads(rodin.here("status", "runs/tiny", "--json").stdout)
     assert {row["state"] for row in status} == {"done"}
-    assert "done in" in rodin("logs", "runs/tiny", "fit").stdout
+    assert "done in" in rodin.here("logs", "runs/tiny", "fit").stdout
     assert (run / "run.toml").read_text().count("[config") > 5
     assert (run / "code" / "jobs" / "cli" / "app.py").is_file()
 
 
-def test_failing_shard_sinks_no_other_and_is_one_line(rodin: Rodin):
-    arguments = ("run", "tiny", "--stages", "render,decoder,fit,index")
+def test_failing_shard_sinks_no_other_and_is_one_line(rodin: Rodin, plain: tuple[str, str]):
+    rodin.finish("render")
+    arguments = ("run", "tiny", *plain, "--stages", "decoder,fit,index")
     failed = rodin(*arguments, RODIN_FAKE_FIT="@0:user:planes are bad")
     assert failed.returncode == 2
     assert failed.stderr.splitlines()[-1] == "rodin: error: fit: planes are bad"
@@ -92,7 +93,7 @@ def test_failing_shard_sinks_no_other_and_is_one_line(rodin: Rodin):
     run = rodin.cwd / "runs" / "tiny"
     assert [path.name for path in (run / "planes").glob("*.json")] == ["00001.json"]
     assert not (run / "index").exists()
-    states = {row["stage"]: row for row in json.loads(rodin("status", "runs/tiny", "--json").stdout)}
+    states = {row["stage"]: row for row in json.loads(rodin.here("status", "runs/tiny", "--json").stdout)}
     assert states["fit"]["state"] == "failed"
     assert states["fit"]["note"] == "planes are bad"
     assert states["index"]["state"] == "waiting"
@@ -107,14 +108,16 @@ def test_failing_shard_sinks_no_other_and_is_one_line(rodin: Rodin):
     ("order", "words"),
     [("crash:boom", "RuntimeError: boom"), ("kill", "its process died")],
 )
-def test_crash_names_its_log_and_exits_1(rodin: Rodin, order: str, words: str):
-    failed = rodin("run", "tiny", "--stages", "render,decoder,fit", RODIN_FAKE_FIT=f"@0:{order}")
+def test_crash_names_its_log_and_exits_1(rodin: Rodin, plain: tuple[str, str], order: str, words: str):
+    rodin.finish("render", "decoder")
+    failed = rodin("run", "tiny", *plain, "--stages", "fit", RODIN_FAKE_FIT=f"@0:{order}")
     assert failed.returncode == 1
     last = failed.stderr.splitlines()[-1]
     assert words in last
     assert last.startswith("rodin: error: fit shard 0")
     assert Path(rodin.cwd, last.rpartition("log: ")[2]).is_file()
-    assert rodin("run", "tiny", "--stages", "render,decoder,fit").returncode == 0
+    if order == "kill":  # what is left is done after a failure on record in the test above
+        assert rodin("run", "tiny", *plain, "--stages", "fit").returncode == 0
 
 
 def test_shards_packed_with_one_that_dies_go_on(rodin: Rodin, tmp_path: Path):
@@ -130,12 +133,13 @@ def test_shards_packed_with_one_that_dies_go_on(rodin: Rodin, tmp_path: Path):
 
 def test_killed_driver_leaves_no_one_writing_and_resumes(rodin: Rodin):
     run = rodin.cwd / "runs" / "tiny"
+    rodin.finish("render", "portraits")
     with rodin.start("run", "tiny", RODIN_FAKE_CLIP="wait") as driver:
         wait_for(run / "clip" / "beats.txt")
         second = rodin("run", "tiny")
         assert second.returncode == 2
         assert f"is being run by process {held(run)}" in second.stderr
-        told = json.loads(rodin("status", "runs/tiny", "--json").stdout)
+        told = json.loads(rodin.here("status", "runs/tiny", "--json").stdout)
         assert {row["stage"]: row["state"] for row in told}["clip"] == "running"
         worker = int(rodin.starts("clip")[0][1].split(":")[1])
         driver.kill()
@@ -146,34 +150,36 @@ def test_killed_driver_leaves_no_one_writing_and_resumes(rodin: Rodin):
     time.sleep(0.3)
     assert (run / "clip" / "beats.txt").stat().st_size == beats
     assert not (run / "clip" / "saved.txt").exists()
-    resumed = rodin("run", "tiny", "--stages", "render,portraits,clip")
+    resumed = rodin("run", "tiny", "--stages", "clip")
     assert resumed.returncode == 0, resumed.stderr
-    assert len(rodin.starts("views")) == 3
+    assert begun(rodin, "clip") == 2
 
 
 @pytest.mark.parametrize("how", ["interrupt", "cancel"])
 def test_stop_lets_stages_save(rodin: Rodin, how: str):
     run = rodin.cwd / "runs" / "tiny"
-    with rodin.start("run", "tiny", "--stages", "render,portraits,clip", RODIN_FAKE_CLIP="wait") as driver:
+    rodin.finish("render", "portraits")
+    with rodin.start("run", "tiny", "--stages", "clip", RODIN_FAKE_CLIP="wait") as driver:
         wait_for(run / "clip" / "beats.txt")
         if how == "interrupt":
             driver.send_signal(signal.SIGINT)
         else:
-            assert "stopped the driver" in rodin("cancel", "runs/tiny").stdout
+            assert "stopped the driver" in rodin.here("cancel", "runs/tiny").stdout
         _, err = driver.communicate(timeout=20)
     assert driver.returncode == 130
     assert err.splitlines()[-1] == "rodin: error: interrupted; run the same command again to go on"
     assert "Traceback" not in err
     assert (run / "clip" / "saved.txt").exists()
     assert not (run / "clip" / "00000.json").exists()
-    assert "nothing is running" in rodin("cancel", "runs/tiny").stdout
+    assert "nothing is running" in rodin.here("cancel", "runs/tiny").stdout
 
 
 def test_ranks_meet(rodin: Rodin, tmp_path: Path):
     site = tmp_path / "site.toml"
     machine = "name = 'local'\nmpi = 'mpiexec'\ncpus_per_node = 2\nranks_per_node = 2\ntrain_cpus = 1\n"
     site.write_text(f"{machine}[stages.fit]\nranks = 2\n")
-    done = rodin("run", "tiny", "--stages", "render,decoder,fit", "--site", str(site), "--set", "data.shard_subjects=8")
+    shards = ("--set", "data.shard_subjects=8")
+    done = rodin("run", "tiny", "--stages", "render,decoder,fit", "--site", str(site), *shards)
     assert done.returncode == 0, done.stderr
     assert sorted(rank for *_, rank in rodin.starts("decoder")) == ["0/2", "1/2"]
     assert sorted(rank for *_, rank in rodin.starts("planes")) == ["0/2", "1/2"]  # they share one shard
@@ -199,15 +205,16 @@ def test_an_mpiexec_of_another_mpi_is_not_used(rodin: Rodin):
 
 @pytest.mark.skipif(not mpi_works(), reason="no MPI that works; the test extra brings one (mpich)")
 def test_mpi_stage_runs_under_mpiexec(rodin: Rodin):
-    done = rodin("run", "tiny", "--stages", "render,decoder,fit,index", "--set", "seed=1", "--run", "runs/mpi")
+    rodin.finish("render", "decoder", "fit")
+    done = rodin("run", "tiny", "--stages", "index")
     assert done.returncode == 0, done.stderr
-    assert len(rodin.starts("index", "runs/mpi")) == min(2, len(os.sched_getaffinity(0)))
+    assert len(rodin.starts("index")) == min(2, len(os.sched_getaffinity(0)))
 
 
 def test_other_config_is_refused_with_both_values(rodin: Rodin, touched):
     rodin("run", "tiny", "--stages", "render")
     before = touched(rodin.cwd)
-    refused = rodin("run", "tiny", "--set", "data.views=12", "--set", "fit.steps=33", "--set", "seed=4")
+    refused = rodin.here("run", "tiny", "--set", "data.views=12", "--set", "fit.steps=33", "--set", "seed=4")
     assert refused.returncode == 2
     both = "seed is 0 there, asked for 4; data.views is 10 there, asked for 12, and render was made with it"
     assert both in refused.stderr  # nothing was fitted yet: fit.steps may change
@@ -219,7 +226,8 @@ def test_code_of_a_run_stays_its_own(rodin: Rodin, tmp_path: Path):
     tree = tmp_path / "tree"
     shutil.copytree(rodin.tree, tree)
     mine = Rodin(tree, rodin.cwd)
-    assert mine("run", "tiny", "--stages", "render,portraits").returncode == 0
+    mine.finish("portraits")
+    assert mine("run", "tiny", "--stages", "render").returncode == 0
     stage = tree / "rodin" / "stages" / "clip.py"
     stage.write_text("def run(config, folder, shard, hooks):\n    raise ValueError('new code')\n")
     kept = mine("run", "tiny", "--stages", "clip")
@@ -232,7 +240,8 @@ def test_code_of_a_run_stays_its_own(rodin: Rodin, tmp_path: Path):
 
 
 def test_stage_by_hand(rodin: Rodin):
-    rodin("run", "tiny", "--stages", "render")
+    rodin.finish("render", "portraits")
+    assert rodin.here("run", "tiny", "--stages", "render").returncode == 0
     command = [sys.executable, "-m", "jobs.launch.worker", "runs/tiny", "clip"]
     done = subprocess.run(command, cwd=rodin.cwd, env=rodin.env(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -246,23 +255,26 @@ def test_stage_by_hand(rodin: Rodin):
 
 
 def test_progress_in_a_file_is_plain_lines(rodin: Rodin):
-    done = rodin("run", "tiny", "--stages", "render,portraits,clip", RODIN_FAKE_CLIP="sleep:0.3")
+    rodin.finish("portraits")
+    done = rodin("run", "tiny", "--stages", "render,clip", RODIN_FAKE_CLIP="sleep:0.3")
     lines = done.stderr.splitlines()
-    assert [line.split()[2] for line in lines] == ["render:", "portraits:", "clip:"]
+    assert [line.split()[2] for line in lines] == ["render:", "clip:"]
     assert "\r" not in done.stderr
     assert "\x1b" not in done.stderr
 
 
-def test_a_shard_whose_people_may_be_missing_does_not_stop_the_run(rodin: Rodin):
+def test_a_shard_whose_people_may_be_missing_does_not_stop_the_run(rodin: Rodin, plain: tuple[str, str]):
     orders = {"RODIN_FAKE_FIT": "@1:crash:a poisoned person"}
-    strict = rodin("run", "tiny", "--stages", "render,portraits,clip,embed,decoder,fit,index", **orders)
+    rodin.finish("render", "decoder")
+    arguments = ("run", "tiny", *plain, "--stages", "fit,index")
+    strict = rodin(*arguments, **orders)
     assert strict.returncode == 1
     assert "a poisoned person" in strict.stderr
     allowing = ("--set", "data.allow_missing=0.9")
-    done = rodin("run", "tiny", "--stages", "render,portraits,clip,embed,decoder,fit,index", *allowing, **orders)
+    done = rodin(*arguments, *allowing, **orders)
     assert done.returncode == 0, done.stderr
     assert "fit shard 1 is given up without" in done.stdout + done.stderr
-    status = {row["stage"]: row for row in json.loads(rodin("status", "runs/tiny", "--json").stdout)}
+    status = {row["stage"]: row for row in json.loads(rodin.here("status", "runs/tiny", "--json").stdout)}
     assert status["fit"]["state"] == "done"
     assert "missing, first" in status["fit"]["note"]
     assert "RuntimeError: a poisoned person" in status["fit"]["note"]
