@@ -5,26 +5,25 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from jobs.graph.stage import Stage
 from jobs.graph.work import Run
 from jobs.launch import slurm_client
-from jobs.launch.reasons import DEPENDENCY, HELD, RELEASED, why_never
 from jobs.launch.retry import Ask, Judge, Key, Verdict
 from jobs.launch.scripts import Batch, batches, halves
 from jobs.launch.sending import Refused, Waits, asked_cluster, remove_script, send, settle, what_differs
 from jobs.launch.slurm_client import Queued, Unreachable
-from jobs.run.claims import forgive, tidy
-from jobs.run.failures import Failed, Failure, forget, record
+from jobs.launch.tending import Tender
+from jobs.run.claims import BEAT_SECONDS, Attempt, Holder, forgive, last_notes, tidy
+from jobs.run.failures import Failed
 from jobs.run.ledger import Submission, cut_off, read_ledger, submissions
-from jobs.run.progress import log_of
 
 QUIET_POLLS = 2  # polls with an empty queue that end a wait: a job that is being requeued is absent for a moment
 LAG_SECONDS = 60.0  # wait for manifests and ends that may be there already: accounting and file systems show them late
 LONGEST_WAIT = 300.0  # seconds between two tries while Slurm takes no jobs; the first wait is `poll_seconds`
-PATIENCE_SECONDS = 86_400.0  # of a driver with a Slurm that takes no jobs or does not answer: a day of maintenance
+PATIENCE_SECONDS = 86_400.0  # of a driver with a Slurm that takes no jobs or does not answer, or an orphan: a day
 MORE_WAIT = 2.0  # factor of each wait over the one before
 LEFT_OUT = 4  # one in so many nodes of a partition is left out at most, after it failed
 
@@ -45,8 +44,8 @@ class SlurmLauncher:
         self.run, self.report, self.watch, self.max_fails = run, report, watch, max_fails
         self.begun = time.time()
         self.sent: set[Key] = set()  # by this command: from then on they are retried by the rules
-        self.told: set[str] = set()  # lines, and ids of held jobs, that were reported
-        self.released: dict[str, int] = {}  # id of an element that was held by Slurm -> how often it was let go
+        self.told: set[str] = set()  # lines that were reported
+        self.tender = Tender(run, report, self._tell)
 
     def submit(self, again: bool = False) -> list[Submission]:
         """Submit what is missing and not in the queue already.
@@ -155,12 +154,34 @@ class SlurmLauncher:
     def _before_again(self, queued: dict[str, Queued], verdict: Verdict) -> None:
         """Say why shards are sent again; a disturbed disk is given a while."""
         if not verdict.asks and not queued:
+            if self._outlast(verdict.last):
+                return
             raise Failed("nothing can go on; `rodin status` says why of each stage")
         for stage, causes in verdict.causes.items():
             self.report(f"{stage}: sent again after {', '.join(sorted(causes))}")
         if verdict.disturbed:
             tries = max((ask.tries for ask in verdict.asks.values()), default=0)
             time.sleep(min(LONGEST_WAIT, self.run.site.poll_seconds * MORE_WAIT**tries))
+
+    def _outlast(self, given_up: Collection[Key]) -> bool:
+        """Wait for processes that are still at shards which Slurm has ended, such as orphans on a lost node.
+
+        Such a shard may yet be done, and then what is behind it can go on.
+
+        Args:
+            given_up: shards that are in no job, and not sent again by themselves.
+
+        Returns:
+            whether one of them is done now.
+        """
+        folder, here, notes = self.run.folder, Holder.this_process(""), last_notes(self.run.folder)
+        held = [Attempt(folder, *key, here) for key in given_up if key in notes and not notes[key].released]
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end and (held := [one for one in held if one.held()]):
+            self._tell(f"{held[0].stage} {held[0].shard}: a process of a job that ended may still be at it")
+            self.watch()
+            time.sleep(min(self.run.site.poll_seconds, BEAT_SECONDS))
+        return any(folder.manifest(*key).is_file() for key in given_up)
 
     def _verdict(self, patient: bool = True) -> tuple[dict[str, Queued], Verdict]:
         """The queue, and what is to become of what is missing; waits for ends and manifests that may be late."""
@@ -184,18 +205,12 @@ class SlurmLauncher:
                         f"{problem}; waited a day for it; queued jobs go on by themselves, run the same command again"
                     ) from None
                 self._tell(f"waiting for Slurm: {problem}")
-                if isinstance(problem, Waits):
-                    self._tend()
+                if isinstance(problem, Waits):  # what Slurm will not start by itself may be what fills a limit
+                    with contextlib.suppress(Unreachable):
+                        self.tender.tend()
             self.watch()
             time.sleep(wait)
             wait = max(self.run.site.poll_seconds, min(LONGEST_WAIT, wait * MORE_WAIT))
-
-    def _tend(self) -> None:
-        """Deal with jobs that Slurm will not start by itself: they may be what fills a limit."""
-        ledger = read_ledger(self.run.folder)[0]
-        with contextlib.suppress(Unreachable):
-            missing = {stage.name: set(self.run.missing(stage)) for stage in self.run.stages}
-            self._look_after(ledger, slurm_client.queue(ledger), missing)
 
     def _follow(self) -> None:
         """Wait until nothing that is needed is in the queue; report stages as they become complete."""
@@ -209,62 +224,12 @@ class SlurmLauncher:
                 if name not in complete and not shards:
                     complete.add(name)
                     self.report(f"{name}: done")
-            needed = self._look_after(ledger, queued, missing)
+            needed = self.tender.look_after(ledger, queued, missing)
             if not any(missing.values()):
                 return
             quiet = 0 if needed else quiet + 1
             self.watch()
             time.sleep(self.run.site.poll_seconds)
-
-    def _look_after(self, ledger: list[Submission], queued: dict[str, Queued], missing: dict[str, set[int]]) -> bool:
-        """Deal with jobs that Slurm will not start by itself, or should not; whether any that is needed is there."""
-        needed, names = False, {job.name for job in queued.values()}
-        try:
-            for one in ledger:
-                if one.job_name not in names:
-                    continue
-                if one.withdrawn:  # Slurm took it later than anybody waited
-                    slurm_client.cancel_named(one)
-                    continue
-                jobs = {job: shards for job, shards in one.job_ids().items() if job in queued}
-                wanted = {job for job, shards in jobs.items() if missing.get(one.stage, set()).intersection(shards)}
-                needed = needed or bool(wanted)
-                self._look_at(one, {job: queued[job] for job in jobs if queued[job].state == "PENDING"}, wanted)
-        except Unreachable as problem:
-            self._tell(f"waiting for Slurm: {problem}")
-            return True
-        return needed
-
-    def _look_at(self, one: Submission, pending: dict[str, Queued], wanted: set[str]) -> None:
-        """Deal with the pending elements of a submission that are held or can never start."""
-        held = [job for job, entry in pending.items() if HELD.search(entry.reason)]
-        never = {job: why for job, entry in pending.items() if (why := why_never(entry.reason))}
-        idle = [job for job in (*held, *never) if job not in wanted]
-        if idle:  # their work is done, and what waits for them would wait for ever
-            slurm_client.cancel_elements(one, idle)
-        lost: dict[str, str] = {}
-        for job in [job for job in held if job in wanted]:
-            reason = pending[job].reason
-            if not RELEASED.search(reason):
-                self._tell(f"job {one.job_id} is held ({reason}); `scontrol release {one.job_id}` lets it go on")
-            elif self.released.get(job, 0) > self.run.site.retries:
-                lost[job] = f"was held by Slurm again and again ({reason})"
-            else:
-                slurm_client.release(one, job)
-                self.released[job] = self.released.get(job, 0) + 1
-                self.report(f"{one.stage}: job {job} was held by Slurm ({reason}), and let go")
-        for job, why in never.items():
-            if job in wanted:
-                lost[job] = f"can never start: {why}"
-        if lost:
-            slurm_client.cancel_elements(one, list(lost))
-            self.report(f"{one.stage}: job {one.job_id} {next(iter(lost.values()))}")
-        for job, why in lost.items():
-            if DEPENDENCY not in why:
-                for shard in one.job_ids()[job]:
-                    forget(self.run.folder, one.stage, shard)
-                    log = str(log_of(self.run.folder, one.stage, job))
-                    record(self.run.folder, Failure(one.stage, shard, "crash", f"job {job} {why}", log))
 
     def _tell(self, line: str) -> None:
         """Report a line once."""

@@ -164,6 +164,11 @@ class Attempt:
             _wanted(path).unlink(missing_ok=True)
         return Claim(made, note, time.monotonic())
 
+    def held(self) -> bool:
+        """Whether a process holds the claim, as far as is known: one that is silent is dead only after a while."""
+        number, content = _latest(self.folder, self.stage, self.shard)
+        return number > 0 and not self._free(number, content, _read(content))
+
     def _free(self, number: int, content: str, last: Note | None) -> bool:
         """Whether the claim's holder has let go, or is dead."""
         if last is not None and last.released:

@@ -1,5 +1,8 @@
 """The driver while jobs are in the queue: it waits, lets go, cancels what can never start, and says so."""
 
+import dataclasses
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -8,11 +11,14 @@ from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
 from jobs.launch import ends, slurm, slurm_client
 from jobs.launch.reasons import why_never
-from jobs.launch.scripts import scripts
+from jobs.launch.retry import Verdict
+from jobs.launch.scripts import Ask, scripts
 from jobs.launch.sending import Waits
 from jobs.launch.slurm import SlurmLauncher
 from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.launch.status import status
+from jobs.launch.tending import Tender
+from jobs.run.claims import SILENT_SECONDS, Holder, Note
 from jobs.run.failures import Failed, failures
 from jobs.run.ledger import Submission, enter
 from jobs.site import Site
@@ -46,10 +52,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 def look(run: Run, reasons: dict[str, str], told: list[str]) -> bool:
-    launcher = SlurmLauncher(run, told.append, lambda: None)
+    tender = Tender(run, told.append, told.append)
     queued = {job: Queued(job, "PENDING", reason, FIT.job_name) for job, reason in reasons.items()}
     missing = {stage.name: set(run.missing(stage)) for stage in run.stages}
-    return launcher._look_after([FIT], queued, missing)
+    return tender.look_after([FIT], queued, missing)
 
 
 def test_a_stage_waits_for_the_jobs_of_all_that_it_follows_from(tmp_path: Path):
@@ -147,6 +153,50 @@ def test_the_driver_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(Failed, match="away; waited a day for it"):
         SlurmLauncher(run_of(tmp_path), lambda line: None, lambda: None)._patiently(ask)
     assert now[0] > slurm.PATIENCE_SECONDS
+
+
+class Orphan:
+    """A process on a lost node that renews its claim on shard 0 of `fit` for so long, then has done it, or is dead."""
+
+    def __init__(self, run: Run, monkeypatch: pytest.MonkeyPatch, seconds: float, finishes: bool) -> None:
+        self.run, self.seconds, self.finishes, self.now = run, seconds, finishes, 0.0
+        self.path = run.folder.jobs / "claims" / "fit-00000.1"
+        self.path.parent.mkdir(parents=True)
+        self.sleep(0.0)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self.now < self.seconds:
+            note = Note(Holder("7_0", "lost", 1, "1", "x"), beat=int(self.now))
+            self.path.write_text(json.dumps(dataclasses.asdict(note)))
+        elif self.finishes and self.path.exists():
+            finish(self.run, "fit", 0)
+            self.path.unlink()
+
+
+GIVEN_UP = Verdict(last={("fit", 0): Ask(), ("fit", 1): Ask()})
+
+
+def test_what_is_given_up_is_waited_for_while_an_orphan_is_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its stage may yet be done: what is behind it would have no cause on record."""
+    run, told = run_of(tmp_path), list[str]()
+    orphan = Orphan(run, monkeypatch, 300.0, finishes=True)
+    SlurmLauncher(run, told.append, lambda: None)._before_again({}, GIVEN_UP)
+    assert 300 <= orphan.now < 320
+    assert told == ["fit 0: a process of a job that ended may still be at it"]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 300.0])
+def test_a_silent_orphan_is_dead_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float):
+    run = run_of(tmp_path)
+    orphan = Orphan(run, monkeypatch, seconds, finishes=False)
+    if not seconds:
+        orphan.path.write_text(json.dumps(dataclasses.asdict(Note(Holder("7_0", "lost", 1, "1", "x"), released=True))))
+    with pytest.raises(Failed, match="nothing can go on"):
+        SlurmLauncher(run, lambda line: None, lambda: None)._before_again({}, GIVEN_UP)
+    assert orphan.now == 0 if not seconds else abs(orphan.now - seconds - SILENT_SECONDS) < 30
 
 
 def state(run: Run) -> tuple[str, str]:
