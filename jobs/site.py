@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import tomli_w
 from pydantic import Field, ValidationError
 
-from jobs.site_tables import Count, Limits, Place, Placement, Positive, Real, SiteTable, StageOverride
+from jobs.site_tables import RESUBMIT, Count, Limits, Place, Placement, Positive, Real, SiteTable, StageOverride
 from rodin.store.atomic import publish_bytes
 from rodin.store.reading import read_text
 from rodin.store.run_folder import RunFolder
@@ -81,6 +81,9 @@ class Site(SiteTable):
     retries: Count = 3
     """how often a shard that does not get on is sent again by itself, after an end that another try may mend: by time
     limit, memory, node failure, preemption, a signal or a disturbed disk"""
+    resubmit_job: bool = True
+    """whether `--no-wait` also submits a small job that sends again what Slurm ended, and the next such job; false
+    where a job may not submit jobs; `[stages.resubmit]` places it"""
     signal_seconds: Positive = 90
     """seconds before its time limit at which a job is signalled to save"""
     poll_seconds: Real = 15.0
@@ -137,7 +140,7 @@ def load_site(path: Path, stages: list[str]) -> Site:
 
     Args:
         path: the file.
-        stages: valid names of its `[stages.NAME]` tables.
+        stages: valid names of its `[stages.NAME]` tables, besides `resubmit`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -145,7 +148,7 @@ def load_site(path: Path, stages: list[str]) -> Site:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such site file; slurm/sites/example.toml is one to copy")
-    return read_tables(path, Site, {"stages": StageOverride, "cpu": Place}, stages)
+    return read_tables(path, Site, {"stages": StageOverride, "cpu": Place}, [*stages, RESUBMIT])
 
 
 def read_tables(

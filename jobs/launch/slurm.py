@@ -13,18 +13,30 @@ from jobs.graph.work import Run
 from jobs.launch import slurm_client
 from jobs.launch.retry import Ask, Judge, Key, Verdict
 from jobs.launch.scripts import Batch, batches, halves
-from jobs.launch.sending import Refused, Waits, asked_cluster, remove_script, send, settle, what_differs
+from jobs.launch.sending import (
+    Denied,
+    Postponed,
+    Refused,
+    Waits,
+    asked_cluster,
+    remove_script,
+    send,
+    settle,
+    what_differs,
+)
 from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.launch.tending import Tender
-from jobs.run.claims import BEAT_SECONDS, Attempt, Holder, forgive, last_notes, tidy
-from jobs.run.failures import Failed
-from jobs.run.ledger import Submission, cut_off, read_ledger, submissions
+from jobs.run.claims import BEAT_SECONDS, Watch, forgive, tidy
+from jobs.run.failures import Failed, forget
+from jobs.run.ledger import Submission, cut_off, read_ledger, submissions, withdraw
+from jobs.site_tables import RESUBMIT
 
 QUIET_POLLS = 2  # polls with an empty queue that end a wait: a job that is being requeued is absent for a moment
 LAG_SECONDS = 60.0  # wait for manifests and ends that may be there already: accounting and file systems show them late
 LONGEST_WAIT = 300.0  # seconds between two tries while Slurm takes no jobs; the first wait is `poll_seconds`
 PATIENCE_SECONDS = 86_400.0  # of a driver with a Slurm that takes no jobs or does not answer, or an orphan: a day
 MORE_WAIT = 2.0  # factor of each wait over the one before
+AT_WORK = "a process of a job that has ended may still be at work"
 LEFT_OUT = 4  # one in so many nodes of a partition is left out at most, after it failed
 
 T = TypeVar("T")
@@ -44,24 +56,34 @@ class SlurmLauncher:
         self.run, self.report, self.watch, self.max_fails = run, report, watch, max_fails
         self.begun = time.time()
         self.sent: set[Key] = set()  # by this command: from then on they are retried by the rules
+        self.now: list[Submission] = []  # what was sent by the last call
+        self.seen: set[str] = set()  # ids of jobs that the last call found in the queue, or sent
+        self.batches: dict[str, tuple[Batch, list[str]]] = {}  # uid -> what was sent, and after which jobs
         self.told: set[str] = set()  # lines that were reported
-        self.tender = Tender(run, report, self._tell)
+        self.tender = Tender(run, report, self.tell)
 
     def submit(self, again: bool = False) -> list[Submission]:
-        """Submit what is missing and not in the queue already.
+        """Submit what is missing and not in the queue already, or can never start there.
 
         Args:
             again: leave out what failed for a reason of its own, or too often, and what is behind it.
 
         Raises:
-            Failed: Slurm refuses, or takes nothing now; what it took is on record.
+            Denied: Slurm refuses a job.
+            Postponed: it takes nothing now; what it took is on record.
         """
         try:
-            return self._submit(again)
+            self.tender.tend()
+            return self.send_missing(again)
         except (Waits, Unreachable) as problem:
-            raise Failed(f"{problem}; run the same command again later, nothing is lost") from None
+            raise Postponed(f"{problem}; run the same command again later, nothing is lost") from None
 
-    def _submit(self, again: bool) -> list[Submission]:
+    def missing(self) -> set[Key]:
+        """What is not done of the requested stages."""
+        return {(stage.name, shard) for stage in self.run.stages for shard in self.run.missing(stage)}
+
+    def send_missing(self, again: bool) -> list[Submission]:
+        """As `submit`; a Slurm that takes nothing now raises Waits or Unreachable."""
         for intent in cut_off(self.run.folder):
             found = settle(self.run.folder, intent)
             if found is None:
@@ -72,9 +94,9 @@ class SlurmLauncher:
         queued, verdict = self._verdict(patient=again or bool(self.sent))
         if not again:
             forgive(self.run.folder, verdict.last.keys() - self.sent)
-        live = _live(submissions(self.run.folder), queued)
+        live = live_jobs(submissions(self.run.folder), queued)
         self.sent.update((name, shard) for name, (_, shards) in live.items() for shard in shards)
-        sent = []
+        self.now, self.seen = [], {job for name, (jobs, _) in live.items() if name != RESUBMIT for job in jobs}
         for stage in self.run.stages:
             in_queue = live.get(stage.name, (set(), set()))[1]
             for batch in self._batches(stage, in_queue, verdict, again):
@@ -83,8 +105,21 @@ class SlurmLauncher:
                 ]
                 for submission in self._send(batch, before):
                     live.setdefault(stage.name, (set(), set()))[0].add(submission.job_id)
-                    sent.append(submission)
-        return sent
+        return self.now
+
+    def make_room(self) -> None:
+        """Withdraw the job that the last call sent last, as if it had never been; without its last element it is sent.
+
+        Raises:
+            Waits, Unreachable: as of `send_missing`.
+        """
+        one = self.now.pop()
+        batch, before = self.batches[one.uid]
+        withdraw(self.run.folder, one, "it makes room for the job that sends again")
+        slurm_client.cancel([one])
+        self.sent.difference_update((one.stage, shard) for element in one.elements for shard in element)
+        if len(batch.elements) > 1:
+            self._send(dataclasses.replace(batch, elements=batch.elements[:-1]), before)
 
     def _batches(self, stage: Stage, in_queue: set[int], verdict: Verdict, again: bool) -> list[Batch]:
         """The arrays to send of a stage: one kind for each amount of time and memory that its shards need."""
@@ -121,16 +156,19 @@ class SlurmLauncher:
         except Waits as problem:
             if not problem.smaller or len(batch.elements) == 1:
                 raise Waits(f"{name}: {problem}", problem.smaller) from None
-            self._tell(f"{name}: in smaller arrays: {problem}")
+            self.tell(f"{name}: in smaller arrays: {problem}")
             first, second = halves(batch)
             return [*self._send(first, before), *self._send(second, before)]
         except Refused as problem:
             if batch.excluded:  # perhaps no node is left
                 return self._send(dataclasses.replace(batch, excluded=()), before)
-            raise Failed(f"{name}: not submitted: {problem}") from None
+            raise Denied(f"{name}: not submitted: {problem}") from None
         shards = sum(len(element) for element in batch.elements)
         self.sent.update((name, shard) for element in batch.elements for shard in element)
         more = what_differs(batch, sent)
+        self.now.append(sent)
+        self.seen.add(sent.job_id)
+        self.batches[sent.uid] = (batch, before)
         self.report(f"{name}: job {sent.job_id}, {len(batch.elements)} elements, {shards} shards{more}")
         return [sent]
 
@@ -144,10 +182,10 @@ class SlurmLauncher:
             Failed: something failed; the cause is on record.
         """
         while not self.run.done():
-            self._patiently(lambda again=again: self._submit(again))
+            self._patiently(lambda again=again: self.send_missing(again))
             self._follow()
             if not self.run.done():
-                self._before_again(*self._patiently(self._verdict))
+                self._before_again(*self._patiently(lambda: self._verdict(settled=True)))
             again = True
         self._clean()
 
@@ -174,22 +212,26 @@ class SlurmLauncher:
         Returns:
             whether one of them is done now.
         """
-        folder, here, notes = self.run.folder, Holder.this_process(""), last_notes(self.run.folder)
-        held = [Attempt(folder, *key, here) for key in given_up if key in notes and not notes[key].released]
-        end = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < end and (held := [one for one in held if one.held()]):
-            self._tell(f"{held[0].stage} {held[0].shard}: a process of a job that ended may still be at it")
+        watch, end = Watch(self.run.folder), time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end and (held := watch.held(given_up)):
+            self.tell(f"{AT_WORK}: {held[0][0]} {held[0][1]}")
             self.watch()
             time.sleep(min(self.run.site.poll_seconds, BEAT_SECONDS))
-        return any(folder.manifest(*key).is_file() for key in given_up)
+        return any(self.run.folder.manifest(*key).is_file() for key in given_up)
 
-    def _verdict(self, patient: bool = True) -> tuple[dict[str, Queued], Verdict]:
-        """The queue, and what is to become of what is missing; waits for ends and manifests that may be late."""
+    def _verdict(self, patient: bool = True, settled: bool = False) -> tuple[dict[str, Queued], Verdict]:
+        """The queue, and what is to become of what is missing; waits for ends, manifests and errors that may be late.
+
+        Args:
+            patient: it does wait.
+            settled: what is not in the queue has left it some polls ago.
+        """
         begin = time.monotonic()
         while True:
             queued = slurm_client.queue(submissions(self.run.folder))
-            waits = patient and time.monotonic() - begin < LAG_SECONDS
-            verdict = Judge(self.run, set(queued), waits).judge()
+            waited = time.monotonic() - begin
+            settling = patient and not settled and waited < QUIET_POLLS * self.run.site.poll_seconds
+            verdict = Judge(self.run, set(queued), patient and waited < LAG_SECONDS, settling).judge()
             if not verdict.late:
                 return queued, verdict
             time.sleep(min(self.run.site.poll_seconds, LAG_SECONDS))
@@ -204,7 +246,7 @@ class SlurmLauncher:
                     raise Failed(
                         f"{problem}; waited a day for it; queued jobs go on by themselves, run the same command again"
                     ) from None
-                self._tell(f"waiting for Slurm: {problem}")
+                self.tell(f"waiting for Slurm: {problem}")
                 if isinstance(problem, Waits):  # what Slurm will not start by itself may be what fills a limit
                     with contextlib.suppress(Unreachable):
                         self.tender.tend()
@@ -231,7 +273,7 @@ class SlurmLauncher:
             self.watch()
             time.sleep(self.run.site.poll_seconds)
 
-    def _tell(self, line: str) -> None:
+    def tell(self, line: str) -> None:
         """Report a line once."""
         if line not in self.told:
             self.told.add(line)
@@ -242,9 +284,10 @@ class SlurmLauncher:
         for one in read_ledger(self.run.folder)[0]:
             remove_script(self.run.folder, one)
         tidy(self.run.folder)
+        forget(self.run.folder, RESUBMIT, 0)
 
 
-def _live(known: list[Submission], queued: dict[str, Queued]) -> dict[str, tuple[set[str], set[int]]]:
+def live_jobs(known: list[Submission], queued: dict[str, Queued]) -> dict[str, tuple[set[str], set[int]]]:
     """Stage -> (ids of its jobs, shards) in the queue."""
     live: dict[str, tuple[set[str], set[int]]] = {}
     for one in known:

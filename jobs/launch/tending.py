@@ -11,6 +11,7 @@ from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.run.failures import Failure, forget, record
 from jobs.run.ledger import Submission, read_ledger
 from jobs.run.progress import log_of
+from jobs.site_tables import RESUBMIT
 
 
 class Tender:
@@ -45,6 +46,8 @@ class Tender:
                     continue
                 if one.withdrawn:  # Slurm took it later than anybody waited
                     slurm_client.cancel_named(one)
+                    continue
+                if one.stage not in missing and one.stage != RESUBMIT:  # another command sees to it
                     continue
                 jobs = {job: shards for job, shards in one.job_ids().items() if job in queued}
                 wanted = {job for job, shards in jobs.items() if missing.get(one.stage, set()).intersection(shards)}

@@ -180,6 +180,27 @@ class Attempt:
         return time.monotonic() - self.since > SILENT_SECONDS
 
 
+class Watch:
+    """Tells who is at a shard by looking again and again: a process that is silent is dead only after a while.
+
+    Args:
+        folder: the run.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder, self.here = folder, Holder.this_process("")
+        self.attempts: dict[tuple[str, int], Attempt] = {}
+
+    def held(self, shards: Collection[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Those of some (stage, shard) whose claim is held, as far as is known."""
+        found = []
+        for key, note in last_notes(self.folder).items():
+            if key in shards and not note.released:
+                attempt = self.attempts.setdefault(key, Attempt(self.folder, *key, self.here))
+                found += [key] if attempt.held() else []
+        return found
+
+
 def release_ended(folder: RunFolder, jobs: Collection[str]) -> None:
     """Free the claims of elements that have ended, as Slurm knows for certain: the next need not wait for silence."""
     for path, note in _all(folder).values():
