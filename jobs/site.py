@@ -13,12 +13,12 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import tomli_w
 from pydantic import Field, ValidationError
 
-from jobs.site_tables import Count, Limits, Place, Placement, Positive, Real, SiteTable, StageOverride
+from jobs.site_tables import RESUBMIT, Count, Limits, Place, Placement, Positive, Real, SiteTable, StageOverride
 from rodin.store.atomic import publish_bytes
 from rodin.store.reading import read_text
 from rodin.store.run_folder import RunFolder
@@ -28,6 +28,9 @@ GPU_FLOPS = 6e13  # operations a second of one GPU, bfloat16: a fifth of the nom
 LOCAL_RANKS = 2  # most training ranks on a machine without GPU: enough to test data parallelism, cores stay for threads
 LOCAL_MPI_RANKS = 4  # most MPI ranks on this machine: each loads its own copy of the models
 MPI_TEST_SECONDS = 30  # longest start of two MPI processes on a busy machine
+
+
+T = TypeVar("T", bound=SiteTable)
 
 
 class Site(SiteTable):
@@ -78,6 +81,9 @@ class Site(SiteTable):
     retries: Count = 3
     """how often a shard that does not get on is sent again by itself, after an end that another try may mend: by time
     limit, memory, node failure, preemption, a signal or a disturbed disk"""
+    resubmit_job: bool = True
+    """whether `--no-wait` also submits a small job that sends again what Slurm ended, and the next such job; false
+    where a job may not submit jobs; `[stages.resubmit]` places it"""
     signal_seconds: Positive = 90
     """seconds before its time limit at which a job is signalled to save"""
     poll_seconds: Real = 15.0
@@ -134,24 +140,44 @@ def load_site(path: Path, stages: list[str]) -> Site:
 
     Args:
         path: the file.
-        stages: valid names of its `[stages.NAME]` tables.
+        stages: valid names of its `[stages.NAME]` tables, besides `resubmit`.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not TOML, an unknown key or a wrong type; names the key and the nearest valid one.
+        ValueError: as of `read_tables`.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such site file; slurm/sites/example.toml is one to copy")
+    return read_tables(path, Site, {"stages": StageOverride, "cpu": Place}, [*stages, RESUBMIT])
+
+
+def read_tables(
+    path: Path, table: type[T], inner: dict[str, type[SiteTable]], stages: list[str], option: str = ""
+) -> T:
+    """Read a TOML file of tables, some of which are of stages.
+
+    Args:
+        path: the file.
+        table: of the whole file; it has `stages`.
+        inner: key -> table inside it.
+        stages: valid names of its `[stages.NAME]` tables.
+        option: of the command line that names the file, for messages.
+
+    Raises:
+        ValueError: not TOML, an unknown key or stage, or a wrong type; names the key and the nearest valid one.
+    """
+    place = f"{option} {path}".lstrip()
     try:
-        site = Site.model_validate(tomllib.loads(read_text(path)))
+        found = table.model_validate(tomllib.loads(read_text(path)))
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: not TOML: {error}") from None
+        raise ValueError(f"{place}: not TOML: {error}") from None
     except ValidationError as error:
-        raise ValueError(f"{path}: {explain(error, Site, {'stages': StageOverride, 'cpu': Place})}") from None
-    for name in site.stages:
+        sentences = "; ".join(_sentence(one, table, inner) for one in error.errors())
+        raise ValueError(f"{place}: {sentences}") from None
+    for name in dict(found)["stages"]:
         if name not in stages:
-            raise ValueError(f"{path}: unknown stage '{name}' in [stages.{name}]; there are {', '.join(stages)}")
-    return site
+            raise ValueError(f"{place}: unknown stage '{name}' in [stages.{name}]; there are {', '.join(stages)}")
+    return found
 
 
 def kept_site(folder: RunFolder) -> Path:
@@ -162,17 +188,6 @@ def kept_site(folder: RunFolder) -> Path:
 def keep_site(folder: RunFolder, site: Site) -> None:
     """Keep the site of a run, so that `rodin resubmit` needs no site file."""
     publish_bytes(kept_site(folder), tomli_w.dumps(site.model_dump(exclude_none=True, exclude_unset=True)).encode())
-
-
-def explain(error: ValidationError, table: type[SiteTable], inner: dict[str, type[SiteTable]]) -> str:
-    """What is wrong in a file of such tables, one line; names each key and the nearest valid one.
-
-    Args:
-        error: of the whole file.
-        table: of the file.
-        inner: key -> table inside it.
-    """
-    return "; ".join(_sentence(one, table, inner) for one in error.errors())
 
 
 def _sentence(error: Any, table: type[SiteTable], inner: dict[str, type[SiteTable]]) -> str:

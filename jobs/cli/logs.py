@@ -17,6 +17,7 @@ from jobs.run.failures import Failure, failures
 from jobs.run.ledger import read_ledger
 from jobs.run.progress import log_of
 from jobs.run.record import check_run
+from jobs.site_tables import RESUBMIT
 from rodin.store.run_folder import RunFolder
 
 FOLLOW_SECONDS = 0.5  # between two looks at a growing log: a reader sees new lines at once
@@ -48,8 +49,9 @@ def show_logs(
         raise ValueError(f"{'--json' if as_json else '--failed'} prints and ends; it does not go with --follow")
     folder = RunFolder(run)
     check_run(folder)
-    if stage is not None and stage not in NAMES:
-        raise ValueError(f"unknown stage '{stage}'; there are {', '.join(NAMES)}")
+    names = [*NAMES, RESUBMIT]
+    if stage is not None and stage not in names:
+        raise ValueError(f"unknown stage '{stage}'; there are {', '.join(names)}")
     if failed:
         _print_failed(folder, stage, shard, lines, as_json)
         return

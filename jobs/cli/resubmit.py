@@ -14,14 +14,12 @@ from jobs.cli.prepare import runnable
 from jobs.cli.run import check_code, explain, terminating
 from jobs.cli.screen import Screen
 from jobs.cli.summary import summary, summary_text
-from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
 from jobs.launch.slurm_client import check_clients
 from jobs.run.failures import Failed, Failure, failures
-from jobs.run.ledger import Submission, read_ledger
+from jobs.run.ledger import Submission
 from jobs.run.lock import driving
-from jobs.run.record import read_config
-from jobs.site import kept_site
+from jobs.site import keep_site, kept_site
 from rodin.store.run_folder import RunFolder
 
 MOST_CAUSES = 5  # causes of what is not sent again that are named; `rodin status` has the others
@@ -30,13 +28,16 @@ MOST_CAUSES = 5  # causes of what is not sent again that are named; `rodin statu
 def resubmit(
     run: RUN_ARGUMENT,
     site: SITE = None,
-    wait: Annotated[bool, typer.Option("--wait", help="follow the jobs to their end, as `rodin run` does")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="follow the jobs to their end, as `rodin run` does")
+    ] = False,
     max_fails: MAX_FAILS = None,
     as_json: JSON = False,
 ) -> None:
     """Send again what Slurm ended before it was done: with more time after a time limit, more memory after it ran out,
     without the node that failed, as it was after preemption or a disturbed disk.
 
+    After `--no-wait` a small job of the run does this by itself, where the site lets jobs submit jobs (`resubmit_job`).
     Only what is missing and in no job is sent. A shard that failed for a reason of its own is not: mend that, then
     type the same `rodin run` again.
 
@@ -50,13 +51,15 @@ def resubmit(
     work, screen, begin = work_of(folder, site), Screen(quiet=as_json), time.time()
     check_clients()
     check_code(folder)
+    from jobs.launch.handing_on import leave
     from jobs.launch.slurm import SlurmLauncher
 
     sent: list[Submission] = []
     with driving(folder, screen.note), terminating():
+        keep_site(folder, work.site)
         launcher = SlurmLauncher(work, screen.note, screen.watcher(work), max_fails or 0)
         try:
-            launcher.drive(again=True) if wait else sent.extend(launcher.submit(again=True))
+            launcher.drive(again=True) if wait else sent.extend(leave(launcher, again=True))
         except Failed as error:
             screen.clear()
             explain(work, error)
@@ -80,16 +83,14 @@ def work_of(folder: RunFolder, site: Path | None) -> Run:
     Raises:
         ValueError: nothing was sent.
     """
-    config = read_config(folder)
-    names = {one.stage for one in read_ledger(folder)[0]}
-    if not names:
+    from jobs.launch.resubmit import sent_before
+
+    config, stages = sent_before(folder)
+    if not stages:
         raise ValueError(f"{folder.path}: none of its stages was sent to Slurm yet; `rodin run --cluster slurm` does")
     place = site or kept_site(folder)
     if not place.is_file():
         raise FileNotFoundError(f"{place}: no such site file; give the one of this cluster with --site")
-    sweeps = tuple(name for name in sorted(names) if name.startswith("sweep-"))
-    every = graph(config, sweeps)
-    stages = chosen(every, [stage.name for stage in every if stage.name in names])
     return runnable(folder, config, stages, "slurm", place)
 
 

@@ -44,7 +44,7 @@ def run(
     asks: ASKS = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be submitted; write nothing")] = False,
     test_only: Annotated[bool, typer.Option("--test-only", help="slurm: ask it about each script")] = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="slurm: submit and exit")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="slurm: submit, and leave it to a job of the run")] = False,
     refresh_code: Annotated[bool, typer.Option("--refresh-code", help="give the run today's code")] = False,
     max_fails: MAX_FAILS = None,
     as_json: JSON = False,
@@ -71,7 +71,10 @@ def run(
         raise ValueError("--test-only needs --cluster slurm: it is Slurm that is asked")
     if dry_run or test_only:
         tell([*lines, *notes_of(work), *planned_lines(work, sources)], change)
-        test_scripts(work, as_json) if test_only else print_scripts(work, cluster, as_json)
+        if test_only:
+            test_scripts(work, no_wait, as_json)
+        else:
+            print_scripts(work, cluster, no_wait, as_json)
         return
     for line in lines:
         print(f"note: {line}", file=sys.stderr)
@@ -87,32 +90,37 @@ def run(
     execute(work, cluster, no_wait, refresh_code, as_json, sources=sources, max_fails=max_fails or 0)
 
 
-def print_scripts(work: Run, cluster: str, as_json: bool) -> None:
+def scripts_of(work: Run, no_wait: bool) -> list[tuple[str, str]]:
+    """Names and batch scripts of the jobs that would be submitted."""
+    from jobs.launch.handing_on import with_script
+    from jobs.launch.scripts import scripts
+
+    return with_script(work, scripts(work)) if no_wait else scripts(work)
+
+
+def print_scripts(work: Run, cluster: str, no_wait: bool, as_json: bool) -> None:
     """Print the batch scripts that would be submitted, or the plan of a local run."""
     if cluster == "local":
         print(json.dumps(plan_rows(work), indent=1) if as_json else plan_text(work))
         return
-    from jobs.launch.scripts import scripts
-
-    found = scripts(work)
+    found = scripts_of(work, no_wait)
     if as_json:
         print(json.dumps([{"name": name, "script": text} for name, text in found], indent=1))
     else:
         print("\n".join(f"### {name}\n{text}" for name, text in found))
 
 
-def test_scripts(work: Run, as_json: bool) -> None:
+def test_scripts(work: Run, no_wait: bool, as_json: bool) -> None:
     """Print what Slurm says of each batch script that would be submitted; nothing is written or submitted.
 
     Raises:
         Failed: it would refuse one.
     """
-    from jobs.launch.scripts import scripts
     from jobs.launch.sending import chosen_by_environment
 
     check_clients()
     keep, rows = chosen_by_environment(work.site), list[dict[str, object]]()
-    for name, text in scripts(work):
+    for name, text in scripts_of(work, no_wait):
         answer = would_take(text, keep)
         rows.append({"name": name, "taken": answer.taken, "line": answer.line})
         if not as_json:
@@ -216,12 +224,13 @@ def _check_queue(folder: RunFolder) -> None:
 
 def _launch(work: Run, cluster: str, no_wait: bool, screen: Screen, max_fails: int) -> None:
     if cluster == "slurm":
+        from jobs.launch.handing_on import leave
         from jobs.launch.slurm import SlurmLauncher
 
         check_code(work.folder)
         keep_site(work.folder, work.site)
         launcher = SlurmLauncher(work, screen.note, screen.watcher(work), max_fails)
-        launcher.submit() if no_wait else launcher.drive()
+        leave(launcher) if no_wait else launcher.drive()
     else:
         from jobs.launch.local import LocalLauncher
 

@@ -18,9 +18,11 @@ from jobs.launch.status import StageStatus, as_rows, status, unfinished
 from jobs.run.ledger import cut_off, submissions, withdraw
 from jobs.run.lock import end, lives, living
 from jobs.run.record import check_run, read_config
+from jobs.site_tables import RESUBMIT
 from rodin.store.run_folder import RunFolder
 
 STOP_SECONDS = 20.0  # longest wait for a driver to end: its workers get 5 s to save, and it reports them
+JOB_STOP_SECONDS = 60.0  # longest wait for a job that drives the run: Slurm kills it KillWait (30 s) after SIGTERM
 STOP_POLL_SECONDS = 0.1  # a driver without work ends in less than one second
 MOST_JOBS = 3  # job numbers shown of each stage; --json lists all
 MOST_PROBLEMS = 3  # problems shown of each stage; --json lists all
@@ -99,8 +101,9 @@ def cancel(run: RUN_ARGUMENT, as_json: JSON = False) -> None:
     if holder is not None and near:
         _stop_driver(holder)
     stopped = {"driver": near, "jobs": _stop_jobs(folder)}
+    far = holder is not None and not near and living(folder) is not None
     jobs = f"{len(stopped['jobs'])} jobs" if stopped["jobs"] else "no jobs"
-    if holder is not None and not near:
+    if holder is not None and far:
         place = f"process {holder['pid']} on {holder['host']}"
         raise ValueError(f"{folder.path} is driven by {place}; cancel it there; here {jobs} of it were cancelled")
     if as_json:
@@ -125,13 +128,30 @@ def _stop_driver(holder: dict) -> None:
         time.sleep(STOP_POLL_SECONDS)
 
 
+def _stop_resubmit(folder: RunFolder) -> set[str]:
+    """Cancel the job that sends again, and wait until it sends no more: what it sent is on record then; its number.
+
+    Raises:
+        Unreachable: Slurm does not answer.
+    """
+    sent = [one for one in unfinished(folder, submissions(folder)) if one.stage == RESUBMIT]
+    live = slurm_client.queue(sent).keys() if sent else set[str]()
+    if live:
+        slurm_client.cancel([one for one in sent if one.job_id in live])
+    last = time.monotonic() + JOB_STOP_SECONDS
+    while time.monotonic() < last and (holder := living(folder)) is not None and holder.get("job") in live:
+        time.sleep(STOP_POLL_SECONDS)
+    return set(live)
+
+
 def _stop_jobs(folder: RunFolder) -> list[str]:
     """Cancel the run's jobs; the numbers of those in Slurm's queue."""
-    sent, unsure = submissions(folder), cut_off(folder)
-    if not sent and not unsure:
+    if not submissions(folder) and not cut_off(folder):
         return []
     try:
-        live = sorted({job.split("_")[0] for job in slurm_client.queue(sent)})
+        first = _stop_resubmit(folder)
+        sent, unsure = submissions(folder), cut_off(folder)
+        live = sorted(first | {job.split("_")[0] for job in slurm_client.queue(sent)})
         slurm_client.cancel([one for one in sent if one.job_id in live])
         for intent in unsure:
             withdraw(folder, intent, "`rodin cancel`")

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from jobs.doctor.finding import Finding, fail, found, merged, read, warn
 from jobs.doctor.meeting import answer
-from jobs.launch.asking import said
 from jobs.launch.process import job_environment
-from jobs.launch.slurm_client import SUBMITTED, Unreachable
+from jobs.launch.slurm_client import SUBMITTED, Unreachable, said
 from jobs.site import Site
 from rodin.store.atomic import publish_bytes
 from rodin.units import duration

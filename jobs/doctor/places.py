@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from jobs.doctor.finding import Finding, fail, found, warn
 from jobs.graph.stage import Stage
 from jobs.graph.work import Run
-from jobs.launch.asking import said
-from jobs.launch.slurm_client import Unreachable
+from jobs.launch.slurm_client import Unreachable, said
 from jobs.launch.test_only import would_take
 from jobs.site import Site
 from jobs.survey.reading import number_of, settings_of

@@ -29,8 +29,6 @@ class Element:
         gpus: names of the GPUs it may use, as in CUDA_VISIBLE_DEVICES.
     """
 
-    gpus: tuple[str, ...] | None = None  # of an element that was sent before there was this attribute
-
     def __init__(
         self,
         run_dir: str,

@@ -1,4 +1,4 @@
-"""Requeue of a job that was submitted by hand: it saved at its time limit or was preempted, and is to go on later.
+"""Requeue of a job that saved at its time limit or was preempted, and is to go on later.
 
 Slurm is asked for one element, `<array>_<task>`: the job's own number would start the whole array again.
 """
@@ -10,7 +10,6 @@ import subprocess
 import time
 from typing import Protocol
 
-LIMIT = "RODIN_REQUEUES"  # variable of slurm/stage.sbatch: how often a job is requeued; absent: never
 SKEW_SECONDS = 5.0  # between the signals of the ranks: one of them may stop all before the others have theirs
 REQUEUE_SECONDS = 60.0  # in which Slurm ends the other ranks, after rank 0 has asked it to
 CLIENT_SECONDS = 60  # longest wait for scontrol
@@ -36,24 +35,25 @@ def await_signal(stop: Stop) -> None:
         time.sleep(0.05)
 
 
-def requeue_by_hand(stop: Stop) -> str:
-    """Have Slurm start this element again, if it is one of slurm/stage.sbatch that was told to save; rank 0 asks.
+def requeue(stop: Stop, limit: int, named: str) -> str:
+    """Have Slurm start this element again, if a signal asked it to save and go on later; rank 0 asks.
 
     Args:
         stop: of this rank; all ranks have saved.
+        limit: how often it may be started again.
+        named: what sets the limit, for the message.
 
     Returns:
-        what was done, one line; empty: it was no matter of a requeue.
+        what was done, one line; empty: it was no matter of a requeue, or of this rank.
     """
-    limit, job = os.environ.get(LIMIT, ""), element_id()
-    if not limit.isdigit() or not job:
+    job = element_id()
+    if not job:
         return ""
     await_signal(stop)
     if not stop.requeue:
         return ""
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-    if restarts >= int(limit):
-        return f"job {job} is not requeued again: {restarts} times is what {LIMIT} allows; submit it again to go on"
+    if int(os.environ.get("SLURM_RESTART_COUNT") or 0) >= limit:
+        return f"job {job} is not requeued again: {limit} times is what {named} allows; submit it again to go on"
     if os.environ.get("SLURM_PROCID", "0") != "0":
         time.sleep(REQUEUE_SECONDS)  # the end of a rank would end rank 0 before it has asked
         return ""

@@ -81,15 +81,19 @@ class Judge:
         run: the run and its requested stages.
         in_queue: ids of its elements in Slurm's queue.
         patient: ends that may only be late to be seen are not yet put on record.
+        settling: the errors of jobs that failed may only be late to be seen.
     """
 
-    def __init__(self, run: Run, in_queue: set[str], patient: bool) -> None:
-        self.run, self.in_queue, self.patient = run, in_queue, patient
+    def __init__(self, run: Run, in_queue: set[str], patient: bool, settling: bool = False) -> None:
+        self.run, self.in_queue, self.patient, self.settling = run, in_queue, patient, settling
+        self.uncertain: set[str] = set()  # ids of elements whose end may only be late to be seen
         self.missing = {stage.name: run.missing(stage) for stage in run.stages}
         self.cancelled_by: dict[str, str] = {}  # job id -> who
         self.never_started: set[str] = set()  # ids of elements and arrays
         self.bad_ancestors: dict[str, bool] = {}
         self.verdict = Verdict()
+        self.failures = failures(run.folder)
+        self.told = {(failure.stage, failure.shard) for failure in self.failures}
         self.places = self._places()
         self.on_record = self._on_record()
         self.notes: dict[Key, Note] = last_notes(run.folder)
@@ -163,8 +167,9 @@ class Judge:
                 if end is not None and state in (ends.NODE, "BOOT_FAIL") and SINGLE.fullmatch(end.nodes):
                     lost.append(end.nodes)
                 found[str(number)] = state
-                if state in (ends.UNKNOWN, "COMPLETED") and self.patient:
+                if self._may_be_late(one, number, state):
                     self.verdict.late = True
+                    self.uncertain.add(one.element_id(number))
                 elif state != "CANCELLED":  # which is judged anew, with who did it
                     certain[str(number)] = state
             closed[one.uid] = dataclasses.replace(one, ends=found, lost=tuple(dict.fromkeys(lost)))
@@ -174,13 +179,19 @@ class Judge:
             release_ended(self.run.folder, gone)
         return closed
 
+    def _may_be_late(self, one: Submission, number: int, state: str) -> bool:
+        """Whether the end of an element, what it published, or its error may only be late to be seen."""
+        if state == "FAILED":
+            return self.settling and not any((one.stage, shard) in self.told for shard in one.elements[number])
+        return self.patient and state in (ends.UNKNOWN, "COMPLETED")
+
     def _told_memory(self, one: Submission, job_id: str) -> bool:
         return ends.told_memory(log_of(self.run.folder, one.stage, job_id))
 
     def _on_record(self) -> dict[Key, Failure]:
         """Failures of the last attempts; those of earlier ones say nothing of them."""
         found = {}
-        for one in reversed(failures(self.run.folder)):
+        for one in reversed(self.failures):
             place = self.places.get((one.stage, one.shard))
             if place is not None:
                 log = log_of(self.run.folder, one.stage, place.job_id, one.rank).name
@@ -202,7 +213,7 @@ class Judge:
         if behind:
             self.verdict.last[key] = self._stronger(place, place.one.tries)
             return
-        if self.verdict.late and place.state in (ends.UNKNOWN, "COMPLETED"):
+        if place.job_id in self.uncertain:
             return
         tries = 0 if self._got_on(place) else place.one.tries + 1
         line = self._hopeless(key, place, tries, failure)

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import shlex
 from dataclasses import dataclass
+from typing import Literal
 
 import submitit
 
@@ -62,6 +63,10 @@ class Batch:
         ask: what its shards are sent with.
         excluded: nodes that are left out.
         max_fails: failed shards of the stage from which on no further element begins; 0: no such limit.
+        relation: how the jobs that it waits for are to have ended, in sbatch's words.
+        begin: minutes from now before which it does not start.
+        module: that its processes run, with RUN STAGE UID.
+        sees_to: of a job that sends again: the stages.
     """
 
     stage: Stage
@@ -72,6 +77,10 @@ class Batch:
     ask: Ask = Ask()
     excluded: tuple[str, ...] = ()
     max_fails: int = 0
+    relation: Literal["afterok", "afterany"] = "afterok"
+    begin: int = 0
+    module: str = "jobs.launch.task"
+    sees_to: tuple[str, ...] = ()
 
 
 def batches(
@@ -134,9 +143,14 @@ def script_of(run: Run, batch: Batch, submission: Submission, dependencies: list
         "stderr_to_stdout": True,
         "setup": [f"export RODIN_PYTHON={shlex.quote(site.python)}", *site.setup, *exports(run, resources)],
         "srun_args": srun_arguments(batch.stage, resources, site),
-        "additional_parameters": {"kill-on-invalid-dep": "yes", "requeue": True, **site.extra_of(batch.stage.name)},
+        "additional_parameters": {
+            "kill-on-invalid-dep": "yes",
+            "requeue": True,
+            **({"begin": f"now+{batch.begin}minutes"} if batch.begin else {}),
+            **site.extra_of(batch.stage.name),
+        },
         **site.placement(batch.stage.name, resources.gpus),
-        "dependency": "afterok:" + ":".join(dependencies) if dependencies else None,
+        "dependency": f"{batch.relation}:{':'.join(dependencies)}" if dependencies else None,
         "exclude": ",".join(batch.excluded) or None,
     }
     gpu_type = site.gpu_type_of(batch.stage.name)
@@ -146,7 +160,7 @@ def script_of(run: Run, batch: Batch, submission: Submission, dependencies: list
         parameters["gpus_per_node"] = resources.gpus * resources.ranks
     executor.update_parameters(wckey=None, **{key: value for key, value in parameters.items() if value is not None})
     place = (str(run.folder.path.resolve()), batch.stage.name, submission.uid)
-    command = f"{shlex.quote(site.python)} -u -m jobs.launch.task {shlex.join(place)}"
+    command = f"{shlex.quote(site.python)} -u -m {batch.module} {shlex.join(place)}"
     return executor.script(command, len(batch.elements))
 
 

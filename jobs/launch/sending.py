@@ -14,7 +14,7 @@ from jobs.launch import slurm_client
 from jobs.launch.ends import find_ended
 from jobs.launch.scripts import Batch, script_of
 from jobs.launch.slurm_client import Unreachable
-from jobs.run.failures import forget
+from jobs.run.failures import Failed, forget
 from jobs.run.ledger import Submission, enter, started_as, strike, withdraw
 from jobs.site import Site
 from rodin.store.atomic import make_folder, publish_bytes
@@ -44,6 +44,14 @@ AWAY = r"Unable to contact|timed out|Connection|connect|Zero Bytes|Transport end
 
 class Refused(Exception):
     """Slurm took no job, and would not take the same one later."""
+
+
+class Denied(Failed):
+    """A command cannot go on, because Slurm refused a job; one line."""
+
+
+class Postponed(Failed):
+    """A command cannot go on, because Slurm takes no jobs now; one line."""
 
 
 class Waits(Exception):
@@ -86,6 +94,7 @@ def send(run: Run, batch: Batch, dependencies: list[str]) -> Submission:
         excluded=batch.excluded,
         max_fails=batch.max_fails,
         starts=site.requeues + site.retries,
+        stages=batch.sees_to,
     )
     script = folder.jobs / "scripts" / f"{intent.job_name}.sh"
     intent = dataclasses.replace(intent, script=str(script.relative_to(folder.path)))

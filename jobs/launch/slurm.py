@@ -5,27 +5,38 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from jobs.graph.stage import Stage
 from jobs.graph.work import Run
 from jobs.launch import slurm_client
-from jobs.launch.reasons import DEPENDENCY, HELD, RELEASED, why_never
 from jobs.launch.retry import Ask, Judge, Key, Verdict
 from jobs.launch.scripts import Batch, batches, halves
-from jobs.launch.sending import Refused, Waits, asked_cluster, remove_script, send, settle, what_differs
+from jobs.launch.sending import (
+    Denied,
+    Postponed,
+    Refused,
+    Waits,
+    asked_cluster,
+    remove_script,
+    send,
+    settle,
+    what_differs,
+)
 from jobs.launch.slurm_client import Queued, Unreachable
-from jobs.run.claims import forgive, tidy
-from jobs.run.failures import Failed, Failure, forget, record
-from jobs.run.ledger import Submission, cut_off, read_ledger, submissions
-from jobs.run.progress import log_of
+from jobs.launch.tending import Tender
+from jobs.run.claims import BEAT_SECONDS, Watch, forgive, tidy
+from jobs.run.failures import Failed, forget
+from jobs.run.ledger import Submission, cut_off, read_ledger, submissions, withdraw
+from jobs.site_tables import RESUBMIT
 
 QUIET_POLLS = 2  # polls with an empty queue that end a wait: a job that is being requeued is absent for a moment
 LAG_SECONDS = 60.0  # wait for manifests and ends that may be there already: accounting and file systems show them late
 LONGEST_WAIT = 300.0  # seconds between two tries while Slurm takes no jobs; the first wait is `poll_seconds`
-PATIENCE_SECONDS = 86_400.0  # of a driver with a Slurm that takes no jobs or does not answer: a day of maintenance
+PATIENCE_SECONDS = 86_400.0  # of a driver with a Slurm that takes no jobs or does not answer, or an orphan: a day
 MORE_WAIT = 2.0  # factor of each wait over the one before
+AT_WORK = "a process of a job that has ended may still be at work"
 LEFT_OUT = 4  # one in so many nodes of a partition is left out at most, after it failed
 
 T = TypeVar("T")
@@ -45,24 +56,34 @@ class SlurmLauncher:
         self.run, self.report, self.watch, self.max_fails = run, report, watch, max_fails
         self.begun = time.time()
         self.sent: set[Key] = set()  # by this command: from then on they are retried by the rules
-        self.told: set[str] = set()  # lines, and ids of held jobs, that were reported
-        self.released: dict[str, int] = {}  # id of an element that was held by Slurm -> how often it was let go
+        self.now: list[Submission] = []  # what was sent by the last call
+        self.seen: set[str] = set()  # ids of jobs that the last call found in the queue, or sent
+        self.batches: dict[str, tuple[Batch, list[str]]] = {}  # uid -> what was sent, and after which jobs
+        self.told: set[str] = set()  # lines that were reported
+        self.tender = Tender(run, report, self.tell)
 
     def submit(self, again: bool = False) -> list[Submission]:
-        """Submit what is missing and not in the queue already.
+        """Submit what is missing and not in the queue already, or can never start there.
 
         Args:
             again: leave out what failed for a reason of its own, or too often, and what is behind it.
 
         Raises:
-            Failed: Slurm refuses, or takes nothing now; what it took is on record.
+            Denied: Slurm refuses a job.
+            Postponed: it takes nothing now; what it took is on record.
         """
         try:
-            return self._submit(again)
+            self.tender.tend()
+            return self.send_missing(again)
         except (Waits, Unreachable) as problem:
-            raise Failed(f"{problem}; run the same command again later, nothing is lost") from None
+            raise Postponed(f"{problem}; run the same command again later, nothing is lost") from None
 
-    def _submit(self, again: bool) -> list[Submission]:
+    def missing(self) -> set[Key]:
+        """What is not done of the requested stages."""
+        return {(stage.name, shard) for stage in self.run.stages for shard in self.run.missing(stage)}
+
+    def send_missing(self, again: bool) -> list[Submission]:
+        """As `submit`; a Slurm that takes nothing now raises Waits or Unreachable."""
         for intent in cut_off(self.run.folder):
             found = settle(self.run.folder, intent)
             if found is None:
@@ -73,9 +94,9 @@ class SlurmLauncher:
         queued, verdict = self._verdict(patient=again or bool(self.sent))
         if not again:
             forgive(self.run.folder, verdict.last.keys() - self.sent)
-        live = _live(submissions(self.run.folder), queued)
+        live = live_jobs(submissions(self.run.folder), queued)
         self.sent.update((name, shard) for name, (_, shards) in live.items() for shard in shards)
-        sent = []
+        self.now, self.seen = [], {job for name, (jobs, _) in live.items() if name != RESUBMIT for job in jobs}
         for stage in self.run.stages:
             in_queue = live.get(stage.name, (set(), set()))[1]
             for batch in self._batches(stage, in_queue, verdict, again):
@@ -84,8 +105,21 @@ class SlurmLauncher:
                 ]
                 for submission in self._send(batch, before):
                     live.setdefault(stage.name, (set(), set()))[0].add(submission.job_id)
-                    sent.append(submission)
-        return sent
+        return self.now
+
+    def make_room(self) -> None:
+        """Withdraw the job that the last call sent last, as if it had never been; without its last element it is sent.
+
+        Raises:
+            Waits, Unreachable: as of `send_missing`.
+        """
+        one = self.now.pop()
+        batch, before = self.batches[one.uid]
+        withdraw(self.run.folder, one, "it makes room for the job that sends again")
+        slurm_client.cancel([one])
+        self.sent.difference_update((one.stage, shard) for element in one.elements for shard in element)
+        if len(batch.elements) > 1:
+            self._send(dataclasses.replace(batch, elements=batch.elements[:-1]), before)
 
     def _batches(self, stage: Stage, in_queue: set[int], verdict: Verdict, again: bool) -> list[Batch]:
         """The arrays to send of a stage: one kind for each amount of time and memory that its shards need."""
@@ -122,16 +156,19 @@ class SlurmLauncher:
         except Waits as problem:
             if not problem.smaller or len(batch.elements) == 1:
                 raise Waits(f"{name}: {problem}", problem.smaller) from None
-            self._tell(f"{name}: in smaller arrays: {problem}")
+            self.tell(f"{name}: in smaller arrays: {problem}")
             first, second = halves(batch)
             return [*self._send(first, before), *self._send(second, before)]
         except Refused as problem:
             if batch.excluded:  # perhaps no node is left
                 return self._send(dataclasses.replace(batch, excluded=()), before)
-            raise Failed(f"{name}: not submitted: {problem}") from None
+            raise Denied(f"{name}: not submitted: {problem}") from None
         shards = sum(len(element) for element in batch.elements)
         self.sent.update((name, shard) for element in batch.elements for shard in element)
         more = what_differs(batch, sent)
+        self.now.append(sent)
+        self.seen.add(sent.job_id)
+        self.batches[sent.uid] = (batch, before)
         self.report(f"{name}: job {sent.job_id}, {len(batch.elements)} elements, {shards} shards{more}")
         return [sent]
 
@@ -145,16 +182,18 @@ class SlurmLauncher:
             Failed: something failed; the cause is on record.
         """
         while not self.run.done():
-            self._patiently(lambda again=again: self._submit(again))
+            self._patiently(lambda again=again: self.send_missing(again))
             self._follow()
             if not self.run.done():
-                self._before_again(*self._patiently(self._verdict))
+                self._before_again(*self._patiently(lambda: self._verdict(settled=True)))
             again = True
         self._clean()
 
     def _before_again(self, queued: dict[str, Queued], verdict: Verdict) -> None:
         """Say why shards are sent again; a disturbed disk is given a while."""
         if not verdict.asks and not queued and not verdict.given_up:
+            if self._outlast(verdict.last):
+                return
             raise Failed("nothing can go on; `rodin status` says why of each stage")
         for stage, causes in verdict.causes.items():
             self.report(f"{stage}: sent again after {', '.join(sorted(causes))}")
@@ -162,13 +201,37 @@ class SlurmLauncher:
             tries = max((ask.tries for ask in verdict.asks.values()), default=0)
             time.sleep(min(LONGEST_WAIT, self.run.site.poll_seconds * MORE_WAIT**tries))
 
-    def _verdict(self, patient: bool = True) -> tuple[dict[str, Queued], Verdict]:
-        """The queue, and what is to become of what is missing; waits for ends and manifests that may be late."""
+    def _outlast(self, given_up: Collection[Key]) -> bool:
+        """Wait for processes that are still at shards which Slurm has ended, such as orphans on a lost node.
+
+        Such a shard may yet be done, and then what is behind it can go on.
+
+        Args:
+            given_up: shards that are in no job, and not sent again by themselves.
+
+        Returns:
+            whether one of them is done now.
+        """
+        watch, end = Watch(self.run.folder), time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end and (held := watch.held(given_up)):
+            self.tell(f"{AT_WORK}: {held[0][0]} {held[0][1]}")
+            self.watch()
+            time.sleep(min(self.run.site.poll_seconds, BEAT_SECONDS))
+        return any(self.run.folder.manifest(*key).is_file() for key in given_up)
+
+    def _verdict(self, patient: bool = True, settled: bool = False) -> tuple[dict[str, Queued], Verdict]:
+        """The queue, and what is to become of what is missing; waits for ends, manifests and errors that may be late.
+
+        Args:
+            patient: it does wait.
+            settled: what is not in the queue has left it some polls ago.
+        """
         begin = time.monotonic()
         while True:
             queued = slurm_client.queue(submissions(self.run.folder))
-            waits = patient and time.monotonic() - begin < LAG_SECONDS
-            verdict = Judge(self.run, set(queued), waits).judge()
+            waited = time.monotonic() - begin
+            settling = patient and not settled and waited < QUIET_POLLS * self.run.site.poll_seconds
+            verdict = Judge(self.run, set(queued), patient and waited < LAG_SECONDS, settling).judge()
             for line in verdict.given_up:
                 self.report(line)
             if not verdict.late:
@@ -185,19 +248,13 @@ class SlurmLauncher:
                     raise Failed(
                         f"{problem}; waited a day for it; queued jobs go on by themselves, run the same command again"
                     ) from None
-                self._tell(f"waiting for Slurm: {problem}")
-                if isinstance(problem, Waits):
-                    self._tend()
+                self.tell(f"waiting for Slurm: {problem}")
+                if isinstance(problem, Waits):  # what Slurm will not start by itself may be what fills a limit
+                    with contextlib.suppress(Unreachable):
+                        self.tender.tend()
             self.watch()
             time.sleep(wait)
             wait = max(self.run.site.poll_seconds, min(LONGEST_WAIT, wait * MORE_WAIT))
-
-    def _tend(self) -> None:
-        """Deal with jobs that Slurm will not start by itself: they may be what fills a limit."""
-        ledger = read_ledger(self.run.folder)[0]
-        with contextlib.suppress(Unreachable):
-            missing = {stage.name: set(self.run.missing(stage)) for stage in self.run.stages}
-            self._look_after(ledger, slurm_client.queue(ledger), missing)
 
     def _follow(self) -> None:
         """Wait until nothing that is needed is in the queue; report stages as they become complete."""
@@ -211,64 +268,14 @@ class SlurmLauncher:
                 if name not in complete and not shards:
                     complete.add(name)
                     self.report(f"{name}: done")
-            needed = self._look_after(ledger, queued, missing)
+            needed = self.tender.look_after(ledger, queued, missing)
             if not any(missing.values()):
                 return
             quiet = 0 if needed else quiet + 1
             self.watch()
             time.sleep(self.run.site.poll_seconds)
 
-    def _look_after(self, ledger: list[Submission], queued: dict[str, Queued], missing: dict[str, set[int]]) -> bool:
-        """Deal with jobs that Slurm will not start by itself, or should not; whether any that is needed is there."""
-        needed, names = False, {job.name for job in queued.values()}
-        try:
-            for one in ledger:
-                if one.job_name not in names:
-                    continue
-                if one.withdrawn:  # Slurm took it later than anybody waited
-                    slurm_client.cancel_named(one)
-                    continue
-                jobs = {job: shards for job, shards in one.job_ids().items() if job in queued}
-                wanted = {job for job, shards in jobs.items() if missing.get(one.stage, set()).intersection(shards)}
-                needed = needed or bool(wanted)
-                self._look_at(one, {job: queued[job] for job in jobs if queued[job].state == "PENDING"}, wanted)
-        except Unreachable as problem:
-            self._tell(f"waiting for Slurm: {problem}")
-            return True
-        return needed
-
-    def _look_at(self, one: Submission, pending: dict[str, Queued], wanted: set[str]) -> None:
-        """Deal with the pending elements of a submission that are held or can never start."""
-        held = [job for job, entry in pending.items() if HELD.search(entry.reason)]
-        never = {job: why for job, entry in pending.items() if (why := why_never(entry.reason))}
-        idle = [job for job in (*held, *never) if job not in wanted]
-        if idle:  # their work is done, and what waits for them would wait for ever
-            slurm_client.cancel_elements(one, idle)
-        lost: dict[str, str] = {}
-        for job in [job for job in held if job in wanted]:
-            reason = pending[job].reason
-            if not RELEASED.search(reason):
-                self._tell(f"job {one.job_id} is held ({reason}); `scontrol release {one.job_id}` lets it go on")
-            elif self.released.get(job, 0) > self.run.site.retries:
-                lost[job] = f"was held by Slurm again and again ({reason})"
-            else:
-                slurm_client.release(one, job)
-                self.released[job] = self.released.get(job, 0) + 1
-                self.report(f"{one.stage}: job {job} was held by Slurm ({reason}), and let go")
-        for job, why in never.items():
-            if job in wanted:
-                lost[job] = f"can never start: {why}"
-        if lost:
-            slurm_client.cancel_elements(one, list(lost))
-            self.report(f"{one.stage}: job {one.job_id} {next(iter(lost.values()))}")
-        for job, why in lost.items():
-            if DEPENDENCY not in why:
-                for shard in one.job_ids()[job]:
-                    forget(self.run.folder, one.stage, shard)
-                    log = str(log_of(self.run.folder, one.stage, job))
-                    record(self.run.folder, Failure(one.stage, shard, "crash", f"job {job} {why}", log))
-
-    def _tell(self, line: str) -> None:
+    def tell(self, line: str) -> None:
         """Report a line once."""
         if line not in self.told:
             self.told.add(line)
@@ -279,9 +286,10 @@ class SlurmLauncher:
         for one in read_ledger(self.run.folder)[0]:
             remove_script(self.run.folder, one)
         tidy(self.run.folder)
+        forget(self.run.folder, RESUBMIT, 0)
 
 
-def _live(known: list[Submission], queued: dict[str, Queued]) -> dict[str, tuple[set[str], set[int]]]:
+def live_jobs(known: list[Submission], queued: dict[str, Queued]) -> dict[str, tuple[set[str], set[int]]]:
     """Stage -> (ids of its jobs, shards) in the queue."""
     live: dict[str, tuple[set[str], set[int]]] = {}
     for one in known:

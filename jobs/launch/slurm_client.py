@@ -64,7 +64,18 @@ def check_clients() -> None:
 
 
 def call(*command: str, seconds: float = TIMEOUT, keep: Collection[str] = ()) -> str:
-    """Output of a Slurm client, run without the variables by which a shell changes what Slurm's clients mean.
+    """What a Slurm client prints on stdout; arguments and errors as of `ask`."""
+    return ask(*command, seconds=seconds, keep=keep).stdout
+
+
+def said(*command: str, seconds: float = TIMEOUT, keep: Collection[str] = ()) -> str:
+    """All that a Slurm client prints, stdout first: several answer on stderr; arguments and errors as of `ask`."""
+    done = ask(*command, seconds=seconds, keep=keep)
+    return done.stdout + done.stderr
+
+
+def ask(*command: str, seconds: float = TIMEOUT, keep: Collection[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Run a Slurm client without the variables by which a shell changes what Slurm's clients mean.
 
     Args:
         command: the client and its arguments.
@@ -75,8 +86,9 @@ def call(*command: str, seconds: float = TIMEOUT, keep: Collection[str] = ()) ->
         Unreachable: it failed, or did not answer in time.
     """
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
@@ -86,15 +98,16 @@ def call(*command: str, seconds: float = TIMEOUT, keep: Collection[str] = ()) ->
         )
     except FileNotFoundError:
         raise Unreachable(f"{command[0]} is not on PATH") from None
+    except OSError as error:
+        raise Unreachable(f"{command[0]}: {error.strerror}") from None
     except subprocess.TimeoutExpired as error:
         printed = error.stdout or b""  # bytes, also where text was asked for
         text = printed if isinstance(printed, str) else printed.decode(errors="replace")
         raise Unreachable(f"{command[0]} did not answer within {seconds:.0f} s", text) from None
     except subprocess.CalledProcessError as error:
-        said = "; ".join(filter(None, (line.strip() for line in (error.stderr or "").splitlines())))
-        reason = said.removeprefix(f"{command[0]}: ")[:LONGEST_REASON] or f"exit {error.returncode}"
+        words = "; ".join(filter(None, (line.strip() for line in (error.stderr or error.stdout or "").splitlines())))
+        reason = words.removeprefix(f"{command[0]}: ")[:LONGEST_REASON] or f"exit {error.returncode}"
         raise Unreachable(f"{command[0]}: {reason}", error.stdout or "") from None
-    return done.stdout
 
 
 def environment(keep: Collection[str] = ()) -> dict[str, str]:

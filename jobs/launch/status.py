@@ -16,13 +16,14 @@ from jobs.run.ledger import Submission, read_ledger
 from jobs.run.lock import born, driver
 from jobs.run.progress import line, read_progress
 from jobs.run.taken import taken_stage
+from jobs.site_tables import RESUBMIT
 from rodin.config import Config
 from rodin.stages.missing import STAGES as LACKING
 from rodin.store.quick_check import quick_problems
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.catalogue import manifest_paths, missing_people
 
-FRESH_SECONDS = 60.0  # age of a progress file up to which a stage started by hand counts as running
+FRESH_SECONDS = 60.0  # age of a progress file up to which a shard counts as running that is in no running job
 NOTES = 2  # shards whose progress the note of a stage shows
 
 
@@ -31,7 +32,7 @@ class StageStatus:
     """State of a stage.
 
     Args:
-        stage: its name.
+        stage: its name; of the job that sends again what Slurm ended, RESUBMIT.
         done: complete shards.
         shards: all shards; None: not known.
         state: done, problem, running, queued, stuck (a job in the queue can never start), unknown (Slurm does not
@@ -98,6 +99,10 @@ def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
             note = missing_people(folder.stage(name))
         jobs = tuple(sorted(facts.jobs(name)))
         found.append(StageStatus(name, done, shards, state, note, jobs, tuple(lines), *facts.counts(name)))
+    state, note = facts.of(RESUBMIT, 0, 1, False)
+    if state != "waiting" and any(one.state != "done" for one in found):
+        waits = "" if state == "failed" else "sends again what Slurm ends; "
+        found.append(StageStatus(RESUBMIT, 0, 1, state, f"{waits}{note}", tuple(sorted(facts.jobs(RESUBMIT)))))
     return found
 
 
@@ -120,7 +125,7 @@ class _Facts:
         self.folder, self.sent, self.queued, self.ended, self.silent = folder, sent, queued, ended, silent
         self.on_record = failures(folder)
         self.failed = {failure.stage: failure for failure in reversed(self.on_record)}
-        self.fresh = [state for state in read_progress(folder) if self._alive(folder, state)]
+        self.fresh = self._at_work(read_progress(folder))
 
     def jobs(self, stage: str) -> list[str]:
         """Ids of a stage's jobs in the queue."""
@@ -138,14 +143,28 @@ class _Facts:
         failed = {failure.shard for failure in self.on_record if failure.stage == stage} - running - waiting
         return len(running), len(waiting - running), len(failed)
 
-    def _alive(self, folder: RunFolder, state: dict) -> bool:
-        """Whether the writer of a progress file lives; a writer that dies leaves its file behind."""
-        if any(one.stage == state["stage"] for one in self.sent):
-            return bool(self.jobs(state["stage"]))
-        holder = driver(folder)
-        if holder is not None:
-            return born(holder["pid"]) == holder["born"]
-        return time.time() - state["time"] < FRESH_SECONDS  # started by hand
+    def _at_work(self, states: list[dict]) -> list[dict]:
+        """Those progress files whose writers live; a writer that dies leaves its file behind.
+
+        A running element is at the shard that it told of last. What is in no running job may be run by hand, or by an
+        orphan.
+        """
+        holder, found, last = driver(self.folder), list[dict](), dict[str, dict]()
+        for state in sorted(states, key=lambda state: state["time"]):
+            jobs = self._jobs_of(state["stage"], state["shard"])
+            running = [job for job in jobs if job in self.queued and self.queued[job].state == "RUNNING"]
+            if running:
+                last[running[-1]] = state
+            elif holder is not None and not jobs:
+                found += [state] if born(holder["pid"]) == holder["born"] else []
+            elif time.time() - state["time"] < FRESH_SECONDS:
+                found.append(state)
+        return [*found, *last.values()]
+
+    def _jobs_of(self, stage: str, shard: int) -> list[str]:
+        """Ids of the elements that a shard was sent with."""
+        sent = [one for one in self.sent if one.stage == stage]
+        return [job for one in sent for job, shards in one.job_ids().items() if shard in shards]
 
     def of(self, stage: str, done: int, left: int, problem: bool) -> tuple[str, str]:
         """State of a stage of which so many shards are done and left, and a note."""
@@ -182,17 +201,17 @@ class _Facts:
 
 
 def unfinished(folder: RunFolder, ledger: list[Submission]) -> list[Submission]:
-    """Those of some submissions whose job is known and has a shard that is not done."""
+    """Those of some submissions whose job is known and has a shard that is not done; of RESUBMIT, has not ended."""
     present: dict[str, set[int]] = {}
     for name in {one.stage for one in ledger}:
         present[name] = {int(path.stem) for path in manifest_paths(folder.stage(name))}
-    return [
-        one
-        for one in ledger
-        if one.job_id
-        and not one.withdrawn
-        and not all(shard in present[one.stage] for element in one.elements for shard in element)
-    ]
+
+    def done(one: Submission) -> bool:
+        if one.stage == RESUBMIT:
+            return bool(one.ends)
+        return all(shard in present[one.stage] for element in one.elements for shard in element)
+
+    return [one for one in ledger if one.job_id and not one.withdrawn and not done(one)]
 
 
 def _queue(sent: list[Submission]) -> tuple[dict[str, slurm_client.Queued], str]:

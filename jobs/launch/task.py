@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from jobs.graph.graph import NAMES
 from jobs.launch.guard import Guard
 from jobs.launch.process import process_of_environment
-from jobs.launch.requeue import await_signal, element_id
+from jobs.launch.requeue import element_id, requeue
 from jobs.launch.worker import StopFlag, run_stage
 from jobs.run.failures import Failed, failed_shards, failures, print_error
 from jobs.run.ledger import Submission, find, note_start, withdrawn
@@ -29,8 +28,6 @@ from rodin.store.run_folder import RunFolder
 
 RECORD_SECONDS = 60.0  # longest wait for a record that is there: file systems show new names late
 LOOK_SECONDS = 2.0  # between two looks for it
-REQUEUE_SECONDS = 60.0  # for Slurm to end the ranks after rank 0 has requeued the job
-CLIENT_SECONDS = 30.0  # longest wait for scontrol
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     folder, stage, uid = RunFolder(Path(arguments[0])), arguments[1], arguments[2]
     stop = StopFlag()
     stop.listen()
-    one = _record(folder, stage, uid)
+    one = await_record(folder, stage, uid)
     if one is None:
         print_error(f"{folder.jobs / 'submissions'}: no record of submission {uid}; this job does nothing")
         return 1
@@ -92,9 +89,8 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except Stopped as stopped:
         print(f"stopped: {stopped}", flush=True)
-        await_signal(stop)
-        if stop.requeue:
-            _requeue(one.starts)
+        if line := requeue(stop, one.starts, "`requeues` in the site file"):
+            print(line, flush=True)
         return 1
     return 0
 
@@ -130,27 +126,12 @@ def failed_before(folder: RunFolder, stage: str) -> set[int]:
     }
 
 
-def _record(folder: RunFolder, stage: str, uid: str) -> Submission | None:
+def await_record(folder: RunFolder, stage: str, uid: str) -> Submission | None:
+    """The record of a submission, which may only be late to be seen; None: there is none."""
     end = time.monotonic() + RECORD_SECONDS
     while (one := find(folder, stage, uid)) is None and time.monotonic() < end:
         time.sleep(LOOK_SECONDS)
     return one
-
-
-def _requeue(limit: int) -> None:
-    """Have Slurm start this element again, after it has saved at its time limit or was preempted; rank 0 asks."""
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    if restarts >= limit:
-        print(f"not requeued again: {restarts} times is what `requeues` in the site file allows", flush=True)
-        return
-    if os.environ.get("SLURM_PROCID", "0") == "0":
-        command = ["scontrol", "requeue", element_id()]
-        try:
-            subprocess.run(command, check=True, timeout=CLIENT_SECONDS)
-        except (OSError, subprocess.SubprocessError) as error:
-            print(f"could not requeue: {error}", flush=True)
-            return
-    time.sleep(REQUEUE_SECONDS)
 
 
 if __name__ == "__main__":

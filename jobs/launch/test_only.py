@@ -8,8 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.launch.asking import said
-from jobs.launch.slurm_client import SUBMIT_SECONDS, Unreachable
+from jobs.launch.slurm_client import SUBMIT_SECONDS, Unreachable, said
 
 DEPENDENCY = re.compile(r"^#SBATCH --dependency=.*\n", re.MULTILINE)  # of jobs that are not there yet
 STARTS = re.compile(r"to start at (?P<when>\S+) using (?P<cpus>\d+) processors on (?:nodes )?(?P<nodes>\S+)")

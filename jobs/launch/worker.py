@@ -21,7 +21,7 @@ from jobs.graph.reads import values_read
 from jobs.launch.ending import DRIVER, die_with_driver, end_waits
 from jobs.launch.guard import Guard
 from jobs.launch.process import Process, process_of_environment, thread_variables
-from jobs.launch.requeue import requeue_by_hand
+from jobs.launch.requeue import requeue
 from jobs.run.begun import keep_settings
 from jobs.run.failures import Failed, Failure, describe, failure_of, forget, print_error, record
 from jobs.run.hardware import hardware
@@ -36,6 +36,7 @@ from rodin.store.run_folder import RunFolder
 from rodin.train.parallel.environment import VARIABLES
 
 POLL_SECONDS = 0.05  # between two looks at mpiexec, short against the shortest stage
+REQUEUES = "RODIN_REQUEUES"  # variable of slurm/stage.sbatch: how often a job is requeued; absent: never
 NAMED_FAILURES = 3  # failures that one message lists; the others are on record
 
 
@@ -200,7 +201,8 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except Stopped as error:
         print_error(str(error))
-        if line := requeue_by_hand(stop):
+        limit = os.environ.get(REQUEUES, "")
+        if limit.isdigit() and (line := requeue(stop, int(limit), REQUEUES)):
             print(line, flush=True)
         return 1
     return 0

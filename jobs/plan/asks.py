@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from jobs.graph.graph import NAMES
 from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run
-from jobs.site import explain
+from jobs.site import read_tables
 from jobs.site_tables import Count, Positive, Real, SiteTable, StageOverride
 from rodin.config import Config
-from rodin.store.reading import read_text
 
 SAME = 1e-6  # largest relative difference of two amounts of work that count as the same: rounding only
 
@@ -56,16 +54,7 @@ def read_asks(path: Path) -> Asks:
     """
     if not path.is_file():
         raise FileNotFoundError(f"--asks {path}: not there; `rodin efficiency RUN --suggest FILE` writes one")
-    try:
-        asks = Asks.model_validate(tomllib.loads(read_text(path)))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"--asks {path}: not TOML: {error}") from None
-    except ValidationError as error:
-        raise ValueError(f"--asks {path}: {explain(error, Asks, {'stages': Ask})}") from None
-    for name in asks.stages:
-        if name not in NAMES:
-            raise ValueError(f"--asks {path}: unknown stage '{name}' in [stages.{name}]; there are {', '.join(NAMES)}")
-    return asks
+    return read_tables(path, Asks, {"stages": Ask}, NAMES, "--asks")
 
 
 def shard_work(stage: Stage, config: Config, world: int) -> float:

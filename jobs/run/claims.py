@@ -164,6 +164,11 @@ class Attempt:
             _wanted(path).unlink(missing_ok=True)
         return Claim(made, note, time.monotonic())
 
+    def held(self) -> bool:
+        """Whether a process holds the claim, as far as is known: one that is silent is dead only after a while."""
+        number, content = _latest(self.folder, self.stage, self.shard)
+        return number > 0 and not self._free(number, content, _read(content))
+
     def _free(self, number: int, content: str, last: Note | None) -> bool:
         """Whether the claim's holder has let go, or is dead."""
         if last is not None and last.released:
@@ -173,6 +178,27 @@ class Attempt:
         if self.seen != (number, content):
             self.seen, self.since = (number, content), time.monotonic()
         return time.monotonic() - self.since > SILENT_SECONDS
+
+
+class Watch:
+    """Tells who is at a shard by looking again and again: a process that is silent is dead only after a while.
+
+    Args:
+        folder: the run.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder, self.here = folder, Holder.this_process("")
+        self.attempts: dict[tuple[str, int], Attempt] = {}
+
+    def held(self, shards: Collection[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Those of some (stage, shard) whose claim is held, as far as is known."""
+        found = []
+        for key, note in last_notes(self.folder).items():
+            if key in shards and not note.released:
+                attempt = self.attempts.setdefault(key, Attempt(self.folder, *key, self.here))
+                found += [key] if attempt.held() else []
+        return found
 
 
 def release_ended(folder: RunFolder, jobs: Collection[str]) -> None:

@@ -29,7 +29,7 @@ class Submission:
 
     Args:
         uid: unique part of the job's name.
-        stage: of the run.
+        stage: of the run, or RESUBMIT.
         job_id: Slurm's id; empty: not known, sbatch was called and its answer never written down.
         elements: shards of each array element; one element is a plain job.
         submitted: seconds since 1970.
@@ -46,6 +46,7 @@ class Submission:
         withdrawn: why no process of the job may begin; empty: it may.
         ends: number of an element, in digits -> how it ended, of those that left something undone.
         lost: nodes that failed under it.
+        stages: of RESUBMIT: the stages that it sees to.
     """
 
     uid: str
@@ -66,6 +67,7 @@ class Submission:
     withdrawn: str = ""
     ends: dict[str, str] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
 
     @property
     def job_name(self) -> str:
@@ -180,8 +182,8 @@ NUMBERS = ("submitted", "minutes", "memory_gb", "more_time", "more_memory", "tri
 
 def _submission(data: dict[str, Any]) -> Submission:
     data["elements"] = tuple(tuple(int(shard) for shard in shards) for shards in data["elements"])
-    for name in ("excluded", "lost"):
-        data[name] = tuple(str(node) for node in data.get(name, ()))
+    for name in ("excluded", "lost", "stages"):
+        data[name] = tuple(str(each) for each in data.get(name, ()))
     one = Submission(**data)
     texts, numbers = [getattr(one, name) for name in TEXTS], [getattr(one, name) for name in NUMBERS]
     if not all(isinstance(text, str) for text in texts) or not isinstance(one.ends, dict):

@@ -8,9 +8,11 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from jobs.run.private import OWN
 from rodin.store.atomic import make_folder
@@ -18,17 +20,20 @@ from rodin.store.errors import disk_error
 from rodin.store.reading import read_record
 from rodin.store.run_folder import RunFolder
 
+JOB_SECONDS = 60.0  # longest wait for a job of the run that has its lock
+LOOK_SECONDS = 0.5  # between two looks at the lock
 # errors of flock on Lustre mounted without it, on NFS without its lock service, and on file systems that have none
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def driving(folder: RunFolder, note: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-    """Hold the lock of a run.
+def driving(folder: RunFolder, note: Callable[[str], None] = lambda text: None, job: str = "") -> Iterator[None]:
+    """Hold the lock of a run; one that a job of the run holds, for the seconds that it takes, is waited for.
 
     Args:
         folder: the run.
-        note: called with one line where the file system has no locks.
+        note: called with one line where the file system has no locks, and before a wait.
+        job: Slurm's id of the job of the run that this process is; empty: it is none.
 
     Raises:
         ValueError: another `rodin run` holds it; names its process and machine.
@@ -37,12 +42,12 @@ def driving(folder: RunFolder, note: Callable[[str], None] = lambda text: None) 
     make_folder(folder.jobs, OWN)
     with (folder.jobs / "lock").open("a+", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(folder, file, note)
         except BlockingIOError:
             raise _refusal(folder) from None
         except OSError as problem:
             _without_lock(folder, problem, note)
-        here = {"pid": os.getpid(), "host": socket.gethostname(), "born": born(os.getpid()), "boot": boot()}
+        here = {"pid": os.getpid(), "host": socket.gethostname(), "born": born(os.getpid()), "boot": boot(), "job": job}
         try:
             file.truncate(0)
             os.write(file.fileno(), json.dumps(here).encode())  # unbuffered: a full disk is told here and once
@@ -52,6 +57,22 @@ def driving(folder: RunFolder, note: Callable[[str], None] = lambda text: None) 
             yield
         finally:
             file.truncate(0)
+
+
+def _lock(folder: RunFolder, file: TextIO, note: Callable[[str], None]) -> None:
+    end, told = time.monotonic() + JOB_SECONDS, False
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            holder = driver(folder)
+            if holder is None or not holder.get("job") or time.monotonic() > end:
+                raise
+        if not told:
+            note(f"waiting for job {holder['job']} of the run, which sends again what Slurm ended")
+            told = True
+        time.sleep(LOOK_SECONDS)
 
 
 @contextmanager
@@ -81,7 +102,8 @@ def quiet(folder: RunFolder) -> Iterator[None]:
 
 def _refusal(folder: RunFolder, more: str = "") -> ValueError:
     holder = driver(folder)
-    other = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
+    job = f" (job {holder['job']})" if holder and holder.get("job") else ""
+    other = f"process {holder['pid']} on {holder['host']}{job}" if holder else "another process"
     return ValueError(
         f"{folder.path} is being run by {other}; wait for it, or stop it with `rodin cancel {folder.path}`{more}"
     )
@@ -103,7 +125,7 @@ def _without_lock(folder: RunFolder, problem: OSError, note: Callable[[str], Non
 
 
 def driver(folder: RunFolder) -> dict | None:
-    """The process that took the lock last: {"pid", "host", "born", "boot"}; None once it has ended, unless killed.
+    """The process that took the lock last: {"pid", "host", "born", "boot", "job"}; None once it has ended by itself.
 
     A record that would tell no process from another, such as one of pid -1 or without a start time, counts as none.
     """

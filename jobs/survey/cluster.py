@@ -10,8 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from jobs.launch.asking import said
-from jobs.launch.slurm_client import Unreachable
+from jobs.launch.slurm_client import Unreachable, said
 from jobs.site import mpi_environment
 from jobs.survey.reading import (
     ASSOC_COLUMNS,

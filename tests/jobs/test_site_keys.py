@@ -43,7 +43,7 @@ KEYS: dict[str, tuple[Any, dict[str, Any], str, list[str]]] = {
     "extra": ({"reservation": "r"}, {}, "fit", ["#SBATCH --reservation=r"]),
     "stages": ({"fit": {"cpus": 5}}, {}, "fit", ["#SBATCH --cpus-per-task=5"]),
 }
-ELSEWHERE = {"name", "requeues", "retries", "poll_seconds"}  # in messages, and in tests below
+ELSEWHERE = {"name", "requeues", "retries", "resubmit_job", "poll_seconds"}  # in messages, and in tests below
 
 
 def run_on(site: dict[str, Any], folder: Path, *stages: str) -> Run:

@@ -20,7 +20,7 @@ FINAL = (
     "DEADLINE",
 )
 FLAG = re.compile(r"^#SBATCH --([a-z-]+)=?(.*)$", re.MULTILINE)
-COMMAND = re.compile(r"-m jobs\.launch\.task (\S+) (\S+) (\S+)")
+COMMAND = re.compile(r"-m jobs\.launch\.(?:task|resubmit) (\S+) (\S+) (\S+)")
 SLOTS = 3  # elements that one node runs at a time
 
 
@@ -56,6 +56,7 @@ class Job:
     stage: str
     uid: str
     after: list[Job]
+    any_end: bool  # of them is enough, not only a good one
     minutes: int
     memory: float
     signal: int
@@ -101,6 +102,7 @@ class Cluster:
             command[2],
             command[3],
             [job for one in re.findall(r"\d+", flags.get("dependency", "")) if (job := self.find(int(one)))],
+            flags.get("dependency", "").startswith("afterany"),
             int(flags["time"]),
             float(flags["mem"].rstrip("M")) / 1024,
             int(flags["signal"].split("@")[1]),
@@ -109,12 +111,16 @@ class Cluster:
             "array" not in flags,
             self.world.now,
         )
-        job.elements = [Element(job, number) for number in range(count)]
+        wait = 60 * int(flags["begin"].removeprefix("now+").removesuffix("minutes")) if "begin" in flags else 0
+        begin = self.world.now + wait if wait else 0.0
+        job.elements = [Element(job, number, begin=begin) for number in range(count)]
         self.jobs.append(job)
         self.world.trace(
             f"slurm: takes job {job.id} {job.name}, {count} elements, after {[one.id for one in job.after]}"
         )
         self.kick()
+        if wait:
+            self.kick(wait + 1.0)
         return job
 
     def _id(self) -> int:
@@ -159,6 +165,10 @@ class Cluster:
         """Whether what a job waits for is done; None: it never will be."""
         for before in job.after:
             states = [element.state for element in before.elements]
+            if job.any_end:
+                if any(state not in FINAL for state in states):
+                    return False
+                continue
             if any(state in FINAL and state != "COMPLETED" for state in states):
                 return None
             if any(state != "COMPLETED" for state in states):

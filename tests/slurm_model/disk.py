@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +40,7 @@ class Disk:
         if actor is not None:
             kind = "write" if event in ("open", "os.mkdir") else event
             actor.operate(f"{kind} {os.fspath(path)[len(self.root) :]}", self.world)
-        if event in ("open", "os.rename"):
+        if event in ("open", "os.rename") and not exists(path):  # a file that is replaced keeps its name
             self.made[os.fspath(path)] = (self.world.now, actor)
 
     def hidden(self, path: str) -> bool:
@@ -107,9 +106,10 @@ def mounted(disk: Disk) -> Iterator[None]:
             setattr(os, name, function)
 
 
-def is_folder(path: Path) -> bool:
-    """Whether a folder is there, without the rules."""
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is there, without the rules."""
     try:
-        return stat.S_ISDIR(path.lstat().st_mode)
+        os.lstat(path)
     except OSError:
         return False
+    return True

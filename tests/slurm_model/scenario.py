@@ -13,11 +13,12 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
 from slurm_model.clients import Clients
-from slurm_model.cluster import FINAL, Cluster
+from slurm_model.cluster import FINAL, Cluster, Element
 from slurm_model.disk import MEMORY, Disk, mounted
 from slurm_model.fate import ILLS, Fate
 from slurm_model.work import Work, employed
@@ -25,11 +26,13 @@ from slurm_model.world import BEGIN, REAL, Actor, Killed, Violation, World
 
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
+from jobs.launch.handing_on import leave
 from jobs.launch.slurm import SlurmLauncher
 from jobs.run.failures import Failed, failures
+from jobs.run.ledger import submissions
 from jobs.site import Site
+from jobs.site_tables import RESUBMIT, StageOverride
 from rodin.presets import preset
-from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 
 CONFIGS = [preset("tiny"), preset("tiny", ["data.subjects=12", "data.shard_subjects=2"])]
@@ -49,6 +52,7 @@ class Scenario:
     def __init__(self, seed: int, loud: bool = False) -> None:
         self.world = world = World(seed, loud)
         dice = world.random
+        self.unattended = seed % 4 == 3  # in the end nobody is there: the run's own jobs send again what Slurm ends
         self.ills = {name: value for name, value in ILLS.items() if dice.random() < 0.25}
         self.path = Path(tempfile.mkdtemp(prefix="slurm-model-", dir=MEMORY if MEMORY.is_dir() else None))
         config = dice.choice(CONFIGS)
@@ -62,10 +66,13 @@ class Scenario:
             memory_gb_per_node=dice.choice([4.0, 16.0, 64.0]),
             poll_seconds=dice.choice([20.0, 60.0, 60.0]),
             python="python",
+            resubmit_job=self.unattended,
+            stages={"resubmit": StageOverride(max_minutes=60)},
         )
         stages = chosen(graph(config), list(dice.choice(STAGES)))
         self.run = Run(RunFolder(self.path / "run"), config, site, tuple(stages))
         self.work = Work(world, self.run.folder, config, self.ills)
+        self.work.whole = self.run
         self.work.most_idle = site.requeues + site.retries
         nodes = [f"node{number}" for number in range(1, dice.choice([2, 3, 5]) + 1)]
         self.cluster = Cluster(world, Fate(self).start, nodes)
@@ -91,18 +98,50 @@ class Scenario:
     def user(self) -> None:
         """Types commands until the run is done, or has failed for causes that are on record."""
         dice = self.world.random
-        for command in range(COMMANDS):
+        for command in range(dice.choice([0, 1, 1, 2]) if self.unattended else COMMANDS):
             self.work.session, again = command, command > 0 and self.last == "failed" and dice.random() < 0.5
             driver = Actor(f"command {command}", lag=dice.choice([0, 10, 25]) if self.ill("lag") else 0.0)
             if command < COMMANDS - 3 and self.ill("client dies"):
                 driver.fault = dice.choice(["kill", "kill", "interrupt", "full"])
                 driver.fault_at = int(dice.expovariate(1 / 40)) + 1
             how = dice.choice(["drive", "drive", "drive", "submit"]) if command < COMMANDS - 3 else "drive"
+            how = "leave" if how == "submit" and self.unattended else how
             self._type(driver, how, again)
             if self.run.done() or (self.last == "failed" and (how == "drive") and dice.random() < 0.7):
                 break
             self.user_sleeps(dice.choice([1.0, 60.0, 600.0, 20_000.0]))
+        if self.unattended:
+            self.work.session, told = COMMANDS, len(self.world.lines)
+            self._type(Actor("last command"), "leave", False)
+            self._nobody_there(any("so no job sends again" in line for line in self.world.lines[told:]))
         self.finished = True
+
+    def _nobody_there(self, told: bool) -> None:
+        """Time goes by until nothing of the run is in the queue that could go on by itself.
+
+        Args:
+            told: the user knows that nothing is sent again.
+        """
+        begin = self.world.now
+        while any(self._goes_on(one) for job in self.cluster.jobs for one in job.elements):
+            self.world.sleep(600.0)
+            if self.world.now - begin > LONGEST:
+                raise Violation(f"stuck: jobs have gone on for {LONGEST / 86_400:.0f} days")
+        chain = [one for one in submissions(self.run.folder) if one.stage == RESUBMIT]
+        last = [one.job_name for one in chain if one.ends.get("0") != "CANCELLED"][-1:]
+        ended = [job for job in self.cluster.jobs if job.name in last]
+        broken = any(one.state != "COMPLETED" for job in ended for one in job.elements)
+        told = told or any(one.stage == RESUBMIT for one in failures(self.run.folder))
+        if self.run.done():
+            self.last = "done"
+        elif self.last == "submitted":
+            self.last = "handed on no more" if broken or told else "failed"
+
+    def _goes_on(self, one: Element) -> bool:
+        """Whether an element will start or end without a person: neither is it held, nor what it waits for."""
+        waits = [each for job in one.job.after for each in job.elements if each.state not in FINAL]
+        stays = "eld" in one.reason or one.reason == "DependencyNeverSatisfied"
+        return one.state == "RUNNING" or (one.state not in FINAL and not stays and all(map(self._goes_on, waits)))
 
     def user_sleeps(self, seconds: float) -> None:
         self.world.sleep(seconds)
@@ -115,13 +154,14 @@ class Scenario:
             launcher = SlurmLauncher(self.run, self.world.trace, lambda: None)
             self.world.trace(f"$ {how}{' again' * again}, {driver.fault or 'no fault'} at {driver.fault_at}")
             try:
-                launcher.submit(again) if how == "submit" else launcher.drive(again)
+                with self.work.driving():
+                    {"submit": launcher.submit, "leave": partial(leave, launcher), "drive": launcher.drive}[how](again)
                 ended.append("done" if self.run.done() else "submitted")
             except Failed as problem:
                 waits = "later" in str(problem) or "not submitted" in str(problem) or "again" in str(problem)
                 ended.append("waits" if waits else "failed")
                 self.world.trace(f"ends: {problem}")
-            except (StoreError, KeyboardInterrupt, OSError) as problem:
+            except (ValueError, KeyboardInterrupt, OSError) as problem:
                 ended.append("disturbed")
                 self.world.trace(f"ends: {problem!r}")
 
@@ -145,7 +185,7 @@ class Scenario:
         if self.last in ("failed", "done"):
             self._nothing_lost()
         for job in self.cluster.jobs:
-            for one in job.elements:
+            for one in job.elements if job.stage != RESUBMIT else ():
                 if one.state not in FINAL and self.last == "done" and "eld" in one.reason and one.begin:
                     raise Violation(f"left behind: {one.name} stays in the queue, {one.reason}")
 

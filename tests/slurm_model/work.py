@@ -17,8 +17,9 @@ from slurm_model.cluster import Element
 from slurm_model.world import BEGIN, Actor, Event, Thread, Violation, World
 
 from jobs.graph import stage as stages
-from jobs.launch import guard, task, worker
+from jobs.launch import guard, resubmit, task, worker
 from jobs.run import claims, ledger
+from jobs.site_tables import RESUBMIT
 from rodin.config import Config
 from rodin.hooks import Hooks, Stopped
 from rodin.store import manifest
@@ -73,7 +74,8 @@ class Work:
     session: int = 0  # commands of the user so far
     failed_in: dict[Key, int] = field(default_factory=dict)  # command during which a lasting error came
     done: set[Key] = field(default_factory=set)
-    versions: dict[str, list[tuple[float, ledger.Submission]]] = field(default_factory=dict)  # of ledger records
+    # of ledger records: when, by whom
+    versions: dict[str, list[tuple[float, Actor | None, ledger.Submission]]] = field(default_factory=dict)
     numbers: int = 0
 
     def plan(self, key: Key) -> Plan:
@@ -103,7 +105,8 @@ class Work:
 
         def body() -> None:
             try:
-                status = task.main([str(self.folder.path), job.stage, job.uid])
+                module = resubmit if job.stage == RESUBMIT else task
+                status = module.main([str(self.folder.path), job.stage, job.uid])
             except Violation:
                 raise
             except Exception as problem:  # a traceback in its log
@@ -120,6 +123,23 @@ class Work:
             self.cluster.end(element, "FAILED" if status else "COMPLETED")
 
     cluster: Any = None
+    whole: Any = None  # the run, as its site file and config tell it
+    driver: Actor | None = None  # who holds the run's lock
+
+    @contextlib.contextmanager
+    def driving(self, *rest: object) -> Iterator[None]:
+        """The run's lock: it is lost with its holder, or with the holder's way to the disk."""
+        actor = self.world.actor
+        assert actor is not None
+        if self.driver is not None and not self.driver.dead and not self.driver.cut_off:
+            raise ValueError(f"the run is being run by {self.driver.name}")
+        self.driver = actor
+        actor.operate("write lock", self.world)
+        try:
+            yield
+        finally:
+            if self.driver is actor:
+                self.driver = None
 
     def run(self, stage: str, shard: int, hooks: Hooks) -> None:
         """A stage's `run`."""
@@ -226,20 +246,22 @@ def employed(work: Work) -> Iterator[None]:
 
     def holder(job: str) -> claims.Holder:
         work.numbers += 1
-        element = world.actor.element  # type: ignore[union-attr]
+        element = getattr(world.actor, "element", None)  # the driver has none
         processes[work.numbers] = world.actor
-        return claims.Holder(job, element.node, work.numbers, str(work.numbers), str(work.numbers))
+        return claims.Holder(
+            job, element.node if element else "login", work.numbers, str(work.numbers), str(work.numbers)
+        )
 
     real_read, real_enter = ledger.read_record, ledger.enter
 
     def enter(folder: RunFolder, one: ledger.Submission) -> None:
         real_enter(folder, one)
-        work.versions.setdefault(one.uid, []).append((world.now, one))
+        work.versions.setdefault(one.uid, []).append((world.now, world.actor, one))
 
     def read(path: Path) -> dict[str, Any]:
         now, actor = real_read(path), world.actor
         old = work.versions.get(str(now.get("uid")), [])
-        seen = [one for when, one in old if actor is None or when <= world.now - actor.lag]
+        seen = [one for when, by, one in old if actor in (None, by) or when <= world.now - actor.lag]
         return now if not seen or actor is None or not actor.lag else json.loads(json.dumps(asdict(seen[-1])))
 
     def parsed(path: Path) -> ledger.Submission:
@@ -268,6 +290,10 @@ def employed(work: Work) -> Iterator[None]:
             (worker.traceback, "print_exc", quiet),
             (worker.StopFlag, "listen", lambda flag: world.actor.flags.append(flag)),
             (guard, "threading", threads),
+            (resubmit, "check_clients", quiet),
+            (resubmit, "driving", work.driving),
+            (resubmit, "run_of", lambda folder, own: work.whole),
+            (resubmit, "_say", lambda line: world.trace(f"{world.actor.name}: {line}")),
             (claims.Holder, "this_process", staticmethod(holder)),
             (claims, "born", born),
             (ledger, "read_record", read),
@@ -281,9 +307,9 @@ def employed(work: Work) -> Iterator[None]:
 
 def list_of_enter() -> list[Any]:
     """Modules that enter submissions into the ledger."""
-    from jobs.launch import retry, sending
+    from jobs.launch import handing_on, retry, sending
 
-    return [ledger, retry, sending]
+    return [ledger, retry, sending, handing_on, resubmit]
 
 
 __all__ = ["BEGIN", "Work", "employed"]

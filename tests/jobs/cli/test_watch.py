@@ -159,6 +159,39 @@ def test_cancel_names_each_queued_job_of_this_run_once(
     assert cancelled[2:] == [["7", "11"], []]
 
 
+def test_cancel_ends_the_job_that_sends_again_first_and_then_what_it_has_sent(
+    run: RunFolder, process, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """It drives the run on another machine, and sends a job while it is cancelled."""
+    enter(run, Submission("u", "fit", "7", ((0,),), 0.0))
+    enter(run, Submission("r", "resubmit", "8", ((0,),), 1.0))
+    hold(run, process.pid, host="far", job="8")
+    lock = (run.jobs / "lock").open("a+")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    cancelled: list[list[str]] = []
+
+    def cancel(sent: list[Submission]) -> None:
+        cancelled.append([one.job_id for one in sent])
+        if len(cancelled) == 1:
+
+            def end() -> None:
+                time.sleep(0.2)
+                enter(run, Submission("v", "fit", "9", ((0,),), 2.0))
+                lock.close()
+
+            threading.Thread(target=end).start()
+
+    monkeypatch.setattr(
+        slurm_client, "queue", lambda sent: {one.job_id: slurm_client.Queued(one.job_id, "RUNNING", "") for one in sent}
+    )
+    monkeypatch.setattr(slurm_client, "cancel", cancel)
+    assert json.loads(printed(["cancel", str(run.path), "--json"], capsys)) == {
+        "driver": False,
+        "jobs": ["7", "8", "9"],
+    }
+    assert cancelled == [["8"], ["7", "8", "9"], []]
+
+
 def test_cancel_without_an_answer_of_slurm_is_one_line(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

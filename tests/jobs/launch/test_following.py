@@ -1,5 +1,8 @@
 """The driver while jobs are in the queue: it waits, lets go, cancels what can never start, and says so."""
 
+import dataclasses
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -8,13 +11,17 @@ from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
 from jobs.launch import ends, slurm, slurm_client
 from jobs.launch.reasons import why_never
-from jobs.launch.scripts import scripts
+from jobs.launch.retry import Verdict
+from jobs.launch.scripts import Ask, scripts
 from jobs.launch.sending import Waits
 from jobs.launch.slurm import SlurmLauncher
 from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.launch.status import status
+from jobs.launch.tending import Tender
+from jobs.run.claims import SILENT_SECONDS, Holder, Note
 from jobs.run.failures import Failed, failures
 from jobs.run.ledger import Submission, enter
+from jobs.run.progress import Meter
 from jobs.site import Site
 from rodin.presets import preset
 from rodin.store import manifest
@@ -46,10 +53,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 def look(run: Run, reasons: dict[str, str], told: list[str]) -> bool:
-    launcher = SlurmLauncher(run, told.append, lambda: None)
+    tender = Tender(run, told.append, told.append)
     queued = {job: Queued(job, "PENDING", reason, FIT.job_name) for job, reason in reasons.items()}
     missing = {stage.name: set(run.missing(stage)) for stage in run.stages}
-    return launcher._look_after([FIT], queued, missing)
+    return tender.look_after([FIT], queued, missing)
 
 
 def test_a_stage_waits_for_the_jobs_of_all_that_it_follows_from(tmp_path: Path):
@@ -77,6 +84,11 @@ def test_what_is_held_of_a_whole_stage_is_cancelled_and_not_waited_for(tmp_path:
     finish(run, "fit", 0)
     assert look(run, {"7_0": "launch failed requeued held"}, []) is False
     assert calls == [("scancel", "--quiet", "7_0")]
+
+
+def test_jobs_of_stages_that_this_command_is_not_about_are_left_alone(tmp_path: Path, calls):
+    assert look(run_of(tmp_path, "render"), {"7_0": "JobHeldUser", "7_1": "PartitionTimeLimit"}, []) is False
+    assert calls == []
 
 
 def test_a_job_that_can_never_start_is_cancelled_and_put_on_record(tmp_path: Path, calls):
@@ -149,9 +161,90 @@ def test_the_driver_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.M
     assert now[0] > slurm.PATIENCE_SECONDS
 
 
+class Orphan:
+    """A process on a lost node that renews its claim on shard 0 of `fit` for so long, then has done it, or is dead."""
+
+    def __init__(self, run: Run, monkeypatch: pytest.MonkeyPatch, seconds: float, finishes: bool) -> None:
+        self.run, self.seconds, self.finishes, self.now = run, seconds, finishes, 0.0
+        self.path = run.folder.jobs / "claims" / "fit-00000.1"
+        self.path.parent.mkdir(parents=True)
+        self.sleep(0.0)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self.now < self.seconds:
+            note = Note(Holder("7_0", "lost", 1, "1", "x"), beat=int(self.now))
+            self.path.write_text(json.dumps(dataclasses.asdict(note)))
+        elif self.finishes and self.path.exists():
+            finish(self.run, "fit", 0)
+            self.path.unlink()
+
+
+GIVEN_UP = Verdict(last={("fit", 0): Ask(), ("fit", 1): Ask()})
+
+
+def test_what_is_given_up_is_waited_for_while_an_orphan_is_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its stage may yet be done: what is behind it would have no cause on record."""
+    run, told = run_of(tmp_path), list[str]()
+    orphan = Orphan(run, monkeypatch, 300.0, finishes=True)
+    SlurmLauncher(run, told.append, lambda: None)._before_again({}, GIVEN_UP)
+    assert 300 <= orphan.now < 320
+    assert told == ["a process of a job that has ended may still be at work: fit 0"]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 300.0])
+def test_a_silent_orphan_is_dead_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float):
+    run = run_of(tmp_path)
+    orphan = Orphan(run, monkeypatch, seconds, finishes=False)
+    if not seconds:
+        orphan.path.write_text(json.dumps(dataclasses.asdict(Note(Holder("7_0", "lost", 1, "1", "x"), released=True))))
+    with pytest.raises(Failed, match="nothing can go on"):
+        SlurmLauncher(run, lambda line: None, lambda: None)._before_again({}, GIVEN_UP)
+    assert orphan.now == 0 if not seconds else abs(orphan.now - seconds - SILENT_SECONDS) < 30
+
+
 def state(run: Run) -> tuple[str, str]:
     found = next(one for one in status(run.folder, CONFIG) if one.stage == "fit")
     return found.state, found.note
+
+
+def progress(run: Run, shard: int, age: float) -> None:
+    meter = Meter(run.folder, "fit", shard)
+    state = json.loads(meter.path.read_text()) | {"done": shard, "total": 9, "time": time.time() - age}
+    meter.path.write_text(json.dumps(state))
+
+
+@pytest.mark.parametrize(
+    ("ages", "queue", "shown"),
+    [
+        ({0: 900.0}, {"7_0": "RUNNING"}, ("running", "0/9")),  # a long step
+        ({0: 900.0}, {"7_0": "PENDING", "7_1": "RUNNING"}, ("running", "")),  # it is requeued after kill -9
+        ({0: 900.0}, {"7_1": "PENDING"}, ("queued", "None")),  # its job is dead, another one waits
+        ({0: 900.0}, {}, ("waiting", "")),
+        ({0: 5.0}, {}, ("running", "0/9")),  # by hand, or an orphan
+        ({0: 900.0, 1: 5.0}, {"7_0": "RUNNING", "7_1": "RUNNING"}, ("running", "0/9; 1/9")),
+    ],
+)
+def test_old_progress_counts_while_the_job_of_its_shard_runs(tmp_path: Path, monkeypatch, ages, queue, shown):
+    run = run_of(tmp_path)
+    enter(run.folder, FIT)
+    for shard, age in ages.items():
+        progress(run, shard, age)
+    entries = {job: Queued(job, word, "None", FIT.job_name) for job, word in queue.items()}
+    monkeypatch.setattr(slurm_client, "queue", lambda sent: entries)
+    monkeypatch.setattr(ends, "ends_of", lambda sent: {})
+    assert state(run) == shown
+
+
+def test_an_element_is_at_the_shard_that_it_told_of_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run, one = run_of(tmp_path), dataclasses.replace(FIT, elements=((0, 1),))
+    enter(run.folder, one)
+    progress(run, 0, 200.0)
+    progress(run, 1, 900.0)  # of an earlier start
+    monkeypatch.setattr(slurm_client, "queue", lambda sent: {"7": Queued("7", "RUNNING", "None", FIT.job_name)})
+    assert state(run) == ("running", "0/9")
 
 
 def test_status_tells_stuck_from_queued_and_unknown_from_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -243,6 +243,20 @@ def test_an_end_that_may_only_be_late_is_waited_for(cluster: Cluster):
     assert submissions(cluster.run.folder)[0].ends == {}
 
 
+def test_the_error_of_a_job_that_has_just_failed_may_only_be_late(cluster: Cluster):
+    """It would be taken for a death by its surroundings, and sent again in vain."""
+    cluster.send()
+    cluster.ends = {f"1_{number}": End("FAILED", started=True) for number in (0, 1)}
+    fail(cluster, 0, ValueError("planes are bad"))
+    found = Judge(cluster.run, set(), patient=True, settling=True).judge()
+    assert found.late
+    assert (set(found.asks), set(found.last)) == (set(), {("fit", 0)})
+    assert submissions(cluster.run.folder)[0].ends == {"0": "FAILED"}
+    fail(cluster, 1, ValueError("planes are bad"))
+    found = Judge(cluster.run, set(), patient=True, settling=True).judge()
+    assert (found.late, set(found.asks)) == (False, set())
+
+
 def test_ends_are_entered_so_that_nobody_need_ask_again(cluster: Cluster):
     cluster.send()
     cluster.judge("NODE_FAIL", nodes="node7")

@@ -13,12 +13,13 @@ import pytest
 from fixtures.obedient import ROOT
 
 from jobs.launch import requeue
-from jobs.launch.requeue import element_id, requeue_by_hand
+from jobs.launch.requeue import element_id
 from jobs.run.record import write_config
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
 
 JOB = {"SLURM_JOB_ID": "99", "SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID": "4", "RODIN_REQUEUES": "2"}
+WHERE = "`requeues` in the site file"
 
 
 @pytest.fixture
@@ -93,15 +94,20 @@ def test_ranks_agree_save_once_and_one_element_is_requeued_whatever_follows(scon
         (False, False, {}, "", ""),
         (True, True, {"SLURM_PROCID": "1"}, "", ""),
         (True, True, {"SLURM_RESTART_COUNT": "1"}, "requeue 70_4\n", "is requeued"),
-        (True, True, {"SLURM_RESTART_COUNT": "2"}, "", "not requeued again: 2 times"),
-        (True, True, {"RODIN_REQUEUES": ""}, "", ""),  # of `rodin run`, or of no job
+        (
+            True,
+            True,
+            {"SLURM_RESTART_COUNT": "2"},
+            "",
+            "not requeued again: 2 times is what `requeues` in the site file allows",
+        ),
         (True, True, {"SLURM_JOB_ID": "", "SLURM_ARRAY_TASK_ID": ""}, "", ""),
     ],
 )
 def test_who_asks_for_what(scontrol: Path, monkeypatch, raised, asked, environment, calls, words):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    line = requeue_by_hand(SimpleNamespace(raised=raised, requeue=asked))
+    line = requeue.requeue(SimpleNamespace(raised=raised, requeue=asked), 2, WHERE)
     assert (words in line, bool(line)) == (True, bool(words))
     assert scontrol.read_text() == calls
 
@@ -109,12 +115,12 @@ def test_who_asks_for_what(scontrol: Path, monkeypatch, raised, asked, environme
 def test_the_signal_of_this_rank_may_come_after_the_stop(scontrol: Path, monkeypatch):
     stop = SimpleNamespace(raised=False, requeue=False)
     monkeypatch.setattr(requeue.time, "sleep", lambda seconds: stop.__dict__.update(raised=True, requeue=True))
-    assert "is requeued" in requeue_by_hand(stop)
+    assert "is requeued" in requeue.requeue(stop, 2, WHERE)
 
 
 def test_a_scontrol_that_fails_is_one_line(scontrol: Path, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    assert "could not be requeued" in requeue_by_hand(SimpleNamespace(raised=True, requeue=True))
+    assert "could not be requeued" in requeue.requeue(SimpleNamespace(raised=True, requeue=True), 2, WHERE)
 
 
 def test_an_element_is_never_named_by_its_own_number(monkeypatch):

@@ -18,6 +18,7 @@ cpus_per_node = 4
 throttle = 8
 max_array_size = 3
 poll_seconds = 0.01
+resubmit_job = false
 setup = ["export FROM_THE_SITE=yes"]
 [extra]
 reservation = "today"
@@ -95,6 +96,25 @@ def test_dry_run_prints_the_very_scripts_and_writes_nothing(slurm: Rodin, cluste
             expected = expected.replace(name, number)
         uid = next(line for line in text.splitlines() if "--job-name" in line).rpartition("-")[2]
         assert text == expected.replace("-UID\n", f"-{uid}\n").replace(" UID\n", f" {uid}\n")
+
+
+def test_a_run_that_is_left_alone_has_a_job_that_sees_to_it(slurm: Rodin, cluster: Path):
+    (slurm.cwd / "site.toml").write_text(SITE.replace("resubmit_job = false", "resubmit_job = true"))
+    dry = json.loads(run(slurm, "--stages", SHORT, "--no-wait", "--dry-run", "--json").stdout)
+    assert [one["name"] for one in dry] == [
+        "JOBID_OF_render_0",
+        "JOBID_OF_decoder_0",
+        "JOBID_OF_fit_0",
+        "JOBID_OF_resubmit_0",
+    ]
+    assert "--dependency=afterany:JOBID_OF_render_0" in dry[-1]["script"].replace("'", "")
+    sent = run(slurm, "--stages", SHORT, "--no-wait", FAKE_SLURM_HOLD="yes")
+    assert "resubmit: job 4 sends again what Slurm ends, after 1 jobs" in sent.stderr
+    assert stages_sent(cluster) == ["render", "decoder", "fit", "resubmit"]
+    status = slurm("status", "runs/tiny", FAKE_SLURM_HOLD="yes").stdout
+    assert "resubmit   queued   0/1  job 4  sends again what Slurm ends; Dependency" in status
+    assert "4 jobs" in slurm("cancel", "runs/tiny", FAKE_SLURM_HOLD="yes").stdout
+    assert {job["state"] for job in jobs(cluster).values()} == {"CANCELLED"}
 
 
 def test_resume_sends_only_what_is_missing(slurm: Rodin, cluster: Path):

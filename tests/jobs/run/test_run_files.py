@@ -62,6 +62,27 @@ def test_a_lock_is_held_once_and_released_at_the_end(tmp_path: Path):
         assert driver(run) is not None
 
 
+def test_a_lock_that_a_job_of_the_run_holds_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run, naps, told, now = RunFolder(tmp_path), list[float](), list[str](), [0.0]
+    held = driving(run, job="57")
+    held.__enter__()
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        now[0] += seconds
+        if len(naps) == 3:
+            held.__exit__(None, None, None)
+
+    monkeypatch.setattr("jobs.run.lock.time.sleep", nap)
+    monkeypatch.setattr("jobs.run.lock.time.monotonic", lambda: now[0])
+    with driving(run, told.append):
+        assert len(naps) == 3
+    assert told == ["waiting for job 57 of the run, which sends again what Slurm ended"]
+    with driving(run, job="58"), pytest.raises(ValueError, match=r" on \S+ \(job 58\); wait for it"), driving(run):
+        pass
+    assert now[0] > 60
+
+
 def no_flock(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(*arguments: object) -> None:
         raise OSError(number, os.strerror(number))

@@ -1,0 +1,177 @@
+"""Handing a run on: the small job that sends again what Slurm ended is submitted, in place of a driver.
+
+It waits for those jobs of the run in the queue that wait for no other of them, however they end: so it cannot be held
+by a job whose dependency is never satisfied. What it does when it starts is in `resubmit.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import re
+from collections.abc import Sequence
+
+from jobs.graph.graph import STAGES, graph, resources_of
+from jobs.graph.stage import ONCE, Resources, Stage
+from jobs.graph.work import Run
+from jobs.launch import slurm_client
+from jobs.launch.scripts import Batch, script_of
+from jobs.launch.sending import Denied, Postponed, Refused, Waits, send
+from jobs.launch.slurm import SlurmLauncher, live_jobs
+from jobs.launch.slurm_client import Unreachable
+from jobs.run.failures import Failed
+from jobs.run.ledger import Submission, enter, submissions
+from jobs.site_tables import RESUBMIT
+
+MINUTES = 60  # wall time of the job: it takes seconds, but Slurm may be away, or a limit reached
+LATER_MINUTES = 10  # until the next job begins, where there is none of the run to wait for, but a limit or an orphan
+DEPENDS = re.compile("Dependency")  # reason of a job that Slurm may yet find to wait for one that has failed
+MODULE = "jobs.launch.resubmit"
+
+STAGE = Stage(
+    RESUBMIT,
+    MODULE,
+    (),
+    "one",
+    lambda config, site: Resources(minutes=1.0),
+    lambda config: "sends again what Slurm ended",
+    lambda config: 0.0,
+    ONCE,
+)
+
+
+def leave(launcher: SlurmLauncher, again: bool = False) -> list[Submission]:
+    """Submit what is missing, and the job that will send again what Slurm ends of it; nobody follows them.
+
+    Args:
+        launcher: of the run.
+        again: as of `SlurmLauncher.submit`.
+
+    Raises:
+        Failed: Slurm refuses, or takes nothing now; what it took is on record, and seen to.
+    """
+    try:
+        sent = launcher.submit(again)
+    except Failed as problem:
+        later = isinstance(problem, Postponed)
+        with contextlib.suppress(Denied, Waits, Unreachable):
+            if hand_on(launcher, later=later) and later:
+                launcher.report(f"note: {problem}; or leave it to the job that sends again")
+                return launcher.now
+        raise
+    try:
+        hand_on(launcher)
+    except (Denied, Waits, Unreachable) as problem:
+        by_hand = f"`rodin resubmit {launcher.run.folder.path}`"
+        launcher.report(f"{problem}; so no job sends again what Slurm ends, use {by_hand}")
+    return sent
+
+
+def hand_on(launcher: SlurmLauncher, own: str = "", later: bool = False) -> bool:
+    """Have one job wait for the run's jobs, to send again what is missing then.
+
+    Args:
+        launcher: of the run.
+        own: uid of the job that calls this; empty: it is no such job.
+        later: there is something left to send, even if no job of the run is in the queue.
+
+    Returns:
+        whether there is such a job now.
+
+    Raises:
+        Waits: a limit, or a controller that is away.
+        Unreachable: Slurm does not answer.
+        Denied: Slurm refuses it.
+    """
+    run = launcher.run
+    if not run.site.resubmit_job or run.done() or not _known_to_code(launcher):
+        return False
+    known = submissions(run.folder)
+    queued = slurm_client.queue(known)
+    live = {name: jobs for name, (jobs, _) in live_jobs(known, queued).items()}
+    others = [one for one in known if one.uid != own and one.job_id in live.get(RESUBMIT, ())]
+    sure = {job.split("_")[0] for job, entry in queued.items() if not DEPENDS.search(entry.reason)}
+    ids = {job for name, jobs in live.items() if name != RESUBMIT for job in jobs}
+    before = [job for job in first_jobs(run, live) if job in sure]
+    before = before or sorted(launcher.seen - ids, key=int)  # what ended since it was judged may be to be sent again
+    if not before and not later and not ids:
+        return bool(others)
+    newest = max((one.submitted for one in known if one.job_id in ids), default=0.0)
+    if others and (later or max(one.submitted for one in others) > newest):
+        return True
+    try:
+        _send(launcher, before, others)
+    except Waits as problem:
+        if not (problem.smaller and launcher.now):
+            raise
+        launcher.make_room()
+        return hand_on(launcher, own, later)
+    return True
+
+
+def _batch(run: Run, max_fails: int, begin: int, others: Sequence[Submission] = ()) -> Batch:
+    resources = resources_of(STAGE, run.config, run.site)
+    own = run.site.stages[RESUBMIT].wall_minutes if RESUBMIT in run.site.stages else None
+    names = [*(stage.name for stage in run.stages), *(name for one in others for name in one.stages)]
+    return Batch(
+        STAGE,
+        resources,
+        ((0,),),
+        min(run.site.limits(RESUBMIT, resources.gpus).minutes, math.ceil(own or MINUTES)),
+        throttle=1,
+        max_fails=max_fails,
+        relation="afterany",
+        begin=begin,
+        module=MODULE,
+        sees_to=tuple(dict.fromkeys(names)),
+    )
+
+
+def with_script(run: Run, scripts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Names and batch scripts of the jobs of a run, with those of the job that `leave` would submit."""
+    live: dict[str, set[str]] = {}
+    for name, _ in scripts:
+        live.setdefault(name.removeprefix("JOBID_OF_").rpartition("_")[0], set()).add(name)
+    if not live or not run.site.resubmit_job:
+        return scripts
+    named = Submission("UID", RESUBMIT, "", ((0,),), 0.0)
+    text = script_of(run, _batch(run, 0, 0), named, first_jobs(run, live))
+    return [*scripts, (f"JOBID_OF_{RESUBMIT}_0", text)]
+
+
+def _send(launcher: SlurmLauncher, before: list[str], others: list[Submission]) -> None:
+    """Submit the job; it takes the place of others that do not wait for all that is in the queue."""
+    run = launcher.run
+    batch = _batch(run, launcher.max_fails, 0 if before else LATER_MINUTES, others)
+    try:
+        sent = send(run, batch, before)
+    except Refused as problem:
+        raise Denied(f"{RESUBMIT}: not submitted: {problem}") from None
+    for one in others:
+        with contextlib.suppress(Unreachable):  # it would begin early, and wait again
+            slurm_client.cancel([one])
+            enter(run.folder, dataclasses.replace(one, ends={"0": "CANCELLED"}))
+    when = f"after {len(before)} jobs" if before else f"in {LATER_MINUTES} min"
+    launcher.report(f"{RESUBMIT}: job {sent.job_id} sends again what Slurm ends, {when}")
+
+
+def first_jobs(run: Run, live: dict[str, set[str]]) -> list[str]:
+    """Jobs in the queue that wait for no other of them: those of stages that follow from none with a job there.
+
+    Args:
+        run: their run.
+        live: stage -> ids of its jobs; RESUBMIT is none.
+    """
+    stages = {stage.name: stage for stage in (*STAGES, *graph(run.config), *run.stages)}
+    first = [name for name in live if name in stages and not set(run.ancestors(stages[name])).intersection(live)]
+    return sorted({job for name in first for job in live[name]}, key=lambda job: (len(job), job))
+
+
+def _known_to_code(launcher: SlurmLauncher) -> bool:
+    """Whether the run's own code, which its jobs use, has this module."""
+    code = launcher.run.folder.code
+    known = not code.is_dir() or (code / "jobs" / "launch" / "resubmit.py").is_file()
+    if not known:
+        launcher.tell(f"note: {code} is of an older rodin: no job sends again what Slurm ends (--refresh-code)")
+    return known
