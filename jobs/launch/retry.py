@@ -116,13 +116,10 @@ class Judge:
 
     def _given_up(self, key: Key) -> bool:
         """Give up a shard that is not sent again by itself, where the run may lack its people."""
-        failure = self.on_record.get(key)
-        line = given_up(self.run.folder, self.run.config, failure) if failure is not None else None
-        if line is None:
-            return False
-        del self.verdict.last[key]
-        self.verdict.given_up.append(line)
-        return True
+        if key in self.on_record and (line := given_up(self.run.folder, self.run.config, self.on_record[key])):
+            del self.verdict.last[key]
+            self.verdict.given_up.append(line)
+        return key not in self.verdict.last
 
     def _places(self) -> dict[Key, Place]:
         """Where each missing shard was last sent; ends that were not known are asked for and entered."""
@@ -156,20 +153,21 @@ class Judge:
         for one, numbers in open_ones:
             found, lost, certain = dict(one.ends), list(one.lost), {}
             for number in numbers:
-                end = states.get(one.element_id(number)) or states.get(one.job_id)
+                job = one.element_id(number)
+                end = states.get(job) or states.get(one.job_id)
                 state = ends.UNKNOWN if end is None or end.state not in ends.FINAL else end.state
-                if end is not None and state == "FAILED" and self._told_memory(one, one.element_id(number)):
+                if state == "FAILED" and ends.told_memory(log_of(self.run.folder, one.stage, job)):
                     state = ends.MEMORY
                 if end is not None and state == "CANCELLED":
-                    self.cancelled_by[one.element_id(number)] = end.by
-                    if end.started is False or (end.started is None and one.element_id(number) not in states):
-                        self.never_started.add(one.element_id(number))
+                    self.cancelled_by[job] = end.by
+                    if end.started is False or (end.started is None and job not in states):
+                        self.never_started.add(job)
                 if end is not None and state in (ends.NODE, "BOOT_FAIL") and SINGLE.fullmatch(end.nodes):
                     lost.append(end.nodes)
                 found[str(number)] = state
                 if self._may_be_late(one, number, state):
                     self.verdict.late = True
-                    self.uncertain.add(one.element_id(number))
+                    self.uncertain.add(job)
                 elif state != "CANCELLED":  # which is judged anew, with who did it
                     certain[str(number)] = state
             closed[one.uid] = dataclasses.replace(one, ends=found, lost=tuple(dict.fromkeys(lost)))
@@ -184,9 +182,6 @@ class Judge:
         if state == "FAILED":
             return self.settling and not any((one.stage, shard) in self.told for shard in one.elements[number])
         return self.patient and state in (ends.UNKNOWN, "COMPLETED")
-
-    def _told_memory(self, one: Submission, job_id: str) -> bool:
-        return ends.told_memory(log_of(self.run.folder, one.stage, job_id))
 
     def _on_record(self) -> dict[Key, Failure]:
         """Failures of the last attempts; those of earlier ones say nothing of them."""
