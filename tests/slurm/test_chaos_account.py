@@ -33,6 +33,9 @@ def test_what_came_first_is_how_a_job_went_on():
     assert how_on(FAULT, "7_1", [60.0], [FIRST, other], []) == NOTHING
     assert how_on(FAULT, "7_1", [60.0, 120.0], [FIRST, again], []) == SLURM
     assert how_on(FAULT, "7_1", [60.0, 140.0], [FIRST, again], []) == DRIVER
+    shrunk = Fault("memory too short", 100.0, ("7_1",), ("fit",), starts=1)
+    assert how_on(shrunk, "7_1", [60.0, 120.0], [FIRST, again], []) == DRIVER
+    assert how_on(shrunk, "7_1", [125.0, 60.0, 120.0], [FIRST, again], []) == SLURM
     assert how_on(FAULT, "7_1", [60.0], [FIRST, again], [mend]) == BY_HAND
     assert how_on(FAULT, "7_1", [60.0], [FIRST, again], [Mend(120.0, "base", "no")]) == DRIVER
 

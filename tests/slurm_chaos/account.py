@@ -28,7 +28,8 @@ def settle(
     starts = starts_of(machine, sorted({job.split("_")[0] for fault in faults for job in fault.jobs}))
     for fault in faults:
         for job in fault.jobs:
-            fault.how.append(how_on(fault, job, starts.get(job, []), ledgers.get(fault.runs[0], []), mends))
+            ledger = next((some for some in ledgers.values() if any(job in one.job_ids() for one in some)), [])
+            fault.how.append(how_on(fault, job, starts.get(job, []), ledger, mends))
         if not fault.jobs:
             fault.how.append(BY_HAND if fault.mends else NOTHING)
 
@@ -61,13 +62,13 @@ def starts_of(machine: Machine, arrays: Sequence[str]) -> dict[str, list[float]]
 def how_on(fault: Fault, job: str, starts: Sequence[float], ledger: Sequence[Submission], mends: Sequence[Mend]) -> str:
     """What came first after a fault: another start of the same element, or another submission of its shards."""
     shards = {shard for one in ledger for shard in one.job_ids().get(job, ())}
-    again = [start for start in starts if start > fault.when + SLACK_SECONDS]
+    again = sorted(start for start in starts if start > fault.when + SLACK_SECONDS)[fault.starts :]
     sent = [
         one.submitted
         for one in ledger
         if one.submitted > fault.when and any(shards.intersection(element) for element in one.elements)
     ]
-    if again and (not sent or min(again) < min(sent)):
+    if again and (not sent or again[0] < min(sent)):
         return SLURM
     if not sent:
         return NOTHING

@@ -34,6 +34,7 @@ class Fault:
         runs: names of the runs that it concerns.
         how: how each hit element went on, filled in afterwards.
         mends: how often the command had to be typed again because of it.
+        starts: how often Slurm starts the hit elements again as a part of the fault.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Fault:
     runs: tuple[str, ...] = ()
     how: list[str] = field(default_factory=list)
     mends: int = 0
+    starts: int = 0
 
 
 @dataclass
@@ -193,16 +195,18 @@ class Injector:
             return None
         when = time.time()
         self.machine.ask("scontrol", "requeue", element.job)
+        fault = Fault("element requeued", when, (element.job,), (element.stage,))
 
         def shrink() -> bool:
             now = next((one for one in self.machine.elements() if one.job == element.job), None)
             if now is not None and now.state == "PENDING":
                 self.machine.ask("scontrol", "update", f"JobId={element.job}", f"MinMemoryNode={LITTLE_MB}")
+                fault.kind, fault.starts = "memory too short", 1
                 return True
             return now is None or time.time() > when + HOLD_SECONDS
 
         self._in(1.0, shrink)
-        return Fault("memory too short", when, (element.job,), (element.stage,))
+        return fault
 
     def _node(self) -> tuple[str, tuple[str, ...], tuple[str, ...]] | None:
         """A node at work, its elements and their stages."""
