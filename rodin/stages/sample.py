@@ -156,7 +156,8 @@ def sample_latents(avatars: Avatars, samples: Sequence[PlannedSample]) -> torch.
     latents = []
     for sample in samples:
         ends = [by_seed[seed] for seed in sample.latent_seeds]
-        latents.append(interpolate(*ends, sample.meta["blend"]) if sample.kind == "interpolation" else ends[0])
+        blend = sample.meta["blend"] if sample.kind == "interpolation" else 0
+        latents.append(interpolate(ends[0], ends[-1], blend))  # of a single one itself
     return torch.stack(latents)
 
 
