@@ -1,10 +1,11 @@
-"""Check of array shapes at the library's entry points.
+"""Check of array shapes and of numbers at the library's entry points.
 
 Letters, everywhere outside a network: N samples, P = 3 planes (xy, xz, yz), C channels, R plane resolution,
 H and W image size, V views, D latent width, S subjects.
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Protocol
 
 
@@ -49,3 +50,20 @@ def check_shape(name: str, array: HasShape, expected: str, **sizes: int) -> dict
         known = ", ".join(f"{letter}={size}" for letter, size in sizes.items())
         raise ValueError(f"{name}: got shape {list(shape)}, wanted [{expected}]{f' with {known}' if known else ''}")
     return bound
+
+
+def check_whole(name: str, value: int, low: int, high: int, of: str = "") -> None:
+    """Refuse what is no whole number, or one that is out of range.
+
+    Args:
+        name: of the number, in the message.
+        value: the number.
+        low, high: the least and the greatest that are allowed.
+        of: words of the message behind the range, such as its unit.
+
+    Raises:
+        ValueError: names the number, and what is wanted.
+    """
+    if not isinstance(value, Integral) or not low <= value <= high:
+        whole = "" if isinstance(value, Integral) else "a whole number, "
+        raise ValueError(f"{name}: got {value!r}, wanted {whole}{low} to {high}{of}")

@@ -33,20 +33,28 @@ def opened(path: Path, upright: bool = True) -> Image.Image:
         ValueError: not an image, a damaged or far too large one, several in one file, or values whose range is unknown.
     """
     picture = decoded(path, upright)
-    alpha = picture.has_transparency_data
-    key = picture.info.get("transparency")
     try:
-        if picture.mode.startswith(("I", "F")):
-            values = np.asarray(picture)
-            if picture.mode == "I" and picture.format == "TIFF":
-                raise ValueError("integers of 32 bits, wanted 8 or 16")
-            grey = Image.fromarray(to_bytes(values))
-            if isinstance(key, int):
-                grey.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
-            picture = grey
-        return picture.convert("RGBA" if alpha else "RGB")
+        return of_eight_bits(picture)
     except ValueError as problem:
         raise unreadable(path, problem) from None
+
+
+def of_eight_bits(picture: Image.Image) -> Image.Image:
+    """An image of any mode as RGB, or RGBA where it has an alpha or a transparent colour; scaled as `opened` says.
+
+    Raises:
+        ValueError: values whose range is unknown. OSError, SyntaxError and others of `UNREADABLE`: a damaged file.
+    """
+    alpha, key = picture.has_transparency_data, picture.info.get("transparency")
+    if picture.mode.startswith(("I", "F")):
+        values = np.asarray(picture)
+        if picture.mode == "I" and picture.format == "TIFF":
+            raise ValueError("integers of 32 bits, wanted 8 or 16")
+        grey = Image.fromarray(to_bytes(values))
+        if isinstance(key, int):
+            grey.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+        picture = grey
+    return picture.convert("RGBA" if alpha else "RGB")
 
 
 def decoded(path: Path, upright: bool = True) -> Image.Image:
@@ -92,6 +100,6 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
     return np.rint(values.clip(0, 1) * 255).astype(np.uint8)
 
 
-def unreadable(path: Path, problem: object) -> ValueError:
+def unreadable(path: Path | str, problem: object) -> ValueError:
     """The error for a file that is no image that can be read."""
     return ValueError(f"{path}: not a picture that can be read ({problem}); wanted {KINDS}")

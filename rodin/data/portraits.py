@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from rodin.data.background import BACKGROUNDS, apart_from_border, apart_from_colour, border_colour, colour_of, learn
-from rodin.data.decoding import opened
+from rodin.data.decoding import UNREADABLE, of_eight_bits, opened, unreadable
 
 Picture = Path | str | Image.Image | np.ndarray
 """a user's image: a file's path, or what PIL or numpy hold (uint8 [H, W, 3 or 4])"""
@@ -98,7 +98,10 @@ def picture_of(source: Picture) -> tuple[Image.Image, str]:
     if isinstance(source, str | Path):
         return opened(Path(source)), str(source)
     if isinstance(source, Image.Image):
-        return source.convert("RGBA" if source.has_transparency_data else "RGB"), "image"
+        try:
+            return of_eight_bits(source), "image"
+        except (*UNREADABLE, AssertionError) as problem:  # the last of a closed one
+            raise unreadable("image", problem) from None
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[-1] not in (3, 4):
         raise ValueError(f"image: got {source.dtype} {list(source.shape)}, wanted uint8 [H, W, 3] or [H, W, 4]")
     return Image.fromarray(source), "image"

@@ -116,8 +116,10 @@ def path(name: str, views: int, *, radius: float, fov_degrees: float) -> Cameras
         fov_degrees: width of the images.
 
     Raises:
-        ValueError: a path of another name.
+        ValueError: a path of another name, or fewer than one camera.
     """
+    if views < 1:
+        raise ValueError(f"views: got {views}, wanted 1 or more")
     turn = 2 * np.pi * np.arange(views) / views
     lenses = np.repeat(pinhole(1, fov_degrees)[None], views, axis=0)
     match name:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,8 @@ def checked_faces(faces: int) -> Any:
     Raises:
         ValueError: too few faces, or the library is not installed.
     """
-    if faces < FEWEST_FACES:
-        raise ValueError(f"faces: got {faces}, wanted at least {FEWEST_FACES}")
+    if not isinstance(faces, Integral) or faces < FEWEST_FACES:
+        raise ValueError(f"faces: got {faces!r}, wanted at least {FEWEST_FACES}")
     return optional("fast_simplification", "to reduce a mesh to fewer faces")
 
 

@@ -10,6 +10,7 @@ import torch
 
 from rodin.config import Config
 from rodin.data.portraits import Picture, read_portrait
+from rodin.device import checked_device
 from rodin.diffusion.samplers import OnStep
 from rodin.generate.avatar import Avatar
 from rodin.generate.cascade import Avatars
@@ -39,7 +40,8 @@ class Rodin:
 
     Raises:
         FileNotFoundError: no run there.
-        ValueError: an option out of range, a certificate that cannot be used, or a run.toml that cannot be read.
+        ValueError: an option out of range, a certificate that cannot be used, a run.toml that cannot be read, or a
+            device that is not there.
 
     Example:
         >>> rodin = Rodin("runs/demo")
@@ -63,7 +65,7 @@ class Rodin:
             )
         options = options or SamplingOptions()
         config = options.config(from_run_toml(folder.config_file))
-        self.models = Avatars(config, folder, None if device is None else torch.device(device))
+        self.models = Avatars(config, folder, None if device is None else checked_device(device))
         self.models.marking = options.marking(config)
         self.progress, self.tell = progress, tell
 

@@ -17,6 +17,7 @@ from rodin.generate.cascade import Avatars
 from rodin.generate.export import Progress, check_export, export_avatar
 from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
 from rodin.generate.mesh import surface_mesh
+from rodin.shapes import check_whole
 
 MESH_SIDE = 256  # grid points a side of a mesh: a cell is then a quarter of a texel of 64² planes
 MOST_MESH_SIDE = 512  # grid points a side; twice as many need 4 GB and no texel is as small
@@ -140,10 +141,7 @@ def check_resolution(resolution: int) -> None:
     Raises:
         ValueError: out of range.
     """
-    if not LEAST_MESH_SIDE <= resolution <= MOST_MESH_SIDE:
-        raise ValueError(
-            f"resolution: got {resolution}, wanted {LEAST_MESH_SIDE} to {MOST_MESH_SIDE} grid points a side"
-        )
+    check_whole("resolution", resolution, LEAST_MESH_SIDE, MOST_MESH_SIDE, " grid points a side")
 
 
 def check_path(name: str) -> None:

@@ -24,6 +24,7 @@ from rodin.generate.pictures import labelled, over_white
 from rodin.generate.texts import checked_text
 from rodin.metrics import lpips as perceptual
 from rodin.metrics.psnr import psnr
+from rodin.shapes import check_whole
 from rodin.store.weights import lpips_file
 
 if TYPE_CHECKING:
@@ -154,8 +155,7 @@ def check_way(ends: int, steps: int, how: str) -> None:
     """
     if ends < 2:
         raise ValueError(f"interpolation: got {ends} avatars, wanted two or more")
-    if not 2 <= steps <= MOST_STEPS:
-        raise ValueError(f"steps: got {steps}, wanted 2 to {MOST_STEPS} from one avatar to the next")
+    check_whole("steps", steps, 2, MOST_STEPS, " from one avatar to the next")
     if how not in HOW:
         raise ValueError(f"how: got {how!r}, wanted {' or '.join(HOW)}")
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from rodin.data.portraits import Picture
 from rodin.generate.export import PLANES, readable
 from rodin.generate.options import MOST_AVATARS, MOST_SEED
 from rodin.generate.texts import checked_text
+from rodin.shapes import check_whole
 from rodin.store.atomic import sha256_of
 
 
@@ -68,13 +73,14 @@ def avatar_requests(
         raise ValueError("got both a text and an image, wanted at most one of them")
     if background is not None and not len(images):
         raise ValueError(f"got the background '{background}' but no image; wanted both or none")
-    if count < 1:
-        raise ValueError(f"count: got {count}, wanted at least 1 avatar")
+    if not isinstance(count, Integral) or count < 1:
+        raise ValueError(f"count: got {count!r}, wanted at least 1 avatar")
     if (total := count * max(1, len(texts), len(images))) > MOST_AVATARS:
         raise ValueError(f"count: got {total} avatars in all, wanted at most {MOST_AVATARS} at once")
-    if not 0 <= seed <= MOST_SEED + 1 - count:
-        raise ValueError(f"seed: got {seed}, wanted 0 to {MOST_SEED + 1 - count}")
+    check_whole("seed", seed, 0, MOST_SEED + 1 - count)
     for image in images:
+        if not isinstance(image, str | Path | Image.Image | np.ndarray):
+            raise ValueError(f"image: got {type(image).__name__}, wanted a file's path, a PIL image or a numpy array")
         if isinstance(image, str | Path) and not Path(image).is_file():
             raise FileNotFoundError(f"{image}: no such picture; wanted the path of a PNG or JPEG file")
     seeds = range(seed, seed + count)

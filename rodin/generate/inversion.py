@@ -21,6 +21,7 @@ from rodin.field.render import render_views, trace
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import unit
 from rodin.metrics.lpips import SMALLEST, Lpips
+from rodin.shapes import check_whole
 
 Progress = Callable[[int, int, str], None]
 Pose = tuple[float, float, float]  # yaw and pitch in degrees, distance in shares of the run's camera distance
@@ -62,8 +63,7 @@ class InversionSettings:
 
     def __post_init__(self) -> None:
         for name, steps in (("latent steps", self.latent_steps), ("planes steps", self.planes_steps)):
-            if not 0 <= steps <= MOST_STEPS:
-                raise ValueError(f"{name}: got {steps}, wanted 0 to {MOST_STEPS}")
+            check_whole(name, steps, 0, MOST_STEPS)
         for name, angle, most in (("yaw", self.yaw, 180), ("pitch", self.pitch, 80)):
             if angle is not None and not -most <= angle <= most:
                 raise ValueError(f"{name}: got {angle:g}, wanted degrees from -{most} to {most}")

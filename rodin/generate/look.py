@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from rodin.config import Config
 from rodin.field import cameras
 from rodin.generate.pictures import FORMATS, check_format
+from rodin.shapes import check_whole
 
 SMALLEST, LARGEST = 16, 1024  # px; a render of 1024² takes ten seconds on a CPU core
 MOST_VIEWS = 720  # half a degree a frame: more are a film
@@ -36,8 +37,8 @@ class Look:
 
     def __post_init__(self) -> None:
         for name, value, low, high in (("size", self.size, SMALLEST, LARGEST), ("views", self.views, 1, MOST_VIEWS)):
-            if value is not None and not low <= value <= high:
-                raise ValueError(f"{name}: got {value}, wanted {low} to {high}")
+            if value is not None:
+                check_whole(name, value, low, high)
         if self.format not in FORMATS:
             raise ValueError(f"format: got {self.format!r}, wanted {', '.join(FORMATS)}")
         check_format(self.format)

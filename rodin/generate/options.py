@@ -9,6 +9,7 @@ from typing import Any
 from rodin.config import Config
 from rodin.marks.credentials import Credentials
 from rodin.marks.marking import Marking, key_of
+from rodin.shapes import check_whole
 
 MOST_GUIDANCE = 100.0  # over it an avatar is noise clipped to the ends of its range; the paper tries up to 6
 MOST_SEED = 2**63 - 1  # what readers of metadata.json hold in a whole number
@@ -72,8 +73,7 @@ class SamplingOptions:
             sample = sample.model_copy(update={"precision": self.precision})
         if self.steps is not None:
             most = config.base.diffusion.timesteps
-            if not 1 <= self.steps <= most:
-                raise ValueError(f"steps: got {self.steps}, wanted 1 to {most}, the base model's timesteps")
+            check_whole("steps", self.steps, 1, most, ", the base model's timesteps")
             for name in ("base", "upsample"):
                 part = getattr(config, name)
                 ddim = part.diffusion.model_copy(update={"sampler": "ddim", "sampling_steps": self.steps})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.results.pictures import pictures_by_scale
+from analysis.results.pictures import Pictures, pictures_by_scale
 from analysis.results.statistics import RANGES, mean_interval
 from analysis.tables.layout import comma_separated, grid, latex, markdown
 from analysis.tables.tables import table
@@ -20,11 +20,18 @@ from rodin.store.shards.writer import ShardWriter
 PSNR = {"a": [10.0, 20.0, 30.0], "b": [12.0, 22.0, 32.0], "c": [14.0, 24.0, 34.0]}
 
 
-def write(run: Path, shard: int, scale: float, people: dict[str, list[float]], psnr: float = 1.0) -> None:
+def write(
+    run: Path,
+    shard: int,
+    scale: float,
+    people: dict[str, list[float]],
+    psnr: float = 1.0,
+    compared: tuple[int, ...] = (0, 5, 9),
+) -> None:
     folder = RunFolder(run)
     known = {"guidance_scale": scale, "methods": ["mean person", "rodin"], "measures": ["psnr", "ssim"]}
     shapes = {"rgba": (1, 1, 1, 4), "measures": (2, 3, 2)}
-    attributes = known | {"compared": [0, 5, 9]}
+    attributes = known | {"compared": list(compared)}
     with ShardWriter(folder.stage("sweep-cfg"), shard, "samples", list(people), shapes, attributes) as writer:
         for subject, values in people.items():
             each = np.zeros((2, 3, 2))
@@ -45,6 +52,21 @@ def test_means_come_from_the_pictures_and_those_of_all_parts(empty_run: Path):
     assert line["ssim"] == pytest.approx(0.22)
     assert line["difference_psnr"] == pytest.approx(22 - 24.07)
     assert line["lpips"] is line["difference_lpips"] is line["other_views_lpips"] is None
+
+
+def test_parts_that_compare_other_views_are_not_mixed(empty_run: Path):
+    few, many = {"a": PSNR["a"]}, {"b": PSNR["b"], "c": PSNR["c"]}
+    for scale, first, second in ((1.2, few, many), (1.5, many, few), (3.0, few, {"c": PSNR["c"]})):
+        write(empty_run, int(10 * scale), scale, first)
+        write(empty_run, int(10 * scale) + 1, scale, second, compared=(0, 1, 2))
+    found = {scale: (one.subjects, one.compared) for scale, one in pictures_by_scale(empty_run).items()}
+    assert found == {1.2: (["b", "c"], [0, 1, 2]), 1.5: (["b", "c"], [0, 5, 9]), 3.0: (["a"], [0, 5, 9])}
+
+
+def test_where_the_given_view_alone_is_compared_there_is_no_mean_of_others():
+    kept = Pictures(["a"], [0], ["psnr"], np.full((1, 1, 1), 20, np.float32))
+    assert kept.person_means("psnr") == {"a": 20.0}
+    assert kept.person_means("psnr", but_given=True) == kept.person_means("lpips") == {}
 
 
 def test_people_without_kept_pictures_keep_their_rows(empty_run: Path):

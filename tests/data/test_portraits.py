@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage import data
 
-from rodin.data.portraits import FACE_PIXELS, read_portrait, shows_face
+from rodin.data.portraits import FACE_PIXELS, picture_of, read_portrait, shows_face
 
 SIDE = 96
 GROUNDS = {"white": (255, 255, 255), "blue": (30, 60, 200), "green": (40, 180, 70), "grey": (128, 128, 128)}
@@ -157,3 +157,19 @@ def test_the_smallest_and_the_dullest_pictures_that_are_read(tmp_path: Path) -> 
         read(tmp_path / "me.png", values.clip(0, 115), 16, "none")
     with pytest.raises(ValueError, match="of 16 x 15 pixels, wanted 16 or more a side"):
         read(tmp_path / "me.png", values[1:], 16, "none")
+
+
+def test_an_image_of_16_bits_is_read_as_its_file_is_and_a_damaged_one_is_told(tmp_path: Path) -> None:
+    deep = np.tile(np.linspace(0, 65535, 32).astype(np.uint16), (32, 1))
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    picture, _ = picture_of(Image.fromarray(deep))
+    assert np.array_equal(np.asarray(picture), np.asarray(picture_of(tmp_path / "deep.png")[0]))
+    whole = (tmp_path / "deep.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with (
+        Image.open(tmp_path / "cut.png") as cut,
+        pytest.raises(ValueError, match="image: not a picture that can be read"),
+    ):
+        picture_of(cut)
+    with pytest.raises(ValueError, match="image: not a picture that can be read"):
+        picture_of(cut)

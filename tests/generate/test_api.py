@@ -18,6 +18,7 @@ from rodin import Rodin
 from rodin.field.cameras import Cameras
 from rodin.field.mesh_files import write_mesh
 from rodin.generate import requests, uses
+from rodin.generate.cascade import Avatars
 from rodin.generate.condition import one_request
 from rodin.generate.edits import direction, people_latents
 from rodin.generate.inversion import InversionSettings
@@ -74,6 +75,16 @@ def test_a_sample_is_that_of_the_command_and_of_a_list(rodin, one, trained, tmp_
     for ours, theirs in zip(saved["views"], made["views"], strict=True):
         with Image.open(ours) as left, Image.open(theirs) as right:
             assert np.array_equal(np.asarray(left), np.asarray(right))
+
+
+def test_a_long_list_is_drawn_in_batches(rodin, one, monkeypatch):
+    real, sizes, most = Avatars.planes, [], CONFIG.sample.batch
+    monkeypatch.setattr(Avatars, "planes", lambda self, some, *more: sizes.append(len(some)) or real(self, some, *more))
+    listed = rodin.sample(seed=3, count=most + 1)
+    assert sizes == [most, 1]
+    assert [avatar.seed for avatar in listed] == list(range(3, most + 4))
+    assert torch.equal(listed[0].planes, one.planes)
+    assert torch.equal(listed[most].planes, rodin.sample(seed=3 + most).planes)
 
 
 def test_a_saved_avatar_is_loaded_again(rodin, one, tmp_path):

@@ -10,9 +10,12 @@ from safetensors.torch import load_file, save_file
 from rodin import Rodin
 from rodin.generate import requests, uses
 from rodin.generate.cascade import Avatars
+from rodin.generate.changes import check_way
 from rodin.generate.condition import one_request
 from rodin.generate.export import METADATA, PLANES, check_export
+from rodin.generate.inversion import InversionSettings
 from rodin.generate.look import Look
+from rodin.generate.options import SamplingOptions
 from rodin.generate.texts import checked_text
 
 SMALL = Look(16, 1, "png")
@@ -42,6 +45,23 @@ def unloaded(monkeypatch):
         ),
         (lambda run, out: Rodin(run).edit("me.png", "a man", strength=float("nan")), "strength: got nan"),
         (lambda run, out: Rodin(run).sample(count=0), "count: got 0"),
+        (lambda run, out: Rodin(run).sample(count=1.5), "count: got 1.5"),
+        (
+            lambda run, out: Rodin(run).sample(seed=1.5),
+            "seed: got 1.5, wanted a whole number, 0 to 9",
+        ),
+        (
+            lambda run, out: Rodin(run, options=SamplingOptions(steps=2.5)),
+            "steps: got 2.5, wanted a whole number",
+        ),
+        (lambda run, out: InversionSettings(latent_steps=1.5), "latent steps: got 1.5, wanted a whole number"),
+        (lambda run, out: Look(size=64.5), "size: got 64.5, wanted a whole number, 16 to 1024"),
+        (lambda run, out: check_way(2, 2.5, "slerp"), "steps: got 2.5, wanted a whole number, 2 to 1000 from"),
+        (lambda run, out: Rodin(run).from_image(None), "image: got NoneType, wanted a file's path, a PIL image or a"),
+        (lambda run, out: Rodin(run).from_image([1]), "image: got list, wanted"),
+        (lambda run, out: Rodin(run, "cuda:99"), "device: got 'cuda:99', wanted one such as 'cpu' or 'cuda:0'"),
+        (lambda run, out: Rodin(run, "banana"), "device: got 'banana', wanted"),
+        (lambda run, out: Rodin(run, "meta"), "device: got 'meta', wanted"),
         (lambda run, out: requests.sample_avatar(run, text="\u200b \u00ad", output=out), "text is empty"),
     ],
 )
@@ -67,6 +87,9 @@ def avatar(trained):
         (lambda one: one.render(views=-1, size=16), "views: got -1"),
         (lambda one: one.render("swing", views=721), "views: got 721"),
         (lambda one: one.mesh(32, faces=99), "faces: got 99"),
+        (lambda one: one.mesh(32, faces=200.5), "faces: got 200.5"),
+        (lambda one: one.mesh(32.5), "resolution: got 32.5, wanted a whole number, 16 to 512 grid points"),
+        (lambda one: one.cameras("ring", 0), "views: got 0, wanted 1 or more"),
     ],
 )
 def test_numbers_out_of_range_are_refused_before_anything_is_rendered(avatar, monkeypatch, show, message):

@@ -37,6 +37,11 @@ def test_frechet_of_known_gaussians() -> None:
     assert frechet(shape * spread_a, shape * spread_b + move) == pytest.approx(wanted, rel=1e-12)
 
 
+def test_frechet_of_two_pairs_of_numbers_by_hand() -> None:
+    a, b = np.array([[0.0], [2.0]]), np.array([[1.0], [5.0]])  # means 1 and 3, variances 2 and 8
+    assert frechet(a, b) == pytest.approx(2**2 + 2 + 8 - 2 * 4)
+
+
 def test_frechet_invariants() -> None:
     a, b = gaussian(20, 40, 0), gaussian(30, 40, 1)
     turn = np.linalg.qr(np.random.default_rng(2).standard_normal((40, 40)))[0]
