@@ -8,7 +8,8 @@ import pytest
 import torch
 from fixtures.made_up_run import make_latents, make_planes
 
-from rodin.data.normalisers import RANGES, latent_normaliser, plane_normaliser
+from rodin.data.index_files import RANGES
+from rodin.data.normalisers import latent_normaliser, plane_normaliser
 from rodin.data.rows import SubjectField, training_subjects
 from rodin.generate import models
 from rodin.generate.cascade import Avatars
