@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from rodin.data.index_files import MEANS, RANGES
 from rodin.data.rows import Field
 from rodin.store import manifest
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 from rodin.train.data.normaliser import Normaliser
 
-MEANS = "means.npz"
-RANGES = "ranges.npz"  # least and greatest value of each texel, as the planes are stored; an older index has none
 PLANE_STD = 0.5  # standard deviation in the network's units, as of ADM's images in [-1, 1]
 MOST_SUBJECTS = 20_000  # independent subjects give a standard deviation to 1 / sqrt(2 * 20 000) = 0.5 %
 SUBJECTS_AT_ONCE = 256  # subjects in memory at a time: 24 views of 512 float64 each are 25 MB

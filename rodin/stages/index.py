@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rodin.config import Config
-from rodin.data.normalisers import MEANS, RANGES
+from rodin.data.index_files import MEANS, RANGES
 from rodin.hooks import Hooks, Stopped
 from rodin.stages.collective import gather_parts
 from rodin.store import manifest, results

@@ -17,7 +17,7 @@ from PIL import Image
 from rodin import Rodin
 from rodin.field.cameras import Cameras
 from rodin.field.mesh_files import write_mesh
-from rodin.generate import requests, uses
+from rodin.generate import api, look, requests, uses
 from rodin.generate.cascade import Avatars
 from rodin.generate.condition import one_request
 from rodin.generate.edits import direction, people_latents
@@ -60,6 +60,9 @@ def test_the_quickstart_of_the_readme_runs(trained, tmp_path, monkeypatch):
     Path("runs").mkdir()
     Path("runs/demo").symlink_to(trained.path)
     Image.fromarray(person()).save("me.png")
+    monkeypatch.setattr(look, "SHOWN", 16)  # px of what is saved without a word on its size
+    monkeypatch.setattr(look, "TURNTABLE", 2)
+    monkeypatch.setattr(api, "InversionSettings", lambda: InversionSettings(latent_steps=2, planes_steps=2))
     code = re.sub(r"size=\d+", "size=16", code)
     code = re.sub(r"mesh\(\)", "mesh(16)", code)
     exec(compile(code, "README.md", "exec"), {})

@@ -2,9 +2,7 @@
 
 import json
 import os
-import socket
-import subprocess
-import sys
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fixtures import ellipsoids
+from fixtures.forked_ranks import fork_ranks
 
 from rodin.config import Config
 from rodin.data.shared_decoder import load_decoder, load_mean
@@ -163,35 +162,20 @@ def test_the_gradients_of_two_people_in_a_step_are_those_of_each_alone(undisturb
         torch.testing.assert_close(2 * ours.grad, theirs.grad, atol=1e-6, rtol=1e-3)
 
 
-def start(
-    folder: Path, learn: int, die_at: int, rank: int = 0, world: int = 1, port: int = 29611, settings: str = "config"
-) -> subprocess.Popen:
-    words = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    environment = os.environ | ({} if world == 1 else {name: str(value) for name, value in words.items()})
-    root = Path(__file__).parents[2]
-    paths = os.pathsep.join([str(root), str(root / "tests"), str(Path(__file__).parent)])
-    code = (
-        f"from test_decoder_stage import config, pair, worker; worker({str(folder)!r}, {settings}({learn}), {die_at})"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", code], env=environment | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    )
-
-
-def worker(folder: str, settings: Config, die_at: int) -> None:
+def work(folder: RunFolder, settings: Config, die_at: int = -1) -> int:
     """What a rank of its own process does: the stage, killed by SIGKILL once `die_at` steps are done."""
-    torch.set_num_threads(1)
 
     def progress(done: int, total: int, note: str) -> None:
         if done == die_at:
-            os.kill(os.getpid(), 9)
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    stage.run(settings, RunFolder(Path(folder)), 0, Hooks(progress=progress))
+    stage.run(settings, folder, 0, Hooks(progress=progress))
+    return 0
 
 
 def test_killed_without_warning_and_run_again_gives_the_same_bits(undisturbed: RunFolder, tmp_path: Path) -> None:
     folder = run_folder(tmp_path)
-    assert start(tmp_path, 30, die_at=17).wait(100) == -9
+    assert fork_ranks(1, lambda rank: work(folder, config(), die_at=17)) == [-signal.SIGKILL]
     assert json.loads((folder.stage("decoder") / "state" / "last.json").read_text())["step"] == 15
     stage.run(config(), folder, 0, Hooks())
     assert torch.equal(content(folder)["mean"], content(undisturbed)["mean"])
@@ -200,12 +184,8 @@ def test_killed_without_warning_and_run_again_gives_the_same_bits(undisturbed: R
 
 def test_two_ranks_learn_the_decoder_that_one_rank_learns(tmp_path: Path) -> None:
     folder, alone = run_folder(tmp_path / "two"), run_folder(tmp_path / "one")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ranks = [start(folder.path, 6, -1, rank, 2, port, "pair") for rank in range(2)]
+    assert fork_ranks(2, lambda rank: work(folder, pair(6))) == [0, 0]
     stage.run(pair(6), alone, 0, Hooks())
-    assert [one.wait(100) for one in ranks] == [0, 0]
     assert manifest.read(folder.manifest("decoder", 0))["subjects"] == 2
     ours, theirs = content(folder), content(alone)
     for name, value in theirs["decoder"].items():

@@ -59,7 +59,11 @@ def new_run(path: Path) -> RunFolder:
     return run
 
 
+@pytest.mark.slow
 def test_ranks_agree_save_once_and_one_element_is_requeued_whatever_follows(scontrol: Path, tmp_path: Path):
+    """Six processes of torch. Each part of it is tested in a moment: that ranks agree and go on to the same bits in
+    tests/train/test_resume.py, who requeues what below, and a whole such life on one rank in test_resubmission.py.
+    """
     run, port = new_run(tmp_path / "run"), os.getpid() % 10_000 + 1
     out, ranks = run.stage("base"), start(run, port)
     until(out / "step-0", 5)

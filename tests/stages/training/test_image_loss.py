@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def config_of(*overrides):
-    steps = ["upsample.training.steps=60", "upsample.training.lr=3e-3", "upsample.training.ema=0.8"]
+    steps = ["upsample.training.steps=30", "upsample.training.lr=3e-3", "upsample.training.ema=0.8"]
     return preset("tiny", ["upsample.patch.side=16", "upsample.patch.samples=12", *steps, *overrides])
 
 

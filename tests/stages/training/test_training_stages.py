@@ -8,7 +8,8 @@ import pytest
 import torch
 from fixtures.made_up_run import make_latents, make_planes
 
-from rodin.data.normalisers import RANGES, latent_normaliser, plane_normaliser
+from rodin.data.index_files import RANGES
+from rodin.data.normalisers import latent_normaliser, plane_normaliser
 from rodin.data.rows import SubjectField, training_subjects
 from rodin.generate import models
 from rodin.generate.cascade import Avatars
@@ -258,7 +259,7 @@ def test_degraded_planes_belong_to_the_sample_and_stay_in_range(stores):
 
 
 def test_an_upsampler_that_learns_with_latents_is_given_those_of_its_people(run):
-    config = config_of("upsample.latent=true", "upsample.training.steps=300", "upsample.training.lr=5e-3")
+    config = config_of("upsample.latent=true", "upsample.training.steps=80", "upsample.training.lr=1e-2")
     upsample.run(config, run, 0, Hooks())
     loaded = models.load_upsampler(run, torch.device("cpu"))
     assert loaded.settings["latent_width"] == config.clip.width
