@@ -20,8 +20,9 @@ from unittest import mock
 from slurm_model.clients import Clients
 from slurm_model.cluster import FINAL, Cluster, Element
 from slurm_model.disk import MEMORY, Disk, mounted
+from slurm_model.employed import employed
 from slurm_model.fate import ILLS, Fate
-from slurm_model.work import Work, employed
+from slurm_model.work import Work
 from slurm_model.world import BEGIN, REAL, Actor, Killed, Violation, World
 
 from jobs.graph.graph import chosen, graph
