@@ -69,7 +69,7 @@ def test_nothing_is_lost_doubled_or_half_written_under_faults(tmp_path: Path, ca
 
 def chaos(machine: Machine, rodin: Rodin, work: Path, tell: Callable[[str], None]) -> dict:
     """Rounds until there were enough faults, then one without; what is to be told of them."""
-    injector = Injector(machine, SEED, SECONDS)
+    injector = Injector(machine, SEED, SECONDS, FAULTS)
     disturbed = list[Outcome]()
     while len(injector.faults) < FAULTS:
         disturbed.append(one_round(Round(machine, rodin, work, str(len(disturbed))), injector, tell))

@@ -61,10 +61,11 @@ class Injector:
         machine: the cluster.
         seed: of kinds, times and victims.
         seconds: mean time between two faults.
+        most: faults in all.
     """
 
-    def __init__(self, machine: Machine, seed: int, seconds: float) -> None:
-        self.machine, self.seconds = machine, seconds
+    def __init__(self, machine: Machine, seed: int, seconds: float, most: int) -> None:
+        self.machine, self.seconds, self.most = machine, seconds, most
         self.random = random.Random(seed)
         self.kinds: dict[str, Callable[[Sequence[Client]], Fault | None]] = {
             "task killed": self._task,
@@ -103,7 +104,7 @@ class Injector:
         if self.controller and now >= self.looked + LOOK_SECONDS:
             self.looked = now
             self._resume()
-        if now >= self.next:
+        if now >= self.next and len(self.faults) < self.most:
             self.draw([client for client in clients if not client.done])
             self.next = time.time() + self._wait()
 
