@@ -47,5 +47,6 @@ def scale_name(scale: float) -> str:
 
 
 def format_number(value: float, decimals: int, signed: bool = False) -> str:
-    """A number with fixed decimals and a true minus sign."""
-    return f"{value:{'+' if signed else ''}.{decimals}f}".replace("-", "−")
+    """A number with fixed decimals and a true minus sign; what is rounded to 0 has no sign."""
+    text = f"{value:z.{decimals}f}"
+    return ("+" if signed and float(text) > 0 else "") + text.replace("-", "−")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -63,34 +63,37 @@ def check_saved(folder: Path) -> None:
 def saved_avatar(models: Avatars, folder: Path) -> Avatar:
     """An avatar that was saved to a folder; as `Rodin.load`."""
     check_saved(folder)
+    planes = latent = None
     try:
         about = read_record(folder / METADATA)
-        with safe_open(folder / PLANES, "pt") as file:
-            content = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         seed, made_by = about.get("seed", 0), about["models"]
-        planes, latent = checked_tensors(models.config, content)
         if not isinstance(made_by, dict) or type(seed) is not int or not 0 <= seed <= MOST_SEED:
             raise ValueError(f"{METADATA} is not one of an avatar")
+        if made_by.get("decoder") == checksums(models.folder, "decoder"):
+            planes, latent = checked_tensors(models.config, folder / PLANES)
     except (ValueError, KeyError, SafetensorError) as problem:
         raise ValueError(f"{folder}: the avatar there is damaged ({problem}); make it again") from None
-    if made_by.get("decoder") != checksums(models.folder, "decoder"):
+    if planes is None:
         raise ValueError(f"{folder}: an avatar of another run's decoder ({about.get('run')}); give that run")
     kept = {key: value for key, value in about.items() if key not in OF_FILES}
     return Avatar(models, planes, latent, seed, kept)
 
 
-def checked_tensors(config: Config, content: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Planes [3, C, R, R] and latent [D] of a saved avatar; None for a latent that is not there.
+def checked_tensors(config: Config, path: Path) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Planes [3, C, R, R] and latent [D] of a saved avatar's file; None for a latent that is not there.
 
     Raises:
         KeyError: no planes.
         ValueError: of other shapes than the run's, or not finite.
+        SafetensorError: the file is damaged.
     """
     side, channels = config.triplane.resolution, config.triplane.channels
     wanted = {"planes": [3, channels, side, side], "latent": [config.clip.width]}
-    for name, shape in wanted.items():
-        if name in content and list(content[name].shape) != shape:
-            raise ValueError(f"{name} of shape {list(content[name].shape)}, wanted {shape}")
-        if name in content and not content[name].isfinite().all():
+    with safe_open(path, "pt") as file:
+        content = {name: file.get_tensor(name).float() for name in set(wanted).intersection(file.keys())}
+    for name, tensor in content.items():
+        if list(tensor.shape) != wanted[name]:
+            raise ValueError(f"{name} of shape {list(tensor.shape)}, wanted {wanted[name]}")
+        if not tensor.isfinite().all():
             raise ValueError(f"{name} with values that are no numbers")
     return content["planes"], content.get("latent")

@@ -103,8 +103,9 @@ def sample_avatars(
     requests = avatar_requests(texts, images, seed, count, background)
     rodin, look = opened(run, options, None, tell, requests[0]), look or Look()
     outputs = [output / f"{number:04d}" for number in range(len(requests))]
-    for path in outputs:
-        check_export(path)
+    for number, path in enumerate(outputs):
+        if number == 0 or path.exists():
+            check_export(path)
     if others := [path.name for path in output.glob("*") if path not in outputs and not path.name.startswith(".")]:
         raise ValueError(f"{output}: holds {others[0]}, not of these avatars; wanted a new folder's name for them")
     cut = {

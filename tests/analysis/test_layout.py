@@ -118,3 +118,6 @@ def test_the_papers_numbers():
     assert [scale_name(scale) for scale in TABLE_1] == ["w/o CFG", "1.2", "1.5", "3.0", "6.0"]
     assert SCALE["people Table 1 is measured on"][1] == "1,000"
     assert format_number(-1.25, 2, signed=True) == "−1.25"
+    assert format_number(1.25, 2, signed=True) == "+1.25"
+    for nothing in (-0.004, 0.0, 0.004):
+        assert format_number(nothing, 2, signed=True) == format_number(nothing, 2) == "0.00"

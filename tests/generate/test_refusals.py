@@ -130,6 +130,16 @@ def test_an_avatar_with_other_metadata_is_damaged(trained, avatar, tmp_path, cha
             Rodin(trained.path, "cpu").load(tmp_path / "me")
 
 
+def test_an_avatar_of_another_run_is_told_as_such_whatever_its_shapes(trained, avatar, tmp_path):
+    avatar.save(tmp_path / "me", look=SMALL)
+    save_file({"planes": torch.zeros(3, 2, 8, 8)}, tmp_path / "me" / PLANES)
+    about = json.loads((tmp_path / "me" / METADATA).read_text())
+    other = about | {"models": {"decoder": {"decoder.pt": "0"}}, "run": "/theirs"}
+    (tmp_path / "me" / METADATA).write_text(json.dumps(other))
+    with pytest.raises(ValueError, match="me: an avatar of another run's decoder ./theirs.; give that run"):
+        Rodin(trained.path, "cpu").load(tmp_path / "me")
+
+
 def test_an_avatar_without_a_latent_is_whole(trained, avatar, tmp_path):
     dataclasses.replace(avatar, latent=None).save(tmp_path / "me", look=SMALL)
     again = Rodin(trained.path, "cpu").load(tmp_path / "me")
