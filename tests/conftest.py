@@ -20,6 +20,28 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if config.option.markexpr.startswith(("slurm", "chaos")) else min(4, len(os.sched_getaffinity(0)))
 
 
+# The files that take longest, half a minute and more of a core each. xdist hands out whole files, those with most tests
+# first: a worker would end alone with one of these, which have few.
+LONGEST = (
+    "tests/jobs/launch/test_local.py",
+    "tests/generate/test_readme_commands.py",
+    "tests/stages/test_uses.py",
+    "tests/stages/training/test_training_stages.py",
+    "tests/generate/test_api.py",
+    "tests/generate/test_marked_files.py",
+    "tests/stages/training/test_training_killed.py",
+    "tests/train/test_resume.py",
+    "tests/avatars/test_blender.py",
+    "tests/analysis/study/test_browser.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files; `--no-loadscope-reorder` keeps xdist to this order."""
+    ranks = {file: number for number, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
+
+
 # One small run, trained once a worker for every test that uses its models. Imported late: most tests need no torch.
 
 
@@ -42,6 +64,15 @@ def copy(trained, tmp_path):
     from fixtures import trained_run
 
     return trained_run.copy_models(trained, tmp_path)
+
+
+@pytest.fixture
+def small_pictures(monkeypatch):
+    """What is shown of an avatar where nobody says a size: two small pictures in place of a turntable."""
+    from rodin.generate import look
+
+    monkeypatch.setattr(look, "SHOWN", look.SMALLEST)
+    monkeypatch.setattr(look, "TURNTABLE", 2)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from PIL import Image
 from rodin import Rodin
 from rodin.field.cameras import Cameras
 from rodin.field.mesh_files import write_mesh
-from rodin.generate import api, look, requests, uses
+from rodin.generate import api, requests, uses
 from rodin.generate.cascade import Avatars
 from rodin.generate.condition import one_request
 from rodin.generate.edits import direction, people_latents
@@ -53,6 +53,7 @@ def test_the_package_is_cheap_to_import():
     subprocess.run([sys.executable, "-c", script], check=True, cwd=README.parent)
 
 
+@pytest.mark.usefixtures("small_pictures")
 def test_the_quickstart_of_the_readme_runs(trained, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     (code,) = [block for block in blocks if "from rodin import Rodin" in block]
@@ -60,8 +61,6 @@ def test_the_quickstart_of_the_readme_runs(trained, tmp_path, monkeypatch):
     Path("runs").mkdir()
     Path("runs/demo").symlink_to(trained.path)
     Image.fromarray(person()).save("me.png")
-    monkeypatch.setattr(look, "SHOWN", 16)  # px of what is saved without a word on its size
-    monkeypatch.setattr(look, "TURNTABLE", 2)
     monkeypatch.setattr(api, "InversionSettings", lambda: InversionSettings(latent_steps=2, planes_steps=2))
     code = re.sub(r"size=\d+", "size=16", code)
     code = re.sub(r"mesh\(\)", "mesh(16)", code)

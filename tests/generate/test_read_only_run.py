@@ -12,8 +12,11 @@ from fixtures.obedient import ROOT
 from fixtures.ordinary_user import ordinary
 
 from rodin.generate import requests
+from rodin.generate.look import Look
 from rodin.store.errors import StoreError
 from rodin.store.outputs import check_output
+
+SMALL = Look(16, 2, "png")
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def test_avatars_of_a_read_only_run_go_elsewhere(read_only, tmp_path):
     script = """
 import sys
 from jobs.cli.app import status_of
-run = ["--run", "theirs"]
+run = ["--run", "theirs", "--size", "16", "--views", "2"]
 asked = [["sample", *run], ["edit", *run, "--to", "a man"]]
 for number, words in enumerate(asked):
     assert status_of(words) == 2
@@ -58,14 +61,14 @@ for number, words in enumerate(asked):
 def test_a_full_disk_leaves_no_half_avatar_and_the_earlier_one(trained, tmp_path):
     """A limit on the size of files stands in for a full disk: the system refuses the same write."""
     out = tmp_path / "out"
-    requests.sample_avatar(trained.path, seed=1, output=out)
+    requests.sample_avatar(trained.path, seed=1, output=out, look=SMALL)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (700, hard))
     try:
         for place in (out, tmp_path / "other"):
             with pytest.raises(StoreError, match="no space left") as told:
-                requests.sample_avatar(trained.path, seed=2, output=place)
+                requests.sample_avatar(trained.path, seed=2, output=place, look=SMALL)
             assert str(place) in str(told.value)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -98,5 +101,5 @@ def test_a_place_where_even_root_cannot_write_is_refused_before_the_work():
 
 
 def test_the_longest_name_that_there_is_can_be_made(trained, tmp_path):
-    made = requests.sample_avatar(trained.path, seed=1, output=tmp_path / ("n" * 255))
+    made = requests.sample_avatar(trained.path, seed=1, output=tmp_path / ("n" * 255), look=SMALL)
     assert made["metadata"].is_file()

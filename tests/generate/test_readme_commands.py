@@ -17,6 +17,11 @@ from rodin.store.run_folder import RunFolder
 
 README = Path(__file__).parents[2] / "README.md"
 LONG = ("sweep", "bench")  # they start stages of their own; their tests are elsewhere
+SHORT = {
+    "mesh": ["--resolution", "24"],
+    "invert": ["--planes-steps", "2", "--latent-steps", "1"],
+    "interpolate": ["--steps", "2"],
+}
 FOLDERS = ("sample", "edit", "invert", "interpolate", "render")  # commands that write a folder with metadata
 
 
@@ -40,6 +45,7 @@ def test_the_readme_shows_the_uses_of_a_finished_run():
     assert {line.split()[1] for line in finished_run_commands()} >= {*FOLDERS, "mesh", "table", "figure"}
 
 
+@pytest.mark.usefixtures("small_pictures")
 @pytest.mark.parametrize("line", finished_run_commands())
 def test_a_command_of_the_readme_runs(line, measured, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
@@ -50,7 +56,7 @@ def test_a_command_of_the_readme_runs(line, measured, tmp_path, monkeypatch, cap
     arguments = [*shlex.split(re.sub(r" --size \d+", "", small))[1:], "--json"]
     if arguments[0] in FOLDERS:
         arguments += ["--output", str(tmp_path / "out"), "--size", "24"]
-    arguments += {"mesh": ["--resolution", "24"], "invert": ["--planes-steps", "2"]}.get(arguments[0], [])
+    arguments += SHORT.get(arguments[0], [])
     assert status_of(arguments) == 0, capfd.readouterr().err
     made = json.loads(capfd.readouterr().out)
     assert made

@@ -191,3 +191,10 @@ def test_every_number_says_its_unit_or_why():
                 commented = any("#" in lines[number] for number in (node.lineno - 2, node.lineno - 1))
                 silent += [] if documented or commented else [where(path, node)]
     assert silent == []
+
+
+def test_the_files_that_tests_begin_with_are_there():
+    text = (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
+    named = re.findall(r'^    "(tests/.*\.py)",$', text, re.MULTILINE)
+    assert len(named) > 3
+    assert [name for name in named if not (ROOT / name).is_file()] == []

@@ -216,7 +216,9 @@ class Rater(threading.Thread):
             self.acknowledged.append((sent["trial"], sent["side"]))
 
 
+@pytest.mark.slow
 def test_three_browsers_at_once_lose_no_acknowledged_vote_when_the_server_is_killed_twice(tmp_path):
+    """tests/analysis/study/test_killed_server.py does it without browsers, whose page a test above sees going on."""
     study = make_study(tmp_path, items=6, trials=10, catch=1, repeats=1)
     total, people = study.design.asked, [invited(study) for _ in range(3)]
     server = Server(study)

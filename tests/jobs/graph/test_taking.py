@@ -2,51 +2,24 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 from fixtures.finished_graph import contents, finish_graph, finish_stage, rows_without_origin, write_views
+from fixtures.taking import ALL, BEFORE_BASE, TINY, new, take
 
 from jobs.graph.graph import graph
-from jobs.graph.taking import check_source, take_over, taking
+from jobs.graph.taking import check_source, taking
 from jobs.graph.work import missing
 from jobs.run.begun import begun, reopen, settings_of
 from jobs.run.lock import driving
-from jobs.run.record import write_config
 from jobs.run.taken import all_taken, taken_stage
-from rodin.config import Config
 from rodin.presets import preset
 from rodin.store import manifest, results
 from rodin.store.run_folder import RunFolder
 from rodin.store.sharing import published_files
 
-TINY = preset("tiny")
-BEFORE_BASE = ["render", "portraits", "clip", "decoder", "embed", "fit", "index"]
-ALL = [stage.name for stage in graph(TINY) if stage.name != "report"]
-
-
-@pytest.fixture(autouse=True)
-def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here is about power cuts, and a test syncs hundreds of files."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr("jobs.run.record.code_version", lambda: {"version": "0", "commit": "abc"})
-
-
-@pytest.fixture
-def source(finished_tiny: Path, tmp_path: Path) -> RunFolder:
-    return RunFolder(shutil.copytree(finished_tiny, tmp_path / "source"))
-
-
-def new(tmp_path: Path, config: Config, name: str = "new") -> RunFolder:
-    folder = RunFolder(tmp_path / name)
-    write_config(folder, config)
-    return folder
-
-
-def take(folder: RunFolder, config: Config, *sources: RunFolder):
-    with driving(folder):
-        return take_over(folder, config, graph(config), sources)
+pytestmark = pytest.mark.usefixtures("no_sync")
 
 
 CASES = {

@@ -3,7 +3,6 @@
 import errno
 import os
 import random
-import shutil
 import signal
 import time
 from collections.abc import Sequence
@@ -11,46 +10,19 @@ from pathlib import Path
 
 import pytest
 from fixtures.finished_graph import contents, finish_graph, write_views
+from fixtures.taking import ALL, TINY, new, take
 
 from jobs.graph.graph import graph
 from jobs.graph.taking import take_over
 from jobs.graph.work import missing
 from jobs.run.begun import begun, reopen
 from jobs.run.lock import driving
-from jobs.run.record import write_config
-from rodin.config import Config
-from rodin.presets import preset
 from rodin.store import manifest, results
 from rodin.store.repair import damaged, set_aside
 from rodin.store.run_folder import RunFolder
 from rodin.store.sharing import share_folder
 
-TINY = preset("tiny")
-BEFORE_BASE = ["render", "portraits", "clip", "decoder", "embed", "fit", "index"]
-ALL = [stage.name for stage in graph(TINY) if stage.name != "report"]
-
-
-@pytest.fixture(autouse=True)
-def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here is about power cuts, and a test syncs hundreds of files."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr("jobs.run.record.code_version", lambda: {"version": "0", "commit": "abc"})
-
-
-@pytest.fixture
-def source(finished_tiny: Path, tmp_path: Path) -> RunFolder:
-    return RunFolder(shutil.copytree(finished_tiny, tmp_path / "source"))
-
-
-def new(tmp_path: Path, config: Config, name: str = "new") -> RunFolder:
-    folder = RunFolder(tmp_path / name)
-    write_config(folder, config)
-    return folder
-
-
-def take(folder: RunFolder, config: Config, *sources: RunFolder):
-    with driving(folder):
-        return take_over(folder, config, graph(config), sources)
+pytestmark = pytest.mark.usefixtures("no_sync")
 
 
 def stage_of(path: Path) -> str:
