@@ -84,7 +84,8 @@ def test_the_library_prints_nothing():
 
 def test_in_jobs_only_the_command_line_and_log_lines_print():
     """Workers print to their job's log; `print_error` writes the one error line of commands and workers."""
-    log_lines = {"jobs/run/progress.py", *(f"jobs/launch/{name}.py" for name in ("worker", "element", "task", "guard"))}
+    of_jobs = ("worker", "element", "task", "guard", "resubmit")
+    log_lines = {"jobs/run/progress.py", *(f"jobs/launch/{name}.py" for name in of_jobs)}
     errors = "jobs/run/failures.py"
     printing: dict[str, list[str]] = {}
     for path in python("jobs"):

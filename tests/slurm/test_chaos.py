@@ -19,7 +19,8 @@ import torch
 from fixtures import private_slurm as private
 from fixtures.obedient import Rodin
 from slurm_chaos.account import rows, settle, table
-from slurm_chaos.faults import Fault, Injector
+from slurm_chaos.fault import Fault
+from slurm_chaos.faults import Injector
 from slurm_chaos.machine import Machine
 from slurm_chaos.rounds import SITE, STAGES, Outcome, Round, counting_tree, make_start, small_disk
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from slurm_chaos.account import BY_HAND, DRIVER, NOTHING, SLURM, cause_of, how_on, rows, table
 from slurm_chaos.clients import Mend
-from slurm_chaos.faults import Fault
+from slurm_chaos.fault import Fault
 from slurm_chaos.machine import node_names
 from slurm_chaos.rounds import useful_seconds
 

@@ -33,7 +33,7 @@ class Launcher:
         if Launcher.act is not None:
             Launcher.act(self.run)
 
-    def submit(self) -> None:
+    def submit(self, again: bool) -> None:
         Launcher.made.append((self.kind, "submit", self.run))
 
 
@@ -44,6 +44,7 @@ def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str,
     monkeypatch.setattr(Launcher, "act", None)
     monkeypatch.setattr(local, "LocalLauncher", lambda run, tell, watch: Launcher("local", run))
     monkeypatch.setattr(slurm, "SlurmLauncher", lambda run, tell, watch, most: Launcher("slurm", run))
+    monkeypatch.setattr("jobs.launch.handing_on.hand_on", lambda launcher: False)
     monkeypatch.setattr(commands, "check_clients", lambda: None)
     monkeypatch.setattr(commands, "take", lambda folder, refresh: False)
     monkeypatch.setattr("jobs.site.mpi_works", lambda: False)

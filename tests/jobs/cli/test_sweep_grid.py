@@ -44,7 +44,7 @@ class Launcher:
         self.run = run
         return self
 
-    def submit(self) -> None:
+    def submit(self, again: bool = False) -> None:
         known = {(run.folder.path, stage) for run, stage in self.queued}
         for stage in self.run.stages:
             if self.run.missing(stage) and (self.run.folder.path, stage.name) not in known:
@@ -70,6 +70,7 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launcher:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(local, "LocalLauncher", made.of)
     monkeypatch.setattr(slurm, "SlurmLauncher", made.of)
+    monkeypatch.setattr("jobs.launch.handing_on.hand_on", lambda launcher: False)
     monkeypatch.setattr(sweeps, "check_clients", lambda: None)
     monkeypatch.setattr(commands, "take", lambda folder, refresh: False)
     monkeypatch.setattr("jobs.site.mpi_works", lambda: False)

@@ -82,6 +82,7 @@ ELSEWHERE = {
     "max_array_size": "test_arrays_stay_below_the_highest_index_and_share_the_throttle",
     "poll_seconds": "test_resubmission",
     "requeues": "test_resubmission",
+    "resubmit_job": "test_handing_on",
     "retries": "test_resubmission",
 }
 
