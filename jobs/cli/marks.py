@@ -60,7 +60,7 @@ def check(
       rodin watermark check made/nothing/avatar-00.png
       rodin watermark check --key secret.bin *.jpg --json
     """
-    from rodin.marks.marking import key_of
+    from rodin.marks.keys import key_of
     from rodin.marks.pictures import detect_in
 
     secret, rows = key_of(key), []

@@ -8,7 +8,8 @@ from typing import Any
 
 from rodin.config import Config
 from rodin.marks.credentials import Credentials
-from rodin.marks.marking import Marking, key_of
+from rodin.marks.keys import key_of
+from rodin.marks.marking import Marking
 from rodin.shapes import check_whole
 
 MOST_GUIDANCE = 100.0  # over it an avatar is noise clipped to the ends of its range; the paper tries up to 6

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rodin.marks.credentials import SIGNED, Credentials
+from rodin.marks.keys import PUBLIC_KEY
 from rodin.marks.tags import AVATAR, COMPOSITE
 
 if TYPE_CHECKING:
     import numpy as np
-
-PUBLIC_KEY = b"rodin-suite"  # of the watermark: without a key of their own, all users mark with this one, and can check
 
 MARKS = ("watermark", "c2pa_certificate_sha256")  # keys of metadata that tell of the marks
 
@@ -57,19 +56,3 @@ class Marking:
         if self.credentials is not None:
             for path in sorted(path for path in folder.iterdir() if path.suffix in SIGNED):
                 self.credentials.sign(path, COMPOSITE if path.name in composites else AVATAR)
-
-
-def key_of(path: Path | None) -> bytes:
-    """The key of the watermark: the bytes of a file, or the public one.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is empty.
-    """
-    if path is None:
-        return PUBLIC_KEY
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; wanted one whose bytes are the watermark's key")
-    if not (key := path.read_bytes()):
-        raise ValueError(f"{path}: an empty file, wanted one whose bytes are the watermark's key")
-    return key

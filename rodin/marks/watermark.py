@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from rodin.marks.marking import PUBLIC_KEY
+from rodin.marks.keys import PUBLIC_KEY
 
 TILE = 64  # pixels: the smallest picture of the presets holds one whole tile
 COARSE, FINE = (4.0, 13.0), (10.0, 30.0)  # waves on a tile: periods of 16 to 5 pixels, which JPEG keeps; 6 to 2 pixels
