@@ -189,6 +189,7 @@ def test_a_picture_s_name_need_not_be_utf_8(trained, tmp_path):
     assert json.loads(made["metadata"].read_text())["image"] == "me\\xff.png"
 
 
+@pytest.mark.usefixtures("small_pictures")
 def test_many_avatars_are_a_folder_each_and_the_same_as_alone(trained, tmp_path):
     out, told, texts = tmp_path / "crowd", [], ["a person with red hair", "a person in a green shirt"]
     options = SamplingOptions(guidance_scale=2.0, steps=2)
@@ -212,6 +213,7 @@ def test_many_avatars_are_a_folder_each_and_the_same_as_alone(trained, tmp_path)
             assert left.tobytes() == right.tobytes()
 
 
+@pytest.mark.usefixtures("small_pictures")
 def test_many_avatars_go_on_where_they_stopped(trained, tmp_path):
     out = tmp_path / "crowd"
 

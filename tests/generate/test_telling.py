@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from PIL import Image
 
 from rodin.generate import requests
@@ -48,6 +49,7 @@ def test_words_without_meaning_to_the_run_are_told(trained, tmp_path):
     assert lines == ["text: the run's CLIP was trained on no caption with 'zebra', and cannot know what that means"]
 
 
+@pytest.mark.usefixtures("small_pictures")
 def test_the_same_request_is_kept_and_another_one_is_told_of(trained, tmp_path):
     out, lines = tmp_path / "a", []
 

@@ -73,8 +73,8 @@ def killed_to_the_end(folder: Path, subjects: int, size: int, kills: int) -> Non
     print(f"{sum(counts)} kills over {len(counts)} arrays of {subjects} subjects")
 
 
-def test_killed_at_twelve_moments(tmp_path: Path) -> None:
-    killed_to_the_end(tmp_path, 12, 3, 12)
+def test_killed_at_six_moments(tmp_path: Path) -> None:
+    killed_to_the_end(tmp_path, 12, 3, 6)
 
 
 @pytest.mark.slow
