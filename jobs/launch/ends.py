@@ -87,8 +87,9 @@ def _accounted(sent: Sequence[Submission], on_cluster: Sequence[str]) -> dict[st
             killed[job_id] = killed.get(job_id, False) or MEMORY in words or str(KILL) in (code, number)
         elif row["name"] == names.get(row["job"]) and words and words[0] in FINAL:  # else an id that was given again
             by = row["state"].partition(" by ")[2].strip()
-            started = None if not row["start"] else row["start"] not in ("Unknown", "None")
             nodes = row["nodes"] if "None" not in row["nodes"] else ""
+            # a job that is cancelled while it waits may have its end as its start, but no machine ("None assigned")
+            started = None if not row["start"] else row["start"] not in ("Unknown", "None") and nodes == row["nodes"]
             found[job_id] = End(words[0], nodes, by, started)
             killed.setdefault(job_id, row["exit"].endswith(f":{KILL}"))
     return {job: _with_memory(end) if killed.get(job) else end for job, end in found.items()}
@@ -113,8 +114,8 @@ def _remembered(one: Submission) -> dict[str, End]:
             continue
         element = words.get("ArrayTaskId", "")
         job = words.get("ArrayJobId", words["JobId"])
-        nodes = words.get("NodeList", "")
-        end = End(words["JobState"], "" if "null" in nodes else nodes)
+        nodes = words.get("NodeList", "").replace("(null)", "")
+        end = End(words["JobState"], nodes, started=bool(nodes) if "NodeList" in words else None)
         killed = words.get("ExitCode", "").endswith(f":{KILL}")
         found[f"{job}_{element}" if element.isdigit() else job] = _with_memory(end) if killed else end
     return found

@@ -25,7 +25,7 @@ from jobs.launch.sending import (
     what_differs,
 )
 from jobs.launch.slurm_client import Queued, Unreachable
-from jobs.launch.tending import Tender
+from jobs.launch.tending import Tender, enter_ends
 from jobs.run.claims import BEAT_SECONDS, Watch, forgive, tidy
 from jobs.run.failures import Failed, forget
 from jobs.run.ledger import Submission, cut_off, read_ledger, submissions, withdraw
@@ -285,6 +285,7 @@ class SlurmLauncher:
             remove_script(self.run.folder, one)
         tidy(self.run.folder)
         forget(self.run.folder, RESUBMIT, 0)
+        enter_ends(self.run.folder, RESUBMIT)
 
 
 def live_jobs(known: list[Submission], queued: dict[str, Queued]) -> dict[str, tuple[set[str], set[int]]]:

@@ -147,9 +147,10 @@ class _Facts:
         """Those progress files whose writers live; a writer that dies leaves its file behind.
 
         A running element is at the shard that it told of last. What is in no running job may be run by hand, or by an
-        orphan.
+        orphan, as long as nobody has put its failure on record since.
         """
         holder, found, last = driver(self.folder), list[dict](), dict[str, dict]()
+        failed = {(failure.stage, failure.shard): failure.when for failure in self.on_record}
         for state in sorted(states, key=lambda state: state["time"]):
             jobs = self._jobs_of(state["stage"], state["shard"])
             running = [job for job in jobs if job in self.queued and self.queued[job].state == "RUNNING"]
@@ -157,7 +158,7 @@ class _Facts:
                 last[running[-1]] = state
             elif holder is not None and not jobs:
                 found += [state] if born(holder["pid"]) == holder["born"] else []
-            elif time.time() - state["time"] < FRESH_SECONDS:
+            elif max(time.time() - FRESH_SECONDS, failed.get((state["stage"], state["shard"]), 0.0)) < state["time"]:
                 found.append(state)
         return [*found, *last.values()]
 

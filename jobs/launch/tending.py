@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from jobs.graph.work import Run
-from jobs.launch import slurm_client
+from jobs.launch import ends, slurm_client
 from jobs.launch.reasons import DEPENDENCY, HELD, RELEASED, why_never
 from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.run.failures import Failure, forget, record
-from jobs.run.ledger import Submission, read_ledger
+from jobs.run.ledger import Submission, enter, read_ledger, submissions
 from jobs.run.progress import log_of
 from jobs.site_tables import RESUBMIT
+from rodin.store.run_folder import RunFolder
 
 
 class Tender:
@@ -88,3 +90,13 @@ class Tender:
                     forget(self.run.folder, one.stage, shard)
                     log = str(log_of(self.run.folder, one.stage, job))
                     record(self.run.folder, Failure(one.stage, shard, "crash", f"job {job} {why}", log))
+
+
+def enter_ends(folder: RunFolder, stage: str) -> None:
+    """Put on record how the jobs of a stage ended that could not do so themselves."""
+    unknown = [one for one in submissions(folder) if one.stage == stage and not one.ends]
+    states = ends.ends_of(unknown) if unknown else {}
+    for one in unknown:
+        end = states.get(one.element_id(0))
+        if end is not None and end.state in ends.FINAL:
+            enter(folder, dataclasses.replace(one, ends={"0": end.state}))
