@@ -74,6 +74,7 @@ def test_final_states_come_from_accounting(answers):
     outputs["sacct"] = (
         row("5_0", "COMPLETED", start="2026-01-01T00:00:00", node="node1")
         + row("5_1", "CANCELLED by 1000")
+        + row("5_2", "CANCELLED", start="2026-01-01T00:00:00", node="None assigned")
         + row("6", "NODE_FAIL", node="node[1-2]")
         + row("7_[2-9%3]", "CANCELLED by 0", name="rodin-fit-u7")
         + row("8", "")
@@ -84,6 +85,7 @@ def test_final_states_come_from_accounting(answers):
     expected = {
         "5_0": End("COMPLETED", "node1", "", True),
         "5_1": End("CANCELLED", "", "1000", False),
+        "5_2": End("CANCELLED", "", "", False),
         "6": End("NODE_FAIL", "node[1-2]", "", False),
         "7": End("CANCELLED", "", "0", False),
     }
@@ -135,8 +137,14 @@ def test_final_states_come_from_the_controller_where_accounting_has_none(answers
         "JobId=21 ArrayJobId=9 ArrayTaskId=7 JobName=rodin-fit-u9 JobState=FAILED ExitCode=0:9 NodeList=n3\n"
         "note=1 JobId=9\n"
     )
-    expected = {"9_0": End("TIMEOUT", "n3"), "9": End("CANCELLED"), "9_7": End("OUT_OF_MEMORY", "n3")}
+    expected = {
+        "9_0": End("TIMEOUT", "n3", "", True),
+        "9": End("CANCELLED"),
+        "9_7": End("OUT_OF_MEMORY", "n3", "", True),
+    }
     assert ends_of(sent("9")) == expected
+    outputs["scontrol"] = "JobId=9 JobName=rodin-fit-u9 JobState=CANCELLED StartTime=2026-01-01T00:00:00 NodeList=\n"
+    assert ends_of(sent("9")) == {"9": End("CANCELLED", "", "", False)}
     outputs["sacct"] = row("5", "FAILED")
     outputs["scontrol"] = "JobId=6 JobState=NODE_FAIL Reason=NodeDown\n"
     assert {job: end.state for job, end in ends_of(sent("5", "6")).items()} == {"5": "FAILED", "6": "NODE_FAIL"}
