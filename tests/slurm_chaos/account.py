@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from slurm_chaos.clients import Mend
-from slurm_chaos.faults import Fault
+from slurm_chaos.fault import Fault
 from slurm_chaos.machine import Machine
 
 from jobs.run.ledger import Submission

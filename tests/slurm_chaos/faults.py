@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from slurm_chaos.clients import Client
+from slurm_chaos.fault import Fault
 from slurm_chaos.machine import Element, Machine
 
 NODE_SECONDS = 8.0  # that a node is away
@@ -21,29 +22,6 @@ LOOK_SECONDS = 15.0  # between two looks for nodes that take no jobs
 MEND_SECONDS = 300.0  # in which all is mended after a round
 LITTLE_MB = 150  # less than Python needs with torch
 SHORT_MINUTES = 1  # a job that has run for longer is ended at once; one that has not is told to save
-
-
-@dataclass
-class Fault:
-    """One fault.
-
-    Args:
-        kind: what it is.
-        when: seconds since 1970.
-        jobs: ids of the elements that it hit.
-        runs: names of the runs that it concerns.
-        how: how each hit element went on, filled in afterwards.
-        mends: how often the command had to be typed again because of it.
-        starts: how often Slurm starts the hit elements again as a part of the fault.
-    """
-
-    kind: str
-    when: float
-    jobs: tuple[str, ...] = ()
-    runs: tuple[str, ...] = ()
-    how: list[str] = field(default_factory=list)
-    mends: int = 0
-    starts: int = 0
 
 
 @dataclass
