@@ -15,14 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from fixtures import private_slurm as private
 from fixtures.obedient import Rodin
 from slurm_chaos.account import rows, settle, table
 from slurm_chaos.fault import Fault
 from slurm_chaos.faults import Injector
 from slurm_chaos.machine import Machine
-from slurm_chaos.rounds import SITE, STAGES, Outcome, Round, counting_tree, make_start, small_disk
+from slurm_chaos.rounds import SITE, STAGES, Outcome, Round, counting_tree, differences, make_start, small_disk
 
 from jobs.run.ledger import submissions
 
@@ -32,16 +31,7 @@ NODES = 4
 FAULTS = int(os.environ.get("RODIN_CHAOS_FAULTS", "20"))
 SEED = int(os.environ.get("RODIN_CHAOS_SEED", str(int(time.time()) % 1_000_000)))
 SECONDS = float(os.environ.get("RODIN_CHAOS_SECONDS", "15"))
-
-
 REPLAY = f"RODIN_CHAOS_SEED={SEED} RODIN_CHAOS_FAULTS={FAULTS} RODIN_CHAOS_SECONDS={SECONDS:g} pytest -m chaos"
-
-
-def same(one: Outcome, other: Outcome) -> None:
-    assert one.planes == other.planes
-    assert one.curve == other.curve
-    assert one.model.keys() == other.model.keys()
-    assert all(torch.equal(value, other.model[name]) for name, value in one.model.items())
 
 
 def test_nothing_is_lost_doubled_or_half_written_under_faults(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
@@ -62,6 +52,7 @@ def test_nothing_is_lost_doubled_or_half_written_under_faults(tmp_path: Path, ca
         found = chaos(machine, rodin, tmp_path, tell)
         (tmp_path / "chaos.json").write_text(json.dumps(found, indent=1))
         tell(f"{tmp_path}/chaos.json\n{table(found['faults'])}\n{json.dumps(found['all'], indent=1)}")
+        assert [found["all"][word] for word in ("lost", "doubled", "damage", "differences")] == [0, 0, [], 0]
     finally:
         private.stop(folder)
         if disk is not None:
@@ -75,8 +66,6 @@ def chaos(machine: Machine, rodin: Rodin, work: Path, tell: Callable[[str], None
     while len(injector.faults) < FAULTS:
         disturbed.append(one_round(Round(machine, rodin, work, str(len(disturbed))), injector, tell))
     quiet = one_round(Round(machine, rodin, work, "quiet"), None, tell)
-    for made in disturbed:
-        same(made, quiet)
     return report(quiet, disturbed, injector.faults, list(injector.kinds))
 
 
@@ -109,10 +98,10 @@ def report(quiet: Outcome, disturbed: list[Outcome], faults: list[Fault], kinds:
         "faults": rows(faults, kinds),
         "all": {
             "rounds": len(disturbed),
-            "lost": 0,
-            "doubled": 0,
-            "half_written": 0,
-            "bit_equal_to_the_undisturbed": True,
+            "lost": sum(one.lost for one in disturbed),
+            "doubled": sum(one.doubled for one in disturbed),
+            "damage": [line for one in disturbed for line in one.damage],
+            "differences": sum(differences(one, quiet) for one in disturbed),
             "hours": hours,
             "faults_an_hour": len(faults) / hours,
             "faults_of_the_training_an_hour": hits / training,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from slurm_chaos.account import BY_HAND, DRIVER, NOTHING, SLURM, cause_of, how_on, rows, table
 from slurm_chaos.clients import Mend
 from slurm_chaos.fault import Fault
 from slurm_chaos.machine import node_names
-from slurm_chaos.rounds import useful_seconds
+from slurm_chaos.rounds import Outcome, differences, useful_seconds
 
 from jobs.run.ledger import Submission
 
@@ -63,3 +64,15 @@ def test_names_of_nodes():
     assert node_names("node[1,3-4]") == ["node1", "node3", "node4"]
     assert node_names("node2") == ["node2"]
     assert node_names("") == []
+
+
+def test_what_differs_is_counted():
+    def made(planes: dict[str, bytes], curve: list[float], weight: float) -> Outcome:
+        model = {"weight": torch.tensor(weight)}
+        return Outcome(0, 0, [], planes, model, [(loss, 1.0) for loss in curve], {}, {}, 1.0, 0, 0)
+
+    one = made({"a": b"1", "b": b"2"}, [0.5, 0.4], 1.0)
+    assert differences(one, made({"a": b"1", "b": b"2"}, [0.5, 0.4], 1.0)) == 0
+    assert differences(one, made({"a": b"1", "c": b"2"}, [0.5, 0.4], 1.0)) == 2
+    assert differences(one, made({"a": b"1", "b": b"3"}, [0.5, 0.3], 1.0)) == 2
+    assert differences(one, made({"a": b"1", "b": b"2"}, [0.5, 0.4, 0.3], 2.0)) == 2

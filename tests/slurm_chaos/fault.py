@@ -1,4 +1,4 @@
-"""What is kept of one fault."""
+"""A fault, and what became of it."""
 
 from __future__ import annotations
 
