@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from rodin.field.glb import METRES, write_glb
@@ -18,6 +20,7 @@ from rodin.field.mesh import Mesh
 KINDS = (".glb", ".ply", ".obj")
 FEWEST_FACES = 100  # a head of fewer is no head
 HASTE = (7.0, 5.0, 3.0, 2.0, 1.0)  # of the library, its own first; a slower one closes what a faster one leaves open
+SPECK = 0.02  # of the largest body's faces; smaller ones that come off while sheets are taken apart are left out
 PLY_END = b"end_header\n"
 INSTALL = "pip install -c constraints.txt 'rodin-suite[mesh]'"
 
@@ -98,6 +101,39 @@ def checked_faces(faces: int) -> Any:
     return optional("fast_simplification", "to reduce a mesh to fewer faces")
 
 
+def untangled(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A mesh whose sheets touch along edges with vertices of its own for each sheet, without the specks this leaves.
+
+    Args:
+        vertices: [K, 3].
+        faces: [F, 3]; edges of more than two faces are taken apart, if the faces around their ends say how.
+
+    Returns:
+        vertices and faces.
+    """
+    corners, start = faces.ravel().astype(np.int64), np.arange(faces.size)
+    end = start - start % 3 + (start + 1) % 3
+    low, high = np.minimum(corners[start], corners[end]), np.maximum(corners[start], corners[end])
+    _, edge, count = np.unique(low * len(vertices) + high, return_inverse=True, return_counts=True)
+    order = np.argsort(edge, kind="stable")
+    one, other = order[count[edge[order]] == 2].reshape(-1, 2).T  # both faces of each edge that two share
+    rows, columns = np.concatenate([start[one], end[one]]), np.concatenate([end[other], start[other]])
+    apart = _connected(rows, columns, faces.size)
+    split = apart.reshape(-1, 3)
+    whole = _connected(split.ravel(), np.repeat(split[:, 0], 3), split.max(initial=-1) + 1)[split[:, 0]]
+    sizes = np.bincount(whole)
+    kept = split[sizes[whole] >= SPECK * sizes.max(initial=0)]
+    used, kept = np.unique(kept, return_inverse=True)
+    first = np.unique(apart, return_index=True)[1]
+    return vertices[corners[first[used]]], kept.reshape(-1, 3)
+
+
+def _connected(rows: np.ndarray, columns: np.ndarray, count: int) -> np.ndarray:
+    """Number of the part that each of so many nodes is in, of a graph with edges between rows and columns."""
+    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
 def simplified(mesh: Mesh, faces: int) -> Mesh:
     """A closed mesh of about so many faces, by quadric errors; vertices take the colour of the nearest one before.
 
@@ -111,11 +147,12 @@ def simplified(mesh: Mesh, faces: int) -> Mesh:
     library = checked_faces(faces)
     if len(mesh.faces) <= faces:
         return mesh
-    points, corners = mesh.vertices, mesh.faces.astype(np.int32)
-    vertices, kept = points, corners
+    found = []
     for haste in HASTE:
-        vertices, kept = library.simplify(points, corners, target_count=faces, agg=haste)
-        if closed(kept):
+        vertices, kept = library.simplify(mesh.vertices, mesh.faces.astype(np.int32), target_count=faces, agg=haste)
+        found.append((vertices, kept) if closed(kept) else untangled(vertices, kept))
+        if closed(found[-1][1]):
             break
+    vertices, kept = found[-1] if closed(found[-1][1]) else found[0]  # few faces, where none is closed
     _, nearest = KDTree(mesh.vertices).query(vertices)
     return Mesh(vertices.astype(np.float32), kept.astype(np.int64), mesh.colours[nearest])

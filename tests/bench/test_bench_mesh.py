@@ -89,11 +89,12 @@ def test_a_row_is_better_the_nearer_the_mesh_is() -> None:
     def person(far: float) -> dict[str, float]:
         return distances(np.full((1, 3), far), np.zeros((1, 3)), np.zeros(1, bool))
 
-    found = {"128³": [person(0.02)], "256³": [person(0.001)], MEAN: [person(0.04)], POINTS: [person(0.0)]}
+    found = {"128³": [person(0.01)], "256³": [person(0.001)], MEAN: [person(0.04), person(0.0)], POINTS: [person(0.0)]}
     rows = {row["name"]: row for row in distance_rows(found)}
     assert rows["Chamfer, 128³"]["ratio"] == pytest.approx(2)
-    assert rows["Chamfer, 256³"]["baseline_value"] == pytest.approx(0.04 * 3**0.5)
+    assert rows["Chamfer, 256³"]["baseline_value"] == pytest.approx(0.02 * 3**0.5)
     assert rows["F-score, 256³"]["value"] == 1
+    assert rows["F-score, 256³"]["ratio"] == pytest.approx(2)
     assert rows["F-score, 128³"]["value"] == 0
 
 

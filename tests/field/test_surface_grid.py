@@ -8,7 +8,7 @@ import trimesh
 from rodin.field.decoder import Decoder
 from rodin.field.grids import density_grid, surface_grid
 from rodin.field.mesh import Mesh, mesh, surface
-from rodin.field.mesh_files import checked_kind, closed, simplified
+from rodin.field.mesh_files import checked_kind, closed, simplified, untangled
 
 
 class Lumps(Decoder):
@@ -100,3 +100,39 @@ def test_a_kind_whose_library_is_missing_is_one_line(tmp_path, monkeypatch: pyte
     monkeypatch.setitem(__import__("sys").modules, "fast_simplification", None)
     with pytest.raises(ValueError, match="fast_simplification is not installed, wanted to reduce"):
         simplified(Mesh(np.zeros((0, 3)), np.zeros((0, 3), int), np.zeros((0, 3))), 200)
+
+
+def cubes(*places: tuple[tuple[float, float, float], float]) -> tuple[np.ndarray, np.ndarray]:
+    """Cubes of a corner and a side each, as one mesh whose equal corners are one vertex."""
+    made = [trimesh.creation.box(bounds=[np.array(corner), np.array(corner) + side]) for corner, side in places]
+    whole = trimesh.util.concatenate(made)
+    whole.merge_vertices()
+    return whole.vertices, whole.faces
+
+
+def test_sheets_that_touch_along_an_edge_are_taken_apart() -> None:
+    vertices, faces = cubes(((0, 0, 0), 1), ((1, 1, 0), 1))  # they share the edge from (1, 1, 0) to (1, 1, 1)
+    assert len(vertices) == 14
+    assert not closed(faces)
+    apart, kept = untangled(vertices, faces)
+    assert closed(kept)
+    assert len(apart) == 16
+    shape = trimesh.Trimesh(apart, kept, process=False)
+    assert shape.body_count == 2
+    assert shape.volume == pytest.approx(2)
+    corners, theirs = vertices[faces], apart[kept]
+    np.testing.assert_array_equal(np.sort(corners.reshape(-1, 9), axis=0), np.sort(theirs.reshape(-1, 9), axis=0))
+
+
+def test_specks_that_come_off_are_left_out_and_a_closed_mesh_stays() -> None:
+    ball = trimesh.creation.icosphere(subdivisions=3)
+    same = untangled(ball.vertices, ball.faces)
+    np.testing.assert_array_equal(ball.vertices[ball.faces], same[0][same[1]])
+    a, b = ball.faces[0, :2]
+    speck = np.array([[b, a, len(ball.vertices)], [a, b, len(ball.vertices)]])  # two sides of one triangle at an edge
+    vertices, faces = np.vstack([ball.vertices, [[2, 0, 0]]]), np.vstack([ball.faces, speck])
+    assert not closed(faces)
+    without = untangled(vertices, faces)
+    assert closed(without[1])
+    assert np.abs(without[0]).max() < 1.01
+    np.testing.assert_array_equal(ball.vertices[ball.faces], without[0][without[1]])
