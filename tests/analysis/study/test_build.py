@@ -213,6 +213,8 @@ def test_pictures_of_16_bits_keep_their_brightness_and_paths_need_not_be_utf_8(t
 DAMAGE = [
     {"methods": {}}, {"methods": {"a": 1, "b": 2}}, {"items": []}, {"items": [1]}, {"trials": 0}, {"trials": 10**12},
     {"catch": -1}, {"repeats": 10**9}, {"seed": -1}, {"pictures": {"x": 1}}, {"pictures": {"x": {"sha256": 3}}},
+    {"pictures": {"x": {"method": "a", "item": "b", "sha256": 3}}},
+    {"pictures": {"x": {"method": "a", "item": "b", "sha256": "c"}, "y": {}}},
 ]  # fmt: skip
 
 
