@@ -139,14 +139,23 @@ def training_resources(
     return Resources(nodes, ranks, cpus, gpus, ranks * memory_gb + copies * PARAMETER_GB * parameters, seconds / 60)
 
 
-def mpi_ranks(site: Site, most: int) -> int:
-    """Ranks of an MPI stage with `most` independent parts: one where the site has no MPI."""
-    return 1 if site.mpi == "none" else max(1, min(most, site.mpi_ranks))
+def mpi_ranks(site: Site, most: int, stage: str, gpus: int = 0, cpus: int = 1) -> int:
+    """Ranks of an MPI stage on one machine: one where the site has no MPI, and no more than it has cores for.
+
+    Args:
+        site: the cluster.
+        most: independent parts of the work.
+        stage: its name.
+        gpus: GPUs of each rank.
+        cpus: cores of each rank.
+    """
+    cores = site.limits(stage, gpus).cpus
+    return 1 if site.mpi == "none" else max(1, min(most, site.mpi_ranks, cores // cpus))
 
 
-def network_ranks(site: Site, most: int) -> int:
-    """Ranks of an MPI stage that uses networks: at most one a GPU where there are some."""
-    return mpi_ranks(site, min(most, site.gpus_per_node or most))
+def network_ranks(site: Site, most: int, stage: str, cpus: int = 1) -> int:
+    """Ranks of an MPI stage that uses networks, as `mpi_ranks`: at most one a GPU where there are some."""
+    return mpi_ranks(site, min(most, site.gpus_per_node or most), stage, min(1, site.gpus_per_node), cpus)
 
 
 def whole_minutes(minutes: float) -> int:

@@ -7,13 +7,14 @@ ledger, the claim, progress, the manifest. Each pair runs side by side, so that 
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import statistics
 import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ STARTS = 5  # pairs whose start is measured; the row is their median
 STAGE = "fit"  # the stage whose place the function takes
 POLL_SECONDS = 1.0
 SLOW_LOOKS = 30  # looks at a queue without the jobs until their files must be seen: file systems show them late
+BUSY = 10  # times as long as on an idle machine the long task may take
 WORK = 100_000  # additions in one unit of work: some milliseconds
 FUNCTION = '''
 """The function that `rodin bench task` times."""
@@ -136,6 +138,7 @@ class Pairs:
         (self.work.folder.code / "rodin" / "stages" / f"{STAGE}.py").write_text(FUNCTION.replace("WORK", str(WORK)))
         make_folder(self.work.folder.jobs / "logs" / STAGE)
         make_folder(self.work.folder.stage(STAGE))
+        self.minutes = math.ceil(BUSY * seconds / 60)
         units = [0] * (shards - 2) + [round(seconds / unit_seconds())] * 2
         (path / "units.json").write_text(json.dumps(units))
 
@@ -157,6 +160,7 @@ class Pairs:
         run, folder = self.work, self.work.folder
         resources = run.resources(run.stages[0])
         (batch,) = batches(run.stages[0], resources, [shard], run.config.shards(STAGE), run.site)
+        batch = replace(batch, minutes=min(run.site.max_minutes, batch.minutes + self.minutes))
         one = Submission(uuid.uuid4().hex[:8], STAGE, "", batch.elements, time.time(), starts=run.site.retries)
         enter(folder, one)
         name = f"{'bare' if bare else 'ours'}-{shard}"

@@ -90,5 +90,5 @@ def test_a_training_at_its_time_limit_and_preempted_is_the_undisturbed_one(clust
     log = "".join(path.read_text() for path in (far.path / "jobs/logs/base").glob("*_0_log.out"))
     assert log.count("stopped: ") >= 2
     slurmctld = (Path(cluster["SLURM_CONF"]).parent / "log" / "slurmctld.log").read_text()
-    order = re.findall(rf"Allocate JobId=({number}|{urgent}) ", slurmctld)
+    order = re.findall(rf"(?:Allocate|Started) JobId=({number}|{urgent}) ", slurmctld)  # Started: by backfill
     assert order[-2:] == [urgent, number], "the urgent job took every node while the training had an hour left"

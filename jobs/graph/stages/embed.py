@@ -15,7 +15,7 @@ RANK_GB = 3.0  # memory of one rank: torch, CLIP and a batch of images
 
 def _resources(config: Config, site: Site) -> Resources:
     pictures = (config.data.subjects + config.data.held_out) * config.data.views
-    ranks = network_ranks(site, pictures // PICTURES_A_RANK)
+    ranks = network_ranks(site, pictures // PICTURES_A_RANK, "embed", site.train_cpus)
     gpus = 1 if site.gpus_per_node >= ranks else 0
     cpus = site.train_cpus
     rate = GPU_RATE * gpus or CORE_RATE * cpus * (VIT_B_32_SIDE / config.clip.image_size) ** 2

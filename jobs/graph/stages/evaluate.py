@@ -8,7 +8,7 @@ from rodin.config import Config
 
 
 def _resources(config: Config, site: Site) -> Resources:
-    ranks = network_ranks(site, config.measured_count())
+    ranks = network_ranks(site, config.measured_count(), "evaluate")
     gpus = 1 if site.gpus_per_node >= ranks else 0
     cpus = max(1, min(site.cpus_per_node // ranks, CPUS_WITH_GPU)) if gpus else 1
     each = seconds_each(config, site, cpus, gpus) + config.evaluate.views * picture_seconds(config, cpus, gpus)

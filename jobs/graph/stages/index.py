@@ -12,7 +12,7 @@ ROW_BYTES = 1e3  # of the rows of one subject
 
 
 def _resources(config: Config, site: Site) -> Resources:
-    ranks = mpi_ranks(site, config.shards("fit"))
+    ranks = mpi_ranks(site, config.shards("fit"), "index")
     return Resources(1, ranks, 1, 0, RANK_GB * ranks, START_MINUTES + _bytes(config) / (READ_RATE * ranks) / 60)
 
 

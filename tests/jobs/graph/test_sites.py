@@ -9,6 +9,7 @@ from jobs.graph.sizes import base_size
 from jobs.graph.work import Run
 from jobs.plan.plan import plan_rows
 from jobs.site import Site, load_site
+from jobs.site_tables import Place
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
 
@@ -54,6 +55,16 @@ def test_ranks_of_fit_share_its_time_and_other_arrays_take_one_process():
             ValueError, match=rf"site x: \[stages.{name}\] asks for . ranks, but .* is one process; take"
         ):
             resources_of(stage_of(name), config, site)
+
+
+def test_ranks_on_one_machine_have_a_core_each():
+    """Slurm refuses more: "CPU count per node can not be satisfied"."""
+    small = Site(name="x", mpi="pmi2", mpi_ranks=16, cpus_per_node=6, train_cpus=2, cpu=Place(cpus_per_node=3))
+    for name in ("embed", "evaluate", "index"):
+        found = resources_of(stage_of(name), preset("paper"), small)
+        assert (found.ranks, found.ranks * found.cpus <= 3) == ({"embed": 1}.get(name, 3), True)
+    big = small.model_copy(update={"cpu": Place()})
+    assert [resources_of(stage_of(name), preset("paper"), big).ranks for name in ("embed", "evaluate")] == [3, 6]
 
 
 def test_memory_grows_with_what_a_rank_keeps():
