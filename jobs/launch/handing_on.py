@@ -10,7 +10,9 @@ import contextlib
 import dataclasses
 import math
 import re
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from jobs.graph.graph import STAGES, graph, resources_of
 from jobs.graph.stage import ONCE, Resources, Stage
@@ -26,6 +28,7 @@ from jobs.site_tables import RESUBMIT
 
 MINUTES = 60  # wall time of the job: it takes seconds, but Slurm may be away, or a limit reached
 LATER_MINUTES = 10  # until the next job begins, where there is none of the run to wait for, but a limit or an orphan
+LOOKS = (2.0, 8.0, 20.0)  # seconds between looks at jobs that Slurm has not yet found to be free to start
 DEPENDS = re.compile("Dependency")  # reason of a job that Slurm may yet find to wait for one that has failed
 MODULE = "jobs.launch.resubmit"
 
@@ -68,13 +71,14 @@ def leave(launcher: SlurmLauncher, again: bool = False) -> list[Submission]:
     return sent
 
 
-def hand_on(launcher: SlurmLauncher, own: str = "", later: bool = False) -> bool:
+def hand_on(launcher: SlurmLauncher, own: str = "", later: bool = False, room: bool = True) -> bool:
     """Have one job wait for the run's jobs, to send again what is missing then.
 
     Args:
         launcher: of the run.
         own: uid of the job that calls this; empty: it is no such job.
         later: there is something left to send, even if no job of the run is in the queue.
+        room: where a limit is reached, an element that was just sent makes room for it.
 
     Returns:
         whether there is such a job now.
@@ -87,27 +91,54 @@ def hand_on(launcher: SlurmLauncher, own: str = "", later: bool = False) -> bool
     run = launcher.run
     if not run.site.resubmit_job or run.done() or not _known_to_code(launcher):
         return False
-    known = submissions(run.folder)
-    queued = slurm_client.queue(known)
-    live = {name: jobs for name, (jobs, _) in live_jobs(known, queued).items()}
-    others = [one for one in known if one.uid != own and one.job_id in live.get(RESUBMIT, ())]
-    sure = {job.split("_")[0] for job, entry in queued.items() if not DEPENDS.search(entry.reason)}
-    ids = {job for name, jobs in live.items() if name != RESUBMIT for job in jobs}
-    before = [job for job in first_jobs(run, live) if job in sure]
-    before = before or sorted(launcher.seen - ids, key=int)  # what ended since it was judged may be to be sent again
-    if not before and not later and not ids:
+    found = _look(launcher)
+    for wait in LOOKS:
+        if found.before or not found.jobs:
+            break
+        time.sleep(wait)
+        found = _look(launcher)
+    others = [one for one in found.others if one.uid != own]
+    if not found.before and not later and not found.jobs:
         return bool(others)
-    newest = max((one.submitted for one in known if one.job_id in ids), default=0.0)
+    newest = max((one.submitted for one in found.jobs), default=0.0)
     if others and (later or max(one.submitted for one in others) > newest):
         return True
     try:
-        _send(launcher, before, others)
+        _send(launcher, found.before, others)
     except Waits as problem:
-        if not (problem.smaller and launcher.now):
+        if not (problem.smaller and launcher.now and room):
             raise
         launcher.make_room()
-        return hand_on(launcher, own, later)
+        return hand_on(launcher, own, later, room=False)
     return True
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is in the queue.
+
+    Args:
+        jobs: of stages.
+        before: ids of those to wait for.
+        others: jobs that send again.
+    """
+
+    jobs: list[Submission]
+    before: list[str]
+    others: list[Submission]
+
+
+def _look(launcher: SlurmLauncher) -> _Look:
+    known = submissions(launcher.run.folder)
+    queued = slurm_client.queue(known)
+    live = {name: jobs for name, (jobs, _) in live_jobs(known, queued).items()}
+    again = live.pop(RESUBMIT, set())
+    others = [one for one in known if one.job_id in again]
+    jobs = [one for one in known if one.job_id in live.get(one.stage, ())]
+    sure = {job.split("_")[0] for job, entry in queued.items() if not DEPENDS.search(entry.reason)}
+    before = [job for job in first_jobs(launcher.run, live) if job in sure]
+    ended = launcher.seen - {one.job_id for one in jobs}  # since they were judged: they may be to be sent again
+    return _Look(jobs, before or sorted(ended, key=int), others)
 
 
 def _batch(run: Run, max_fails: int, begin: int, others: Sequence[Submission] = ()) -> Batch:
@@ -161,10 +192,10 @@ def first_jobs(run: Run, live: dict[str, set[str]]) -> list[str]:
 
     Args:
         run: their run.
-        live: stage -> ids of its jobs; RESUBMIT is none.
+        live: stage -> ids of its jobs.
     """
     stages = {stage.name: stage for stage in (*STAGES, *graph(run.config), *run.stages)}
-    first = [name for name in live if name in stages and not set(run.ancestors(stages[name])).intersection(live)]
+    first = [name for name in live if not set(run.ancestors(stages[name])).intersection(live)]
     return sorted({job for name in first for job in live[name]}, key=lambda job: (len(job), job))
 
 

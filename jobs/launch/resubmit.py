@@ -78,7 +78,8 @@ def see_on(launcher: SlurmLauncher, own: Submission) -> None:
             if hand_on(launcher, own.uid, later=full):
                 return
             if not (held := watch.held(missing)) and missing == launcher.missing():
-                return  # why each is missing is on record
+                launcher.report("nothing is left to send again" if missing else "the run is done")
+                return
             problem = f"{AT_WORK}: {held[0][0]} {held[0][1]}" if held else "some shards are done by now"
         except (Waits, Unreachable) as trouble:
             full = full or (isinstance(trouble, Waits) and trouble.smaller)  # what ends next makes room for one job
