@@ -72,8 +72,7 @@ def aware_conv(
     planes = _split_planes(x, roll_out)
     if planes.shape[2] != planes.shape[4] or planes.shape[2] < 2:
         raise ValueError(f"x: got shape {list(x.shape)}, wanted three square planes of side 2 or more")
-    kernels = line_kernels(weight_columns, weight_rows)
-    tensors = [x, weight, bias, kernels]
+    tensors = [x, weight, weight_columns, weight_rows, bias]
     if not torch.amp.is_autocast_available(x.device.type):  # such as meta tensors
         return _AwareConv.apply(*tensors, roll_out)  # type: ignore[return-value]
     if torch.is_autocast_enabled(x.device.type):
@@ -120,12 +119,22 @@ def _of_profiles(grad: torch.Tensor, roll_out: bool) -> tuple[torch.Tensor, torc
 
 
 def line_kernels(weight_columns: torch.Tensor, weight_rows: torch.Tensor) -> torch.Tensor:
-    """Lines of both kernels as matrices of 1-D kernels: [O, C, 3, 3] twice -> [2, 3 · O, C · 3].
+    """1-D kernels as two matrices: [O, C, 3, 3] twice -> [2, 3 · O, C · 3].
 
-    A line is a row of the kernel for the map along columns, a column of the kernel for the map along rows.
+    A line is a row of the kernel for the map along columns, a column of the kernel for the map along rows. The matrices
+    hold the first line, the sum of all three, the last line.
     """
     lines = torch.stack([weight_columns.permute(2, 0, 1, 3), weight_rows.permute(3, 0, 1, 2)])
+    lines[:, 1] = lines.sum(1)
     return lines.flatten(3, 4).flatten(1, 2)
+
+
+def _of_line_kernels(grad: torch.Tensor) -> torch.Tensor:
+    """Transpose of `line_kernels`, inside `grad`: [2, 3 · O, C · 3] -> lines of both kernels [2, 3, O, C, 3]."""
+    lines = grad.unflatten(2, (-1, 3)).unflatten(1, (3, -1))
+    lines[:, 0] += lines[:, 1]
+    lines[:, 2] += lines[:, 1]
+    return lines
 
 
 def _windows(profile: torch.Tensor) -> torch.Tensor:
@@ -138,18 +147,23 @@ def _windows(profile: torch.Tensor) -> torch.Tensor:
 
 
 def _of_windows(grad: torch.Tensor, count: int) -> torch.Tensor:
-    """Transpose of `_windows`, for N = `count`."""
+    """Transpose of `_windows`, for N = `count`: [N, 2, C, 3, 1 + L + 1]."""
     parts = grad.unflatten(2, (count, 3, -1)).unflatten(1, (-1, 3))  # [2, C, 3, N, 3, L]
-    return sum(F.pad(parts[:, :, j], (j, 2 - j)) for j in range(3)).permute(2, 0, 1, 3, 4)  # type: ignore[union-attr]
+    length = parts.shape[-1]
+    profile = F.pad(parts[:, :, 0], (0, 2))
+    profile[..., 1 : length + 1] += parts[:, :, 1]
+    profile[..., 2:] += parts[:, :, 2]
+    return profile.permute(2, 0, 1, 3, 4)
 
 
 class _AwareConv(torch.autograd.Function):
     """Plain convolution plus the broadcast 1-D convolutions, with an explicit backward pass.
 
     Autograd would copy the whole gradient for each border line and read it once for every mean.
-    `lines` [N, 2, 3, O, 3, L] are the 1-D convolutions of the profiles. Line i along columns is added to every row for
-    which kernel row i lies inside the image: line 0 to all but the first row, line 2 to all but the last. Lines along
-    rows are added to columns in the same way; across a seam the kernel reads the line of the neighbouring plane.
+    `lines` [2, 3, O, N, 3, L] are the 1-D convolutions of the profiles, in the order of `line_kernels`. The sum of the
+    lines along columns is added to every row; its first line does not reach into the first row, nor its last line into
+    the last. Lines along rows are added to columns in the same way; across a seam the kernel reads the line of the
+    neighbouring plane.
     """
 
     @staticmethod
@@ -157,27 +171,29 @@ class _AwareConv(torch.autograd.Function):
         ctx: Any,
         x: torch.Tensor,
         weight: torch.Tensor,
+        columns: torch.Tensor,
+        rows: torch.Tensor,
         bias: torch.Tensor | None,
-        kernels: torch.Tensor,
         roll_out: bool,
     ) -> torch.Tensor:
+        kernels = line_kernels(columns, rows)
         profile = profiles(_split_planes(x, roll_out), roll_out)
         product = torch.bmm(kernels, _windows(profile))
-        lines = product.unflatten(2, (len(profile), 3, -1)).unflatten(1, (3, -1)).permute(3, 0, 1, 2, 4, 5)
+        lines = product.unflatten(2, (len(profile), 3, -1)).unflatten(1, (3, -1))
         picture = F.conv2d(x, weight, bias, padding=1)
         ctx.save_for_backward(x, weight, kernels, profile)
         ctx.roll_out, ctx.biased = roll_out, bias is not None
-        out = _split_planes(picture, roll_out)  # [N, O, H, 3, W], a view
-        inside, rows = lines.sum(dim=2), lines[:, 1].transpose(3, 4)
-        out += inside[:, 0, :, None]
-        out += inside[:, 1].transpose(2, 3).contiguous()[..., None]
-        out[:, :, 0] -= lines[:, 0, 0]
-        out[:, :, -1] -= lines[:, 0, 2]
-        out[..., 0] -= rows[:, 0]
-        out[..., -1] -= rows[:, 2]
+        out = _split_planes(picture, roll_out).transpose(0, 1)  # [O, N, H, 3, W], a view
+        out += lines[0, 1, :, :, None]
+        out += lines[1, 1].transpose(2, 3).contiguous()[..., None]
+        out[:, :, 0] -= lines[0, 0]
+        out[:, :, -1] -= lines[0, 2]
+        first, last = lines[1, 0].transpose(2, 3), lines[1, 2].transpose(2, 3)  # [O, N, H, 3]
+        out[..., 0] -= first
+        out[..., -1] -= last
         if roll_out:
-            out[..., 1:, 0] += rows[:, 0, ..., :-1]
-            out[..., :-1, -1] += rows[:, 2, ..., 1:]
+            out[..., 1:, 0] += first[..., :-1]
+            out[..., :-1, -1] += last[..., 1:]
         return picture
 
     @staticmethod
@@ -185,26 +201,28 @@ class _AwareConv(torch.autograd.Function):
         x, weight, kernels, profile = ctx.saved_tensors
         needs = [ctx.needs_input_grad[0], True, ctx.biased]
         of_x, of_weight, of_bias = _conv2d_backward(grad, x, weight, needs)  # first, as it needs the most memory
-        of_out = _split_planes(grad, ctx.roll_out)
-        over_rows, over_columns = of_out.sum(dim=2), of_out.sum(dim=4)
-        of_lines = torch.stack([over_rows, over_columns.transpose(2, 3)], dim=1)[:, :, None].repeat(1, 1, 3, 1, 1, 1)
-        rows = of_lines[:, 1].transpose(3, 4)
-        of_lines[:, 0, 0] -= of_out[:, :, 0]
-        of_lines[:, 0, 2] -= of_out[:, :, -1]
-        rows[:, 0] -= of_out[..., 0]
-        rows[:, 2] -= of_out[..., -1]
+        of_out = _split_planes(grad, ctx.roll_out).transpose(0, 1)
+        outputs, count, side = of_out.shape[:3]
+        of_lines = grad.new_empty(2, 3, outputs, count, 3, side)
+        of_lines[0, 1] = of_out.sum(dim=2)
+        torch.neg(of_out[:, :, 0], out=of_lines[0, 0])
+        torch.neg(of_out[:, :, -1], out=of_lines[0, 2])
+        of_rows = of_lines[1].transpose(3, 4)  # [3, O, N, H, 3], a view
+        of_rows[1] = of_out.sum(dim=4)
+        torch.neg(of_out[..., 0], out=of_rows[0])
+        torch.neg(of_out[..., -1], out=of_rows[2])
         if ctx.roll_out:
-            rows[:, 0, ..., :-1] += of_out[..., 1:, 0]
-            rows[:, 2, ..., 1:] += of_out[..., :-1, -1]
-        of_product = of_lines.permute(1, 2, 3, 0, 4, 5).flatten(3).flatten(1, 2)
-        of_kernels = torch.bmm(of_product, _windows(profile).transpose(1, 2))
+            of_rows[0, ..., :-1] += of_out[..., 1:, 0]
+            of_rows[2, ..., 1:] += of_out[..., :-1, -1]
+        of_product = of_lines.flatten(3).flatten(1, 2)
+        of_columns, of_rows = _of_line_kernels(torch.bmm(of_product, _windows(profile).transpose(1, 2)))
         if of_x is not None:
-            of_profile = _of_windows(torch.bmm(kernels.transpose(1, 2), of_product), len(profile))
+            of_profile = _of_windows(torch.bmm(kernels.transpose(1, 2), of_product), count)
             of_r, of_c = _of_profiles(of_profile, ctx.roll_out)
             of_planes = _split_planes(of_x, ctx.roll_out)
             of_planes += of_r[:, :, None]
             of_planes += of_c.contiguous()[..., None]
-        return of_x, of_weight, of_bias, of_kernels, None
+        return of_x, of_weight, of_columns.permute(1, 2, 0, 3), of_rows.permute(1, 2, 3, 0), of_bias, None
 
 
 def _conv2d_backward(
