@@ -19,6 +19,7 @@ from jobs.graph.graph import NAMES, chosen, graph
 from jobs.graph.stage import Stage
 from jobs.graph.work import Run
 from jobs.launch.handing_on import hand_on
+from jobs.launch.patience import trouble_of
 from jobs.launch.requeue import element_id
 from jobs.launch.sending import Denied, Waits
 from jobs.launch.slurm import AT_WORK, SlurmLauncher
@@ -33,9 +34,10 @@ from jobs.run.record import read_config
 from jobs.site import kept_site, load_site
 from jobs.site_tables import RESUBMIT
 from rodin.config import Config
+from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 
-PATIENCE = 0.75  # of its wall time, for a Slurm that is away, a limit that is reached, an orphan
+PATIENCE = 0.75  # of its wall time, for a Slurm that is away, a limit that is reached, a full disk, an orphan
 LOCK_SECONDS = 300.0  # longest wait for another command of the run: `rodin resubmit` takes less
 LOOK_SECONDS = 5.0  # between two looks at the lock
 
@@ -81,9 +83,12 @@ def see_on(launcher: SlurmLauncher, own: Submission) -> None:
                 launcher.report("nothing is left to send again" if missing else "the run is done")
                 return
             problem = f"{AT_WORK}: {held[0][0]} {held[0][1]}" if held else "some shards are done by now"
-        except (Waits, Unreachable) as trouble:
+        except (Waits, Unreachable, OSError, StoreError) as trouble:
+            line = trouble_of(trouble)
+            if line is None:
+                raise
             full = full or (isinstance(trouble, Waits) and trouble.smaller)  # what ends next makes room for one job
-            problem = f"waiting for Slurm: {trouble}"
+            problem = line
         except Denied:
             with contextlib.suppress(Denied, Waits, Unreachable):
                 hand_on(launcher, own.uid)
@@ -98,7 +103,9 @@ def see_on(launcher: SlurmLauncher, own: Submission) -> None:
 def _hand_on_late(launcher: SlurmLauncher, own: Submission, problem: str) -> None:
     try:
         hand_on(launcher, own.uid, later=True)
-    except (Waits, Unreachable):
+    except (Waits, Unreachable, OSError, StoreError) as trouble:
+        if trouble_of(trouble) is None:
+            raise
         raise Failed(f"{problem}, for {PATIENCE * own.minutes:.0f} min") from None
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from jobs.graph.stage import Stage
 from jobs.graph.work import Run
 from jobs.launch import slurm_client
+from jobs.launch.patience import LONGEST_WAIT, MORE_WAIT, PATIENCE_SECONDS, patiently
 from jobs.launch.retry import Ask, Judge, Key, Verdict
 from jobs.launch.scripts import Batch, batches, halves
 from jobs.launch.sending import (
@@ -33,9 +34,6 @@ from jobs.site_tables import RESUBMIT
 
 QUIET_POLLS = 2  # polls with an empty queue that end a wait: a job that is being requeued is absent for a moment
 LAG_SECONDS = 60.0  # wait for manifests and ends that may be there already: accounting and file systems show them late
-LONGEST_WAIT = 300.0  # seconds between two tries while Slurm takes no jobs; the first wait is `poll_seconds`
-PATIENCE_SECONDS = 86_400.0  # of a driver with a Slurm that takes no jobs or does not answer, or an orphan: a day
-MORE_WAIT = 2.0  # factor of each wait over the one before
 AT_WORK = "a process of a job that has ended may still be at work"
 LEFT_OUT = 4  # one in so many nodes of a partition is left out at most, after it failed
 
@@ -175,6 +173,8 @@ class SlurmLauncher:
     def drive(self, again: bool = False) -> None:
         """Submit, follow, and send again what time, memory, a node or a disturbance ended, until the run is done.
 
+        A Slurm that is away, or takes nothing, and a full or disturbed disk are waited for.
+
         Args:
             again: as in `submit`, for the first time; from then on always.
 
@@ -183,11 +183,11 @@ class SlurmLauncher:
         """
         while not self.run.done():
             self._patiently(lambda again=again: self.send_missing(again))
-            self._follow()
+            self._patiently(self._follow)
             if not self.run.done():
                 self._before_again(*self._patiently(lambda: self._verdict(settled=True)))
             again = True
-        self._clean()
+        self._patiently(self._clean)
 
     def _before_again(self, queued: dict[str, Queued], verdict: Verdict) -> None:
         """Say why shards are sent again; a disturbed disk is given a while."""
@@ -237,22 +237,13 @@ class SlurmLauncher:
             time.sleep(min(self.run.site.poll_seconds, LAG_SECONDS))
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        begin, wait = time.monotonic(), self.run.site.poll_seconds
-        while True:
-            try:
-                return ask()
-            except (Waits, Unreachable) as problem:
-                if time.monotonic() - begin > PATIENCE_SECONDS:
-                    raise Failed(
-                        f"{problem}; waited a day for it; queued jobs go on by themselves, run the same command again"
-                    ) from None
-                self.tell(f"waiting for Slurm: {problem}")
-                if isinstance(problem, Waits):  # what Slurm will not start by itself may be what fills a limit
-                    with contextlib.suppress(Unreachable):
-                        self.tender.tend()
+        def between(problem: Exception) -> None:
+            if isinstance(problem, Waits):  # what Slurm will not start by itself may be what fills a limit
+                with contextlib.suppress(Unreachable):
+                    self.tender.tend()
             self.watch()
-            time.sleep(wait)
-            wait = max(self.run.site.poll_seconds, min(LONGEST_WAIT, wait * MORE_WAIT))
+
+        return patiently(ask, self.run.site.poll_seconds, self.tell, between)
 
     def _follow(self) -> None:
         """Wait until nothing that is needed is in the queue; report stages as they become complete."""
