@@ -1,4 +1,4 @@
-"""A disk that is full while a run is driven: it is waited for, and nothing is sent twice, whichever write it refuses."""
+"""A disk that is full while a run is driven: it is waited for, whichever write it refuses, and nothing is sent twice."""
 
 import errno
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 from fixtures.slurm_in_memory import Slurm, slurm
 
 from jobs.graph.graph import chosen, graph
+from jobs.graph.stage import Stage
 from jobs.graph.work import Run
 from jobs.launch import patience, resubmit, sending
 from jobs.launch.handing_on import leave
@@ -51,13 +52,15 @@ class Disk:
         self.waits += 1
         assert self.waits < 100
         stage = next((stage for stage in STAGES if self.run.missing(self._stage(stage))), None)
-        for number, job in self.cluster.of(stage).items() if stage else ():
+        if stage is None:
+            return
+        for number, job in self.cluster.of(stage).items():
             if any(state.startswith("PENDING") for state in job.states):
                 self.cluster.end(number, "COMPLETED")
                 for shard in range(CONFIG.shards(stage)):
                     manifest.publish(self.run.folder.manifest(stage, shard), {"kind": "fake"})
 
-    def _stage(self, name: str):
+    def _stage(self, name: str) -> Stage:
         return next(stage for stage in self.run.stages if stage.name == name)
 
 
