@@ -1,4 +1,4 @@
-"""A disk that is full while a run is driven: it is waited for, whichever write it refuses, and nothing is sent twice."""
+"""A disk that is full while a run is driven: it is waited for, whichever write it refuses; nothing is sent twice."""
 
 import errno
 from pathlib import Path
