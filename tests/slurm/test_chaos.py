@@ -1,8 +1,8 @@
 """A fit array and a two-node training on a real Slurm, under a dozen kinds of faults at random times.
 
 `pytest -m chaos` draws 20 faults; RODIN_CHAOS_FAULTS=200 as many as that, RODIN_CHAOS_SEED another sequence,
-RODIN_CHAOS_SECONDS another mean time between two. The first line of the report replays the faults: their kinds, times
-and victims; not the moment of a job at which each of them comes.
+RODIN_CHAOS_SECONDS another mean time between two, RODIN_CHAOS_STEPS a longer training. The first line of the report
+replays the faults: their kinds, times and victims; not the moment of a job at which each of them comes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from slurm_chaos.account import rows, settle, table
 from slurm_chaos.fault import Fault
 from slurm_chaos.faults import Injector
 from slurm_chaos.machine import Machine
-from slurm_chaos.rounds import SITE, STAGES, Outcome, Round, counting_tree, differences, make_start, small_disk
+from slurm_chaos.rounds import SITE, STAGES, STEPS, Outcome, Round, counting_tree, differences, make_start, small_disk
 
 from jobs.run.ledger import submissions
 
@@ -31,7 +31,10 @@ NODES = 4
 FAULTS = int(os.environ.get("RODIN_CHAOS_FAULTS", "20"))
 SEED = int(os.environ.get("RODIN_CHAOS_SEED", str(int(time.time()) % 1_000_000)))
 SECONDS = float(os.environ.get("RODIN_CHAOS_SECONDS", "15"))
-REPLAY = f"RODIN_CHAOS_SEED={SEED} RODIN_CHAOS_FAULTS={FAULTS} RODIN_CHAOS_SECONDS={SECONDS:g} pytest -m chaos"
+REPLAY = (
+    f"RODIN_CHAOS_SEED={SEED} RODIN_CHAOS_FAULTS={FAULTS} RODIN_CHAOS_SECONDS={SECONDS:g} "
+    f"RODIN_CHAOS_STEPS={STEPS} pytest -m chaos"
+)
 
 
 def test_nothing_is_lost_doubled_or_half_written_under_faults(tmp_path: Path, capfd: pytest.CaptureFixture[str]):

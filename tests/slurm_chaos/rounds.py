@@ -7,6 +7,7 @@ time, into a file off the run's disk. It tells what was done again, and for how 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -34,7 +35,8 @@ from rodin.store.shards.reader import Shards
 from rodin.train.state import checkpoint
 
 FIT = ["data.subjects=400", "data.shard_subjects=4"]
-BASE = ["data.subjects=6", "base.training.steps=240", "base.training.checkpoint_every=20"]
+STEPS = int(os.environ.get("RODIN_CHAOS_STEPS", "240"))  # of the training
+BASE = ["data.subjects=6", f"base.training.steps={STEPS}", f"base.training.checkpoint_every={max(20, STEPS // 100)}"]
 STAGES = {"fit": FIT, "base": BASE}
 SITE = """
 name = "private"
