@@ -8,6 +8,10 @@ import time
 
 from slurm_model.scenario import play
 
+from rodin.units import duration
+
+SHOWN_SECONDS = 60.0  # between two lines of progress
+
 
 def main(arguments: list[str]) -> int:
     if len(arguments) == 1:
@@ -18,7 +22,12 @@ def main(arguments: list[str]) -> int:
             return 1
         return 0
     begin, broken, ends = time.monotonic(), 0, collections.Counter[str]()
-    for seed in range(int(arguments[0]), int(arguments[1])):
+    first, end, shown = int(arguments[0]), int(arguments[1]), time.monotonic()
+    for seed in range(first, end):
+        if time.monotonic() > shown + SHOWN_SECONDS:
+            shown = time.monotonic()
+            left = (shown - begin) / (seed - first) * (end - seed)
+            print(f"seed {seed}, {broken} violations, {duration(left)} left", file=sys.stderr, flush=True)
         try:
             ends[play(seed).last] += 1
         except AssertionError as problem:
