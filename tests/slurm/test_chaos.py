@@ -92,9 +92,9 @@ def one_round(one: Round, injector: Injector | None, tell: Callable[[str], None]
 
 
 def report(quiet: Outcome, disturbed: list[Outcome], faults: list[Fault], kinds: list[str]) -> dict:
-    useful = sum(one.useful * one.seconds["base"] for one in disturbed) / 3600
+    useful = sum(one.useful * one.training for one in disturbed) / 3600
     hours = sum(max(one.seconds.values()) for one in disturbed) / 3600
-    training = sum(one.seconds["base"] for one in disturbed) / 3600
+    training = sum(one.training for one in disturbed) / 3600
     hits = sum("base" in fault.runs for fault in faults)
     return {
         "replay": REPLAY,

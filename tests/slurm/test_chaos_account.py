@@ -69,7 +69,7 @@ def test_names_of_nodes():
 def test_what_differs_is_counted():
     def made(planes: dict[str, bytes], curve: list[float], weight: float) -> Outcome:
         model = {"weight": torch.tensor(weight)}
-        return Outcome(0, 0, [], planes, model, [(loss, 1.0) for loss in curve], {}, {}, 1.0, 0, 0)
+        return Outcome(0, 0, [], planes, model, [(loss, 1.0) for loss in curve], {}, {}, 1.0, 1.0, 0, 0)
 
     one = made({"a": b"1", "b": b"2"}, [0.5, 0.4], 1.0)
     assert differences(one, made({"a": b"1", "b": b"2"}, [0.5, 0.4], 1.0)) == 0

@@ -19,10 +19,12 @@ from pathlib import Path
 import torch
 from fixtures.made_up_run import make_latents, make_planes, make_views
 from fixtures.obedient import ROOT, Rodin
+from slurm_chaos.account import starts_of
 from slurm_chaos.clients import Client
 from slurm_chaos.faults import Injector
 from slurm_chaos.machine import Machine
 
+from jobs.run.ledger import submissions
 from jobs.run.record import write_config
 from rodin.hooks import Hooks
 from rodin.presets import preset
@@ -109,7 +111,8 @@ class Outcome:
         curve: its losses and gradient norms.
         again: units of work done more than once: subjects fitted, and steps.
         seconds: of each run, from its first command to its end.
-        useful: share of the training's seconds in which a step was taken that was not taken again.
+        training: seconds of the training, from the first start of a job of it.
+        useful: share of these in which a step was taken that was not taken again.
         mends: how often a command was typed again.
         refused: clients that were told of another.
     """
@@ -122,6 +125,7 @@ class Outcome:
     curve: list[tuple[float, float]]
     again: dict[str, int]
     seconds: dict[str, float]
+    training: float
     useful: float
     mends: int
     refused: int
@@ -206,7 +210,7 @@ class Round:
         doubled = len(published) - len(set(published))
         planes = Shards(place, "planes") if not doubled else None  # which refuses a subject in two shards
         fitted, steps, base = self.units("fit"), self.units("base"), self.folder("base")
-        client = self.clients[1]
+        training = self._training_seconds()
         return Outcome(
             len(set(people) - set(published)),
             doubled,
@@ -216,10 +220,17 @@ class Round:
             [(row["loss"], row["grad_norm"]) for row in read_rows(base, "base")],
             {"fit": len(fitted) - len(people), "base": len(steps) - len({words[2] for words in steps})},
             {one.run: one.ended - one.began for one in self.clients},
-            useful_seconds(steps) / (client.ended - client.began),
+            training,
+            useful_seconds(steps) / training,
             sum(len(one.mends) for one in self.clients),
             sum(one.refused for one in self.clients),
         )
+
+    def _training_seconds(self) -> float:
+        """From the first start of a job of the training to its client's end: waiting behind the fits is no fault."""
+        jobs = [one.job_id for one in submissions(self.folder("base")) if one.job_id]
+        starts = [start for times in starts_of(self.machine, jobs).values() for start in times]
+        return self.clients[1].ended - min(starts)
 
     def _damage(self, run: str) -> list[str]:
         said = self.rodin("store", "verify", run, "--json", seconds=1800)
