@@ -216,9 +216,27 @@ class Rater(threading.Thread):
             self.acknowledged.append((sent["trial"], sent["side"]))
 
 
+def test_the_page_tries_again_until_a_killed_server_is_back(tmp_path, browser):
+    study = make_study(tmp_path, items=2, trials=2, catch=0, repeats=0)
+    (token, rater), server = invited(study), Server(study)
+    try:
+        page = open_page(browser, server, token)
+        agree(page)
+        server.kill()
+        page.keyboard.press("2")
+        page.locator("#trial.busy").wait_for()
+        page.wait_for_timeout(1500)  # the first of its tries have failed
+        assert answers_of(study, rater) == []
+        server.start()
+        wait_for(page, 2)
+        assert [one.side for one in answers_of(study, rater)] == ["right"]
+    finally:
+        server.kill()
+
+
 @pytest.mark.slow
 def test_three_browsers_at_once_lose_no_acknowledged_vote_when_the_server_is_killed_twice(tmp_path):
-    """tests/analysis/study/test_killed_server.py does it without browsers, whose page a test above sees going on."""
+    """tests/analysis/study/test_killed_server.py does it without browsers, the test above with one page."""
     study = make_study(tmp_path, items=6, trials=10, catch=1, repeats=1)
     total, people = study.design.asked, [invited(study) for _ in range(3)]
     server = Server(study)
