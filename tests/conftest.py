@@ -20,6 +20,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if config.option.markexpr.startswith(("slurm", "chaos")) else min(4, len(os.sched_getaffinity(0)))
 
 
+SLOW_SECONDS = 3600  # of a test marked slow: a busy machine takes ten times what a quiet one does
+
 # The files that take longest, half a minute and more of a core each. xdist hands out whole files, those with most tests
 # first: a worker would end alone with one of these, which have few.
 LONGEST = (
@@ -37,7 +39,10 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files; `--no-loadscope-reorder` keeps xdist to this order."""
+    """Begin with the longest files; `--no-loadscope-reorder` keeps xdist to this order. Slow tests have an hour."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
     ranks = {file: number for number, file in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
 

@@ -21,7 +21,7 @@ def trained(out, *arguments):
     root = JOB.parents[3]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"}
     command = [sys.executable, str(JOB), str(out), *map(str, arguments)]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=270)
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=3000)
     errors = "".join(f"{path}: {path.read_text()}" for path in sorted(out.glob("*/rank-*.err")))
     assert done.returncode == 0, done.stderr + errors
 
