@@ -184,13 +184,14 @@ class Judge:
         return self.patient and state in (ends.UNKNOWN, "COMPLETED")
 
     def _on_record(self) -> dict[Key, Failure]:
-        """Failures of the last attempts; those of earlier ones say nothing of them."""
+        """Failures of the last attempts, and of orphans since these were sent; earlier ones say nothing of them."""
         found = {}
         for one in reversed(self.failures):
             place = self.places.get((one.stage, one.shard))
             if place is not None:
                 log = log_of(self.run.folder, one.stage, place.job_id, one.rank).name
-                if one.log and one.log.rpartition("/")[2] != log:
+                others = one.log and one.log.rpartition("/")[2] != log
+                if others and (one.transient or one.when <= place.one.submitted):
                     continue
             found[one.stage, one.shard] = one
         return found

@@ -19,7 +19,7 @@ from jobs.launch.guard import Guard
 from jobs.launch.process import process_of_environment
 from jobs.launch.requeue import element_id, requeue
 from jobs.launch.worker import StopFlag, run_stage
-from jobs.run.failures import Failed, failed_shards, failures, print_error
+from jobs.run.failures import Failed, Failure, failed_shards, failures, print_error
 from jobs.run.ledger import Submission, find, note_start, withdrawn
 from jobs.run.progress import log_of
 from rodin.hooks import Stopped
@@ -100,30 +100,36 @@ def _run(folder: RunFolder, one: Submission, shards: Sequence[int], stop: StopFl
     process = dataclasses.replace(here, log=str(log_of(folder, one.stage, element_id(), here.rank)))
 
     def failed(shard: int) -> bool:
-        return shard in failed_before(folder, one.stage)
+        return shard in failed_before(folder, one)
 
     def may_go_on() -> bool:
         return not withdrawn(folder, one)
 
     follows = process.rank > 0
     guard = None if follows else Guard(folder, element_id(), stop, one.starts, process.log, failed, may_go_on)
-    lasting = failed_before(folder, one.stage)
+    lasting = failed_before(folder, one)
     run_stage(folder.path, one.stage, [shard for shard in shards if shard not in lasting], process, stop, guard)
-    if lasting := failed_before(folder, one.stage):
-        raise Failed(f"{one.stage}: shards {sorted(lasting)} failed in an earlier start of this job")
+    if lasting := failed_before(folder, one) & set(shards):
+        raise Failed(f"{one.stage}: shards {sorted(lasting)} failed in an earlier start, or in another job, before")
 
 
-def failed_before(folder: RunFolder, stage: str) -> set[int]:
-    """Shards that failed for a reason of their own before Slurm started this job again: they would fail again."""
-    if os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
-        return set()
+def failed_before(folder: RunFolder, one: Submission) -> set[int]:
+    """Shards that failed for a reason of their own before this start, and would fail again.
+
+    In an earlier start of this job; or, since it was sent, in an orphan of a job before it.
+    """
+    again = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
     return {
         failure.shard
         for failure in failures(folder)
-        if failure.stage == stage
+        if failure.stage == one.stage
         and not failure.transient
-        and Path(failure.log).name == log_of(folder, stage, element_id(), failure.rank).name
+        and (again if _is_own(folder, failure) else failure.when > one.submitted)
     }
+
+
+def _is_own(folder: RunFolder, failure: Failure) -> bool:
+    return Path(failure.log).name == log_of(folder, failure.stage, element_id(), failure.rank).name
 
 
 def await_record(folder: RunFolder, stage: str, uid: str) -> Submission | None:

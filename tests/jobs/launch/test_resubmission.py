@@ -184,6 +184,20 @@ def test_the_failure_of_an_earlier_job_says_nothing_of_a_later_one(cluster: Clus
     assert ("fit", 0) in cluster.judge("TIMEOUT").asks
 
 
+def test_what_an_orphan_of_it_found_since_it_was_sent_is_its_own(cluster: Cluster):
+    """Its process leaves out what failed for good in an orphan, and ends as failed: again it would do the same."""
+    first = cluster.send()
+    cluster.send()
+    log = str(log_of(cluster.run.folder, "fit", first.element_id(0)))
+    record(cluster.run.folder, failure_of(ValueError("planes are bad"), "fit", 0, log))
+    disturbed = OSError(errno.ESTALE, "Stale file handle")
+    record(cluster.run.folder, failure_of(disturbed, "fit", 1, str(log_of(cluster.run.folder, "fit", "1_1"))))
+    found = cluster.judge("FAILED")
+    assert set(found.last) == {("fit", 0)}
+    assert set(found.asks) == {("fit", 1)}
+    assert "FAILED" in found.causes["fit"]
+
+
 @pytest.mark.parametrize(
     ("error", "transient"),
     [

@@ -17,6 +17,11 @@ def test_a_few_seeds(part: int):
         play(seed)
 
 
+@pytest.mark.parametrize("seed", [1709, 3152, 3461, 3632])
+def test_seeds_that_once_saw_a_promise_broken(seed: int):
+    play(seed)
+
+
 def test_a_seed_is_the_same_every_time():
     one, other = play(37), play(37)
     assert one.world.lines == other.world.lines

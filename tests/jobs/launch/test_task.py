@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,7 +119,7 @@ def test_what_failed_for_good_is_left_out_when_slurm_starts_the_job_again(
     run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch
 ):
     """Preempted after its first shard had failed: the second goes on, the first would fail again."""
-    enter(run, ONE)
+    enter(run, replace(ONE, submitted=time.time() + 60))
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
     record(run, Failure("fit", 0, "user", "planes are bad", str(log_of(run, "fit", "7_0"))))
@@ -127,6 +128,21 @@ def test_what_failed_for_good_is_left_out_when_slurm_starts_the_job_again(
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert main(arguments(run)) == 1
     assert ran == [(0, 1), (1,)]
+
+
+def test_what_an_orphan_found_to_fail_for_good_is_left_out_too(
+    run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Sent again after its node was lost, while the process there went on, and failed for a reason of its own."""
+    enter(run, ONE)
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    record(run, Failure("fit", 0, "user", "planes are bad", str(log_of(run, "fit", "6_0"))))
+    record(run, Failure("fit", 1, "crash", "stale file handle", str(log_of(run, "fit", "6_0")), transient=True))
+    record(run, Failure("fit", 2, "user", "of another element", str(log_of(run, "fit", "6_1"))))
+    assert main(arguments(run)) == 1
+    assert ran == [(1,)]
+    assert "fit: shards [0] failed in an earlier start, or in another job" in capsys.readouterr().err
 
 
 def test_records_of_an_older_rodin_are_read(run: RunFolder):
