@@ -132,4 +132,3 @@ def _working(rgba: np.ndarray) -> np.ndarray:
     """A stored image, straight alpha, as [64, 64, 4] in [0, 1], its colours over white."""
     values = rgba.astype(np.float32) / 255
     return reduced(np.concatenate([over_white(values), values[..., 3:]], axis=-1), WORKING)
-

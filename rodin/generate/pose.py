@@ -16,9 +16,14 @@ Error = Callable[[Pose], float]  # how unlike the picture the models' planes loo
 FRONTAL: Pose = (0.0, 0.0, 1.0)  # where the search begins of a pose of which nothing is known
 SEARCHED = ((-40.0, 40.0, 10.0), (-20.0, 30.0, 10.0), (0.8, 1.3, 0.1))  # least, most and step of each part of a pose
 FINEST = (2.5, 2.5, 0.025)  # steps at which the search of a pose ends; a degree cannot be told from one at 64²
+SURE = (
+    5.0,
+    5.0,
+    0.05,
+)  # standard deviations under which planes would tell less: of those of preset demo, 8 to 25 degrees off
 FEWEST = 20  # people from whose pictures a pose can be told
 RIDGE = 0.01  # variance of what no picture tells, in variances of the poses
-NEAR_STEPS = (1.0, 0.5)  # of the search near a told pose, in standard deviations of what was told
+NEAR_STEPS = (1.0, 0.5, 0.25)  # of the search near a told pose, in standard deviations of what was told
 WEIGHT = 20.0  # of the picture's own word against what was told, see `near`
 
 
@@ -32,7 +37,7 @@ class Told(NamedTuple):
 def told(known: Posed, rgba: np.ndarray, opacity: bool = True) -> Told | None:
     """The pose of a picture by Gaussian process regression from pictures with known poses.
 
-    k(a, b) = exp(-|a - b|² / median |a - b|²). The standard deviation is the error at people left out of the regression,
+    k(a, b) = exp(-|a - b|² / median |a - b|²). The standard deviation is the error at people left out of the regression
     times how much less is known of this picture than of theirs: a picture unlike all others is told nothing.
 
     Args:
@@ -77,7 +82,9 @@ def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def near(error: Error, told: Told, given: Sequence[float | None]) -> Pose:
-    """The most likely pose by what was told and by the picture itself: a search of two passes around what was told.
+    """The most likely pose by what was told and by the picture itself: a search of three passes around what was told.
+
+    Only parts that were told poorly are searched for: planes that the models predict tell a pose worse than that.
 
     WEIGHT / 2 log error(pose) + 1/2 |(pose - mean) / std|², the first as of WEIGHT independent pixels of unknown noise
 
@@ -87,7 +94,7 @@ def near(error: Error, told: Told, given: Sequence[float | None]) -> Pose:
         given: the parts that are known; None: free.
     """
     pose = _pose([mean if value is None else value for mean, value in zip(told.mean, given, strict=True)])
-    free = [part for part in range(3) if given[part] is None and told.std[part] > FINEST[part] / 2]
+    free = [part for part in range(3) if given[part] is None and told.std[part] > SURE[part]]
 
     def unlikely(one: Pose) -> float:
         apart = [(one[part] - told.mean[part]) / told.std[part] for part in free]
@@ -117,9 +124,7 @@ def wide(error: Error, given: Sequence[float | None]) -> Pose:
         steps = steps if first else [step / 2 for step in steps]
         for part in free:
             low, high, _ = SEARCHED[part]
-            values = (
-                np.arange(low, high + 1e-6, steps[part]) if first else pose[part] + np.array([-1, 1]) * steps[part]
-            )
+            values = np.arange(low, high + 1e-6, steps[part]) if first else pose[part] + np.array([-1, 1]) * steps[part]
             for value in values.tolist():
                 one = _pose([*pose[:part], value, *pose[part + 1 :]])
                 if one not in tried:

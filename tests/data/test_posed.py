@@ -33,7 +33,7 @@ def known(run) -> Posed:
 
 
 def test_each_picture_is_what_its_pose_shows(known):
-    """Each is nearer to what a camera at its pose sees of that person than to what one elsewhere sees, of any person."""
+    """Each is nearer to what a camera at its pose sees than to what one elsewhere sees, of any person."""
     people, off = range(len(CONFIG.all_subjects())), []
     for shown, (yaw, pitch, distance) in zip(known.pictures, known.poses, strict=True):
         right = min(np.abs(reduced(seen(one, yaw, pitch, distance)) - shown).mean() for one in people)
