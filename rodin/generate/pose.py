@@ -16,11 +16,7 @@ Error = Callable[[Pose], float]  # how unlike the picture the models' planes loo
 FRONTAL: Pose = (0.0, 0.0, 1.0)  # where the search begins of a pose of which nothing is known
 SEARCHED = ((-40.0, 40.0, 10.0), (-20.0, 30.0, 10.0), (0.8, 1.3, 0.1))  # least, most and step of each part of a pose
 FINEST = (2.5, 2.5, 0.025)  # steps at which the search of a pose ends; a degree cannot be told from one at 64²
-SURE = (
-    5.0,
-    5.0,
-    0.05,
-)  # standard deviations under which planes would tell less: of those of preset demo, 8 to 25 degrees off
+SURE = (6.0, 9.0, 0.05)  # std above which planes are asked: the error of `wide` in 19 pictures of the demo
 FEWEST = 20  # people from whose pictures a pose can be told
 RIDGE = 0.01  # variance of what no picture tells, in variances of the poses
 NEAR_STEPS = (1.0, 0.5, 0.25)  # of the search near a told pose, in standard deviations of what was told
