@@ -99,7 +99,7 @@ def test_the_less_was_told_the_more_the_models_move_it():
     poorly, worse = (
         np.array(near(models, Told((0.0, 0.0, 1.0), (10 * share, 10 * share, 0.06 * share)), FREE)) for share in (1, 2)
     )
-    assert (0 < poorly[:2]).all()
+    assert (poorly[:2] > 0).all()
     assert (poorly[:2] < worse[:2]).all()
     assert 1 > poorly[2] > worse[2]
     assert math.hypot(worse[0] - 20, worse[1] - 25) < 5
