@@ -44,8 +44,6 @@ def posed_pictures(config: Config, folder: RunFolder) -> Posed:
 
     Returns:
         the pictures, none where the run keeps no views; never of held-out people.
-
-    Ours: all of it.
     """
     generator, rows = np.random.default_rng(0), []
     for number, (rgba, pose) in enumerate(_people(config, folder, generator)):

@@ -17,9 +17,11 @@ FRONTAL: Pose = (0.0, 0.0, 1.0)  # where the search begins of a pose of which no
 SEARCHED = ((-40.0, 40.0, 10.0), (-20.0, 30.0, 10.0), (0.8, 1.3, 0.1))  # least, most and step of each part of a pose
 FINEST = (2.5, 2.5, 0.025)  # steps at which the search of a pose ends; a degree cannot be told from one at 64²
 SURE = (6.0, 9.0, 0.05)  # std above which planes are asked: the error of `wide` in 19 pictures of the demo
+UNTOLD = (20.0, 20.0, 0.2)  # std of what pictures cannot tell since their own poses hardly differ in it
 FEWEST = 20  # people from whose pictures a pose can be told
 RIDGE = 0.01  # variance of what no picture tells, in variances of the poses
 NEAR_STEPS = (1.0, 0.5, 0.25)  # of the search near a told pose, in standard deviations of what was told
+TINY = 1e-12  # against a division by nothing
 WEIGHT = 20.0  # of the picture's own word against what was told, see `near`
 
 
@@ -43,6 +45,8 @@ def told(known: Posed, rgba: np.ndarray, opacity: bool = True) -> Told | None:
 
     Returns:
         the pose, or None where pictures of fewer than 20 people are there.
+
+    Ours: the whole estimate; the paper does not say how it finds the camera of a portrait.
     """
     if len(np.unique(known.people)) < FEWEST:
         return None
@@ -50,15 +54,15 @@ def told(known: Posed, rgba: np.ndarray, opacity: bool = True) -> Told | None:
     features = known.pictures[..., :channels].reshape(len(known.pictures), -1).astype(np.float64)
     asked = reduced(rgba.astype(np.float32), known.pictures.shape[1])[..., :channels].reshape(1, -1)
     squares = _squares(features, features)
-    width = float(np.median(squares))
+    width = max(float(np.median(squares)), TINY)
     inverse = np.linalg.inv(np.exp(-squares / width) + RIDGE * np.eye(len(features)))
-    mean, std = known.poses.mean(axis=0), known.poses.std(axis=0)
+    mean, std = known.poses.mean(axis=0), np.maximum(known.poses.std(axis=0), TINY)
     weights = inverse @ ((known.poses - mean) / std)
     errors, doubt = _left_out(inverse, weights, known.people)
     near = np.exp(-_squares(asked.astype(np.float64), features)[0] / width)
     own = max(1 + RIDGE - float(near @ inverse @ near), RIDGE)
     spread = np.minimum(np.sqrt((errors**2).mean(axis=0) * own / doubt.mean()), 1) * std
-    return Told(_pose(mean + near @ weights * std), _pose(spread))
+    return Told(_pose(mean + near @ weights * std), _pose(np.where(std < SURE, UNTOLD, spread)))
 
 
 def _left_out(inverse: np.ndarray, weights: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +98,7 @@ def near(error: Error, told: Told, given: Sequence[float | None]) -> Pose:
 
     def unlikely(one: Pose) -> float:
         apart = [(one[part] - told.mean[part]) / told.std[part] for part in free]
-        return WEIGHT / 2 * math.log(max(error(one), 1e-12)) + sum(square * square for square in apart) / 2
+        return WEIGHT / 2 * math.log(max(error(one), TINY)) + sum(square * square for square in apart) / 2
 
     tried = {pose: unlikely(pose)} if free else {pose: 0.0}
     for share in NEAR_STEPS:

@@ -89,6 +89,17 @@ def test_too_few_people_tell_nothing(known):
     assert told(Posed(*(part[enough] for part in known)), seen(1000, 0, 0, 1)) is not None
 
 
+def test_pictures_of_one_pitch_or_all_alike_do_not_tell_it(known):
+    level = known.poses.copy()
+    level[:, 1] = 5
+    found = told(known._replace(poses=level), seen(1000, 10, 5, 1))
+    assert found.std[1] == poses.UNTOLD[1]
+    assert found.mean[1] == pytest.approx(5)
+    assert found.std[0] < poses.UNTOLD[0]
+    alike = known._replace(pictures=np.ones_like(known.pictures))
+    assert np.isfinite([*told(alike, seen(1000, 10, 5, 1)).mean, *told(alike, seen(1000, 10, 5, 1)).std]).all()
+
+
 def bowl(middle, widths=(20.0, 20.0, 0.2), floor=0.01):
     """An error that grows with the squared distance from a pose, in widths."""
     return lambda pose: floor * (1 + sum(((a - b) / c) ** 2 for a, b, c in zip(pose, middle, widths, strict=True)))
