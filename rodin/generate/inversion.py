@@ -1,7 +1,8 @@
 """An avatar out of one picture: its camera, its latent and its planes, found by what the renderer shows of them.
 
-Letters: z the latent, P(z) the planes that the models predict of z in one step, the posterior mean. Each part is
-measured on the picture alone, by `mismatch`; the sides that the picture does not show follow from the models.
+Letters: z the latent, P(z) the planes that the models predict of z in one step, the posterior mean. The
+camera is told by `rodin.generate.pose`; latent and planes are measured on the picture alone, by `mismatch`; the sides
+that the picture does not show follow from the models.
 """
 
 from __future__ import annotations
@@ -9,26 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rodin.data.posed import posed_pictures
 from rodin.field import cameras
 from rodin.field.occupancy import dilate, occupancy_of_field
 from rodin.field.render import render_views, trace
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import unit
+from rodin.generate.pose import FRONTAL, Pose, near, told, wide
 from rodin.metrics.lpips import SMALLEST, Lpips
 from rodin.shapes import check_whole
 
 Progress = Callable[[int, int, str], None]
-Pose = tuple[float, float, float]  # yaw and pitch in degrees, distance in shares of the run's camera distance
 
-FRONTAL: Pose = (0.0, 0.0, 1.0)  # where the search of a pose begins
-SEARCHED = ((-40.0, 40.0, 10.0), (-20.0, 30.0, 10.0), (0.8, 1.3, 0.1))  # least, most and step of each part of a pose
-FINEST = (2.5, 2.5, 0.025)  # steps at which the search of a pose ends; a degree cannot be told from one at 64²
 SEARCH_SIDE = 32  # pixels; the outline of head and shoulders tells a pose at any size
 ALPHA = 0.5  # weight of the squared error of opacity beside that of the colours
 LPIPS = 0.1  # weight of LPIPS beside the squared error: both then give gradients of like size at 64²
@@ -158,33 +158,25 @@ class Inversion:
         return loss
 
     def pose(self, planes: torch.Tensor, settings: InversionSettings) -> Pose:
-        """The pose from which planes [3, C, R, R] look most like the picture: a search along yaw, pitch and distance.
+        """The pose of the picture, as far as it is not given.
 
-        A first pass tries each part of the pose on a coarse grid, the frontal one first; later ones halve the steps.
+        It is told from the run's views of other people, and planes [3, C, R, R] seen from near there are compared with
+        the picture. A run that keeps no views leaves the planes alone to tell it.
         """
-        known: list[float | None] = [settings.yaw, settings.pitch, None]
-        pose = [FRONTAL[part] if value is None else value for part, value in enumerate(known)]
-        free = [part for part, value in enumerate(known) if value is None]
-        error = {tuple(pose): self._error(planes, pose)}
-        steps = [step for _, _, step in SEARCHED]
-        for first in [True] + [False] * round(math.log2(SEARCHED[0][2] / FINEST[0])):
-            steps = steps if first else [step / 2 for step in steps]
-            for part in free:
-                low, high, _ = SEARCHED[part]
-                near = (
-                    np.arange(low, high + 1e-6, steps[part]) if first else pose[part] + np.array([-1, 1]) * steps[part]
-                )
-                for value in near:
-                    tried = [*pose[:part], float(value), *pose[part + 1 :]]
-                    if tuple(tried) not in error:
-                        error[tuple(tried)] = self._error(planes, tried)
-                pose = list(min(error, key=lambda one: error[one]))
-        return pose[0], pose[1], pose[2]
+        given = (settings.yaw, settings.pitch, None)
+        known = posed_pictures(self.avatars.config, self.avatars.folder)
+        seen = told(known, self._picture().cpu().numpy(), self.alpha is not None)
+        error = partial(self._error, planes)
+        return wide(error, given) if seen is None else near(error, seen, given)
+
+    def _picture(self) -> torch.Tensor:
+        """The picture [S, S, 4], colours over white; opaque where nothing says where the person is."""
+        alpha = torch.ones_like(self.colours[..., 0]) if self.alpha is None else self.alpha
+        return torch.cat([self.colours, alpha[..., None]], dim=-1)
 
     @torch.no_grad()
-    def _error(self, planes: torch.Tensor, pose: list[float]) -> float:
-        view = self.view((pose[0], pose[1], pose[2]))
-        rgba = self._seen(planes, view, SEARCH_SIDE)[0]
+    def _error(self, planes: torch.Tensor, pose: Pose) -> float:
+        rgba = self._seen(planes, self.view(pose), SEARCH_SIDE)[0]
         return float(self.mismatch(torch.cat([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], dim=-1), perceptual=False))
 
     def _seen(self, planes: torch.Tensor, view: cameras.Cameras, side: int) -> torch.Tensor:
