@@ -210,7 +210,7 @@ class Rodin:
     ) -> Avatar:
         """Change an avatar by a text; its noise stays the same, and what the models do not know of it stays.
 
-        z' = z + strength d; planes' = planes + w (G(z') - G(z)), G the cascade, d and w as in `rodin.generate.edits`
+        z' = z + strength d; planes' = planes + w(G(z') - G(z)), G the cascade, d by `direction` and w by `taken`
 
         Args:
             what: an avatar, or a portrait to make one from.

@@ -21,6 +21,7 @@ from rodin.generate.look import shown_side
 from rodin.generate.models import check_models
 from rodin.generate.options import sampling_metadata
 from rodin.generate.pictures import labelled, over_white
+from rodin.generate.taken import taken
 from rodin.generate.texts import checked_text
 from rodin.metrics import lpips as perceptual
 from rodin.metrics.psnr import psnr
@@ -109,9 +110,11 @@ def edited_avatar(
     check_models(rodin.config, rodin.models.folder, "image", edits=True)
     cut = {} if told else rodin.read([("target text", target), *(("source text", one) for one in sources)])
     sources = sources or list(GENERAL_TEXTS)
-    changed, share = moved(rodin.models, latent, target, sources, strength)
+    changed, tried = moved(rodin.models, latent, target, sources, strength)
     both = rodin.sampled(torch.stack([changed, latent]), [avatar.seed, avatar.seed])
-    planes = (avatar.planes.to(both) + share * (both[0] - both[1])).clamp(-1, 1)
+    change = both[0] - both[1]
+    change = change if tried is None else taken(both[1], change, *tried, rodin.models.decoder)
+    planes = (avatar.planes.to(both) + change).clamp(-1, 1)
     about = {**avatar.provenance, **edit_metadata(target, sources, strength), **cut, **sampling_metadata(rodin.config)}
     return Avatar(rodin.models, planes, changed, avatar.seed, about, before=avatar)
 

@@ -19,6 +19,7 @@ from rodin.generate.edits import GENERAL_TEXTS, moved
 from rodin.generate.export import is_exported
 from rodin.generate.look import render_samples, shown_side
 from rodin.generate.options import SamplingOptions, sampling_metadata
+from rodin.generate.taken import taken
 from rodin.store.run_folder import RunFolder
 
 SIDE = shown_side(CONFIG)
@@ -94,9 +95,10 @@ def test_an_edit_keeps_the_noise_and_moves_the_latent_alone(trained, tmp_path):
     assert pixels(views[f"before-0{view}.png"] for view in range(2)) == pixels(alone["views"])
     rodin = Rodin(trained.path, "cpu")
     (first,) = rodin.models.prior_latents([text], [6])
-    latent, share = moved(rodin.models, first, target, [source], 1.0)
+    latent, tried = moved(rodin.models, first, target, [source], 1.0)
     changed, before = rodin.sampled(torch.stack([latent, first]), [6, 6])
-    planes = (before + share * (changed - before)).clamp(-1, 1)
+    change = changed - before if tried is None else taken(before, changed - before, *tried, rodin.models.decoder)
+    planes = (before + change).clamp(-1, 1)
     poses = cameras.ring(2, radius=CONFIG.data.camera_radius)
     lens, samples = cameras.pinhole(SIDE, CONFIG.data.fov_degrees), render_samples(CONFIG, SIDE)
     seen = rodin.models.render(planes, poses, lens, SIDE, samples)
