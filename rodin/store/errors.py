@@ -124,4 +124,9 @@ def system_error(problem: OSError) -> StoreError | None:
         return Unwritable(f"{path}: {reason}; get permission for it, or use another folder")
     if problem.errno in ODD_NAME:
         return StoreError(f"{path}: {reason}; give another name, or move away what is there")
+    if problem.errno in DISK_FAULT and problem.filename is None:
+        return Unreadable(
+            f"a file of the run could not be read or written ({reason}); check the disk or file system and run the "
+            "same command again"
+        )
     return read_error(path, problem) if problem.errno in DISK_FAULT else None

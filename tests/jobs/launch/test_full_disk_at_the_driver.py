@@ -10,6 +10,7 @@ from jobs.graph.graph import chosen, graph
 from jobs.graph.stage import Stage
 from jobs.graph.work import Run
 from jobs.launch import patience, resubmit, sending
+from jobs.launch import slurm as launcher_module
 from jobs.launch.handing_on import leave
 from jobs.launch.patience import patiently, trouble_of
 from jobs.launch.slurm import SlurmLauncher
@@ -92,6 +93,22 @@ def test_no_write_is_left_out_above(run: Run, slurm: Slurm, monkeypatch):
     assert disk.writes == WRITES
 
 
+def test_a_ledger_that_cannot_be_read_for_a_while_is_waited_for_too(run: Run, slurm: Slurm, monkeypatch):
+    Disk(run, slurm, monkeypatch, 0, 0)
+    problems, told = [OSError(errno.ESTALE, "Stale file handle")] * 2, []
+
+    def read(folder: RunFolder):
+        if problems:
+            raise problems.pop()
+        return ledger.read_ledger(folder)
+
+    monkeypatch.setattr(launcher_module, "read_ledger", read)
+    SlurmLauncher(run, told.append, lambda: None).drive()
+    assert run.done()
+    (line,) = [line for line in told if "waiting" in line]
+    assert line == "waiting for the disk: a file of the run could not be read or written (Stale file handle)"
+
+
 def test_the_job_that_sends_again_waits_too(run: Run, slurm: Slurm, monkeypatch):
     keep_site(run.folder, run.site)
     leave(SlurmLauncher(run, lambda line: None, lambda: None))
@@ -109,13 +126,26 @@ def test_the_job_that_sends_again_waits_too(run: Run, slurm: Slurm, monkeypatch)
     assert [len(job.states) for job in slurm.of("render").values()] == [CONFIG.shards("render")] * 2
 
 
+def test_the_job_that_sends_again_gives_up_where_it_may_not_write(run: Run, slurm: Slurm, monkeypatch):
+    keep_site(run.folder, run.site)
+    leave(SlurmLauncher(run, lambda line: None, lambda: None))
+    (own,) = [one for one in submissions(run.folder) if one.stage == RESUBMIT]
+    refusal = disk_error(run.folder.path, PermissionError(errno.EACCES, "Permission denied"))
+    launcher, sleeps = SlurmLauncher(run, lambda line: None, lambda: None), []
+    monkeypatch.setattr(launcher, "send_missing", lambda again: (_ for _ in ()).throw(refusal))
+    monkeypatch.setattr(patience.time, "sleep", sleeps.append)
+    with pytest.raises(StoreError, match="give write permission"):
+        resubmit.see_on(launcher, own)
+    assert sleeps == []
+
+
 def test_only_what_passes_is_waited_for():
     for number in (errno.EACCES, errno.EFBIG, errno.EROFS):
         assert trouble_of(disk_error(Path("a"), OSError(number, "no"))) is None
-    problem = ValueError("damaged")
-    with pytest.raises(ValueError, match="damaged"):
+    problem = StoreError("a: is damaged")
+    assert trouble_of(problem) is None
+    with pytest.raises(StoreError, match="is damaged"):
         patiently(lambda: (_ for _ in ()).throw(problem), 0.0, lambda line: None)
-    assert trouble_of(StoreError("a: is damaged")) is None
 
 
 def test_a_full_disk_is_not_waited_for_for_ever(monkeypatch):
