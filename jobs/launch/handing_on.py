@@ -131,10 +131,10 @@ class _Look:
 def _look(launcher: SlurmLauncher) -> _Look:
     known = submissions(launcher.run.folder)
     queued = slurm_client.queue(known)
-    live = {name: jobs for name, (jobs, _) in live_jobs(known, queued).items()}
-    again = live.pop(RESUBMIT, set())
-    others = [one for one in known if one.job_id in again]
-    jobs = [one for one in known if one.job_id in live.get(one.stage, ())]
+    live = {name: jobs for name, (jobs, _) in live_jobs(known, queued).items() if name != RESUBMIT}
+    there = [one for one in known if slurm_client.entries(one, queued)]
+    others = [one for one in there if one.stage == RESUBMIT]
+    jobs = [one for one in there if one.stage != RESUBMIT]
     sure = {job.split("_")[0] for job, entry in queued.items() if not DEPENDS.search(entry.reason)}
     before = [job for job in first_jobs(launcher.run, live) if job in sure]
     ended = launcher.seen - {one.job_id for one in jobs}  # since they were judged: they may be to be sent again

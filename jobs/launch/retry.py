@@ -9,13 +9,15 @@ import contextlib
 import dataclasses
 import pwd
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jobs.graph.work import Run
 from jobs.launch import ends
 from jobs.launch.scripts import Ask
+from jobs.launch.slurm_client import Queued, entries
 from jobs.run.claims import Note, last_notes, release_ended
-from jobs.run.failures import Failure, failed_shards, failures, forget, last_line, record
+from jobs.run.failures import Failure, failed_shards, failures, forget, found_since, last_line, record
 from jobs.run.giving_up import given_up
 from jobs.run.ledger import Submission, enter, submissions
 from jobs.run.progress import log_of
@@ -79,13 +81,13 @@ class Judge:
 
     Args:
         run: the run and its requested stages.
-        in_queue: ids of its elements in Slurm's queue.
+        queued: id -> entry of its elements in Slurm's queue.
         patient: ends that may only be late to be seen are not yet put on record.
         settling: the errors of jobs that failed may only be late to be seen.
     """
 
-    def __init__(self, run: Run, in_queue: set[str], patient: bool, settling: bool = False) -> None:
-        self.run, self.in_queue, self.patient, self.settling = run, in_queue, patient, settling
+    def __init__(self, run: Run, queued: Mapping[str, Queued], patient: bool, settling: bool = False) -> None:
+        self.run, self.queued, self.patient, self.settling = run, queued, patient, settling
         self.uncertain: set[str] = set()  # ids of elements whose end may only be late to be seen
         self.missing = {stage.name: run.missing(stage) for stage in run.stages}
         self.cancelled_by: dict[str, str] = {}  # job id -> who
@@ -123,23 +125,23 @@ class Judge:
 
     def _places(self) -> dict[Key, Place]:
         """Where each missing shard was last sent; ends that were not known are asked for and entered."""
-        latest: dict[Key, tuple[Submission, int]] = {}
+        latest, in_queue = dict[Key, tuple[Submission, int]](), set[tuple[str, str]]()
         for one in submissions(self.run.folder):
             if one.stage in self.missing:
+                in_queue |= {(one.uid, job) for job in entries(one, self.queued)}
                 for number, shards in enumerate(one.elements):
                     latest |= {(one.stage, shard): (one, number) for shard in shards}
         wanted = {key for name, shards in self.missing.items() for key in ((name, shard) for shard in shards)}
         found = {key: place for key, place in latest.items() if key in wanted}
         open_ones: dict[str, tuple[Submission, set[int]]] = {}
         for one, number in found.values():
-            if str(number) not in one.ends and one.element_id(number) not in self.in_queue:
+            if str(number) not in one.ends and (one.uid, one.element_id(number)) not in in_queue:
                 open_ones.setdefault(one.uid, (one, set()))[1].add(number)
         closed = self._close(list(open_ones.values()))
         places = {}
         for key, (one, number) in found.items():
             now = closed.get(one.uid, one)
-            live = one.element_id(number) in self.in_queue
-            state = "" if live else now.ends.get(str(number), ends.UNKNOWN)
+            state = "" if (one.uid, one.element_id(number)) in in_queue else now.ends.get(str(number), ends.UNKNOWN)
             places[key] = Place(now, number, state)
             self.verdict.lost[now.stage] = tuple(
                 dict.fromkeys((*self.verdict.lost.get(now.stage, ()), *now.excluded, *now.lost))
@@ -190,8 +192,7 @@ class Judge:
             place = self.places.get((one.stage, one.shard))
             if place is not None:
                 log = log_of(self.run.folder, one.stage, place.job_id, one.rank).name
-                others = one.log and one.log.rpartition("/")[2] != log
-                if others and (one.transient or one.when <= place.one.submitted):
+                if one.log and one.log.rpartition("/")[2] != log and not found_since(one, place.one.submitted):
                     continue
             found[one.stage, one.shard] = one
         return found

@@ -229,7 +229,7 @@ class SlurmLauncher:
             queued = slurm_client.queue(submissions(self.run.folder))
             waited = time.monotonic() - begin
             settling = patient and not settled and waited < QUIET_POLLS * self.run.site.poll_seconds
-            verdict = Judge(self.run, set(queued), patient and waited < LAG_SECONDS, settling).judge()
+            verdict = Judge(self.run, queued, patient and waited < LAG_SECONDS, settling).judge()
             for line in verdict.given_up:
                 self.report(line)
             if not verdict.late:
@@ -283,9 +283,9 @@ def live_jobs(known: list[Submission], queued: dict[str, Queued]) -> dict[str, t
     """Stage -> (ids of its jobs, shards) in the queue."""
     live: dict[str, tuple[set[str], set[int]]] = {}
     for one in known:
-        for job_id, shards in one.job_ids().items():
-            if job_id in queued:
-                ids, in_queue = live.setdefault(one.stage, (set(), set()))
-                ids.add(one.job_id)
-                in_queue.update(shards)
+        shards = one.job_ids()
+        for job_id in slurm_client.entries(one, queued):
+            ids, in_queue = live.setdefault(one.stage, (set(), set()))
+            ids.add(one.job_id)
+            in_queue.update(shards[job_id])
     return live

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Queued:
         job_id: `123` or `123_4`.
         state: PENDING, RUNNING, ...
         reason: why it waits, in Slurm's words.
-        name: of the job.
+        name: of the job; empty: not known.
     """
 
     job_id: str
@@ -172,6 +172,12 @@ def queue(sent: Sequence[Submission]) -> dict[str, Queued]:
                 job_id = match["job"] + (match["element"] or "")
                 found[job_id] = Queued(job_id, match["state"], match["reason"].strip(), match["name"])
     return found
+
+
+def entries(one: Submission, queued: Mapping[str, Queued]) -> dict[str, Queued]:
+    """Entries of a submission's own elements, by their ids: a later job of the run may have been given the same id."""
+    found = {job: queued[job] for job in one.job_ids() if job in queued}
+    return {job: entry for job, entry in found.items() if entry.name in ("", one.job_name)}
 
 
 def cancel(sent: Sequence[Submission]) -> None:

@@ -76,8 +76,7 @@ def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
     ledger, torn = read_ledger(folder)
     sent = unfinished(folder, ledger)
     queued, silent = _queue(sent)
-    in_queue = {job.split("_")[0] for job in queued}
-    unanswered = [one for one in sent if one.job_id not in in_queue and len(one.ends) < len(one.elements)]
+    unanswered = [one for one in sent if not slurm_client.entries(one, queued) and len(one.ends) < len(one.elements)]
     ended = (
         {} if silent else {job: end.state for job, end in ends.ends_of(unanswered).items() if end.state in ends.FINAL}
     )
@@ -129,15 +128,15 @@ class _Facts:
 
     def jobs(self, stage: str) -> list[str]:
         """Ids of a stage's jobs in the queue."""
-        return [job for one in self.sent if one.stage == stage for job in one.job_ids() if job in self.queued]
+        return [job for one in self.sent if one.stage == stage for job in slurm_client.entries(one, self.queued)]
 
     def counts(self, stage: str) -> tuple[int, int, int]:
         """Shards of a stage that are not done: whose job runs, whose job waits, that failed and are in no job."""
         running, waiting = set[int](), set[int]()
         for one in self.sent:
-            for job, shards in one.job_ids().items() if one.stage == stage else ():
-                if job in self.queued:
-                    (running if self.queued[job].state == "RUNNING" else waiting).update(shards)
+            shards = one.job_ids() if one.stage == stage else {}
+            for job, entry in slurm_client.entries(one, self.queued).items() if shards else ():
+                (running if entry.state == "RUNNING" else waiting).update(shards[job])
         present = {int(path.stem) for path in manifest_paths(self.folder.stage(stage))}
         running, waiting = running - present, waiting - present
         failed = {failure.shard for failure in self.on_record if failure.stage == stage} - running - waiting

@@ -19,7 +19,7 @@ from jobs.launch.guard import Guard
 from jobs.launch.process import process_of_environment
 from jobs.launch.requeue import element_id, requeue
 from jobs.launch.worker import StopFlag, run_stage
-from jobs.run.failures import Failed, Failure, failed_shards, failures, print_error
+from jobs.run.failures import Failed, Failure, failed_shards, failures, found_since, print_error
 from jobs.run.ledger import Submission, find, note_start, withdrawn
 from jobs.run.progress import log_of
 from rodin.hooks import Stopped
@@ -124,7 +124,7 @@ def failed_before(folder: RunFolder, one: Submission) -> set[int]:
         for failure in failures(folder)
         if failure.stage == one.stage
         and not failure.transient
-        and (again if _is_own(folder, failure) else failure.when > one.submitted)
+        and (again if _is_own(folder, failure) else found_since(failure, one.submitted))
     }
 
 

@@ -51,10 +51,10 @@ class Tender:
                     continue
                 if one.stage not in missing and one.stage != RESUBMIT:  # another command sees to it
                     continue
-                jobs = {job: shards for job, shards in one.job_ids().items() if job in queued}
-                wanted = {job for job, shards in jobs.items() if missing.get(one.stage, set()).intersection(shards)}
+                found, shards = slurm_client.entries(one, queued), one.job_ids()
+                wanted = {job for job in found if missing.get(one.stage, set()).intersection(shards[job])}
                 needed = needed or bool(wanted)
-                self._look_at(one, {job: queued[job] for job in jobs if queued[job].state == "PENDING"}, wanted)
+                self._look_at(one, {job: entry for job, entry in found.items() if entry.state == "PENDING"}, wanted)
         except Unreachable as problem:
             self.tell(f"waiting for Slurm: {problem}")
             return True

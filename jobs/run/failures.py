@@ -24,6 +24,7 @@ PASSING = (
     *(errno.ESHUTDOWN, errno.ECONNRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENXIO, errno.ENODEV),
 )
 TOLD = re.compile(r"errno = (?P<number>\d+)")  # in what HDF5 says, which h5py hands on without a number
+LATE_SECONDS = 60.0  # in which file systems show what another machine has written
 TAIL = 64 << 10  # bytes read from the end of a log, longer than any line in it
 
 
@@ -112,6 +113,14 @@ def _defect(error: BaseException) -> bool:
         return False
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and any(part in frames[-1].filename for part in ("site-packages", "/lib/python", "<frozen"))
+
+
+def found_since(failure: Failure, sent: float) -> bool:
+    """Whether a failure that another job found says something of a job sent at a time: nobody knew of it then.
+
+    Who sends a job removes what is on record of its shards; a record of shortly before was not to be seen yet.
+    """
+    return not failure.transient and failure.when > sent - LATE_SECONDS
 
 
 def record(folder: RunFolder, failure: Failure) -> None:

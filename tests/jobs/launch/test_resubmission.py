@@ -120,8 +120,10 @@ def test_a_shard_is_sent_again_as_often_as_the_site_allows(tmp_path: Path, monke
 def test_each_shard_gets_what_it_lacked_itself(cluster: Cluster):
     cluster.send()
     cluster.ends = {"1_0": End("TIMEOUT", started=True), "1_1": End("OUT_OF_MEMORY", started=True)}
-    assert Judge(cluster.run, {"1_1"}, patient=False).judge().asks == {("fit", 0): Ask(2.0, 1.0, 1)}
-    found = Judge(cluster.run, set(), patient=False).judge()
+    assert Judge(
+        cluster.run, {"1_1": Queued("1_1", "RUNNING", "None", "rodin-fit-u1")}, patient=False
+    ).judge().asks == {("fit", 0): Ask(2.0, 1.0, 1)}
+    found = Judge(cluster.run, {}, patient=False).judge()
     assert found.asks == {("fit", 0): Ask(2.0, 1.0, 1), ("fit", 1): Ask(1.0, 2.0, 1)}
 
 
@@ -144,7 +146,7 @@ def test_a_limit_that_binds_is_named_instead_of_promising_more(tmp_path: Path, m
     cluster.send()
     assert cluster.judge("TIMEOUT").asks == {}
     assert all("at the longest wall time, 11 min (`max_minutes` in the site file)" in line for line in cluster.causes())
-    cluster.send()
+    cluster.send(later=120)
     assert cluster.judge("OUT_OF_MEMORY").asks == {}
     assert all("with all 2 GB of a machine (`memory_gb_per_node` in the site file)" in one for one in cluster.causes())
 
@@ -180,7 +182,7 @@ def test_a_training_whose_other_rank_was_killed_is_sent_again_unless_that_rank_t
 def test_the_failure_of_an_earlier_job_says_nothing_of_a_later_one(cluster: Cluster):
     cluster.send()
     fail(cluster, 0, ValueError("planes are bad"))
-    cluster.send()
+    cluster.send(later=120)
     assert ("fit", 0) in cluster.judge("TIMEOUT").asks
 
 
@@ -242,7 +244,7 @@ def test_no_more_of_a_stage_is_sent_after_so_many_failures(cluster: Cluster):
 def test_what_is_behind_a_failed_shard_is_not_sent(cluster: Cluster):
     cluster.run.folder.manifest("render", 1).unlink()
     record(cluster.run.folder, Failure("render", 1, "user", "no such picture"))
-    found = Judge(cluster.run, set(), patient=False).judge()
+    found = Judge(cluster.run, {}, patient=False).judge()
     assert found.asks == {}
     assert set(found.last) == {("render", 1), ("fit", 0), ("fit", 1)}
 
@@ -250,7 +252,7 @@ def test_what_is_behind_a_failed_shard_is_not_sent(cluster: Cluster):
 def test_an_end_that_may_only_be_late_is_waited_for(cluster: Cluster):
     cluster.send()
     cluster.ends = {"1_0": End("COMPLETED", started=True)}
-    found = Judge(cluster.run, set(), patient=True).judge()
+    found = Judge(cluster.run, {}, patient=True).judge()
     assert found.late
     assert found.asks == {}
     assert find(cluster.run.folder, "fit", "u1") == submissions(cluster.run.folder)[0]
@@ -262,12 +264,12 @@ def test_the_error_of_a_job_that_has_just_failed_may_only_be_late(cluster: Clust
     cluster.send()
     cluster.ends = {f"1_{number}": End("FAILED", started=True) for number in (0, 1)}
     fail(cluster, 0, ValueError("planes are bad"))
-    found = Judge(cluster.run, set(), patient=True, settling=True).judge()
+    found = Judge(cluster.run, {}, patient=True, settling=True).judge()
     assert found.late
     assert (set(found.asks), set(found.last)) == (set(), {("fit", 0)})
     assert submissions(cluster.run.folder)[0].ends == {"0": "FAILED"}
     fail(cluster, 1, ValueError("planes are bad"))
-    found = Judge(cluster.run, set(), patient=True, settling=True).judge()
+    found = Judge(cluster.run, {}, patient=True, settling=True).judge()
     assert (found.late, set(found.asks)) == (False, set())
 
 
@@ -277,4 +279,4 @@ def test_ends_are_entered_so_that_nobody_need_ask_again(cluster: Cluster):
     (one,) = submissions(cluster.run.folder)
     assert (one.ends, one.lost) == ({"0": "NODE_FAIL", "1": "NODE_FAIL"}, ("node7",))
     cluster.ends = {}
-    assert set(Judge(cluster.run, set(), patient=False).judge().asks) == {("fit", 0), ("fit", 1)}
+    assert set(Judge(cluster.run, {}, patient=False).judge().asks) == {("fit", 0), ("fit", 1)}

@@ -119,7 +119,7 @@ def test_what_failed_for_good_is_left_out_when_slurm_starts_the_job_again(
     run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch
 ):
     """Preempted after its first shard had failed: the second goes on, the first would fail again."""
-    enter(run, replace(ONE, submitted=time.time() + 60))
+    enter(run, replace(ONE, submitted=time.time() + 120))
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
     record(run, Failure("fit", 0, "user", "planes are bad", str(log_of(run, "fit", "7_0"))))
