@@ -9,13 +9,14 @@ import contextlib
 import dataclasses
 import pwd
 import re
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from jobs.graph.work import Run
 from jobs.launch import ends
 from jobs.launch.scripts import Ask
 from jobs.launch.slurm_client import Queued, entries
+from jobs.launch.verdict import Key, Place, Verdict
 from jobs.run.claims import Note, last_notes, release_ended
 from jobs.run.failures import Failure, failed_shards, failures, forget, found_since, last_line, record
 from jobs.run.giving_up import given_up
@@ -29,51 +30,6 @@ SURROUNDINGS = (ends.NODE, ends.PREEMPTED, "BOOT_FAIL", "FAILED", "COMPLETED", e
 SINGLE = re.compile(r"[A-Za-z0-9.-]+")  # one node; of several it is not known which failed
 MORE = 2.0  # factor on the time or memory of what ran out of it: few tries reach any need
 LOG_CHARACTERS = 200  # of the last line of a log that a message quotes
-
-Key = tuple[str, int]  # stage, shard
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a shard was last sent.
-
-    Args:
-        one: the submission.
-        element: its number there.
-        state: how the element ended; empty: it is in the queue.
-    """
-
-    one: Submission
-    element: int
-    state: str
-
-    @property
-    def job_id(self) -> str:
-        """Slurm's id of the element."""
-        return self.one.element_id(self.element)
-
-
-@dataclass
-class Verdict:
-    """What is to become of the missing shards that are not in the queue.
-
-    Args:
-        asks: shard -> what it is sent again with.
-        last: shards that are not sent again by themselves -> what they would be sent with.
-        lost: stage -> nodes that failed under it.
-        late: whether some element's end, or what it published, may only be late to be seen.
-        causes: stage -> how elements ended whose shards are sent again.
-        disturbed: whether a disk or a connection was the cause of some: it needs a while.
-        given_up: a line on each shard that counts as done now, without some of its people.
-    """
-
-    asks: dict[Key, Ask] = field(default_factory=dict)
-    last: dict[Key, Ask] = field(default_factory=dict)
-    lost: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    late: bool = False
-    causes: dict[str, set[str]] = field(default_factory=dict)
-    disturbed: bool = False
-    given_up: list[str] = field(default_factory=list)
 
 
 class Judge:
@@ -96,6 +52,8 @@ class Judge:
         self.verdict = Verdict()
         self.failures = failures(run.folder)
         self.told = {(failure.stage, failure.shard) for failure in self.failures}
+        for one in sorted(self.failures, key=lambda one: one.when):
+            self.verdict.known[one.stage, one.shard] = one.when
         self.places = self._places()
         self.on_record = self._on_record()
         self.notes: dict[Key, Note] = last_notes(run.folder)
@@ -224,6 +182,7 @@ class Judge:
         forget(self.run.folder, stage, shard)
         hopeless = Failure(stage, shard, "crash", line, str(log), consequence=line.startswith("not run"))
         record(self.run.folder, hopeless)
+        self.verdict.known[key] = time.time()
         self.on_record[key] = hopeless
 
     def _hopeless(self, key: Key, place: Place, tries: int, failure: Failure | None) -> str | None:

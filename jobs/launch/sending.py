@@ -7,6 +7,7 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from jobs.graph.work import Run
@@ -67,11 +68,15 @@ class Waits(Exception):
         self.smaller = smaller
 
 
-def send(run: Run, batch: Batch, dependencies: list[str]) -> Submission:
+def send(run: Run, batch: Batch, dependencies: list[str], known: Mapping[int, float] | None = None) -> Submission:
     """Submit one job, or one array.
 
     Its record is there before sbatch is called, so that whoever is killed in between, and whatever sbatch answers, the
-    next command finds the job by its name.
+    next command finds the job by its name. Failures of its shards that were known are forgotten; one that an orphan has
+    found since stays, and the job leaves that shard out.
+
+    Args:
+        known: shard -> when the last of its failures came that were known; None: all are.
 
     Raises:
         Waits: a limit, or a controller that is away.
@@ -102,7 +107,8 @@ def send(run: Run, batch: Batch, dependencies: list[str]) -> Submission:
     publish_bytes(script, script_of(run, batch, intent, dependencies).encode())
     enter(folder, intent)
     for shard in (shard for element in batch.elements for shard in element):
-        forget(folder, name, shard)
+        if known is None or shard in known:
+            forget(folder, name, shard, None if known is None else known[shard])
     try:
         job_id, cluster = slurm_client.send(script.resolve(), chosen_by_environment(site))
     except Unreachable as problem:

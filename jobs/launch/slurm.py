@@ -12,8 +12,8 @@ from jobs.graph.stage import Stage
 from jobs.graph.work import Run
 from jobs.launch import slurm_client
 from jobs.launch.patience import LONGEST_WAIT, MORE_WAIT, PATIENCE_SECONDS, patiently
-from jobs.launch.retry import Ask, Judge, Key, Verdict
-from jobs.launch.scripts import Batch, batches, halves
+from jobs.launch.retry import Judge
+from jobs.launch.scripts import Ask, Batch, batches, halves
 from jobs.launch.sending import (
     Denied,
     Postponed,
@@ -27,6 +27,7 @@ from jobs.launch.sending import (
 )
 from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.launch.tending import Tender, enter_ends
+from jobs.launch.verdict import Key, Verdict
 from jobs.run.claims import BEAT_SECONDS, Watch, forgive, tidy
 from jobs.run.failures import Failed, forget
 from jobs.run.ledger import Submission, cut_off, read_ledger, submissions, withdraw
@@ -58,6 +59,7 @@ class SlurmLauncher:
         self.seen: set[str] = set()  # ids of jobs that the last call found in the queue, or sent
         self.batches: dict[str, tuple[Batch, list[str]]] = {}  # uid -> what was sent, and after which jobs
         self.told: set[str] = set()  # lines that were reported
+        self.known: dict[Key, float] = {}  # when the last failure of each shard came that was judged
         self.tender = Tender(run, report, self.tell)
 
     def submit(self, again: bool = False) -> list[Submission]:
@@ -90,6 +92,7 @@ class SlurmLauncher:
             if found.submitted >= self.begun:
                 self.sent.update((found.stage, shard) for element in found.elements for shard in element)
         queued, verdict = self._verdict(patient=again or bool(self.sent))
+        self.known = verdict.known
         if not again:
             forgive(self.run.folder, verdict.last.keys() - self.sent)
         live = live_jobs(submissions(self.run.folder), queued)
@@ -150,7 +153,9 @@ class SlurmLauncher:
         """Send an array, in parts where it is too large for a limit."""
         name = batch.stage.name
         try:
-            sent = send(self.run, batch, before)
+            sent = send(
+                self.run, batch, before, {shard: when for (one, shard), when in self.known.items() if one == name}
+            )
         except Waits as problem:
             if not problem.smaller or len(batch.elements) == 1:
                 raise Waits(f"{name}: {problem}", problem.smaller) from None

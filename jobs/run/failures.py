@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import re
@@ -129,9 +130,17 @@ def record(folder: RunFolder, failure: Failure) -> None:
     publish_bytes(folder.jobs / "errors" / name, json.dumps(asdict(failure) | {"when": time.time()}).encode())
 
 
-def forget(folder: RunFolder, stage: str, shard: int) -> None:
-    """Remove the failures of a shard that starts again."""
+def forget(folder: RunFolder, stage: str, shard: int, until: float | None = None) -> None:
+    """Remove the failures of a shard that starts again.
+
+    Args:
+        until: later ones stay, in seconds since 1970; None: none stay.
+    """
     for path in (folder.jobs / "errors").glob(f"{stage}-{shard:05d}-*.json"):
+        if until is not None:
+            with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+                if _failure(read_record(path)).when > until:
+                    continue
         path.unlink(missing_ok=True)
 
 

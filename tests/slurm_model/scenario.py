@@ -253,7 +253,9 @@ class Scenario:
             stack.enter_context(mock.patch.object(subprocess, "run", world.call))
             stack.enter_context(mock.patch.object(sys, "stdout", io.StringIO()))
             stack.enter_context(mock.patch.object(sys, "stderr", io.StringIO()))
-            stack.enter_context(mounted(Disk(world, self.run.folder.path)))
+            disk = Disk(world, self.run.folder.path)
+            self.work.made = disk.made
+            stack.enter_context(mounted(disk))
             stack.enter_context(employed(self.work))
             yield
 

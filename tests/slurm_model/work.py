@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slurm_model.cluster import Element
+from slurm_model.disk import exists
 from slurm_model.world import Actor, Violation, World
 
 from jobs.launch import resubmit, task
@@ -67,7 +68,8 @@ class Work:
     starts: int = 0
     killed_by: dict[Actor, str] = field(default_factory=dict)
     session: int = 0  # commands of the user so far
-    failed_in: dict[Key, int] = field(default_factory=dict)  # command during which a lasting error came
+    failed_in: dict[Key, tuple[int, float]] = field(default_factory=dict)  # of lasting errors: command, and when
+    made: dict[str, tuple[float, Actor | None]] = field(default_factory=dict)  # of the disk
     done: set[Key] = field(default_factory=set)
     # of ledger records: when, by whom
     versions: dict[str, list[tuple[float, Actor | None, ledger.Submission]]] = field(default_factory=dict)
@@ -182,7 +184,7 @@ class Work:
             raise Violation(f"doubled: {key} is run by {actor.name} while {others} are at it")
         if key in self.done and not actor.lag:
             raise Violation(f"doubled: {key} is run by {actor.name} though it is done")
-        if self.failed_in.get(key) == self.session:
+        if self._told_of(key):
             raise Violation(f"retried without cause: {key} had failed for good in this command")
         before = self.began.get(key)
         self.idle[key] = self.idle.get(key, 0) + 1 if before is not None and saved <= before else 0
@@ -207,6 +209,12 @@ class Work:
         self.world.at(0.0, lambda: (self.cluster.end(element, state), self.world.kill(actor)))
         self.world.sleep(1e5)
 
+    def _told_of(self, key: Key) -> bool:
+        """Whether a lasting error of this command was put on record: the disk may have refused it."""
+        session, when = self.failed_in.get(key, (-1, 0.0))
+        records = [path for path in self.made if path.startswith(f"{self.folder.jobs}/errors/{key[0]}-{key[1]:05d}-")]
+        return session == self.session and any(self.made[path][0] >= when or exists(path) for path in records)
+
     def _fail(self, key: Key, plan: Plan) -> None:
         if plan.passing:
             plan.passing -= 1
@@ -214,5 +222,5 @@ class Work:
             raise OSError(errno.ESTALE, "Stale file handle")
         if plan.error:
             self.outcome[key] = "wrong"
-            self.failed_in[key] = self.session
+            self.failed_in[key] = self.session, self.world.now
             raise ValueError("bad data") if plan.error == "user" else RuntimeError("boom")

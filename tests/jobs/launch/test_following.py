@@ -11,13 +11,13 @@ from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
 from jobs.launch import ends, slurm, slurm_client
 from jobs.launch.reasons import why_never
-from jobs.launch.retry import Verdict
 from jobs.launch.scripts import Ask, scripts
 from jobs.launch.sending import Waits
 from jobs.launch.slurm import SlurmLauncher
 from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.launch.status import status
 from jobs.launch.tending import Tender
+from jobs.launch.verdict import Verdict
 from jobs.run.claims import SILENT_SECONDS, Holder, Note
 from jobs.run.failures import Failed, failures
 from jobs.run.ledger import Submission, enter

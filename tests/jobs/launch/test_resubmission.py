@@ -18,7 +18,7 @@ from jobs.launch.retry import Judge
 from jobs.launch.scripts import Ask
 from jobs.launch.slurm_client import Queued
 from jobs.run.claims import Holder, Note
-from jobs.run.failures import Failure, failure_of, record
+from jobs.run.failures import Failure, failure_of, failures, forget, record
 from jobs.run.ledger import find, submissions
 from jobs.run.progress import log_of
 from rodin.hooks import OtherRankEnded
@@ -184,6 +184,21 @@ def test_the_failure_of_an_earlier_job_says_nothing_of_a_later_one(cluster: Clus
     fail(cluster, 0, ValueError("planes are bad"))
     cluster.send(later=120)
     assert ("fit", 0) in cluster.judge("TIMEOUT").asks
+
+
+def test_what_an_orphan_finds_while_its_shard_is_sent_again_stays_on_record(cluster: Cluster):
+    cluster.send()
+    fail(cluster, 0, OSError(errno.ESTALE, "Stale file handle"))
+    judged = cluster.judge("NODE_FAIL").known
+    assert judged.keys() == {("fit", 0)}
+    folder = cluster.run.folder
+    forget(folder, "fit", 0, judged["fit", 0])
+    assert failures(folder) == []
+    fail(cluster, 0, ValueError("planes are bad"))
+    forget(folder, "fit", 0, judged["fit", 0])
+    assert [one.line for one in failures(folder)] == ["planes are bad"]
+    forget(folder, "fit", 0)
+    assert failures(folder) == []
 
 
 def test_what_an_orphan_of_it_found_since_it_was_sent_is_its_own(cluster: Cluster):
