@@ -56,7 +56,7 @@ def comparison_figure(
         if len(panels) > 1:
             paired = all(one.paired for one in shown if one.difference)
             kind = "" if measure.unit == ONE else f", {measure.unit} one by one" if paired else ", some unpaired"
-            panels[1].set(title=f"Difference from {_short(runs[0])}", ylabel=f"difference{kind}")
+            panels[1].set(title="Difference from the first run", ylabel=f"difference{kind}")
             panels[1].axhline(0, color=SOFT, linewidth=1, linestyle="--")
         if len(lines) > 1:
             panels[0].margins(y=0.15)
