@@ -15,6 +15,8 @@ LONGEST_WAIT = 300.0  # seconds between two tries; the first wait is `poll_secon
 PATIENCE_SECONDS = 86_400.0  # of a driver with Slurm, a disk or an orphan: a day
 MORE_WAIT = 2.0  # factor of each wait over the one before
 
+TROUBLES = (Waits, Unreachable, OSError, StoreError)  # among which are what `trouble_of` waits for
+
 T = TypeVar("T")
 
 
@@ -48,7 +50,7 @@ def patiently(
     while True:
         try:
             return ask()
-        except (Waits, Unreachable, OSError, StoreError) as problem:
+        except TROUBLES as problem:
             line = trouble_of(problem)
             if line is None:
                 raise

@@ -19,7 +19,7 @@ from jobs.graph.graph import NAMES, chosen, graph
 from jobs.graph.stage import Stage
 from jobs.graph.work import Run
 from jobs.launch.handing_on import hand_on
-from jobs.launch.patience import trouble_of
+from jobs.launch.patience import TROUBLES, trouble_of
 from jobs.launch.requeue import element_id
 from jobs.launch.sending import Denied, Waits
 from jobs.launch.slurm import AT_WORK, SlurmLauncher
@@ -34,7 +34,6 @@ from jobs.run.record import read_config
 from jobs.site import kept_site, load_site
 from jobs.site_tables import RESUBMIT
 from rodin.config import Config
-from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 
 PATIENCE = 0.75  # of its wall time, for a Slurm that is away, a limit that is reached, a full disk, an orphan
@@ -83,7 +82,7 @@ def see_on(launcher: SlurmLauncher, own: Submission) -> None:
                 launcher.report("nothing is left to send again" if missing else "the run is done")
                 return
             problem = f"{AT_WORK}: {held[0][0]} {held[0][1]}" if held else "some shards are done by now"
-        except (Waits, Unreachable, OSError, StoreError) as trouble:
+        except TROUBLES as trouble:
             line = trouble_of(trouble)
             if line is None:
                 raise
@@ -103,7 +102,7 @@ def see_on(launcher: SlurmLauncher, own: Submission) -> None:
 def _hand_on_late(launcher: SlurmLauncher, own: Submission, problem: str) -> None:
     try:
         hand_on(launcher, own.uid, later=True)
-    except (Waits, Unreachable, OSError, StoreError) as trouble:
+    except TROUBLES as trouble:
         if trouble_of(trouble) is None:
             raise
         raise Failed(f"{problem}, for {PATIENCE * own.minutes:.0f} min") from None

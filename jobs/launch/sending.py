@@ -15,6 +15,7 @@ from jobs.launch import slurm_client
 from jobs.launch.ends import find_ended
 from jobs.launch.scripts import Batch, script_of
 from jobs.launch.slurm_client import Unreachable
+from jobs.launch.verdict import Key
 from jobs.run.failures import Failed, forget
 from jobs.run.ledger import Submission, enter, started_as, strike, withdraw
 from jobs.site import Site
@@ -68,7 +69,7 @@ class Waits(Exception):
         self.smaller = smaller
 
 
-def send(run: Run, batch: Batch, dependencies: list[str], known: Mapping[int, float] | None = None) -> Submission:
+def send(run: Run, batch: Batch, dependencies: list[str], known: Mapping[Key, float] | None = None) -> Submission:
     """Submit one job, or one array.
 
     Its record is there before sbatch is called, so that whoever is killed in between, and whatever sbatch answers, the
@@ -107,8 +108,10 @@ def send(run: Run, batch: Batch, dependencies: list[str], known: Mapping[int, fl
     publish_bytes(script, script_of(run, batch, intent, dependencies).encode())
     enter(folder, intent)
     for shard in (shard for element in batch.elements for shard in element):
-        if known is None or shard in known:
-            forget(folder, name, shard, None if known is None else known[shard])
+        if known is None:
+            forget(folder, name, shard)
+        elif (name, shard) in known:
+            forget(folder, name, shard, known[name, shard])
     try:
         job_id, cluster = slurm_client.send(script.resolve(), chosen_by_environment(site))
     except Unreachable as problem:

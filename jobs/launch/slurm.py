@@ -153,9 +153,7 @@ class SlurmLauncher:
         """Send an array, in parts where it is too large for a limit."""
         name = batch.stage.name
         try:
-            sent = send(
-                self.run, batch, before, {shard: when for (one, shard), when in self.known.items() if one == name}
-            )
+            sent = send(self.run, batch, before, self.known)
         except Waits as problem:
             if not problem.smaller or len(batch.elements) == 1:
                 raise Waits(f"{name}: {problem}", problem.smaller) from None

@@ -122,21 +122,24 @@ class _Facts:
         silent: str,
     ) -> None:
         self.folder, self.sent, self.queued, self.ended, self.silent = folder, sent, queued, ended, silent
+        self.live = list[tuple[str, slurm_client.Queued, tuple[int, ...]]]()  # of elements in the queue: stage, shards
+        for one in sent:
+            shards = one.job_ids()
+            self.live += [(one.stage, entry, shards[job]) for job, entry in slurm_client.entries(one, queued).items()]
         self.on_record = failures(folder)
         self.failed = {failure.stage: failure for failure in reversed(self.on_record)}
         self.fresh = self._at_work(read_progress(folder))
 
     def jobs(self, stage: str) -> list[str]:
         """Ids of a stage's jobs in the queue."""
-        return [job for one in self.sent if one.stage == stage for job in slurm_client.entries(one, self.queued)]
+        return [entry.job_id for name, entry, _ in self.live if name == stage]
 
     def counts(self, stage: str) -> tuple[int, int, int]:
         """Shards of a stage that are not done: whose job runs, whose job waits, that failed and are in no job."""
         running, waiting = set[int](), set[int]()
-        for one in self.sent:
-            shards = one.job_ids() if one.stage == stage else {}
-            for job, entry in slurm_client.entries(one, self.queued).items() if shards else ():
-                (running if entry.state == "RUNNING" else waiting).update(shards[job])
+        for name, entry, shards in self.live:
+            if name == stage:
+                (running if entry.state == "RUNNING" else waiting).update(shards)
         present = {int(path.stem) for path in manifest_paths(self.folder.stage(stage))}
         running, waiting = running - present, waiting - present
         failed = {failure.shard for failure in self.on_record if failure.stage == stage} - running - waiting
@@ -151,13 +154,15 @@ class _Facts:
         holder, found, last = driver(self.folder), list[dict](), dict[str, dict]()
         failed = {(failure.stage, failure.shard): failure.when for failure in self.on_record}
         for state in sorted(states, key=lambda state: state["time"]):
-            jobs = self._jobs_of(state["stage"], state["shard"])
-            running = [job for job in jobs if job in self.queued and self.queued[job].state == "RUNNING"]
+            stage, shard = state["stage"], state["shard"]
+            jobs = self._jobs_of(stage, shard)
+            there = [entry for name, entry, shards in self.live if name == stage and shard in shards]
+            running = [entry.job_id for entry in there if entry.state == "RUNNING"]
             if running:
                 last[running[-1]] = state
             elif holder is not None and not jobs:
                 found += [state] if born(holder["pid"]) == holder["born"] else []
-            elif max(time.time() - FRESH_SECONDS, failed.get((state["stage"], state["shard"]), 0.0)) < state["time"]:
+            elif max(time.time() - FRESH_SECONDS, failed.get((stage, shard), 0.0)) < state["time"]:
                 found.append(state)
         return [*found, *last.values()]
 

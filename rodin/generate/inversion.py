@@ -1,8 +1,8 @@
 """An avatar out of one picture: its camera, its latent and its planes, found by what the renderer shows of them.
 
-Letters: z the latent, P(z) the planes that the models predict of z in one step, the posterior mean. The
-camera is told by `rodin.generate.pose`; latent and planes are measured on the picture alone, by `mismatch`; the sides
-that the picture does not show follow from the models.
+Letters: z the latent, P(z) the planes that the models predict of z in one step, the posterior mean. The camera
+is told by `rodin.generate.pose`; latent and planes are measured on the picture alone, by `mismatch`; the sides that the
+picture does not show follow from the models.
 """
 
 from __future__ import annotations
