@@ -89,8 +89,11 @@ class Config(Section):
 
         They never collide with ids of the run's people, which are numbers.
         """
-        rendered = self.clip.pretrained is None and self.data.source == "avatars"
-        return [f"c{number:06d}" for number in range(self.clip.subjects if rendered else 0)]
+        return [f"c{number:06d}" for number in range(self.portrait_count())]
+
+    def portrait_count(self) -> int:
+        """Number of people that only the small CLIP sees."""
+        return self.clip.subjects if self.clip.pretrained is None and self.data.source == "avatars" else 0
 
     def shards(self, stage: str) -> int:
         """Number of shards of a stage: independent parts of its work; 1 for a stage that is no array."""
@@ -99,7 +102,7 @@ class Config(Section):
         return {
             "render": views,
             "import": views,
-            "portraits": max(1, shard_count(len(self.portrait_subjects()), self.clip.shard_subjects)),
+            "portraits": max(1, shard_count(self.portrait_count(), self.clip.shard_subjects)),
             "fit": shard_count(self.data.subjects, self.data.shard_subjects),
             "sample": shard_count(self.sample_count(), self.sample.shard_samples),
             "sweep-cfg": len(self.sweeps.guidance_scales) * measured,
