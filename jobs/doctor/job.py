@@ -15,13 +15,13 @@ from jobs.doctor.finding import Finding, fail, found, merged, read, warn
 from jobs.doctor.meeting import answer
 from jobs.launch.process import job_environment
 from jobs.launch.slurm_client import SUBMITTED, Unreachable, said
+from jobs.run.failures import LATE_SECONDS
 from jobs.site import Site
 from rodin.store.atomic import publish_bytes
 from rodin.units import duration
 
 JOB_MINUTES = 10  # time limit of the job: three steps of at most STEP_SECONDS, and some seconds to start each
 STEP_SECONDS = 180  # longest step: torch may load for a minute from a busy disk; what takes longer hangs
-LATE_SECONDS = 60.0  # wait for what the job left: file systems show new names late
 LOOK_SECONDS = 0.2  # between two looks for pings
 POLL_SECONDS = 3.0  # between two looks at the queue
 CORES, MEMORY_GB = 2, 4.0  # of each process: enough for torch and CUDA

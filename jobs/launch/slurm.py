@@ -29,12 +29,11 @@ from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.launch.tending import Tender, enter_ends
 from jobs.launch.verdict import Key, Verdict
 from jobs.run.claims import BEAT_SECONDS, Watch, forgive, tidy
-from jobs.run.failures import Failed, forget
+from jobs.run.failures import LATE_SECONDS, Failed, forget
 from jobs.run.ledger import Submission, cut_off, read_ledger, submissions, withdraw
 from jobs.site_tables import RESUBMIT
 
 QUIET_POLLS = 2  # polls with an empty queue that end a wait: a job that is being requeued is absent for a moment
-LAG_SECONDS = 60.0  # wait for manifests and ends that may be there already: accounting and file systems show them late
 AT_WORK = "a process of a job that has ended may still be at work"
 LEFT_OUT = 4  # one in so many nodes of a partition is left out at most, after it failed
 
@@ -232,12 +231,12 @@ class SlurmLauncher:
             queued = slurm_client.queue(submissions(self.run.folder))
             waited = time.monotonic() - begin
             settling = patient and not settled and waited < QUIET_POLLS * self.run.site.poll_seconds
-            verdict = Judge(self.run, queued, patient and waited < LAG_SECONDS, settling).judge()
+            verdict = Judge(self.run, queued, patient and waited < LATE_SECONDS, settling).judge()
             for line in verdict.given_up:
                 self.report(line)
             if not verdict.late:
                 return queued, verdict
-            time.sleep(min(self.run.site.poll_seconds, LAG_SECONDS))
+            time.sleep(min(self.run.site.poll_seconds, LATE_SECONDS))
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         def between(problem: Exception) -> None:

@@ -19,14 +19,13 @@ from jobs.launch.guard import Guard
 from jobs.launch.process import process_of_environment
 from jobs.launch.requeue import element_id, requeue
 from jobs.launch.worker import StopFlag, run_stage
-from jobs.run.failures import Failed, Failure, failed_shards, failures, found_since, print_error
+from jobs.run.failures import LATE_SECONDS, Failed, Failure, failed_shards, failures, found_since, print_error
 from jobs.run.ledger import Submission, find, note_start, withdrawn
 from jobs.run.progress import log_of
 from rodin.hooks import Stopped
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 
-RECORD_SECONDS = 60.0  # longest wait for a record that is there: file systems show new names late
 LOOK_SECONDS = 2.0  # between two looks for it
 
 
@@ -134,7 +133,7 @@ def _is_own(folder: RunFolder, failure: Failure) -> bool:
 
 def await_record(folder: RunFolder, stage: str, uid: str) -> Submission | None:
     """The record of a submission, which may only be late to be seen; None: there is none."""
-    end = time.monotonic() + RECORD_SECONDS
+    end = time.monotonic() + LATE_SECONDS
     while (one := find(folder, stage, uid)) is None and time.monotonic() < end:
         time.sleep(LOOK_SECONDS)
     return one

@@ -25,7 +25,7 @@ PASSING = (
     *(errno.ESHUTDOWN, errno.ECONNRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENXIO, errno.ENODEV),
 )
 TOLD = re.compile(r"errno = (?P<number>\d+)")  # in what HDF5 says, which h5py hands on without a number
-LATE_SECONDS = 60.0  # in which file systems show what another machine has written
+LATE_SECONDS = 60.0  # in which file systems, and accounting, show what another machine has written
 TAIL = 64 << 10  # bytes read from the end of a log, longer than any line in it
 
 

@@ -96,6 +96,7 @@ def report(quiet: Outcome, disturbed: list[Outcome], faults: list[Fault], kinds:
     hours = sum(max(one.seconds.values()) for one in disturbed) / 3600
     training = sum(one.training for one in disturbed) / 3600
     hits = sum("base" in fault.runs for fault in faults)
+    cancelled = sum(fault.mends for fault in faults if fault.kind == "element cancelled")
     return {
         "replay": REPLAY,
         "faults": rows(faults, kinds),
@@ -115,6 +116,7 @@ def report(quiet: Outcome, disturbed: list[Outcome], faults: list[Fault], kinds:
             "steps_again": sum(one.again["base"] for one in disturbed),
             "seconds_undisturbed": quiet.seconds,
             "second_clients_refused": sum(one.refused for one in disturbed),
-            "mends": sum(one.mends for one in disturbed),
+            "mends": sum(one.mends for one in disturbed) - cancelled,
+            "cancelled_and_typed_again": cancelled,  # whoever cancels an element decides whether it is sent again
         },
     }

@@ -74,7 +74,7 @@ def test_a_job_without_a_record_waits_for_it_and_does_nothing(run: RunFolder, ra
     monkeypatch.setattr(task, "find", lambda *rest: looks.append(1) or (ONE if len(looks) == 3 else None))
     assert main(arguments(run)) == 0
     assert len(looks) == 3
-    monkeypatch.setattr(task, "RECORD_SECONDS", 0.0)
+    monkeypatch.setattr(task, "LATE_SECONDS", 0.0)
     monkeypatch.setattr(task, "find", lambda *rest: None)
     assert main(arguments(run)) == 1
     assert ran == [(0, 1)]
