@@ -17,6 +17,7 @@ from rodin.train.parallel.waiting import waiting_since
 DRIVER = "RODIN_DRIVER"  # "pid:born" of the local driver: its workers end when it ends
 WATCH_SECONDS = 0.5  # between two looks: how long an orphan may live
 PATIENCE_SECONDS = 10.0  # of a wait for other ranks after a stop request; ranks that live end their step in less
+ORPHAN_SECONDS = 30.0  # of a wait for other ranks after the end of the process that started this one
 SIBLING_SECONDS = 20.0  # between the ends of a job's ranks: far longer than they take to close their group
 
 
@@ -58,6 +59,23 @@ def die_with_siblings(count: int) -> None:
             time.sleep(WATCH_SECONDS)
             gone = 0.0 if all_there() else gone + WATCH_SECONDS
         _end("another rank of this job ended; its log says why, or it was killed or ran out of memory")
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def end_orphan_waits() -> None:
+    """End this rank if what started it is gone and it waits for other ranks: Slurm, which ended them, cannot reach it.
+
+    Without it a rank whose node lost its Slurm daemons waits for half an hour, with all its memory.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while True:
+            time.sleep(WATCH_SECONDS)
+            since = waiting_since()
+            if os.getppid() != parent and since is not None and time.monotonic() - since > ORPHAN_SECONDS:
+                _end(f"waited for other ranks for {ORPHAN_SECONDS:.0f} s, and the step that they belonged to is gone")
 
     threading.Thread(target=watch, daemon=True).start()
 

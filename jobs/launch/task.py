@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.graph.graph import NAMES
+from jobs.launch.ending import end_orphan_waits
 from jobs.launch.guard import Guard
 from jobs.launch.process import process_of_environment
 from jobs.launch.requeue import element_id, requeue
@@ -96,6 +97,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(folder: RunFolder, one: Submission, shards: Sequence[int], stop: StopFlag) -> None:
     here = process_of_environment()
+    if here.world > 1:
+        end_orphan_waits()
     process = dataclasses.replace(here, log=str(log_of(folder, one.stage, element_id(), here.rank)))
 
     def failed(shard: int) -> bool:

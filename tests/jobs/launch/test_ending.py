@@ -175,3 +175,27 @@ def test_a_rank_ends_soon_after_another_one_and_only_then(other: str, status: in
     done = subprocess.run([sys.executable, "-c", SIBLINGS, other], capture_output=True, text=True, check=False)
     assert done.returncode == status
     assert ("rodin: error: another rank of this job ended;" in done.stderr) == (status == 1)
+
+
+ORPHAN = """
+import subprocess, sys
+rank = (
+    "import time; from jobs.launch import ending; from rodin.train.parallel.waiting import waiting;"
+    "ending.ORPHAN_SECONDS = 0.4; ending.WATCH_SECONDS = 0.05; ending.end_orphan_waits();"
+    "print('waits', flush=True);" + sys.argv[1] + "; print('through')"
+)
+one = subprocess.Popen([sys.executable, "-c", rank], stdout=subprocess.PIPE, text=True)
+one.stdout.readline()
+sys.stdout.write(one.communicate()[0]) if sys.argv[2] == "stays" else subprocess.Popen(["cat"], stdin=one.stdout)
+"""
+WAIT = "exec('with waiting(): time.sleep(1.5)')"
+
+
+@pytest.mark.parametrize(
+    ("work", "parent", "ended"),
+    [(WAIT, "goes", True), (WAIT, "stays", False), ("time.sleep(1.5)", "goes", False)],
+)
+def test_a_rank_whose_step_is_gone_ends_where_it_waits_for_others_and_only_there(work: str, parent: str, ended: bool):
+    done = subprocess.run([sys.executable, "-c", ORPHAN, work, parent], capture_output=True, text=True, timeout=60)
+    assert ("the step that they belonged to is gone" in done.stderr) == ended
+    assert ("through" in done.stdout) != ended
