@@ -72,8 +72,11 @@ def _print_status(run: Path, as_json: bool) -> None:
 def print_stages(run: Path, found: list[StageStatus]) -> None:
     """Print a line a stage, and its problems below it."""
     width = max((len(one.stage) for one in found), default=0)
+    silent = ""  # why Slurm does not answer is a long line, and the same for every stage
     for one in found:
         note = f"  {one.note}" if one.note else ""
+        if one.state == "unknown":
+            note, silent = ("  as above" if one.note == silent else note), one.note
         more = " ..." if len(one.jobs) > MOST_JOBS else ""
         jobs = f"  job {', '.join(one.jobs[:MOST_JOBS])}{more}" if one.jobs else ""
         shards = "?" if one.shards is None else one.shards

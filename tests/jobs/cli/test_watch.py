@@ -138,3 +138,17 @@ def test_status_is_printed_again_and_again(run: RunFolder, monkeypatch, capsys: 
     assert status_of(["status", str(run.path), "--watch", "--every", "7"]) == 130
     assert naps == [7.0] * 3
     assert capsys.readouterr().out.count("portraits  waiting") == 3
+
+
+def test_why_slurm_does_not_answer_is_said_once(run: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch):
+    def away(*_: object) -> None:
+        raise slurm_client.Unreachable("squeue: error: no route")
+
+    for number, stage in enumerate(("render", "decoder", "fit")):
+        enter(run, Submission(f"u{number}", stage, str(7 + number), ((0,),), 1.0))
+    monkeypatch.setattr(slurm_client, "queue", away)
+    lines = {line.split()[0]: line for line in printed(["status", str(run.path)], capsys).splitlines()}
+    assert lines["render"].endswith("Slurm does not answer (squeue: error: no route); its jobs go on by themselves")
+    assert lines["decoder"].endswith("unknown  0/1  as above")
+    assert lines["fit"].endswith("unknown  0/2  as above")
+    assert "above" not in lines["portraits"]
