@@ -39,7 +39,8 @@ def table_1(run: Path) -> list[Row]:
         ``_low`` and ``_high`` (95 % interval over subjects), the paper's value ``paper_``, ours − the paper's
         ``difference_``, by how much it is better, person by person, than the mean person (``gain_mean_person_``) and
         the nearest person (``gain_nearest_person_``), the mean without the picture that the avatar is made of
-        (``other_views_``), and where it is missing the command that makes it (``missing_``); null where not measured.
+        (``other_views_``; null unless every subject's pictures are kept: it stands beside the mean of all), and where
+        it is missing the command that makes it (``missing_``); null where not measured.
     """
     rows = results(run, "sweep-cfg", "sweep-cfg", MEASURED | {"guidance_scale": float}, optional=["lpips"])
     by_scale: dict[float, list[Row]] = defaultdict(list)
@@ -63,6 +64,7 @@ def _line(
     run: Path, scale: float, rows: Sequence[Row], kept: Pictures | None, by_method: Mapping[str, Sequence[Row]]
 ) -> Row:
     line: Row = {"guidance_scale": scale, "name": scale_name(scale), "subjects": subject_count(rows)}
+    people = sorted({row["subject"] for row in rows})
     line["pictures"] = None if kept is None else len(kept.compared)
     for metric in METRICS:
         line |= interval_fields(metric, mean_of(rows, metric))
@@ -72,7 +74,8 @@ def _line(
         for guess in (MEAN_PERSON, NEAREST_PERSON):
             gain = paired_gain(rows, by_method.get(guess, []), metric)
             line |= interval_fields(f"gain_{guess.replace(' ', '_')}_{metric}", gain)
-        others = list(kept.person_means(metric, but_given=True).values()) if kept else []
+        means = kept.person_means(metric, but_given=True) if kept else {}
+        others = [means[subject] for subject in people] if means.keys() >= set(people) else []
         line |= interval_fields(f"other_views_{metric}", mean_interval(others, RANGES[metric]) if others else None)
         line[f"missing_{metric}"] = None if line[metric] is not None else _missing(run, scale, rows)
     return line

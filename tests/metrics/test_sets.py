@@ -113,14 +113,28 @@ def test_only_few_candidates_are_compared_in_float64(block: int, monkeypatch: py
     assert counts[0] < 4 * 6 * 12  # of 12,000 pairs
 
 
-def test_neighbours_refuse_what_has_no_direction() -> None:
-    people = np.ones((4, 3))
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_neighbours_refuse_what_has_no_direction(value: float, kind: str) -> None:
+    """Not one is left out in silence: a broken embedding would then seem to be like nobody."""
+    people = np.ones((4, 3), kind)
+    broken = np.vstack([people, np.full((1, 3), value, kind)])
     with pytest.raises(ValueError, match="subjects: a feature row is zero or not finite"):
-        neighbours(people, np.vstack([people, np.zeros(3)]), 2)
-    with pytest.raises(ValueError, match=r"count 5, wanted one width and a count from 1"):
-        neighbours(people, people, 5)
-    with pytest.raises(ValueError, match=r"queries: got int64 \[4, 3\]"):
-        neighbours(people.astype("int64"), people, 1)
+        neighbours(people, broken, 2)
+    with pytest.raises(ValueError, match="queries: a feature row is zero or not finite"):
+        neighbours(broken, people, 2)
+
+
+def test_neighbours_refuse_other_shapes_and_counts_in_one_line() -> None:
+    people = np.ones((4, 3))
+    for count in (0, 5):
+        with pytest.raises(ValueError, match=rf"count {count}, wanted one width and a count from 1"):
+            neighbours(people, people, count)
+    with pytest.raises(ValueError, match=r"queries \[4, 2\], subjects \[4, 3\] and count 1, wanted one width"):
+        neighbours(people[:, :2], people, 1)
+    for wrong, shown in ((people.astype("int64"), r"int64 \[4, 3\]"), (people[:0], r"\[0, 3\]"), (people[0], r"\[3\]")):
+        with pytest.raises(ValueError, match=rf"queries: got .*{shown}, wanted floats \[N, D\]"):
+            neighbours(wrong, people, 1)
 
 
 @pytest.mark.parametrize("far", [0.0, 1e4])
