@@ -116,6 +116,7 @@ def report(quiet: Outcome, disturbed: list[Outcome], faults: list[Fault], kinds:
             "steps_again": sum(one.again["base"] for one in disturbed),
             "seconds_undisturbed": quiet.seconds,
             "second_clients_refused": sum(one.refused for one in disturbed),
+            "begun_before_a_full_disk": sum(one.told_full for one in disturbed),
             "mends": sum(one.mends for one in disturbed) - cancelled,
             "cancelled_and_typed_again": cancelled,  # whoever cancels an element decides whether it is sent again
         },

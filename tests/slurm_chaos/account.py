@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from slurm_chaos.clients import Mend
+from slurm_chaos.clients import FULL, Mend
 from slurm_chaos.fault import Fault
 from slurm_chaos.machine import Machine
 
@@ -39,7 +39,7 @@ def cause_of(mend: Mend, faults: Sequence[Fault]) -> Fault | None:
     earlier = [fault for fault in faults if fault.when < mend.when and (mend.run in fault.runs or not fault.runs)]
     words = mend.line.replace(",", " ").replace(":", " ").split()
     named = [fault for fault in earlier if any(job in words for job in fault.jobs)]
-    if "no space" in mend.line.lower():
+    if FULL in mend.line.lower():
         named = [fault for fault in earlier if fault.kind == "disk full"] or named
     if "cancelled" in mend.line:
         named = [fault for fault in named if fault.kind == "element cancelled"] or named

@@ -268,7 +268,7 @@ class Injector:
         client = self.random.choice(clients)
         when = time.time()
         client.kill()
-        client.type()
+        client.type(disk_full=not self.room)
         return Fault("client killed", when, (), (client.run,))
 
     def _two_clients(self, clients: Sequence[Client]) -> Fault | None:
@@ -277,6 +277,6 @@ class Injector:
         when = time.time()
         if self.random.random() < 0.5:
             client.kill()
-            client.type()
-        client.type()
+            client.type(disk_full=not self.room)
+        client.type(disk_full=not self.room)
         return Fault("two clients", when, (), (client.run,))

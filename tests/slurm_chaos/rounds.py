@@ -115,6 +115,7 @@ class Outcome:
         useful: share of these in which a step was taken that was not taken again.
         mends: how often a command was typed again.
         refused: clients that were told of another.
+        told_full: clients that were begun before a full disk, and told of it.
     """
 
     lost: int
@@ -129,6 +130,7 @@ class Outcome:
     useful: float
     mends: int
     refused: int
+    told_full: int
 
 
 @dataclass
@@ -224,6 +226,7 @@ class Round:
             useful_seconds(steps) / training,
             sum(len(one.mends) for one in self.clients),
             sum(one.refused for one in self.clients),
+            sum(one.told_full for one in self.clients),
         )
 
     def _training_seconds(self) -> float:
