@@ -130,7 +130,7 @@ class Outcome:
     useful: float
     mends: int
     refused: int
-    told_full: int
+    told_full: int = 0
 
 
 @dataclass
