@@ -111,14 +111,14 @@ def thread_variables(cpus: int) -> dict[str, str]:
 
 
 def job_environment(code: Path, cpus: int) -> dict[str, str]:
-    """Variables of every job, besides ranks: the run's own code, no downloads, threads.
+    """Variables of every job, besides ranks: the run's own code, into which nothing is compiled; no downloads; threads.
 
     Args:
         code: the run's copy of the code.
         cpus: cores of each process.
     """
-    fixed = {"PYTHONPATH": str(code.resolve()), "PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1"}
-    return fixed | thread_variables(cpus)
+    own_code = {"PYTHONPATH": str(code.resolve()), "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return own_code | {"HF_HUB_OFFLINE": "1"} | thread_variables(cpus)
 
 
 def _number(*names: str) -> int | None:

@@ -1,12 +1,20 @@
-"""Snapshot of the code with which a run started, in run/code. All jobs of the run import from it."""
+"""Snapshot of the code with which a run started, in run/code. All jobs of the run import from it.
+
+Its modules are compiled as it is taken, and jobs compile none into it (`PYTHONDONTWRITEBYTECODE`): before a full disk
+Python publishes half of a compiled module without a word, and every later start then ends in "marshal data too short".
+"""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import marshal
+import py_compile
 import shutil
+import struct
 import sys
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from jobs.run.private import OTHERS, OWN
@@ -15,6 +23,7 @@ from rodin.store.errors import disk_error
 from rodin.store.run_folder import RunFolder
 
 PACKAGES = ("jobs", "rodin", "analysis")
+HEADER = struct.Struct("<4sIII")  # of a compiled module: version of Python, kind, time and size of its text
 LARGEST = 2_000_000  # bytes of a file; larger ones are no source code
 
 
@@ -67,14 +76,39 @@ def _copy(source: Path, target: Path) -> None:
 def _copy_compiled(source: Path, target: Path) -> None:
     """Copy what Python has compiled of a module, which it takes by the time and size of the module's text.
 
-    Else every job that starts before another one has written it would compile the module again.
+    What is not compiled yet is compiled beside its text, as Python does it, so that the next run finds it; or, where
+    that cannot be written, for this run alone. Else every job would compile the module again.
     """
     compiled, wanted = (Path(importlib.util.cache_from_source(str(path))) for path in (source, target))
-    try:
-        wanted.parent.mkdir(OWN, exist_ok=True)
-        _copy(compiled, wanted)
-    except OSError:  # not there, or being replaced: jobs compile the module themselves
+    wanted.parent.mkdir(OWN, exist_ok=True)
+    for again in (False, True):
+        if again and not sys.dont_write_bytecode:
+            _compile(source, compiled)
+        with suppress(OSError):  # not there, or being replaced
+            _copy(compiled, wanted)
+        if _is_whole(wanted, target):
+            return
+    _compile(target, wanted)
+    if _is_whole(wanted, target):
+        wanted.chmod(wanted.stat().st_mode & ~OTHERS)
+    else:
         wanted.unlink(missing_ok=True)
+
+
+def _compile(source: Path, compiled: Path) -> None:
+    with suppress(OSError, py_compile.PyCompileError):
+        mode = py_compile.PycInvalidationMode.TIMESTAMP
+        py_compile.compile(str(source), str(compiled), doraise=True, invalidation_mode=mode)
+
+
+def _is_whole(compiled: Path, source: Path) -> bool:
+    """Whether a compiled module is whole and of a module's text as it is now."""
+    try:
+        data, text = compiled.read_bytes(), source.stat()
+        marshal.loads(data[HEADER.size :])  # noqa: S302  made by this program's own user, who runs it as code
+        return HEADER.unpack_from(data) == (importlib.util.MAGIC_NUMBER, 0, int(text.st_mtime), text.st_size)
+    except (OSError, EOFError, ValueError, TypeError, struct.error):
+        return False
 
 
 def other_code(folder: RunFolder) -> bool:
