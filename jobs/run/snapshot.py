@@ -88,10 +88,8 @@ def _copy_compiled(source: Path, target: Path) -> None:
             _copy(compiled, wanted)
         if _is_whole(wanted, target):
             return
-    _compile(target, wanted)
-    if _is_whole(wanted, target):
-        wanted.chmod(wanted.stat().st_mode & ~OTHERS)
-    else:
+    _compile(target, wanted)  # with the mode of the text
+    if not _is_whole(wanted, target):
         wanted.unlink(missing_ok=True)
 
 

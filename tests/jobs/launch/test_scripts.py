@@ -148,6 +148,7 @@ def test_a_job_runs_the_sites_setup_then_this_runs_code(tmp_path: Path):
     assert lines.index("module load cuda") < lines.index("export A=b") < lines.index(code)
     assert next(i for i, line in enumerate(lines) if "RODIN_PYTHON" in line) < lines.index("module load cuda")
     assert "export PYTHONSAFEPATH=1" in lines
+    assert "export PYTHONDONTWRITEBYTECODE=1" in lines, "a full disk would leave half a module in the run's code"
     assert "export HF_HUB_OFFLINE=1" in lines
 
 

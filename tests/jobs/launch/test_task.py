@@ -52,6 +52,18 @@ def test_an_element_runs_its_shards_of_the_ledger(run: RunFolder, ran, monkeypat
     assert element_id() == "7_1"
 
 
+@pytest.mark.parametrize(("ranks", "watched"), [("1", 0), ("2", 1)])
+def test_each_of_several_ranks_is_watched_for_the_end_of_its_step(
+    run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch, ranks: str, watched: int
+):
+    calls: list[str] = []
+    monkeypatch.setattr(task, "end_orphan_waits", lambda: calls.append("watched"))
+    monkeypatch.setattr(task, "process_of_environment", lambda: worker.Process(rank=int(ranks) - 1, world=int(ranks)))
+    enter(run, ONE)
+    assert main(arguments(run)) == 0
+    assert len(calls) == watched
+
+
 def test_a_job_that_the_ledger_has_no_id_of_tells_its_own(run: RunFolder, ran):
     enter(run, replace(ONE, job_id=""))
     assert main(arguments(run)) == 0

@@ -40,6 +40,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     compiled.write_bytes(compiled.read_bytes()[:-9])
     (root / "rodin" / "a.py").write_text("print('newer')")
     (root / "jobs" / "run").mkdir()
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     monkeypatch.setattr(snapshot, "__file__", str(root / "jobs" / "run" / "snapshot.py"))
     return root
 
@@ -61,6 +62,8 @@ def test_the_copy_of_the_code_is_compiled_and_nothing_in_it_is_broken_or_out_of_
     assert compiled == ["analysis", "jobs", "rodin"]
     assert all(path.stat().st_mode & OTHERS == 0 for path in folder.code.rglob("*.cpython-*.pyc"))
     assert not snapshot.other_code(folder)
+    for copied in folder.code.rglob("*.cpython-*.pyc"):
+        assert copied.read_bytes() == (program / copied.relative_to(folder.code)).read_bytes(), "for the next run too"
     times = {path: path.stat().st_mtime_ns for path in program.rglob("*.cpython-*.pyc")}
     _, compiled = copy_and_run(tmp_path / "next")
     assert compiled == ["analysis", "jobs", "rodin"]
@@ -80,3 +83,16 @@ def test_what_a_full_disk_cuts_off_of_a_compiled_module_is_not_kept(
     monkeypatch.setattr(py_compile, "compile", short)
     _, compiled = copy_and_run(tmp_path / "run")
     assert compiled == ["jobs"]
+
+
+def test_nothing_is_compiled_into_the_program_where_python_is_told_so(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for path in program.rglob("*.py"):
+        path.chmod(0o664)
+    before = {path: path.read_bytes() for path in program.rglob("*.pyc")}
+    folder, compiled = copy_and_run(tmp_path / "run")
+    assert compiled == ["analysis", "jobs", "rodin"]
+    assert all(path.stat().st_mode & OTHERS == 0 for path in folder.code.rglob("*.cpython-*.pyc"))
+    assert before == {path: path.read_bytes() for path in program.rglob("*.pyc")}
