@@ -68,7 +68,7 @@ def graph(config: Config, extra: tuple[str, ...] = ()) -> list[Stage]:
     absent = {"import" if views == "render" else "render"}
     if config.clip.pretrained is not None:
         absent.add("clip")
-    if not config.portrait_subjects():
+    if not config.portrait_count():
         absent.add("portraits")
     if not config.refine.enabled:
         absent.add("refine")

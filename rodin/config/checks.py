@@ -224,7 +224,7 @@ def notes(config: Config, stages: Collection[str]) -> list[str]:
             found.append(f"{key} is {asked:,}, but {limit} is {there:,}: {there:,} it is")
     if "base" in stages and config.base.keep_averages and not config.base.training.picture_every:
         found.append("base.keep_averages has no effect: base.training.picture_every is 0")
-    if "prior" in stages and config.prior.portraits and not config.portrait_subjects():
+    if "prior" in stages and config.prior.portraits and not config.portrait_count():
         found.append("prior.portraits has no effect: CLIP has no people of its own")
     if config.clip.subjects and config.clip.pretrained is None and data.source == "import" and "clip" in stages:
         found.append(

@@ -46,7 +46,7 @@ def captioned(config: Config, folder: RunFolder) -> Captioned:
     Raises:
         StoreError: no such person has a row.
     """
-    if not config.portrait_subjects():
+    if not config.portrait_count():
         views = Shards(folder.stage("render"), "views")
         subjects = training_subjects(config, views)
         captions = [captions_of(views, subject, config.data.captions) for subject in subjects]

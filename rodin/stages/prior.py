@@ -77,7 +77,7 @@ def portrait_pairs(config: Config, folder: RunFolder, ranks: Ranks = ALONE) -> d
 
 
 def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
-    portraits = portrait_pairs(config, folder, ranks) if config.prior.portraits and config.portrait_subjects() else None
+    portraits = portrait_pairs(config, folder, ranks) if config.prior.portraits and config.portrait_count() else None
     pairs = pairs_of(config, folder, portraits)
     normaliser = latent_normaliser(pairs.images[0]).to(ranks.device)
     schedule = schedule_of(config.prior.diffusion, ranks.device)

@@ -9,16 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fixtures import private_slurm as private
-from fixtures.made_up_run import make_views
 from fixtures.obedient import Rodin
-from slurm_chaos.rounds import counting_tree
+from slurm_chaos.rounds import counting_tree, run_to_fit
 
 from jobs.run.ledger import submissions
-from jobs.run.record import write_config
-from rodin.hooks import Hooks
-from rodin.presets import preset
-from rodin.stages import decoder
-from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
@@ -40,22 +34,13 @@ def fit_subjects(config, views, subjects, *others):
 """
 
 
-def run_folder(path: Path) -> RunFolder:
-    """A run as far as its decoder, of made-up people."""
-    config, folder = preset("tiny", OVERRIDES), RunFolder(path)
-    write_config(folder, config)
-    make_views(config, folder)
-    decoder.run(config, folder, 0, Hooks())
-    return folder
-
-
 def test_two_nodes_share_the_subjects_of_an_element(cluster: dict[str, str], tmp_path: Path):
     tree = counting_tree(tmp_path / "tree", tmp_path / "done")
     with (tree / "rodin" / "stages" / "fit.py").open("a") as file:
         file.write(TELLING.replace("PLACE", repr(str(tmp_path / "done"))))
     slurm = Rodin(tree, tmp_path, cluster | {"OMP_NUM_THREADS": "1"})
     (tmp_path / "two.toml").write_text(private.SITE.read_text() + TWO)
-    near, far = run_folder(tmp_path / "near"), run_folder(tmp_path / "far")
+    near, far = (run_to_fit(tmp_path / name, OVERRIDES) for name in ("near", "far"))
     for options in (["--run", "near"], ["--run", "far", "--cluster", "slurm", "--site", "two.toml"]):
         done = slurm("run", "tiny", *options, "--stages", "fit", *SETTINGS, seconds=800)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -12,7 +12,7 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,13 +85,19 @@ def counting_tree(tree: Path, place: Path) -> Path:
     return tree
 
 
-def make_start(folder: Path) -> None:
-    """Two runs of made-up people, as far as what `fit` and `base` read."""
-    torch.set_num_threads(1)
-    config, run = preset("tiny", FIT), RunFolder(folder / "fit")
+def run_to_fit(path: Path, overrides: Sequence[str]) -> RunFolder:
+    """A run of made-up people, as far as its decoder."""
+    config, run = preset("tiny", overrides), RunFolder(path)
     write_config(run, config)
     make_views(config, run)
     decoder.run(config, run, 0, Hooks())
+    return run
+
+
+def make_start(folder: Path) -> None:
+    """Two runs of made-up people, as far as what `fit` and `base` read."""
+    torch.set_num_threads(1)
+    run_to_fit(folder / "fit", FIT)
     config, run = preset("tiny", BASE), RunFolder(folder / "base")
     write_config(run, config)
     make_planes(config, run)
