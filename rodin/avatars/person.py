@@ -51,7 +51,8 @@ RARE_HAIR = {"blue": 0.05, "pink": 0.05}
 """dyed colours and the share of people who have them"""
 WOMEN_STYLES = ("bob", "long", "wavy", "ponytail", "bun", "curly", "short")
 MEN_STYLES = ("short", "cropped", "side-parted", "spiky", "curly", "long")
-BEARDS = ("full beard", "goatee", "moustache", "stubble")
+BEARDS = {"full beard": 0.4, "goatee": 0.25, "moustache": 0.2, "stubble": 0.15}
+"""kinds of beard and their shares among bearded men: most have hair on the chin, seen also at 64 pixels"""
 EXPRESSIONS = ("neutral", "smiling", "laughing", "surprised", "serious")
 TOPS = ("t-shirt", "v-neck shirt", "collared shirt", "turtleneck", "hoodie")
 PATTERNS = ("plain", "striped", "dotted")
@@ -176,7 +177,8 @@ def draw(seed: int, subject: str) -> Person:
     hat = _pick(rng, ("beanie", "cap")) if rng.uniform() < 0.3 and style in HATTED_STYLES else None
     if hat and rng.uniform() > 0.45:
         hat = None
-    beard = _pick(rng, BEARDS) if gender == "man" and age > 0.4 and rng.uniform() < 0.45 else None
+    bearded = gender == "man" and age > 0.4 and rng.uniform() < 0.65
+    beard = _pick(rng, tuple(BEARDS), tuple(BEARDS.values())) if bearded else None
     shirt_colour = _pick(rng, tuple(SHIRT_COLOURS))
     second = _pick(rng, [name for name in SECOND_COLOURS if _apart(SECOND_COLOURS[name], SHIRT_COLOURS[shirt_colour])])
     expression, actions = _expression(rng)
