@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from rodin.children import unstoppable_children
 from rodin.train.parallel.environment import RankVariables
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -130,5 +131,6 @@ def _first_host() -> str:
     if not nodes or os.environ.get("SLURM_JOB_NUM_NODES") == "1":
         return LOCAL_HOST
     command = ["scontrol", "show", "hostnames", nodes]
-    listed = subprocess.run(command, capture_output=True, text=True, timeout=SCONTROL_SECONDS)
+    with unstoppable_children():
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=SCONTROL_SECONDS)
     return (listed.stdout.split() or [LOCAL_HOST])[0]

@@ -10,6 +10,8 @@ import subprocess
 import time
 from typing import Protocol
 
+from rodin.children import unstoppable_children
+
 SKEW_SECONDS = 5.0  # between the signals of the ranks: one of them may stop all before the others have theirs
 REQUEUE_SECONDS = 60.0  # in which Slurm ends the other ranks, after rank 0 has asked it to
 CLIENT_SECONDS = 60  # longest wait for scontrol
@@ -58,7 +60,8 @@ def requeue(stop: Stop, limit: int, named: str) -> str:
         time.sleep(REQUEUE_SECONDS)  # the end of a rank would end rank 0 before it has asked
         return ""
     try:
-        subprocess.run(["scontrol", "requeue", job], check=True, timeout=CLIENT_SECONDS)
+        with unstoppable_children():
+            subprocess.run(["scontrol", "requeue", job], check=True, timeout=CLIENT_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         return f"job {job} could not be requeued ({error}); submit it again to go on"
     return f"job {job} is requeued"

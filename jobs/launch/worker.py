@@ -28,6 +28,7 @@ from jobs.run.hardware import hardware
 from jobs.run.progress import Meter
 from jobs.run.record import read_config
 from jobs.site import mpi_environment, mpiexec
+from rodin.children import STOP_SIGNALS
 from rodin.config import Config
 from rodin.hooks import Hooks, Stopped
 from rodin.memory import forget_peak, peak_rss_mb
@@ -52,7 +53,7 @@ class StopFlag:
 
     def listen(self) -> None:
         """Handle USR2, TERM and INT; in the main thread."""
-        for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._raise)
         end_waits(self._raise)
 

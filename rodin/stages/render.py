@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from rodin.children import unstoppable_children
 from rodin.config import Config
 from rodin.field import cameras
 from rodin.hooks import Hooks, Stopped
@@ -219,7 +220,7 @@ def _blender(scratch: Path) -> Iterator[_BlenderProcess]:
     error_log = scratch / "errors.log"
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    with error_log.open("w") as errors:
+    with error_log.open("w") as errors, unstoppable_children():
         process = subprocess.Popen(
             [sys.executable, "-m", "rodin.avatars"],
             stdin=subprocess.PIPE,

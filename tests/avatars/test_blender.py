@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -139,6 +141,14 @@ def _dense(points: np.ndarray) -> np.ndarray:
     return ((1 - share) * points[:, :-1] + share * points[:, 1:]).reshape(-1, 3)
 
 
+def signal_children() -> None:
+    """What Slurm does to a job that is to save: all of its processes get the signal."""
+    for task in Path("/proc/self/task").iterdir():
+        for child in (task / "children").read_text().split():
+            for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
+                os.kill(int(child), number)
+
+
 SMALL = TINY.model_copy(update={"data": TINY.data.model_copy(update={"views": 4, "reference_views": 1})})
 
 
@@ -153,7 +163,7 @@ def test_a_stopped_shard_goes_on_and_equals_an_unbroken_one(tmp_path: Path) -> N
     notes: list[tuple[int, int]] = []
     render.run(SMALL, broken, 1, Hooks(progress=lambda *words: notes.append(words[:2])))
     assert notes == [(1, 2), (2, 2)]
-    render.run(SMALL, whole, 1, Hooks())
+    render.run(SMALL, whole, 1, Hooks(progress=lambda *words: signal_children()))
     one, two = Shards(broken.stage("render"), "views"), Shards(whole.stage("render"), "views")
     assert one.subjects == two.subjects == ["000002", "000003"]
     for subject in one.subjects:

@@ -101,7 +101,7 @@ def test_a_job_by_hand_that_saved_is_requeued_its_element_alone(slurm: Rodin, mi
     assert len(slurm.starts("views")) == 4
 
 
-def wait_for(path: Path, seconds: float = 120) -> None:
+def wait_for(path: Path, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < end, f"{path} never came"

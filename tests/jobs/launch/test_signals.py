@@ -122,6 +122,15 @@ def test_the_signal_of_this_rank_may_come_after_the_stop(scontrol: Path, monkeyp
     assert "is requeued" in requeue.requeue(stop, 2, WHERE)
 
 
+def test_scontrol_gets_the_signals_of_the_job_too_and_asks_nevertheless(scontrol: Path, tmp_path: Path):
+    command = tmp_path / "bin" / "scontrol"
+    signalled = "#!/bin/sh\nkill -USR2 $$\nkill -TERM $$\nkill -INT $$\n"
+    command.write_text(command.read_text().replace("#!/bin/sh\n", signalled))
+    assert "is requeued" in requeue.requeue(SimpleNamespace(raised=True, requeue=True), 2, WHERE)
+    assert scontrol.read_text() == "requeue 70_4\n"
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())  # this process hears them as before
+
+
 def test_a_scontrol_that_fails_is_one_line(scontrol: Path, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert "could not be requeued" in requeue.requeue(SimpleNamespace(raised=True, requeue=True), 2, WHERE)
