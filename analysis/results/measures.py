@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.results.paper import METRICS, scale_name
-from analysis.results.rows import MissingRows, Row, results
-from analysis.results.statistics import Interval, mean_interval, rate_interval
+from analysis.results.rows import MissingRows, Row, results, whole_seconds
+from analysis.results.statistics import ANYWHERE, RANGES, Interval, mean_interval, rate_interval
 from rodin.evaluation.steps import OURS
 from rodin.store.results import row_files
 from rodin.store.run_folder import RunFolder
@@ -30,6 +30,7 @@ class Measure:
         heading: of its column; an arrow points to better values.
         decimals: printed.
         unit: of what there is one value each: people, prompts, or the run itself.
+        within: its least and greatest value, where its interval ends.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Measure:
     heading: str
     decimals: int
     unit: str = PEOPLE
+    within: tuple[float, float] = ANYWHERE
 
     @property
     def of_people(self) -> bool:
@@ -47,7 +49,7 @@ class Measure:
         """Mean of its values with its 95 % interval; of prompts the share of hits."""
         if self.unit == PROMPTS:
             return rate_interval(round(sum(values.values())), len(values))
-        return mean_interval(list(values.values()))
+        return mean_interval(list(values.values()), self.within)
 
 
 Measured = tuple[Measure, dict[str, float]]
@@ -107,12 +109,13 @@ def costs(run: Path) -> list[Measured]:
     """Seconds of all stages, of those that the run made itself, and the largest memory of a process."""
     stems = (path.stem.rpartition("-")[0] for path in row_files(RunFolder(run)))
     names = sorted({stem for stem in stems if stem.startswith(TIMING) and stem != f"{TIMING}report"})
-    fields = {"seconds": float, "peak_rss_mb": float}
-    rows = [row for name in names for row in results(run, name, "timing", fields, optional=["peak_rss_mb"])]
+    fields = {"seconds": float, "peak_rss_mb": float, "paced_seconds": float}
+    optional = ["peak_rss_mb", "paced_seconds"]
+    rows = [row for name in names for row in results(run, name, "timing", fields, optional=optional)]
     if not rows:
         raise MissingRows(f"{run}: no times")
-    own = sum(row["seconds"] for row in rows if "taken_from" not in row)
-    found = {"all stages, s": sum(row["seconds"] for row in rows), "made here, s": own}
+    own = sum(whole_seconds(row) for row in rows if "taken_from" not in row)
+    found = {"all stages, s": sum(map(whole_seconds, rows)), "made here, s": own}
     memory = [row["peak_rss_mb"] for row in rows if row.get("peak_rss_mb") is not None]
     found |= {"peak memory, MB": max(memory)} if memory else {}
     keys = {"all stages, s": "seconds", "made here, s": "own_seconds", "peak memory, MB": "memory"}
@@ -135,7 +138,9 @@ def _values(measure: Measure, rows: Sequence[Row], field: str, factor: float = 1
             values.setdefault(row["subject"], []).append(factor * row[field])
     if not values or len(values) < len({row["subject"] for row in rows}):
         return []
-    return [(measure, {subject: sum(of) / len(of) for subject, of in values.items()})]
+    low, high = RANGES[field]
+    bounded = replace(measure, within=(factor * low, factor * high))
+    return [(bounded, {subject: sum(of) / len(of) for subject, of in values.items()})]
 
 
 MEASURES: tuple[Callable[[Path], list[Measured]], ...] = (

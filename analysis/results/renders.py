@@ -43,10 +43,10 @@ def reconstructions(run: Path) -> Shards:
 
 
 def training_subjects(run: Path) -> list[str]:
-    """Ids of the rendered subjects that training may use, in order: all but the held-out ones."""
+    """Ids of the rendered subjects that training may use, in order: those numbered before the held-out ones."""
     subjects = views(run).subjects
     count = setting(config_of(run), "data.subjects")
-    return subjects[:count] if isinstance(count, int) else subjects
+    return [one for one in subjects if int(one) < count] if isinstance(count, int) else subjects
 
 
 def frontal_view(store: Shards, subject: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.results.provenance import resume_command
-from analysis.results.rows import MissingRows, Row, missing_rows, results
+from analysis.results.rows import MissingRows, Row, missing_rows, results, whole_seconds
 from rodin.store.results import row_files
 from rodin.store.run_folder import RunFolder
 
@@ -103,11 +103,6 @@ def _notes(taken: Mapping[str, Mapping[str, None]], spent: float) -> list[str]:
     ]
     notes += [f"taken over from {source}, with the times there: {', '.join(of)}" for source, of in taken.items()]
     return notes + ([f"made by this run itself: {spent:,.1f} s"] if taken else [])
-
-
-def whole_seconds(row: Row) -> float:
-    """Seconds of a task; of one that was resumed those of all its work, at the pace of its last part."""
-    return max(row["seconds"], row.get("paced_seconds") or 0.0)
 
 
 def device_hours(rows: Sequence[Row], device: str) -> float | None:

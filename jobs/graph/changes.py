@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +56,7 @@ def change_of(folder: RunFolder, config: Config) -> Change:
         return Change()
     old = read_config(folder)
     started = [name for name in _names(old) if begun(folder, name)]
-    asked, there = flat(config), {name: _settings(folder, name, old) for name in started}
+    asked, there = flat(config), _settings(folder, started, old)
     pinned: dict[str, tuple[Any, Any]] = {}
     readers: list[str] = []
     for name, values in there.items():
@@ -84,8 +85,9 @@ def make_change(folder: RunFolder, config: Config, change: Change) -> None:
     """
     if folder.config_file.is_file():
         old = read_config(folder)
-        for name in (name for name in _names(old) if begun(folder, name)):
-            keep_settings(folder, name, _settings(folder, name, old))
+        started = [name for name in _names(old) if begun(folder, name)]
+        for name, values in _settings(folder, started, old).items():
+            keep_settings(folder, name, values)
     for name in reversed(change.again):
         reopen(folder, name, keep=False)
     for name in change.longer:
@@ -97,16 +99,20 @@ def _names(config: Config) -> list[str]:
     return [stage.name for stage in graph(config, tuple(stage.name for stage in SWEEPS))]
 
 
-def _settings(folder: RunFolder, stage: str, config: Config) -> dict[str, Any]:
-    """The values that a begun stage was made with: those on record, else those of the run.
+def _settings(folder: RunFolder, started: Sequence[str], config: Config) -> dict[str, dict[str, Any]]:
+    """Begun stage -> the values that it was made with: those on record, else those of the run.
 
-    Keys that the record does not name came with a later version, and its results follow from what they are by default.
+    A key that a record does not name came with a later version, and the stage's results follow from what it is by
+    default; unless another stage has its value on record: then it is only known later that this stage reads it too.
     """
-    known = settings_of(folder, stage)
-    if known is None:
-        return values_read(stage, config)
-    return values_read(stage, Config(preset=config.preset)) | {
-        key: value for key, value in known.items() if reads(stage, key)
+    known = {name: settings_of(folder, name) for name in started}
+    others = {key: value for values in known.values() for key, value in (values or {}).items()}
+    default = Config(preset=config.preset)
+    return {
+        name: values_read(name, config)
+        if values is None
+        else values_read(name, default) | {key: value for key, value in (others | values).items() if reads(name, key)}
+        for name, values in known.items()
     }
 
 

@@ -19,7 +19,7 @@ SAMPLED = (
     *("base.diffusion", "upsample.diffusion"),
 )
 PRIOR = ("prior.best_of", "prior.rerank", "prior.guidance_scale")  # its training does not read them
-RING = ("data.camera_radius", "data.fov_degrees")  # of the cameras around a sampled avatar
+RING = ("data.camera_radius", "data.fov_degrees")  # of the cameras around an avatar, which also see its haze
 
 # Keys, or sections with all their keys.
 READS: dict[str, tuple[str, ...]] = {
@@ -49,13 +49,13 @@ READS: dict[str, tuple[str, ...]] = {
     "evaluate": ("seed", "evaluate", "sweeps.shard_subjects", "sample.guidance_scale", "sample.views", *SAMPLED, *RING),
     "sweep-cfg": (
         *("seed", "sweeps.guidance_scales", "sweeps.shard_subjects", "evaluate.subjects", "evaluate.views"),
-        *("sample.views", *SAMPLED),
+        *("sample.views", *SAMPLED, *RING),
     ),
     "sweep-resolution": ("seed", "fit", "sweeps.plane_resolutions", "sweeps.fit_subjects"),
     "sweep-views": ("seed", "fit", "sweeps.view_counts", "sweeps.fit_subjects"),
     "sweep-convolution": (
         *("seed", "upsample", "sweeps.fit_subjects", "evaluate.subjects", "evaluate.views"),
-        *("sample.guidance_scale", "sample.views", *SAMPLED),
+        *("sample.guidance_scale", "sample.views", *SAMPLED, *RING),
     ),
     "report": (),  # it is written again after every change
 }

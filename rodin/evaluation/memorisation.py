@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
-from rodin.data.pictures import evenly, images_over_white
+from rodin.data.pictures import evenly, images_over_white, to_bytes
 from rodin.evaluation.presence import BLUR, frontal
 from rodin.evaluation.reconstruction import measured_subjects
 from rodin.generate.cascade import Avatars
@@ -97,15 +97,21 @@ def memorisation_rows(
 
 
 def known_copies(avatars: Avatars, planes: Shards, subjects: Sequence[str], hooks: Hooks) -> np.ndarray:
-    """Frontal renders of subjects' fitted planes, blurred to be as soft as avatars: [N, H, H, 4] uint8."""
+    """Frontal renders of subjects' fitted planes over white, blurred to be as soft as avatars: [N, H, H, 4] uint8."""
     pictures = []
     for subject in subjects:
         if hooks.should_stop():
             raise Stopped()
-        picture = frontal(avatars, planes, subject)
-        blur = BLUR * len(picture)
-        pictures.append(gaussian_filter(picture.astype(np.float32), (blur, blur, 0)).round().astype(np.uint8))
+        pictures.append(softened(frontal(avatars, planes, subject)))
     return np.stack(pictures)
+
+
+def softened(rgba: np.ndarray) -> np.ndarray:
+    """A picture [H, W, 4] uint8 over white, blurred: the same shape, opaque. What is transparent has no colour."""
+    blur = BLUR * len(rgba)
+    white = images_over_white(rgba[None])[0]
+    soft = torch.from_numpy(gaussian_filter(white.numpy(), (0, blur, blur)))
+    return to_bytes(torch.cat([soft, torch.ones_like(soft[:1])]).permute(1, 2, 0))
 
 
 def drawn_along(

@@ -62,7 +62,7 @@ def inverted_avatar(rodin: Rodin, request: AvatarRequest, settings: InversionSet
     shown = [_seen(one, found.view, len(rgba)) for one in (before, after)]
     measured: dict[str, Any] = {"camera": camera_metadata(found)}
     for name, picture in zip(("before", "after"), shown, strict=True):
-        measured[name] = _likeness(picture, rgba, inversion.lpips)
+        measured[name] = _likeness(over_white(picture), rgba[..., :3], inversion.lpips)
     side = shown_side(rodin.config)
     large = models.marking.marked(np.stack([_seen(one, found.view, side) for one in (before, after)]))
     labels = [
@@ -70,7 +70,7 @@ def inverted_avatar(rodin: Rodin, request: AvatarRequest, settings: InversionSet
         f"of CLIP alone: {measured['before']['psnr']:.1f} dB",
         f"inverted: {measured['after']['psnr']:.1f} dB",
     ]
-    comparison = labelled([rgba, *large], labels, side)
+    comparison = labelled([rgba[..., :3], *large], labels, side)
     return replace(after, provenance=about | {"measured": measured}, before=before, pictures={"comparison": comparison})
 
 
@@ -178,7 +178,7 @@ def _seen(avatar: Avatar, view: Cameras, side: int) -> np.ndarray:
     return avatar.render(view, size=side)[0]
 
 
-def _likeness(rgba: np.ndarray, truth: np.ndarray, lpips: perceptual.Lpips | None) -> dict[str, float | None]:
-    """PSNR in dB and LPIPS of a render [S, S, 4] against a picture, both over white."""
-    ours, theirs = (torch.from_numpy(over_white(one)).permute(2, 0, 1)[None].float() / 255 for one in (rgba, truth))
+def _likeness(picture: np.ndarray, truth: np.ndarray, lpips: perceptual.Lpips | None) -> dict[str, float | None]:
+    """PSNR in dB and LPIPS of a picture [S, S, 3] against another, both over white."""
+    ours, theirs = (torch.from_numpy(one).permute(2, 0, 1)[None].float() / 255 for one in (picture, truth))
     return {"psnr": float(psnr(ours, theirs)), "lpips": None if lpips is None else float(lpips(ours, theirs))}

@@ -47,7 +47,7 @@ def fitted_person(models: Avatars, name: str) -> Avatar:
     planes, latent = torch.from_numpy(shards.read(name, "planes")).float(), None
     if folder.stage("embed").is_dir() and name in (latents := Shards(folder.stage("embed"), "latents")):
         latent = torch.from_numpy(latents.read(name, "image", 0)).float()
-    return Avatar(models, planes, latent, 0, {"from": "subject", "subject": name, "seed": 0})
+    return Avatar(models, planes.to(models.device), latent, 0, {"from": "subject", "subject": name, "seed": 0})
 
 
 def check_saved(folder: Path) -> None:
@@ -76,7 +76,7 @@ def saved_avatar(models: Avatars, folder: Path) -> Avatar:
     if planes is None:
         raise ValueError(f"{folder}: an avatar of another run's decoder ({about.get('run')}); give that run")
     kept = {key: value for key, value in about.items() if key not in OF_FILES}
-    return Avatar(models, planes, latent, seed, kept)
+    return Avatar(models, planes.to(models.device), latent, seed, kept)
 
 
 def checked_tensors(config: Config, path: Path) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures.finished_graph import write_views
 from fixtures.finished_stores import SUBJECTS, VIEWS, WANTED, around, face, large
 from fixtures.pages import captions, shows
 
@@ -12,7 +13,10 @@ from analysis.figures.contact_sheet import NO, YES, Line, Tile, contact_sheet
 from analysis.figures.crops import most_frontal
 from analysis.figures.presence import asked_and_not
 from analysis.figures.sheets import spaced, swatch
+from analysis.results.renders import training_subjects
+from jobs.run.record import write_config
 from rodin.avatars.person import HAIR_COLOURS
+from rodin.presets import preset
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 
@@ -25,6 +29,13 @@ def test_the_subjects_are_those_of_training_and_two_are_turned(full_run: Path):
     assert shows(first, around(0, VIEWS))
     assert shows(second, around(1, VIEWS))
     assert [first.heading, second.heading] == ["000000: a person with red hair", "000001: a person with black hair"]
+
+
+def test_a_person_who_is_missing_makes_no_held_out_one_a_training_person(tmp_path: Path):
+    run = RunFolder(tmp_path)
+    write_config(run, preset("tiny", ["data.subjects=4", "data.held_out=2", "data.allow_missing=0.3"]))
+    write_views(run.stage("render"), 0, ["000000", "000001", "000003", "000004", "000005"])
+    assert training_subjects(tmp_path) == ["000000", "000001", "000003"]
 
 
 def test_nearest_shows_each_sample_beside_its_nearest_subjects(full_run: Path):

@@ -5,9 +5,18 @@ import pytest
 import torch
 from fixtures.drawn_heads import head
 from fixtures.named_store import Store
+from scipy.ndimage import gaussian_filter
 
 from rodin.evaluation import memorisation
-from rodin.evaluation.memorisation import TrainingPeople, memorisation_rows, nearest_pictures, ratio, small_pictures
+from rodin.evaluation.memorisation import (
+    TrainingPeople,
+    memorisation_rows,
+    nearest_pictures,
+    ratio,
+    small_pictures,
+    softened,
+)
+from rodin.evaluation.presence import BLUR
 from rodin.hooks import Hooks, Stopped
 from rodin.presets import preset
 
@@ -90,6 +99,19 @@ def test_known_copies_are_as_soft_as_avatars_and_are_noticed(monkeypatch):
     assert [row["name"] for row in known] == [row["nearest"] for row in known] == [f"{n:06d}" for n in (0, 3, 6, 8, 11)]
     assert all(0.01 < row["picture_ratio"] < 0.5 for row in known)  # not 0: they are blurred
     assert all(row["step"] is None for row in known)
+
+
+def test_what_is_transparent_does_not_darken_a_softened_picture():
+    rgba = person(3).copy()
+    rgba[..., 3] = np.where(rgba[..., 3] > 0, 200, 0)
+    black = np.where(rgba[..., 3:] > 0, rgba, 0)
+    soft = softened(black)
+    share = black[..., 3:] / 255
+    blur = BLUR * len(rgba)
+    by_hand = gaussian_filter(black[..., :3] * share + 255 * (1 - share), (blur, blur, 0))
+    assert np.abs(soft[..., :3] - by_hand).max() < 0.51
+    assert (soft[..., 3] == 255).all()
+    assert (soft[0, 0] == 255).all()
 
 
 def test_kept_averages_draw_the_same_samples_again_until_the_last_step(monkeypatch):

@@ -15,15 +15,17 @@ from fixtures.small_run import CONFIG
 from PIL import Image
 
 from rodin import Rodin
+from rodin.data.portraits import read_cut_out
 from rodin.field.cameras import Cameras
 from rodin.field.mesh_files import write_mesh
-from rodin.generate import api, requests, uses
+from rodin.generate import api, changes, existing, requests, uses
 from rodin.generate.cascade import Avatars
 from rodin.generate.condition import one_request
 from rodin.generate.edits import direction, people_latents
 from rodin.generate.inversion import InversionSettings
 from rodin.generate.latents import unit
 from rodin.generate.look import Look
+from rodin.store.shards.reader import Shards
 
 README = Path(__file__).parents[2] / "README.md"
 SMALL = Look(16, 2, "png")
@@ -185,6 +187,30 @@ def test_an_inversion_comes_nearer_to_the_picture(rodin, tmp_path):
     made = avatar.save(tmp_path / "a", look=SMALL)
     assert {path.name for path in made["views"]} >= {"comparison.png", "before-00.png", "avatar-00.png"}
     assert rodin.load(tmp_path / "a").provenance["measured"] == json.loads(json.dumps(measured))
+
+
+def test_an_inversion_is_measured_against_the_picture_it_was_made_of(rodin, monkeypatch):
+    soft, compared = person(), []
+    soft[..., 3] //= 2
+    portrait = read_cut_out(soft, rodin.config.data.resolution)[..., :3]
+    assert (portrait < 255).any()
+    monkeypatch.setattr(changes, "psnr", lambda ours, theirs: compared.append(theirs) or torch.tensor(20.0))
+    avatar = rodin.invert(soft, settings=InversionSettings(latent_steps=1, planes_steps=1, yaw=0.0, pitch=0.0))
+    for theirs in compared:
+        np.testing.assert_array_equal((255 * theirs[0].permute(1, 2, 0)).round().byte().numpy(), portrait)
+    assert len(compared) == 2
+    side = avatar.pictures["comparison"].shape[1] // 3
+    shown = avatar.pictures["comparison"][:side, :side, :3]
+    darkest = portrait.min(axis=(0, 1)).tolist()
+    assert shown.min(axis=(0, 1)).tolist() == pytest.approx(darkest, abs=8)  # enlarging overshoots a little
+
+
+def test_people_that_are_there_already_come_to_the_device_of_the_models(trained, one, tmp_path):
+    one.save(tmp_path / "one", look=SMALL)
+    elsewhere = Avatars(CONFIG, trained, torch.device("meta"))
+    subject = Shards(trained.stage("fit"), "planes").subjects[0]
+    found = (existing.fitted_person(elsewhere, subject), existing.saved_avatar(elsewhere, tmp_path / "one"))
+    assert [avatar.planes.device.type for avatar in found] == ["meta", "meta"]
 
 
 def test_pictures_in_which_nobody_can_be_are_refused(rodin):

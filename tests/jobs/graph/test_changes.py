@@ -133,6 +133,18 @@ def test_a_key_that_came_after_a_stage_was_made_is_off_in_it(run: RunFolder):
     assert change_of(run, tiny("sample.main_body=false")).refused is None
 
 
+def test_a_key_that_a_stage_is_only_now_known_to_read_has_the_value_that_others_were_made_with(run: RunFolder):
+    config = tiny("data.camera_radius=3")
+    keep_settings(run, "render", values_read("render", config))
+    earlier = values_read("sweep-cfg", config)
+    assert earlier.pop("data.camera_radius") == 3
+    keep_settings(run, "sweep-cfg", earlier)
+    for stage in ("render", "sweep-cfg"):
+        finish(run, stage)
+    assert change_of(run, config).refused is None
+    assert "camera_radius is 3.0 there, asked for 4.0, and render and sweep-cfg" in str(change_of(run, TINY).refused)
+
+
 def test_settings_of_a_stage_that_left_nothing_are_replaced(run: RunFolder):
     keep_settings(run, "fit", values_read("fit", TINY))
     keep_settings(run, "fit", values_read("fit", tiny("fit.steps=9")))

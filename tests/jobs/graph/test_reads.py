@@ -65,6 +65,8 @@ def test_a_training_may_change_what_its_checkpoints_allow():
         ("render", "data.device", False),
         ("sweep-views", "sweeps.view_counts", True),
         ("sweep-views", "sweeps.plane_resolutions", False),
+        ("sweep-cfg", "data.camera_radius", True),
+        ("sweep-convolution", "data.fov_degrees", True),
         ("report", "seed", False),
     ],
 )
