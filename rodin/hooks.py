@@ -35,3 +35,7 @@ class OtherRankFailed(ValueError):
 
 class OtherRankEnded(RuntimeError):
     """Another rank of the job is gone without a word: it was killed, or its own error is the cause."""
+
+
+class HelperKilled(RuntimeError):
+    """A process that a stage started was killed, mostly for want of memory: the same work may succeed later."""

@@ -83,7 +83,8 @@ def end_orphan_waits() -> None:
 def end_waits(handler: Callable[..., None]) -> None:
     """End this process if a TERM or INT finds it waiting for other ranks, and the wait does not end soon.
 
-    Call it in the main thread.
+    A rank that writes a checkpoint meanwhile is waited for until Slurm ends all: its end would end that one too. Call
+    it in the main thread.
 
     Args:
         handler: of these signals; once it is replaced, they are no longer this function's business.
@@ -97,7 +98,7 @@ def end_waits(handler: Callable[..., None]) -> None:
             continue
         asked = time.monotonic()
         while signal.getsignal(signal.SIGTERM) == handler:
-            since = waiting_since()
+            since = waiting_since(working=False)
             if since is not None and time.monotonic() - max(since, asked) > PATIENCE_SECONDS:
                 _end(f"stopped while it waited for other ranks, for {PATIENCE_SECONDS:.0f} s after the signal")
             time.sleep(WATCH_SECONDS)

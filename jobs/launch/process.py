@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.launch.slurm_client import Unreachable, call
+from jobs.run.failures import Failed
 from rodin.children import unstoppable_children
 from rodin.train.parallel.environment import RankVariables
 
@@ -130,7 +131,8 @@ def _first_host() -> str:
     nodes = os.environ.get("SLURM_JOB_NODELIST", "")
     if not nodes or os.environ.get("SLURM_JOB_NUM_NODES") == "1":
         return LOCAL_HOST
-    command = ["scontrol", "show", "hostnames", nodes]
-    with unstoppable_children():
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=SCONTROL_SECONDS)
-    return (listed.stdout.split() or [LOCAL_HOST])[0]
+    try:
+        with unstoppable_children():
+            return call("scontrol", "show", "hostnames", nodes, seconds=SCONTROL_SECONDS).split()[0]
+    except (Unreachable, IndexError) as error:
+        raise Failed(f"the ranks do not find rank 0: {error}, asked for the hosts of {nodes}") from None

@@ -6,10 +6,10 @@ Slurm is asked for one element, `<array>_<task>`: the job's own number would sta
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from typing import Protocol
 
+from jobs.launch.slurm_client import Unreachable, call
 from rodin.children import unstoppable_children
 
 SKEW_SECONDS = 5.0  # between the signals of the ranks: one of them may stop all before the others have theirs
@@ -61,7 +61,7 @@ def requeue(stop: Stop, limit: int, named: str) -> str:
         return ""
     try:
         with unstoppable_children():
-            subprocess.run(["scontrol", "requeue", job], check=True, timeout=CLIENT_SECONDS)
-    except (OSError, subprocess.SubprocessError) as error:
+            call("scontrol", "requeue", job, seconds=CLIENT_SECONDS)
+    except Unreachable as error:
         return f"job {job} could not be requeued ({error}); submit it again to go on"
     return f"job {job} is requeued"

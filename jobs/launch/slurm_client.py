@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.run.ledger import Submission
+from rodin.train.parallel.environment import VARIABLES
 
 TIMEOUT = 30.0  # seconds; clients hang while slurmctld is down
 SUBMIT_SECONDS = 120.0  # longest wait for sbatch: a busy slurmctld makes it try again for a minute
 LONGEST_REASON = 400  # characters of a client's error that a message quotes
 OPTIONS = ("SBATCH_", "SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_", "SRUN_", "SALLOC_")  # starts of variables
+# starts of variables by which a launcher of ranks, in whose shell a command runs, tells a process its rank
+RANKS = ("PMI_RANK", "PMI_SIZE", "PMI_FD", "PMI_ID", "PMI_PORT", "PMI_JOBID", "PMI2_", "PMIX_RANK", "PMIX_NAMESPACE")
+RANKS += ("PMIX_SERVER", "OMPI_COMM_WORLD_", "MPI_LOCALNRANKS", "MPI_LOCALRANKID", *VARIABLES)
 ADDRESS = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")  # variables that say how to reach Slurm
 # What the clients print; every other line is no entry: headings ("CLUSTER: alpha"), warnings, a site's greetings.
 SUBMITTED = re.compile(r"^Submitted batch job (\d+)(?: on cluster (\S+))?\s*$", re.MULTILINE)
@@ -111,10 +115,12 @@ def ask(*command: str, seconds: float = TIMEOUT, keep: Collection[str] = ()) -> 
 
 
 def environment(keep: Collection[str] = ()) -> dict[str, str]:
-    """The environment of this process without the variables that Slurm's clients read options from.
+    """The environment of this process without variables that would mislead Slurm's clients, or the job they submit.
 
-    They come from a login node's defaults (SBATCH_EXPORT, SQUEUE_FORMAT, SLURM_CLUSTERS), or from the allocation in
-    whose shell a command runs (SLURM_MEM_PER_CPU, SLURM_NTASKS), and win over the lines of a batch script.
+    Those that clients read options from come from a login node's defaults (SBATCH_EXPORT, SQUEUE_FORMAT,
+    SLURM_CLUSTERS), or from the allocation in whose shell a command runs (SLURM_MEM_PER_CPU, SLURM_NTASKS), and win
+    over the lines of a batch script. In such a shell there are also a rank and its place, which a job would take for
+    its own.
 
     Args:
         keep: names that stay.
@@ -122,7 +128,7 @@ def environment(keep: Collection[str] = ()) -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if name in keep or name in ADDRESS or not name.startswith(OPTIONS)
+        if name in keep or name in ADDRESS or not name.startswith((*OPTIONS, *RANKS))
     }
 
 

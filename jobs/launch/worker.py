@@ -27,7 +27,7 @@ from jobs.run.failures import Failed, Failure, describe, failure_of, forget, pri
 from jobs.run.hardware import hardware
 from jobs.run.progress import Meter
 from jobs.run.record import read_config
-from jobs.site import mpi_environment, mpiexec
+from jobs.site import mpi_environment, mpiexec, visible_gpus
 from rodin.children import STOP_SIGNALS
 from rodin.config import Config
 from rodin.hooks import Hooks, Stopped
@@ -115,7 +115,7 @@ def _run_shard(
         forget(folder, stage, shard)
         keep_settings(folder, stage, values_read(stage, config))
     meter = Meter(folder, stage, shard, quiet=process.rank > 0)
-    start, _ = time.monotonic(), forget_peak()
+    start, done_before, _ = time.monotonic(), folder.manifest(stage, shard).is_file(), forget_peak()
     try:
         hooks = Hooks(meter if guard is None else guard.watching(meter), stop)
         import_module(stage_of(stage).module).run(config, folder, shard, hooks)
@@ -124,11 +124,14 @@ def _run_shard(
         raise
     except Exception as error:
         traceback.print_exc()
+        if stop():  # the signal also goes to processes that the stage started, compilers for one
+            meter.finish()
+            raise Stopped(f"{stage} shard {shard}, after the signal to stop: {describe(error)[1]}") from error
         failure = failure_of(error, stage, shard, process.log, process.rank)
         record(folder, failure)
         meter.finish()
         return failure
-    if process.rank == 0:
+    if process.rank == 0 and not done_before:
         seconds = time.monotonic() - start
         row = {"stage": "timing", "name": stage, "shard": shard, "seconds": seconds, "peak_rss_mb": peak_rss_mb()}
         on_gpu = 1 if stage_of(stage).alone and config.data.device != "CPU" else None  # Blender is a separate process
@@ -140,7 +143,7 @@ def _run_shard(
 
 
 def _prepare(stage: str, process: Process) -> None:
-    """Set what stages read from the environment: ranks and threads."""
+    """Set what stages read from the environment: ranks, threads, and the GPU of an MPI rank."""
     for name in VARIABLES:
         os.environ.pop(name, None)
     if stage_of(stage).torch_ranks and process.world > 1:
@@ -149,6 +152,8 @@ def _prepare(stage: str, process: Process) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(process.cpus)
+    if stage_of(stage).kind == "mpi" and process.world > 1 and len(gpus := visible_gpus()) > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[process.local_rank % len(gpus)]  # srun shows each rank all of a node
 
 
 def under_mpiexec(run_dir: Path, stage: str, shards: Sequence[int], ranks: int, stop: StopFlag) -> None:

@@ -94,8 +94,7 @@ class Claim:
         Args:
             resumed: progress with which this start began, once it is known.
         """
-        number = int(self.path.suffix[1:])
-        if self.path.with_suffix(f".{number + 1}").exists():
+        if self._taken():
             return False
         idle, before = self.note.idle, self.note.before
         if resumed is not None and before is not None and resumed > before:
@@ -104,12 +103,12 @@ class Claim:
         with contextlib.suppress(OSError):
             _write(self.path, self.note)
             self.renewed = time.monotonic()
-        return not _wanted(self.path).exists() and time.monotonic() - self.renewed < LATE_SECONDS
+        return not _there(_wanted(self.path)) and time.monotonic() - self.renewed < LATE_SECONDS
 
     def release(self, done: bool) -> None:
         """Let go: of a finished shard nothing is kept."""
         number = int(self.path.suffix[1:])
-        if self.path.with_suffix(f".{number + 1}").exists():
+        if self._taken():
             return
         with contextlib.suppress(OSError):
             if not done:
@@ -118,6 +117,10 @@ class Claim:
                 for path in (_wanted(self.path.with_suffix(f".{one}")), self.path.with_suffix(f".{one}")):
                     if done or path != self.path:
                         path.unlink(missing_ok=True)
+
+    def _taken(self) -> bool:
+        """Whether another process has taken the claim."""
+        return _there(self.path.with_suffix(f".{int(self.path.suffix[1:]) + 1}"))
 
 
 @dataclass
@@ -273,6 +276,14 @@ def _write(path: Path, note: Note) -> None:
     temporary = path.with_name(f".{path.name}.{note.holder.name}.tmp")
     temporary.write_text(json.dumps(asdict(note)), encoding="utf-8")
     temporary.replace(path)
+
+
+def _there(path: Path) -> bool:
+    """Whether a file is there; not, where the file system does not tell ("Stale file handle")."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _wanted(path: Path) -> Path:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rodin.hooks import OtherRankEnded, OtherRankFailed
+from rodin.hooks import HelperKilled, OtherRankEnded, OtherRankFailed
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import system_error
 from rodin.store.reading import entries, read_record
@@ -53,7 +53,7 @@ class Failure:
         rank: of the process.
         consequence: whether the rank failed only because another rank had failed.
         transient: whether the same command may succeed later, such as after "Stale file handle", a full disk, or the
-            end of another rank that left no word.
+            end of another rank that left no word, or of Blender for want of memory.
     """
 
     stage: str
@@ -77,7 +77,8 @@ def failure_of(error: BaseException, stage: str, shard: int, log: str = "", rank
     """Describe an exception that ended a shard on one rank."""
     kind, line = describe(error)
     consequence = isinstance(error, OtherRankFailed | OtherRankEnded)
-    passing = is_transient(error) or isinstance(error, OtherRankEnded)  # how its process ended is what Slurm tells
+    # how the process of another rank, or a helper, ended is what Slurm tells
+    passing = is_transient(error) or isinstance(error, OtherRankEnded | HelperKilled)
     return Failure(stage, shard, kind, line, log, rank=rank, consequence=consequence, transient=passing)
 
 

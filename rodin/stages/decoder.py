@@ -52,9 +52,9 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         shard: always 0; the ranks divide the work.
         hooks: progress callback and stop request.
     """
-    if manifest.complete(folder.manifest("decoder", 0)):
-        return
     with Ranks.from_environment() as ranks:
+        if ranks.any(manifest.complete(folder.manifest("decoder", 0))):
+            return
         learning = DecoderTraining(config, folder, ranks)
         steps = config.decoder.steps
         every = max(1, steps // CHECKPOINTS)

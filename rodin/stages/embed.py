@@ -36,9 +36,9 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         shard: always 0; MPI ranks divide the work.
         hooks: progress callback and stop request.
     """
-    if manifest.complete(folder.manifest("embed", 0)):
-        return
     here = mpi_ranks()
+    if here.broadcast(manifest.complete(folder.manifest("embed", 0))):  # all ranks or none: what follows wants all
+        return
     views = Shards(folder.stage("render"), "views")
     clip = load_clip(config, folder)
     count = config.shards("render")  # a shard of latents for each shard of views

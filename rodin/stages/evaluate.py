@@ -87,9 +87,10 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         hooks: progress callback and stop request.
     """
     del shard
-    if manifest.complete(folder.manifest("evaluate", 0)):
+    ranks = mpi_ranks()
+    if ranks.broadcast(manifest.complete(folder.manifest("evaluate", 0))):  # all ranks or none: what follows wants all
         return
-    ranks, stores, avatars = mpi_ranks(), EvaluationStores.of(folder), Avatars(config, folder)
+    stores, avatars = EvaluationStores.of(folder), Avatars(config, folder)
     needed = (stores.views, stores.latents, stores.planes)
     subjects = [subject for subject in config.train_subjects() if all(subject in store for store in needed)]
     own_subjects = subjects[ranks.rank :: ranks.size]

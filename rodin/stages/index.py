@@ -121,9 +121,9 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         hooks: progress callback and stop request.
     """
     del shard
-    if manifest.complete(folder.manifest("index", 0)):
-        return
     here, count = mpi_ranks(), config.shards("fit")
+    if here.broadcast(manifest.complete(folder.manifest("index", 0))):  # all ranks or none: what follows wants all
+        return
     planes = Shards(folder.stage("fit"), "planes")
     if missing := [number for number in range(count) if number not in planes.shards]:
         raise StoreError(

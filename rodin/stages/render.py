@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,8 @@ import numpy as np
 from rodin.children import unstoppable_children
 from rodin.config import Config
 from rodin.field import cameras
-from rodin.hooks import Hooks, Stopped
+from rodin.hooks import HelperKilled, Hooks, Stopped
+from rodin.store.errors import check_space
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.writer import ShardWriter
 
@@ -179,7 +181,13 @@ class _BlenderProcess:
         self._requests, self._answers = process.stdin, process.stdout
 
     def render(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send a request and wait for the answer; raises RuntimeError if the process has died."""
+        """Send a request and wait for the answer.
+
+        Raises:
+            HelperKilled: the process was killed.
+            StoreError: there is no room for its pictures.
+            RuntimeError: it has ended otherwise.
+        """
         try:
             self._requests.write(json.dumps(request) + "\n")
             self._requests.flush()
@@ -190,10 +198,11 @@ class _BlenderProcess:
             code = self._process.wait()
             lines = self._error_log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
             message = " | ".join(line.strip() for line in lines) or "nothing"
-            raise RuntimeError(
-                f"subject {request['subject']}: the rendering process ended with status {code}; "
-                f"its last output: {message}"
-            )
+            who = f"subject {request['subject']}: the rendering process"
+            if code == -signal.SIGKILL:
+                raise HelperKilled(f"{who} was killed, perhaps out of memory; its last output: {message}")
+            check_space(Path(request["output"]), len(request["camera_to_world"]) * 4 * request["resolution"] ** 2)
+            raise RuntimeError(f"{who} ended with status {code}; its last output: {message}")
         return json.loads(line)
 
     def end(self) -> None:

@@ -1,6 +1,7 @@
 """Errors of the stores, and the messages for a disk that cannot be written to or read."""
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def check_space(path: Path, needed: int) -> None:
         raise StoreError(
             f"{path}: no space left: needs {megabytes(needed)}, {megabytes(free)} free; "
             "make room and run the same command again, what is done is kept"
-        )
+        ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # it passes, as what the system says of a full disk
 
 
 def disk_error(path: Path, problem: OSError, needed: int | None = None) -> Unwritable:

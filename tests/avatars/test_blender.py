@@ -14,17 +14,20 @@ import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
+from jobs.run.failures import failure_of
 from rodin.avatars import scene
 from rodin.avatars.caption import captions
 from rodin.avatars.facts import facts
 from rodin.avatars.geometry import Mesh, Strands
 from rodin.avatars.person import draw
+from rodin.children import STOP_SIGNALS
 from rodin.field import cameras
 from rodin.field.mesh import visible_points
-from rodin.hooks import Hooks, Stopped
+from rodin.hooks import HelperKilled, Hooks, Stopped
 from rodin.presets import preset
 from rodin.presets.tiny import TINY
 from rodin.stages import portraits, render
+from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
@@ -141,11 +144,11 @@ def _dense(points: np.ndarray) -> np.ndarray:
     return ((1 - share) * points[:, :-1] + share * points[:, 1:]).reshape(-1, 3)
 
 
-def signal_children() -> None:
+def signal_children(*signals: signal.Signals) -> None:
     """What Slurm does to a job that is to save: all of its processes get the signal."""
     for task in Path("/proc/self/task").iterdir():
         for child in (task / "children").read_text().split():
-            for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT):
+            for number in signals:
                 os.kill(int(child), number)
 
 
@@ -163,7 +166,7 @@ def test_a_stopped_shard_goes_on_and_equals_an_unbroken_one(tmp_path: Path) -> N
     notes: list[tuple[int, int]] = []
     render.run(SMALL, broken, 1, Hooks(progress=lambda *words: notes.append(words[:2])))
     assert notes == [(1, 2), (2, 2)]
-    render.run(SMALL, whole, 1, Hooks(progress=lambda *words: signal_children()))
+    render.run(SMALL, whole, 1, Hooks(progress=lambda *words: signal_children(*STOP_SIGNALS)))
     one, two = Shards(broken.stage("render"), "views"), Shards(whole.stage("render"), "views")
     assert one.subjects == two.subjects == ["000002", "000003"]
     for subject in one.subjects:
@@ -196,6 +199,28 @@ def test_a_process_that_dies_is_told_with_the_person_and_its_last_words(tmp_path
     config = SMALL.model_copy(update={"data": SMALL.data.model_copy(update={"device": "OPTIX"})})
     with pytest.raises(RuntimeError, match=r"subject 000000: .* status 1.*data\.device: got OPTIX"):
         render.run(config, RunFolder(tmp_path), 0, Hooks())
+
+
+@needs_blender
+def test_a_process_that_is_killed_may_succeed_with_more_memory(tmp_path: Path) -> None:
+    def kill(done: int, total: int, note: str) -> None:
+        if done:
+            signal_children(signal.SIGKILL)
+
+    with pytest.raises(
+        HelperKilled, match="subject 000003: the rendering process was killed, perhaps out of memory"
+    ) as it:
+        render.run(SMALL, RunFolder(tmp_path), 1, Hooks(progress=kill))
+    assert failure_of(it.value, "render", 1).transient
+
+
+@needs_blender
+def test_a_process_without_room_for_its_pictures_may_succeed_elsewhere(tmp_path: Path, monkeypatch) -> None:
+    broken = SMALL.model_copy(update={"data": SMALL.data.model_copy(update={"device": "OPTIX"})})
+    monkeypatch.setattr("rodin.store.errors.free_bytes", lambda place: 0 if "rodin-render" in str(place) else 10**9)
+    with pytest.raises(StoreError, match=r"rodin-render-.*/0\.npz: no space left: needs 9\.2 kB, 0\.0 kB free") as it:
+        render.run(broken, RunFolder(tmp_path), 0, Hooks())
+    assert failure_of(it.value, "render", 0).transient
 
 
 def test_without_blender_the_error_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from rodin.hooks import OtherRankFailed, Stopped
+from rodin.hooks import Hooks, OtherRankFailed, Stopped
+from rodin.presets import preset
+from rodin.stages import decoder, embed, evaluate, index
 from rodin.stages.collective import gather_parts
 from rodin.store.mpi import MpiRanks
+from rodin.store.run_folder import RunFolder
+from rodin.train.parallel.ranks import Ranks
 
 
 class Communicator:
@@ -54,6 +58,23 @@ def test_a_rank_tells_its_own_failure_before_it_raises_it():
     with pytest.raises(KeyError):
         gather_parts(MpiRanks(0, 2, communicator), lambda: {}["missing"])
     assert communicator.shared == [(0, (False, "KeyError: 'missing'"))]
+
+
+@pytest.mark.parametrize("stage", [decoder, embed, index, evaluate], ids=lambda module: module.__name__)
+def test_a_rank_that_does_not_yet_see_that_all_is_done_leaves_with_the_others(stage, tmp_path, monkeypatch):
+    class Met(Ranks):
+        @classmethod
+        def from_environment(cls, environment=None):
+            return cls()
+
+        def any(self, flag):
+            assert not flag
+            return True
+
+    monkeypatch.setattr(stage, "mpi_ranks", lambda: MpiRanks(1, 2, Communicator(1, True)), raising=False)
+    monkeypatch.setattr(stage, "Ranks", Met, raising=False)
+    stage.run(preset("tiny"), RunFolder(tmp_path), 0, Hooks())
+    assert not any(tmp_path.rglob("*"))
 
 
 MPIEXEC = Path(sys.executable).parent / "mpiexec"

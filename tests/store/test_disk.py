@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fixtures.shards import SHAPES, fill, ids, publish
 
-from jobs.run.failures import describe
+from jobs.run.failures import describe, failure_of
 from rodin.store import manifest
 from rodin.store.atomic import publish_bytes, publishing
 from rodin.store.errors import StoreError, disk_error, read_error, system_error
@@ -54,6 +54,13 @@ def check_line(output: str) -> None:
     assert "no space left: needs" in output
     assert "free" in output
     assert "make room and run the same command again" in output
+
+
+def test_too_little_room_for_a_shard_passes_as_a_full_disk_does(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("rodin.store.errors.free_bytes", lambda place: 10)
+    with pytest.raises(StoreError, match="no space left") as it, ShardWriter(tmp_path, 0, "planes", ids(4), SHAPES):
+        pass
+    assert failure_of(it.value, "fit", 0).transient
 
 
 def test_a_file_size_limit(tmp_path: Path) -> None:

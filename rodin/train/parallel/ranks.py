@@ -146,10 +146,13 @@ class Ranks:
         """Whether the flag is true on any rank; the same answer on all ranks."""
         if self.world == 1:
             return flag
-        answer = torch.tensor(float(flag), device=self.device)
         with waiting():
-            dist.all_reduce(answer, dist.ReduceOp.MAX)
-            return bool(answer.item())
+            return self._any(flag)
+
+    def _any(self, flag: bool) -> bool:
+        answer = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(answer, dist.ReduceOp.MAX)
+        return bool(answer.item())
 
     def on_all(self, action: Callable[[], T]) -> T:
         """Run an action on every rank; if it fails on one rank, it raises on all of them.
@@ -169,7 +172,12 @@ class Ranks:
             result = action()
         except (OSError, ValueError) as error:
             failure = error
-        if self.any(failure is not None):
+        if self.world > 1:
+            with waiting(working=True):
+                failed = self._any(failure is not None)
+        else:
+            failed = failure is not None
+        if failed:
             raise failure or OtherRankFailed(
                 f"rank {self.rank} stops because another rank failed; its message says why"
             )

@@ -17,18 +17,22 @@ CONNECTION = re.compile(
     r"connect|socket|peer|broken pipe|timed out|timeout|read error|write error|remote process", re.IGNORECASE
 )
 _since: float | None = None
+_working = False
 
 
 @contextmanager
-def waiting() -> Iterator[None]:
+def waiting(working: bool = False) -> Iterator[None]:
     """Mark a wait for other ranks; one inside another counts from the outer's start.
+
+    Args:
+        working: another rank may be at long work of its own meanwhile, such as writing a checkpoint.
 
     Raises:
         OtherRankEnded: in place of torch's errors of a broken connection.
     """
-    global _since
-    before = _since
-    _since = time.monotonic() if before is None else before
+    global _since, _working
+    before = _since, _working
+    _since, _working = time.monotonic() if _since is None else _since, _working or working
     try:
         yield
     except RuntimeError as error:
@@ -36,9 +40,13 @@ def waiting() -> Iterator[None]:
             raise
         raise OtherRankEnded("another rank was killed, ran out of memory or cannot be reached; see its log") from error
     finally:
-        _since = before
+        _since, _working = before
 
 
-def waiting_since() -> float | None:
-    """When the present wait began, in seconds of `time.monotonic`; None where this process does not wait."""
-    return _since
+def waiting_since(working: bool = True) -> float | None:
+    """When the present wait began, in seconds of `time.monotonic`; None where this process does not wait.
+
+    Args:
+        working: whether a wait counts in which another rank may be at long work.
+    """
+    return _since if working or not _working else None

@@ -104,6 +104,21 @@ def test_a_rank_that_waits_for_one_that_is_stuck_obeys(forked, exchange: str):
     assert status_of(pid) == 1
 
 
+def test_a_rank_that_writes_for_long_after_the_signal_is_waited_for(forked):
+    place = address()
+
+    def saves(rank: int) -> None:
+        with Ranks(rank, 2, address=place) as ranks:
+            ranks.any(False)
+            assert ranks.on_main(lambda: time.sleep(2) or "written") == (None if rank else "written")
+
+    pids = [forked(lambda rank=rank: saves(rank)) for rank in (0, 1)]
+    time.sleep(0.7)
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    assert [status_of(pid) for pid in pids] == [7, 7]
+
+
 def test_short_waits_and_other_work_are_not_cut_off(forked):
     def works() -> None:
         end = time.monotonic() + 1.2
@@ -150,7 +165,9 @@ def test_a_wait_inside_another_counts_from_the_outer_one():
         outer = waiting_since()
         with waiting():
             assert waiting_since() == outer is not None
-        assert waiting_since() == outer
+        with waiting(working=True):
+            assert (waiting_since(), waiting_since(working=False)) == (outer, None)
+        assert waiting_since() == waiting_since(working=False) == outer
     assert waiting_since() is None
 
 

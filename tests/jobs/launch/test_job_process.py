@@ -12,6 +12,7 @@ from fixtures.obedient import ROOT
 
 from jobs.launch import element
 from jobs.launch.process import process_of_environment
+from jobs.run.failures import Failed
 from jobs.run.record import write_config
 from rodin.presets import preset
 from rodin.store import manifest
@@ -75,13 +76,16 @@ def test_cores_are_those_of_the_launcher(process):
 
 def test_all_ranks_of_srun_meet_at_the_first_machine_and_a_port_of_their_job(process, monkeypatch, tmp_path):
     scontrol = tmp_path / "scontrol"
-    scontrol.write_text('#!/bin/sh\n[ "$3" = "n[7-8]" ] && printf "n7\\nn8\\n"\n')
+    scontrol.write_text('#!/bin/sh\n[ "$3" = "n[7-8]" ] && [ -z "$SLURM_CLUSTERS" ] && printf "n7\\nn8\\n"\n')
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     job = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_NODELIST": "n[7-8]", "SLURM_JOB_ID": "41"}
     ranks = [process(SLURM_PROCID=rank, **job) for rank in "01"]
     assert [(one.rank, one.host, one.port) for one in ranks] == [(0, "n7", 20041), (1, "n7", 20041)]
     assert process(SLURM_JOB_ID="42").port == 20042
+    assert process(SLURM_PROCID="0", SLURM_CLUSTERS="a,b", **job).host == "n7"  # which scontrol refuses
+    with pytest.raises(Failed, match=r"the ranks do not find rank 0: scontrol: .*asked for the hosts of n\[9-9\]"):
+        process(SLURM_PROCID="1", **job | {"SLURM_JOB_NODELIST": "n[9-9]"})
 
 
 def test_a_requeued_job_meets_elsewhere_and_far_from_its_neighbours(process):

@@ -9,6 +9,7 @@ from jobs.launch import ends, slurm_client
 from jobs.launch.ends import End, ends_of, find_ended, told_memory
 from jobs.launch.slurm_client import Queued, Unreachable, cancel, cancel_named, queue, send
 from jobs.run.ledger import Submission
+from rodin.train.parallel.environment import VARIABLES
 
 HEADINGS = "\nCLUSTER: alpha\nslurm_load_jobs error: Unable to contact slurm controller\nWelcome | to alpha\n"
 
@@ -211,12 +212,14 @@ def test_jobs_are_looked_for_and_cancelled_on_the_cluster_that_took_them(answers
 
 def test_clients_run_without_what_a_shell_says_about_their_options(monkeypatch: pytest.MonkeyPatch):
     changing = ("SBATCH_EXPORT", "SBATCH_TIMELIMIT", "SQUEUE_FORMAT", "SACCT_FORMAT", "SLURM_CLUSTERS", "SLURM_NTASKS")
-    for name in (*changing, "SLURM_MEM_PER_CPU", "SLURM_CONF", "SBATCH_ACCOUNT", "MINE"):
+    ranks = ("PMI_FD", "PMI_RANK", "PMI2_X", "PMIX_RANK", "PMIX_SERVER_URI4", "OMPI_COMM_WORLD_SIZE", *VARIABLES)
+    settings = ("PMIX_MCA_gds", "OMPI_MCA_btl", "PMI_NO_FORK")  # of MPI, which a site or a user may set
+    for name in (*changing, *ranks, *settings, "SLURM_MEM_PER_CPU", "SLURM_CONF", "SBATCH_ACCOUNT", "MINE"):
         monkeypatch.setenv(name, "x")
     printed = slurm_client.call("env", keep=("SBATCH_ACCOUNT",))
     names = {line.partition("=")[0] for line in printed.splitlines()}
-    assert {"SLURM_CONF", "SBATCH_ACCOUNT", "MINE", "PATH"} <= names
-    assert not {*changing, "SLURM_MEM_PER_CPU"} & names
+    assert {"SLURM_CONF", "SBATCH_ACCOUNT", "MINE", "PATH", *settings} <= names
+    assert not {*changing, *ranks, "SLURM_MEM_PER_CPU"} & names
 
 
 def test_cancelling_by_name_touches_no_other_users_job(answers):

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -128,6 +129,8 @@ def test_a_stage_that_saved_and_stopped_is_no_failure(run: RunFolder, work):
 def test_rank_0_alone_writes_how_long_a_shard_took(run: RunFolder, work):
     work(nothing, process=Process(rank=1, world=2))
     assert read_rows(run, "timing-fit") == []
+    for shard in range(4):
+        run.manifest("fit", shard).unlink()
     work(nothing, process=Process(rank=0, world=2, cpus=1))
     rows = read_rows(run, "timing-fit")
     assert [row["shard"] for row in rows] == [0, 1, 2, 3]
@@ -135,6 +138,37 @@ def test_rank_0_alone_writes_how_long_a_shard_took(run: RunFolder, work):
         ("timing", "fit", 2, 1, 0)
     }
     assert all(0 <= row["seconds"] < 60 and row["peak_rss_mb"] > 5 for row in rows)
+    work(lambda shard, stop: time.sleep(0.01), process=Process(rank=0, world=2, cpus=1))  # done before
+    assert read_rows(run, "timing-fit") == rows
+
+
+def test_what_a_signal_broke_is_done_again_and_no_failure(run: RunFolder, work):
+    def broken(shard: int, stop: StopFlag) -> None:
+        stop.raised = shard == 1
+        if stop.raised:
+            raise RuntimeError("the compiler was killed")
+
+    with pytest.raises(Stopped, match="fit shard 1, after the signal to stop: RuntimeError: the compiler was killed"):
+        work(broken)
+    assert failures(run) == []
+    assert run.manifest("fit", 0).is_file()
+
+
+@pytest.mark.parametrize(
+    ("stage", "world", "visible", "own"),
+    [
+        ("evaluate", 4, "0,1,2,3", "2"),
+        ("embed", 4, "4,5", "4"),
+        ("evaluate", 1, "0,1", "0,1"),
+        ("embed", 4, "7", "7"),
+        ("base", 4, "0,1,2,3", "0,1,2,3"),
+    ],
+)
+def test_each_mpi_rank_of_a_machine_has_a_gpu_of_its_own(work, monkeypatch, stage, world, visible, own):
+    seen: dict[str, str] = {}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    work(lambda shard, stop: seen.update(os.environ), stage, Process(rank=world - 1, world=world, local_rank=2))
+    assert seen["CUDA_VISIBLE_DEVICES"] == own
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,24 @@ def test_a_holder_that_cannot_write_stops_by_itself(
     assert not holder.renew()
 
 
+def test_a_holder_whose_file_system_does_not_answer_stops_by_itself(
+    run: RunFolder, clock: list[float], monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*rest: object, **named: object) -> bool:
+        raise OSError(116, "Stale file handle")
+
+    holder = taken(attempt(run, "1"))
+    with monkeypatch.context() as disturbed:
+        for name in ("exists", "write_text"):
+            disturbed.setattr(Path, name, refuse)
+        clock[0] += LATE_SECONDS / 2
+        assert holder.renew()
+        clock[0] += LATE_SECONDS / 2
+        assert not holder.renew()
+        holder.release(done=False)
+    assert holder.renew()
+
+
 def test_a_dead_process_of_the_same_machine_is_not_waited_for(run: RunFolder, monkeypatch: pytest.MonkeyPatch):
     taken(attempt(run, "1", "here"))
     monkeypatch.setattr(claims, "born", lambda pid: "1")
