@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from jobs.cli import run as commands
+from jobs.cli import sweeps
 from jobs.cli.app import status_of
 from jobs.graph.work import Run
 from jobs.launch import local, slurm
@@ -45,7 +46,8 @@ def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str,
     monkeypatch.setattr(local, "LocalLauncher", lambda run, tell, watch: Launcher("local", run))
     monkeypatch.setattr(slurm, "SlurmLauncher", lambda run, tell, watch, most: Launcher("slurm", run))
     monkeypatch.setattr("jobs.launch.handing_on.hand_on", lambda launcher: False)
-    monkeypatch.setattr(commands, "check_clients", lambda: None)
+    for module in (commands, sweeps):
+        monkeypatch.setattr(module, "check_clients", lambda: None)
     monkeypatch.setattr(commands, "take", lambda folder, refresh: False)
     monkeypatch.setattr("jobs.site.mpi_works", lambda: False)
     Path("site.toml").write_text('name = "x"\n')
