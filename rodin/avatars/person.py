@@ -175,8 +175,6 @@ def draw(seed: int, subject: str) -> Person:
     skin = _jitter(rng, _tone(tone), 0.03)
     style, hair_colour = _hair(rng, gender, age)
     hat = _pick(rng, ("beanie", "cap")) if rng.uniform() < 0.3 and style in HATTED_STYLES else None
-    if hat and rng.uniform() > 0.45:
-        hat = None
     bearded = gender == "man" and age > 0.4 and rng.uniform() < 0.65
     beard = _pick(rng, tuple(BEARDS), tuple(BEARDS.values())) if bearded else None
     shirt_colour = _pick(rng, tuple(SHIRT_COLOURS))
