@@ -1,7 +1,6 @@
 """What a job does on its node, before and around its shards."""
 
 import json
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -119,7 +118,7 @@ def test_a_job_that_saved_at_its_limit_is_requeued_alone(
         raise Stopped("saved")
 
     monkeypatch.setattr(task, "run_stage", stop)
-    monkeypatch.setattr(subprocess, "run", lambda command, **options: calls.append(command))
+    monkeypatch.setattr("jobs.launch.requeue.call", lambda *command, **options: calls.append(list(command)))
     for name, value in (("ARRAY_JOB_ID", "7"), ("ARRAY_TASK_ID", "1"), ("RESTART_COUNT", str(restarts))):
         monkeypatch.setenv(f"SLURM_{name}", value)
     enter(run, ONE)

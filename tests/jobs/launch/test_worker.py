@@ -194,7 +194,7 @@ def test_every_signal_requests_a_stop_and_usr2_a_requeue_too(signals: tuple[str,
         stop.listen()
         assert not stop()
         for name in signals:
-            os.kill(os.getpid(), signal.Signals[f"SIG{name}"])
+            signal.raise_signal(signal.Signals[f"SIG{name}"])  # to this thread: of several, os.kill may reach another
         assert stop()
         assert stop.requeue is requeue
     finally:
