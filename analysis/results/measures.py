@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.results.paper import METRICS, scale_name
-from analysis.results.rows import MissingRows, Row, results, whole_seconds
+from analysis.results.rows import MissingRows, Row, results
 from analysis.results.statistics import ANYWHERE, RANGES, Interval, mean_interval, rate_interval
 from rodin.evaluation.steps import OURS
-from rodin.store.results import row_files
+from rodin.store.results import row_files, whole_seconds
 from rodin.store.run_folder import RunFolder
 
 PEOPLE, PROMPTS, ONE = "people", "prompts", "run"

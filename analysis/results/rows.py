@@ -49,11 +49,6 @@ def results(run: Path, name: str, stage: str, fields: Mapping[str, type], option
     return rows
 
 
-def whole_seconds(row: Row) -> float:
-    """Seconds of a task; of one that was resumed those of all its work, at the pace of its last part."""
-    return max(row["seconds"], row.get("paced_seconds") or 0.0)
-
-
 def missing_rows(run: Path, name: str, stage: str) -> MissingRows:
     """Error for rows that no stage has written yet."""
     return MissingRows(f"{run}: no '{stage}' rows in results/{name}-*.jsonl yet; {next_step(run, name)}")

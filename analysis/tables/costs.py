@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.results.provenance import resume_command
-from analysis.results.rows import MissingRows, Row, missing_rows, results, whole_seconds
-from rodin.store.results import row_files
+from analysis.results.rows import MissingRows, Row, missing_rows, results
+from rodin.store.results import row_files, whole_seconds
 from rodin.store.run_folder import RunFolder
 
 ORDER = (

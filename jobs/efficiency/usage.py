@@ -11,6 +11,7 @@ from jobs.efficiency.kept import Kept, kept_of, peak_gb
 from jobs.graph.graph import NAMES, stage_of
 from jobs.run.ledger import Submission
 from rodin.config import Config
+from rodin.store.results import whole_seconds
 from rodin.store.run_folder import RunFolder
 
 SACCT, TIMES = "sacct", "times of the run"
@@ -125,7 +126,7 @@ def of_attempts(stage: str, own: Sequence[Attempt], shards: dict[str, tuple[int,
         memory_gb_used=max(memory, default=None),
         minutes=_most(one.limit_minutes for one in own),
         minutes_used=max(one.seconds for one in own) / 60,
-        shard_minutes=_most([_shard_minutes(own, shards), *(_whole(row) / 60 for row in kept.rows)]),
+        shard_minutes=_most([_shard_minutes(own, shards), *(whole_seconds(row) / 60 for row in kept.rows)]),
         wait_seconds=_median([one.wait_seconds for one in own if one.wait_seconds is not None]),
         unfinished_hours=unfinished / HOUR,
         wasted_hours=min(unfinished, lost) / HOUR,
@@ -157,7 +158,7 @@ def of_times(stage: str, kept: Kept) -> StageUse:
         memory_gb_used=None if stage_of(stage).alone else _most(peak_gb(row, row.get("ranks", 1)) for row in rows),
         minutes=None,
         minutes_used=max(row["seconds"] for row in rows) / 60,
-        shard_minutes=max(_whole(row) for row in rows) / 60,
+        shard_minutes=max(whole_seconds(row) for row in rows) / 60,
         wait_seconds=None,
         unfinished_hours=0.0,
         wasted_hours=0.0,
@@ -169,11 +170,6 @@ def of_times(stage: str, kept: Kept) -> StageUse:
         gpus=newest.get("gpus", 0),
         device=_device(kept),
     )
-
-
-def _whole(row: dict[str, Any]) -> float:
-    """Seconds of a whole shard, also of one that was done in several attempts."""
-    return max(row["seconds"], row.get("paced_seconds") or 0.0)
 
 
 def _cores(row: dict[str, Any]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,8 +54,7 @@ def change_of(folder: RunFolder, config: Config) -> Change:
     if not folder.config_file.is_file():
         return Change()
     old = read_config(folder)
-    started = [name for name in _names(old) if begun(folder, name)]
-    asked, there = flat(config), _settings(folder, started, old)
+    asked, there = flat(config), _settings(folder, old)
     pinned: dict[str, tuple[Any, Any]] = {}
     readers: list[str] = []
     for name, values in there.items():
@@ -65,7 +63,7 @@ def change_of(folder: RunFolder, config: Config) -> Change:
             pinned |= differ
             readers.append(name)
     longer: dict[str, tuple[int, int]] = {}
-    for name in (name for name in TRAININGS if name in started):
+    for name in (name for name in TRAININGS if name in there):
         done = trained_steps(folder, name, there[name].get(f"{name}.training.batch") or 1)
         steps = asked[f"{name}.training.steps"]
         if done is not None and done[0] > steps:
@@ -75,7 +73,7 @@ def change_of(folder: RunFolder, config: Config) -> Change:
             longer[name] = (done[0], steps)
     keys = differences(old, config)
     refused = _refusal(folder, pinned, list(dict.fromkeys(readers))) if pinned else None
-    return Change(keys, refused, longer, _again(old, started, set(longer), bool(keys)))
+    return Change(keys, refused, longer, _again(old, list(there), set(longer), bool(keys)))
 
 
 def make_change(folder: RunFolder, config: Config, change: Change) -> None:
@@ -84,9 +82,7 @@ def make_change(folder: RunFolder, config: Config, change: Change) -> None:
     Results go first and run.toml last, so that run.toml never tells a number that was not used.
     """
     if folder.config_file.is_file():
-        old = read_config(folder)
-        started = [name for name in _names(old) if begun(folder, name)]
-        for name, values in _settings(folder, started, old).items():
+        for name, values in _settings(folder, read_config(folder)).items():
             keep_settings(folder, name, values)
     for name in reversed(change.again):
         reopen(folder, name, keep=False)
@@ -99,13 +95,13 @@ def _names(config: Config) -> list[str]:
     return [stage.name for stage in graph(config, tuple(stage.name for stage in SWEEPS))]
 
 
-def _settings(folder: RunFolder, started: Sequence[str], config: Config) -> dict[str, dict[str, Any]]:
+def _settings(folder: RunFolder, config: Config) -> dict[str, dict[str, Any]]:
     """Begun stage -> the values that it was made with: those on record, else those of the run.
 
     A key that a record does not name came with a later version, and the stage's results follow from what it is by
     default; unless another stage has its value on record: then it is only known later that this stage reads it too.
     """
-    known = {name: settings_of(folder, name) for name in started}
+    known = {name: settings_of(folder, name) for name in _names(config) if begun(folder, name)}
     others = {key: value for values in known.values() for key, value in (values or {}).items()}
     default = Config(preset=config.preset)
     return {

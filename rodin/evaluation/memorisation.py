@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter
 
 from rodin.data.pictures import evenly, images_over_white, to_bytes
-from rodin.evaluation.presence import BLUR, frontal
+from rodin.evaluation.presence import BLUR, frontal, softened
 from rodin.evaluation.reconstruction import measured_subjects
 from rodin.generate.cascade import Avatars
 from rodin.generate.models import load_averages
@@ -102,16 +101,14 @@ def known_copies(avatars: Avatars, planes: Shards, subjects: Sequence[str], hook
     for subject in subjects:
         if hooks.should_stop():
             raise Stopped()
-        pictures.append(softened(frontal(avatars, planes, subject)))
+        pictures.append(soft_copy(frontal(avatars, planes, subject)))
     return np.stack(pictures)
 
 
-def softened(rgba: np.ndarray) -> np.ndarray:
-    """A picture [H, W, 4] uint8 over white, blurred: the same shape, opaque. What is transparent has no colour."""
-    blur = BLUR * len(rgba)
-    white = images_over_white(rgba[None])[0]
-    soft = torch.from_numpy(gaussian_filter(white.numpy(), (0, blur, blur)))
-    return to_bytes(torch.cat([soft, torch.ones_like(soft[:1])]).permute(1, 2, 0))
+def soft_copy(rgba: np.ndarray) -> np.ndarray:
+    """A picture [H, H, 4] uint8 over white, as soft as avatars: the same shape, opaque."""
+    soft = torch.from_numpy(softened(rgba, BLUR))
+    return to_bytes(torch.cat([soft, torch.ones_like(soft[..., :1])], dim=-1))
 
 
 def drawn_along(

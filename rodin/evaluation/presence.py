@@ -55,6 +55,20 @@ def presence(attributes: Mapping[str, Any], attribute: str) -> bool | None:
     return None if attribute == "beard" and value not in (None, *BEARDS) else value is not None
 
 
+def softened(rgba: np.ndarray, blur: float) -> np.ndarray:
+    """A picture [H, H, 4] uint8 over white, then blurred: what is transparent has no colour.
+
+    Args:
+        rgba: straight alpha.
+        blur: standard deviation of the Gaussian, in shares of the side; 0: none.
+
+    Returns:
+        [H, H, 3] float32 in [0, 1].
+    """
+    picture = images_over_white(rgba[None])[0].permute(1, 2, 0).numpy()
+    return gaussian_filter(picture, (blur * len(picture), blur * len(picture), 0)) if blur else picture
+
+
 def described(rgba: np.ndarray, attribute: str, blur: float = 0.0) -> np.ndarray:
     """Features of the part of a frontal picture where an attribute is.
 
@@ -66,9 +80,7 @@ def described(rgba: np.ndarray, attribute: str, blur: float = 0.0) -> np.ndarray
     Returns:
         [F] float32, the same for the picture and its mirror image.
     """
-    picture = images_over_white(rgba[None])[0].permute(1, 2, 0).numpy()
-    if blur:
-        picture = gaussian_filter(picture, (blur * len(picture), blur * len(picture), 0))
+    picture = softened(rgba, blur)
     top, bottom, left, right = (round(edge * len(picture)) for edge in REGIONS[attribute])
     part = resize(picture[top:bottom, left:right], (SIDE, SIDE), anti_aliasing=True)
     cell, block = (CELL, CELL), (BLOCK, BLOCK)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from rodin.hooks import OtherRankFailed, Stopped
+from rodin.store import manifest
 from rodin.store.mpi import MpiRanks
 
 T = TypeVar("T")
+
+
+def done_on_all(ranks: MpiRanks, path: Path) -> bool:
+    """Whether rank 0 sees a stage's manifest, told to every rank: all leave or none, as what follows wants all."""
+    return ranks.broadcast(manifest.complete(path))
 
 
 def gather_parts(ranks: MpiRanks, part: Callable[[], T]) -> list[T]:

@@ -17,8 +17,7 @@ from rodin.data.pictures import images_over_white
 from rodin.generate.models import load_clip
 from rodin.hooks import Hooks, Stopped
 from rodin.nets.clip import Clip
-from rodin.stages.collective import gather_parts
-from rodin.store import manifest
+from rodin.stages.collective import done_on_all, gather_parts
 from rodin.store.mpi import mpi_ranks
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
@@ -37,7 +36,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         hooks: progress callback and stop request.
     """
     here = mpi_ranks()
-    if here.broadcast(manifest.complete(folder.manifest("embed", 0))):  # all ranks or none: what follows wants all
+    if done_on_all(here, folder.manifest("embed", 0)):
         return
     views = Shards(folder.stage("render"), "views")
     clip = load_clip(config, folder)

@@ -28,7 +28,7 @@ from rodin.hooks import Hooks, Stopped
 from rodin.metrics.frechet import Moments, frechet_of
 from rodin.metrics.frechet import joined as joined_moments
 from rodin.metrics.neighbours import merged, neighbours_in_part
-from rodin.stages.collective import gather_parts
+from rodin.stages.collective import done_on_all, gather_parts
 from rodin.store import manifest
 from rodin.store.mpi import MpiRanks, mpi_ranks
 from rodin.store.results import write_rows
@@ -88,7 +88,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """
     del shard
     ranks = mpi_ranks()
-    if ranks.broadcast(manifest.complete(folder.manifest("evaluate", 0))):  # all ranks or none: what follows wants all
+    if done_on_all(ranks, folder.manifest("evaluate", 0)):
         return
     stores, avatars = EvaluationStores.of(folder), Avatars(config, folder)
     needed = (stores.views, stores.latents, stores.planes)

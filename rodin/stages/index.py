@@ -17,7 +17,7 @@ import numpy as np
 from rodin.config import Config
 from rodin.data.index_files import MEANS, RANGES
 from rodin.hooks import Hooks, Stopped
-from rodin.stages.collective import gather_parts
+from rodin.stages.collective import done_on_all, gather_parts
 from rodin.store import manifest, results
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import StoreError
@@ -122,7 +122,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     """
     del shard
     here, count = mpi_ranks(), config.shards("fit")
-    if here.broadcast(manifest.complete(folder.manifest("index", 0))):  # all ranks or none: what follows wants all
+    if done_on_all(here, folder.manifest("index", 0)):
         return
     planes = Shards(folder.stage("fit"), "planes")
     if missing := [number for number in range(count) if number not in planes.shards]:

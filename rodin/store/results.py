@@ -82,6 +82,11 @@ def row_files(run: RunFolder, name: str | None = None) -> list[Path]:
     return [path for match, path in found if name is None or match[1] == name]
 
 
+def whole_seconds(row: Mapping[str, Any]) -> float:
+    """Seconds of the whole task of a row of times; of one that was resumed, at the pace of its last part."""
+    return max(row["seconds"], row.get("paced_seconds") or 0.0)
+
+
 def row_of(line: bytes) -> dict[str, Any] | None:
     """The result row in a line of a file; None if it holds anything else."""
     try:

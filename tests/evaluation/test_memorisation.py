@@ -14,7 +14,7 @@ from rodin.evaluation.memorisation import (
     nearest_pictures,
     ratio,
     small_pictures,
-    softened,
+    soft_copy,
 )
 from rodin.evaluation.presence import BLUR
 from rodin.hooks import Hooks, Stopped
@@ -105,7 +105,7 @@ def test_what_is_transparent_does_not_darken_a_softened_picture():
     rgba = person(3).copy()
     rgba[..., 3] = np.where(rgba[..., 3] > 0, 200, 0)
     black = np.where(rgba[..., 3:] > 0, rgba, 0)
-    soft = softened(black)
+    soft = soft_copy(black)
     share = black[..., 3:] / 255
     blur = BLUR * len(rgba)
     by_hand = gaussian_filter(black[..., :3] * share + 255 * (1 - share), (blur, blur, 0))

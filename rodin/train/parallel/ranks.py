@@ -144,15 +144,16 @@ class Ranks:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is true on any rank; the same answer on all ranks."""
+        return self._any(flag, working=False)
+
+    def _any(self, flag: bool, working: bool) -> bool:
+        """As `any`; `working` as of `waiting`."""
         if self.world == 1:
             return flag
-        with waiting():
-            return self._any(flag)
-
-    def _any(self, flag: bool) -> bool:
         answer = torch.tensor(float(flag), device=self.device)
-        dist.all_reduce(answer, dist.ReduceOp.MAX)
-        return bool(answer.item())
+        with waiting(working):
+            dist.all_reduce(answer, dist.ReduceOp.MAX)
+            return bool(answer.item())
 
     def on_all(self, action: Callable[[], T]) -> T:
         """Run an action on every rank; if it fails on one rank, it raises on all of them.
@@ -172,12 +173,7 @@ class Ranks:
             result = action()
         except (OSError, ValueError) as error:
             failure = error
-        if self.world > 1:
-            with waiting(working=True):
-                failed = self._any(failure is not None)
-        else:
-            failed = failure is not None
-        if failed:
+        if self._any(failure is not None, working=True):
             raise failure or OtherRankFailed(
                 f"rank {self.rank} stops because another rank failed; its message says why"
             )
