@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -45,6 +46,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
     ranks = {file: number for number, file in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
+
+
+@pytest.fixture(autouse=True)
+def _signals_unblocked() -> Iterator[None]:
+    """A test that leaves a signal blocked would keep it from all later tests of the worker, and from what they start."""
+    yield
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set(), "this test left signals blocked"
 
 
 # One small run, trained once a worker for every test that uses its models. Imported late: most tests need no torch.

@@ -15,7 +15,7 @@ from slurm_model.work import Work
 from slurm_model.world import Actor, Event, Thread
 
 from jobs.graph import stage as stages
-from jobs.launch import guard, resubmit, worker
+from jobs.launch import guard, requeue, resubmit, worker
 from jobs.run import claims, ledger
 from rodin.store.run_folder import RunFolder
 
@@ -87,6 +87,7 @@ def employed(work: Work) -> Iterator[None]:
             (worker.traceback, "print_exc", quiet),
             (worker.StopFlag, "listen", lambda flag: world.actor.flags.append(flag)),
             (guard, "threading", threads),
+            (requeue, "unstoppable_children", contextlib.nullcontext),  # one thread, whose mask all would share
             (resubmit, "check_clients", quiet),
             (resubmit, "driving", work.driving),
             (resubmit, "run_of", lambda folder, own: work.whole),
