@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _signals_unblocked() -> Iterator[None]:
-    """A test that leaves a signal blocked would keep it from all later tests of the worker, and from what they start."""
+    """A test that leaves a signal blocked keeps it from all later tests of the worker, and from what they start."""
     yield
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set(), "this test left signals blocked"
 
