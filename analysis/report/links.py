@@ -59,5 +59,8 @@ def without_paths(text: str, run: Path) -> str:
     """A text with the run's name for its path, and of other absolute paths only the last name."""
     run = Path(run)
     for path in sorted({str(run), str(run.resolve())} - {"."}, key=len, reverse=True):
-        text = text.replace(path, run.resolve().name)
+        place = rf"{re.escape(path)}(?![\w-])"
+        if "/" not in path:  # a word such as "run" or "last" stands in commands and notes too
+            place = rf"(?<=--run ){place}|(?<![\w./-]){re.escape(path)}(?=/)"
+        text = re.sub(place, lambda found: run.resolve().name, text)
     return ABSOLUTE.sub("…/", text)

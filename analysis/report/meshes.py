@@ -50,7 +50,7 @@ def viewer_meshes(run: Path) -> list[ViewerMesh]:
         ValueError: a file is not one of ours.
     """
     folder = RunFolder(run).stage("sample") / "meshes"
-    return [reduced(path.stem, *read_glb(path)) for path in sorted(folder.glob("*.glb"))[:SHOWN]]
+    return [reduced(path.stem, *read_glb(path)) for path in sorted(folder.glob("[!.]*.glb"))[:SHOWN]]
 
 
 def reduced(name: str, vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray) -> ViewerMesh:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,9 +15,10 @@ from jobs.cli.prepare import check_change, config_of
 from jobs.cli.screen import Screen
 from jobs.graph.changes import change_of, make_change
 from jobs.graph.reads import values_read
-from jobs.run.begun import keep_settings
+from jobs.run.begun import begun, keep_settings, settings_of
 from jobs.run.lock import driving
 from rodin.config import Config
+from rodin.store.manifest import plain
 from rodin.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -56,6 +58,9 @@ Examples:
   rodin import colmap captures/ --run runs/mine --set data.subjects=20 --set data.held_out=2 --set data.views=40
   rodin run runs/mine/run.toml --run runs/mine
 """
+
+IMPORTED = "imported"  # the record of what an import was asked for, beside those of stages' settings
+SHOWN = 60  # characters of a value that a message quotes
 
 importing = typer.Typer(help=HELP, rich_markup_mode=None)
 
@@ -105,7 +110,9 @@ def import_command(kind: str, format_name: str, defaults: tuple[str, str, str]) 
         if check is not None:
             draw_check(subjects, check, as_json)
         elif folder is not None:
-            import_views(subjects, config, folder, as_json)
+            asked = {"format": kind, "source": str(source.resolve()), "frame": frame, "skip_missing": skip_missing}
+            asked |= {"people": [subject.capture.name for subject in subjects], **vars(alignment), **vars(alpha)}
+            import_views(subjects, config, folder, json.loads(json.dumps(asked, default=plain)), as_json)
 
     command.__doc__ = f"Import {format_name} as the views of a run.\n\n\b\nExamples:\n" + "\n".join(
         f"  rodin import {kind} captures/ --{option} --set data.subjects=20 --set data.held_out=2"
@@ -122,13 +129,29 @@ for _kind, _format, _defaults in (
     importing.command(_kind)(import_command(_kind, _format, _defaults))
 
 
-def import_views(subjects: list[CapturedSubject], config: Config, folder: RunFolder, as_json: bool) -> None:
-    """Write the views of a run and print the next command."""
+def import_views(
+    subjects: list[CapturedSubject], config: Config, folder: RunFolder, asked: dict[str, Any], as_json: bool
+) -> None:
+    """Write the views of a run and print the next command.
+
+    Args:
+        subjects: of `plan_import`.
+        config: of the run.
+        folder: the run.
+        asked: what is imported, and how it is placed and cut out: views that are there must be of the same.
+        as_json: print what was made as JSON.
+
+    Raises:
+        ValueError: the run holds views of another import.
+    """
     from rodin.captures.importing import write_views
 
     screen = Screen(quiet=as_json)
     with driving(folder, screen.note):
+        check_same_import(folder, asked)
         make_change(folder, config, change_of(folder, config))
+        if not begun(folder, "import"):
+            keep_settings(folder, IMPORTED, asked)
         keep_settings(folder, "import", values_read("import", config))
         made = write_views(subjects, config.data.shard_subjects, folder, screen.meter("import"))
     screen.clear()
@@ -142,6 +165,28 @@ def import_views(subjects: list[CapturedSubject], config: Config, folder: RunFol
     )
     for note in made["notes"]:
         print(f"note: {note}")
+
+
+def check_same_import(folder: RunFolder, asked: dict[str, Any]) -> None:
+    """Refuse to import into a run that holds views of another import, whose people would be mixed with these.
+
+    Raises:
+        ValueError: names what differs.
+    """
+    before = settings_of(folder, IMPORTED)
+    if before is None or not begun(folder, "import"):
+        return
+    for key in sorted(before.keys() | asked.keys()):
+        if before.get(key) != asked.get(key):
+            raise ValueError(
+                f"{folder.path}: holds views of another import: {key} was {shown(before.get(key))}, "
+                f"now {shown(asked.get(key))}; give a new run folder"
+            )
+
+
+def shown(value: Any) -> str:
+    """A value of an import, cut where a message would be long."""
+    return textwrap.shorten(json.dumps(value), SHOWN, placeholder="…")
 
 
 def draw_check(subjects: list[CapturedSubject], path: Path, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from jobs.cli.made import (
     FORMAT,
     IMAGE,
     OUTPUT,
+    OWN_SEED,
     PRECISION,
     SCALE,
     SEED,
@@ -26,6 +27,7 @@ from jobs.cli.made import (
     print_avatar,
     print_avatars,
     sampling_options,
+    seed_of,
     slug_of,
     tell,
     told,
@@ -118,7 +120,7 @@ def edit(
         typer.Option("--from", help="description before the change; may be repeated; default: that of any person"),
     ] = None,
     strength: Annotated[float, typer.Option("--strength", help="of the change; 2 is far, and changes more else")] = 1.0,
-    seed: SEED = 0,
+    seed: OWN_SEED = None,
     output: OUTPUT = None,
     size: SIZE = None,
     views: VIEWS = None,
@@ -153,6 +155,7 @@ def edit(
     look = Look(size, views, format)
     slug, images = f"edit-{slug_of(target, 'to')}", [] if image is None else [image]
     check_images(images, background)
+    seed = seed_of(seed, subject, avatar)
     asked = [target, source, text, subject, avatar and str(avatar.resolve()), strength, background]
     asked += [*told(options), *vars(look).values()]
     from rodin.generate.requests import edit_avatar

@@ -44,6 +44,15 @@ BACKGROUND = Annotated[
     str | None, typer.Option("--background", help="of a portrait without alpha: border, white, #rrggbb or none (kept)")
 ]
 SEED = Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="the same seed makes the same avatar")]
+OWN_SEED = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        min=0,
+        max=MOST_SEED,
+        help="of an avatar that is made here, 0 by default; a person and a saved avatar have their own",
+    ),
+]
 SIZE = Annotated[
     int | None, typer.Option("--size", metavar="PIXELS", help="side of the pictures, 16 to 1024; default 256")
 ]
@@ -81,11 +90,16 @@ def told(options: SamplingOptions) -> list[Any]:
     return [options.guidance_scale, options.steps, options.precision, *marks]
 
 
-def default_output(run: Path, slug: str, seed: int, asked: Sequence[Any], images: Sequence[Path] = ()) -> Path:
+def seed_of(seed: int | None, subject: str | None, avatar: Path | None) -> int | None:
+    """The seed of the noise that is asked for; None for a person or a saved avatar, which has its own."""
+    return seed if seed is not None or subject is not None or avatar is not None else 0
+
+
+def default_output(run: Path, slug: str, seed: int | None, asked: Sequence[Any], images: Sequence[Path] = ()) -> Path:
     """Folder of the results without `--output`: the same for the same request, another one for any other."""
     told = [slug, seed, [sha256_of(path) for path in images], *asked]
     digest = hashlib.sha256(canonical(told).encode()).hexdigest()[:DIGEST_LENGTH]
-    return run / "made" / f"{slug}-{digest}-seed-{seed}"
+    return run / "made" / (f"{slug}-{digest}" if seed is None else f"{slug}-{digest}-seed-{seed}")
 
 
 def slug_of(text: str, otherwise: str) -> str:

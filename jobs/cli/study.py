@@ -99,11 +99,13 @@ def build(
     """
     from analysis.study.build import CONSENT as SHORT_CONSENT
     from analysis.study.build import Settings, build_study, plan_study
-    from jobs.cli.study_sources import reference_of, sources_of
+    from jobs.cli.study_sources import check_same_people, reference_of, sources_of
 
     settings = Settings(question, consent or SHORT_CONSENT, items, trials, catch, repeats, seed, size)
     sources = sources_of(methods or [], run, of_run, of, settings)
-    plan = plan_study(output, settings, sources, None if reference is None else reference_of(reference, settings))
+    true = None if reference is None else reference_of(reference, settings)
+    check_same_people([*sources.values(), *([] if true is None else [true])])
+    plan = plan_study(output, settings, sources, true)
     for name, count in plan.left_out.items():
         tell(f"{name}: {many(count, 'picture')} without a partner of the same name elsewhere, left out")
     if not dry_run:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from analysis.results.comparison import People
 from analysis.study.build import Settings
 from analysis.study.sources import FolderSource, Source
 from jobs.run.record import read_config
@@ -81,3 +83,24 @@ def reference_of(path: Path, settings: Settings) -> Source:
     from rodin.evaluation.study_pictures import HeldOutPeople
 
     return HeldOutPeople(RunFolder(path), read_config(RunFolder(path)), settings.size)
+
+
+def check_same_people(sources: Iterable[Source]) -> None:
+    """Refuse runs whose people differ under equal ids, as those of runs of other seeds do.
+
+    Raises:
+        ValueError: names a person and two runs.
+    """
+    from rodin.evaluation.study_pictures import HeldOutPeople, RebuiltPeople
+
+    rebuilt = [source.people if isinstance(source, RebuiltPeople) else source for source in sources]
+    found = {people.folder.path.resolve(): people for people in rebuilt if isinstance(people, HeldOutPeople)}
+    runs = list(found)
+    for other in runs[1:]:
+        one, two = People(runs[0]), People(other)
+        for item in sorted(set(found[runs[0]].items) & set(found[other].items)):
+            if one.key(item) != two.key(item):
+                raise ValueError(
+                    f"{item} is one person in {found[runs[0]].folder.path} and another in {found[other].folder.path}; "
+                    "wanted runs of the same people, such as one made from the other by `rodin run --from`"
+                )

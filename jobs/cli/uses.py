@@ -14,9 +14,9 @@ from jobs.cli.made import (
     FORMAT,
     IMAGE,
     OUTPUT,
+    OWN_SEED,
     PRECISION,
     SCALE,
-    SEED,
     SIZE,
     STEPS,
     SUBJECT,
@@ -26,6 +26,7 @@ from jobs.cli.made import (
     default_output,
     print_avatar,
     sampling_options,
+    seed_of,
     slug_of,
     tell,
     told,
@@ -45,7 +46,7 @@ def render(
     text: TEXT = None,
     image: IMAGE = None,
     background: BACKGROUND = None,
-    seed: SEED = 0,
+    seed: OWN_SEED = None,
     path: Annotated[
         str, typer.Option("--path", help="of the camera: ring, swing, spiral, or a transforms.json with its cameras")
     ] = "ring",
@@ -80,6 +81,7 @@ def render(
         raise ValueError(f"--path {path}: wanted {', '.join(PATHS)}, or the path of a transforms.json file")
     if file is not None and views is not None:
         raise ValueError(f"--views {views}: the cameras of {path} are all rendered; leave it out")
+    seed = seed_of(seed, subject, avatar)
     request, asked, images = _request(subject, avatar, text, image, background, seed)
     asked += [path, *told(options), *vars(look).values()]
     screen = Screen(quiet=as_json)
@@ -105,7 +107,7 @@ def mesh(
     text: TEXT = None,
     image: IMAGE = None,
     background: BACKGROUND = None,
-    seed: SEED = 0,
+    seed: OWN_SEED = None,
     resolution: Annotated[
         int, typer.Option("--resolution", help="grid points a side, 16 to 512; 256 take seconds, 512 a minute and 4 GB")
     ] = 256,
@@ -126,6 +128,7 @@ def mesh(
       rodin mesh --run runs/demo --avatar me/ --resolution 512 --faces 20000 --output me.obj
     """
     options = sampling_options(run, guidance_scale, steps)
+    seed = seed_of(seed, subject, avatar)
     request, asked, images = _request(subject, avatar, text, image, background, seed)
     from rodin.generate.uses import mesh_avatar
 
@@ -220,7 +223,12 @@ def interpolate(
 
 
 def _request(
-    subject: str | None, avatar: Path | None, text: str | None, image: Path | None, background: str | None, seed: int
+    subject: str | None,
+    avatar: Path | None,
+    text: str | None,
+    image: Path | None,
+    background: str | None,
+    seed: int | None,
 ) -> tuple[Any, list[Any], Sequence[Path]]:
     """The request for one avatar, checked; what was asked, for the name of a folder; and its images."""
     from rodin.generate.condition import one_request

@@ -74,16 +74,18 @@ def graph(config: Config, extra: tuple[str, ...] = ()) -> list[Stage]:
         absent.add("refine")
     absent |= {stage.name for stage in SWEEPS} - {"sweep-cfg", *extra}
     stages = [stage for stage in STAGES if stage.name not in absent]
-    return [_connected(stage, stages, views) for stage in stages]
+    return [_connected(stage, stages, views, config) for stage in stages]
 
 
-def _connected(stage: Stage, stages: list[Stage], views: str) -> Stage:
+def _connected(stage: Stage, stages: list[Stage], views: str, config: Config) -> Stage:
     """A stage with `after` as it is among the stages of a config."""
     names = [other.name for other in stages]
     if stage.name == "report":
         return dataclasses.replace(stage, after=tuple(name for name in names if name != "report"))
     after = [views if name == "render" or (name == "clip" and "clip" not in names) else name for name in stage.after]
     after = [name for name in after if name != "portraits" or name in names]
+    if stage.name == "upsample" and not config.upsample.latent:
+        after.remove("embed")
     if stage.name in ("sample", "sweep-cfg") and "refine" in names:
         after.append("refine")
     return dataclasses.replace(stage, after=tuple(after))

@@ -34,7 +34,9 @@ READS: dict[str, tuple[str, ...]] = {
     ),
     "clip": ("seed", "clip", "data.captions", "fit.held_out_views"),
     "decoder": (
-        *("seed", "triplane", "decoder"),
+        *("seed", "decoder"),
+        *(f"triplane.{key}" for key in ("channels", "resolution", "box", "decoder_width", "decoder_layers")),
+        "triplane.view_directions",
         *(f"fit.{key}" for key in ("rescale", "min_rescale", "samples", "start", "held_out_views", "losses")),
     ),
     "embed": ("clip.pretrained", "data.captions"),

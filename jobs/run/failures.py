@@ -19,6 +19,7 @@ from rodin.store.errors import system_error
 from rodin.store.reading import entries, read_record
 from rodin.store.run_folder import RunFolder
 
+OWN_FOLDERS = [Path(__file__).parents[2] / package for package in ("jobs", "rodin", "analysis")]  # installed or not
 # errors of a file system, its server or its disk that pass by themselves, or once somebody makes room
 PASSING = (
     *(errno.ESTALE, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOLINK),
@@ -114,7 +115,9 @@ def _defect(error: BaseException) -> bool:
     if not isinstance(error, ValueError) or type(error).__module__.startswith("rodin."):
         return False
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and any(part in frames[-1].filename for part in ("site-packages", "/lib/python", "<frozen"))
+    if not frames or any(Path(frames[-1].filename).is_relative_to(folder) for folder in OWN_FOLDERS):
+        return False
+    return any(part in frames[-1].filename for part in ("site-packages", "/lib/python", "<frozen"))
 
 
 def found_since(failure: Failure, sent: float) -> bool:

@@ -65,8 +65,8 @@ def read_capture(folder: Path, pictures: Pictures, masks: Pictures) -> Capture:
         pose = check_pose(entry.get("transform_matrix"), f"{where}: 'transform_matrix'")
         if picture is None:
             continue
-        lens = read_lens(content, entry, opened(picture).size, where)
-        frames.append(Frame(picture, other_axes(pose), lens, read_mask(masks, entry, where)))
+        lens = read_lens(content, entry, opened(picture, upright=False).size, where)
+        frames.append(Frame(picture, other_axes(pose), lens, read_mask(masks, entry, where), upright=False))
     pictures.check(path, len(frames))
     captions, record, name = read_captions(content, path), read_exported(content, path), folder.resolve().name
     listed = named(frames, meeting(frames))

@@ -12,12 +12,15 @@ import torch
 
 from rodin.field.cameras import PATHS, Cameras
 from rodin.field.mesh import Mesh
-from rodin.field.mesh_files import checked_faces, simplified
+from rodin.field.mesh_files import checked_faces, checked_kind, simplified, write_mesh
 from rodin.generate.cascade import Avatars
-from rodin.generate.export import Progress, check_export, export_avatar
+from rodin.generate.export import Progress, check_export, export_avatar, metadata_of
 from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
 from rodin.generate.mesh import surface_mesh
+from rodin.marks.tags import MESH, glb_extras
 from rodin.shapes import check_whole
+from rodin.store.atomic import publishing
+from rodin.store.errors import disk_error
 
 MESH_SIDE = 256  # grid points a side of a mesh: a cell is then a quarter of a texel of 64² planes
 MOST_MESH_SIDE = 512  # grid points a side; twice as many need 4 GB and no texel is as small
@@ -94,8 +97,7 @@ class Avatar:
             faces: about how many to keep, at least 100; None: all.
 
         Returns:
-            vertices in world units; without faces where the avatar has no surface. `rodin.field.mesh_files.write_mesh`
-            writes it as .glb, .ply or .obj.
+            vertices in world units; without faces where the avatar has no surface.
 
         Raises:
             ValueError: a number out of range, or faces without the package fast-simplification.
@@ -107,6 +109,32 @@ class Avatar:
         box = config.triplane.box
         mesh = surface_mesh(planes, self.models.decoder, config.data, box=box, resolution=resolution)
         return mesh if faces is None or not len(mesh.faces) else simplified(mesh, faces)
+
+    def save_mesh(self, path: Path | str, resolution: int = MESH_SIDE, faces: int | None = None) -> Mesh:
+        """Write the surface to a file, which says that it is generated (R60); an earlier one is replaced.
+
+        Args:
+            path: ends in .glb, .ply or .obj.
+            resolution, faces: as in `mesh`.
+
+        Returns:
+            what was written.
+
+        Raises:
+            ValueError: as `mesh`, another kind of file, or an avatar without a surface.
+            StoreError: the disk refuses.
+        """
+        path = Path(path)
+        checked_kind(path)
+        mesh = self.mesh(resolution, faces)
+        if not len(mesh.faces):
+            raise ValueError(f"{path}: the avatar has no surface, so there is no mesh; try another seed")
+        try:
+            with publishing(path) as temporary:
+                write_mesh(temporary, mesh, glb_extras(MESH, metadata_of(self.models, self.provenance)))
+        except OSError as problem:
+            raise disk_error(path, problem) from problem
+        return mesh
 
     def save(
         self,

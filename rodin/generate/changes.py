@@ -115,7 +115,8 @@ def edited_avatar(
     change = both[0] - both[1]
     change = change if tried is None else taken(both[1], change, *tried, rodin.models.decoder)
     planes = (avatar.planes.to(both) + change).clamp(-1, 1)
-    about = {**avatar.provenance, **edit_metadata(target, sources, strength), **cut, **sampling_metadata(rodin.config)}
+    of = {key: value for key, value in avatar.provenance.items() if key != "measured"}  # of the one before
+    about = {**of, **edit_metadata(target, sources, strength), **cut, **sampling_metadata(rodin.config)}
     return Avatar(rodin.models, planes, changed, avatar.seed, about, before=avatar)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from rodin.data.portraits import Picture
+from rodin.generate.existing import seed_of_saved
 from rodin.generate.export import PLANES, readable
 from rodin.generate.options import MOST_AVATARS, MOST_SEED
 from rodin.generate.texts import checked_text
@@ -96,12 +97,15 @@ def one_request(
     background: str | None = None,
     subject: str | None = None,
     saved: Path | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> AvatarRequest:
     """Request for one avatar of a text, an image, a person of the run, a saved avatar, or nothing.
 
+    Args:
+        seed: None: 0, or that of the saved avatar.
+
     Raises:
-        ValueError: more than one of them, or as `avatar_requests`.
+        ValueError: more than one of them, a seed for one that is there, or as `avatar_requests`.
         FileNotFoundError: no such image.
     """
     given = {"a text": text, "an image": image, "a subject": subject, "an avatar": saved}
@@ -111,5 +115,8 @@ def one_request(
     if subject is not None or saved is not None:
         if background is not None:
             raise ValueError(f"got the background '{background}' but no image; wanted both or none")
-        return AvatarRequest(seed, subject=subject, saved=saved)
-    return avatar_requests([] if text is None else [text], [] if image is None else [image], seed, 1, background)[0]
+        if seed is not None:
+            raise ValueError(f"seed: got {seed} for {named[0]} that is there already, with its own; leave it out")
+        return AvatarRequest(0 if saved is None else seed_of_saved(saved), subject=subject, saved=saved)
+    texts, images = [] if text is None else [text], [] if image is None else [image]
+    return avatar_requests(texts, images, seed or 0, 1, background)[0]

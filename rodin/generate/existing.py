@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 OF_FILES = ("files", "models", "generated", "generator", "run", "metres_per_unit", "size", "views", "format", *MARKS)
 """keys of metadata.json that tell of the files there, not of the avatar"""
+NOT_OURS = f"{METADATA} is not one of an avatar"
 
 
 def check_person(folder: RunFolder, name: str) -> Shards:
@@ -60,15 +62,30 @@ def check_saved(folder: Path) -> None:
         raise FileNotFoundError(f"{folder}: no saved avatar there ({METADATA} and {PLANES}); `rodin sample` makes one")
 
 
+def seed_of_saved(folder: Path) -> int:
+    """The seed of a saved avatar's noise; 0 where none can be read, which `saved_avatar` refuses."""
+    try:
+        return _seed_in(read_record(folder / METADATA))
+    except (OSError, ValueError):
+        return 0
+
+
+def _seed_in(about: Mapping[str, Any]) -> int:
+    seed = about.get("seed", 0)
+    if type(seed) is not int or not 0 <= seed <= MOST_SEED:
+        raise ValueError(NOT_OURS)
+    return seed
+
+
 def saved_avatar(models: Avatars, folder: Path) -> Avatar:
     """An avatar that was saved to a folder; as `Rodin.load`."""
     check_saved(folder)
     planes = latent = None
     try:
         about = read_record(folder / METADATA)
-        seed, made_by = about.get("seed", 0), about["models"]
-        if not isinstance(made_by, dict) or type(seed) is not int or not 0 <= seed <= MOST_SEED:
-            raise ValueError(f"{METADATA} is not one of an avatar")
+        seed, made_by = _seed_in(about), about["models"]
+        if not isinstance(made_by, dict):
+            raise ValueError(NOT_OURS)
         if made_by.get("decoder") == checksums(models.folder, "decoder"):
             planes, latent = checked_tensors(models.config, folder / PLANES)
     except (ValueError, KeyError, SafetensorError) as problem:

@@ -34,7 +34,7 @@ from rodin.store.run_folder import RunFolder
 Progress = Callable[[int, int, str], None]
 
 METADATA = "metadata.json"
-MODELS = ("clip", "decoder", "base", "upsample", "latent", "prior")
+MODELS = ("clip", "decoder", "base", "upsample", "refine", "latent", "prior")
 PLANES = "avatar.safetensors"
 NOT_ASKED = (
     "files",
@@ -42,6 +42,7 @@ NOT_ASKED = (
     "run",
     "generator",
     "metres_per_unit",
+    "settings",
     "cut",
     "measured",
 )  # keys of metadata that no request sets
@@ -84,6 +85,7 @@ def exporting(
     Raises:
         StoreError: the disk refuses; nothing is left of the new export, and an earlier one is unchanged.
     """
+    output = output.resolve()  # a symbolic link stays one, and what it leads to is replaced
     make_folder(output.parent)
     temporary = output.parent / f".{uuid.uuid4().hex}"
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from rodin.shapes import check_whole
 
 MOST_GUIDANCE = 100.0  # over it an avatar is noise clipped to the ends of its range; the paper tries up to 6
 MOST_SEED = 2**63 - 1  # what readers of metadata.json hold in a whole number
+DIGEST_LENGTH = 12
 MOST_AVATARS = 10_000  # of one request: their folders have names of four digits
 
 
@@ -82,12 +85,24 @@ class SamplingOptions:
         return config.model_copy(update=changes | {"sample": sample})
 
 
+UNNAMED = {  # other settings of a config that change an avatar or its pictures
+    "base": {"diffusion"},
+    "upsample": {"diffusion"},
+    "refine": {"enabled"},
+    "latent": {"diffusion"},
+    "prior": {"diffusion", "guidance_scale", "best_of", "rerank"},
+    "sample": {"main_body", "render_samples", "mesh_resolution"},
+}
+
+
 def sampling_metadata(config: Config) -> dict[str, Any]:
-    """Sampling settings of a config, for an avatar's metadata."""
+    """Sampling settings of a config, for an avatar's metadata; of those without a name there, one digest."""
     base, sample = config.base.diffusion, config.sample
+    others = json.dumps(config.model_dump(mode="json", include=UNNAMED), sort_keys=True)
     return {
         "guidance_scale": sample.guidance_scale,
         "sampler": base.sampler,
         "steps": base.sampling_steps,
         "precision": sample.precision,
+        "settings": hashlib.sha256(others.encode()).hexdigest()[:DIGEST_LENGTH],
     }

@@ -139,7 +139,7 @@ def edit_avatar(
     target: str,
     source: str | Sequence[str] | None = None,
     strength: float = 1.0,
-    seed: int = 0,
+    seed: int | None = None,
     output: Path,
     options: SamplingOptions | None = None,
     look: Look | None = None,
@@ -149,7 +149,8 @@ def edit_avatar(
     """Edit an avatar by texts, see `Rodin.edit`.
 
     Args:
-        run, background, seed, output, options, look, progress, tell: as in `sample_avatar`.
+        run, background, output, options, look, progress, tell: as in `sample_avatar`.
+        seed: of an avatar that is made (None: 0); a person or a saved avatar has its own.
         image: an image of the avatar to edit.
         text: a text to sample the avatar from instead.
         subject: id of a person of the run instead.
@@ -171,7 +172,7 @@ def edit_avatar(
     of = {"subject": subject, "saved": saved, "seed": seed}
     request = one_request(text=text, image=image, background=background, **of)
     rodin = opened(run, options, progress, tell, request, edits=True)
-    check_export(output)
+    check_output_of(output, request)
     texts = [("target text", target_text), *(("source text", one) for one in sources)]
     texts += [] if request.text is None else [("text", request.text)]
     cut = rodin.read(texts)
@@ -239,6 +240,17 @@ def opened(
         elif request.subject is not None:
             check_person(rodin.models.folder, request.subject)
     return rodin
+
+
+def check_output_of(output: Path, *requests: AvatarRequest) -> None:
+    """Refuse a folder for output that holds other things, or the very avatar that is read.
+
+    Raises:
+        ValueError: names it.
+    """
+    check_export(output)
+    if any(request.saved is not None and request.saved.resolve() == output.resolve() for request in requests):
+        raise ValueError(f"{output}: holds the avatar that is read, and would be replaced; give another folder's name")
 
 
 def _made(

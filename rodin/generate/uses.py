@@ -8,20 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from rodin.field.cameras import Cameras
-from rodin.field.mesh_files import checked_faces, checked_kind, write_mesh
+from rodin.field.mesh_files import checked_faces, checked_kind
 from rodin.generate.avatar import MESH_SIDE, check_path, check_resolution
 from rodin.generate.changes import check_way
 from rodin.generate.condition import AvatarRequest
-from rodin.generate.export import METADATA, Progress, check_export, exporting, metadata_of
+from rodin.generate.export import METADATA, Progress, exporting, metadata_of
 from rodin.generate.look import TURNTABLE, Look
 from rodin.generate.morph import interpolation_paths, save_interpolation
 from rodin.generate.options import SamplingOptions, sampling_metadata
 from rodin.generate.pictures import save_animation
-from rodin.generate.requests import kept, opened
+from rodin.generate.requests import check_output_of, kept, opened
 from rodin.generate.texts import Tell
-from rodin.marks.tags import MESH, glb_extras
-from rodin.store.atomic import publishing
-from rodin.store.errors import disk_error
 
 
 def render_avatar(
@@ -56,7 +53,7 @@ def render_avatar(
     count = look.views or TURNTABLE if isinstance(cameras, str) else len(cameras.poses)
     look, name = replace(look, views=count), cameras if isinstance(cameras, str) else "cameras"
     rodin = opened(run, options, progress, tell, request)
-    check_export(output)
+    check_output_of(output, request)
     source: dict[str, Any] = request.metadata() | sampling_metadata(rodin.config) | {"path": name}
     if not isinstance(cameras, str):
         source |= {"poses": cameras.poses.tolist(), "lenses": cameras.lenses.tolist()}
@@ -105,15 +102,7 @@ def mesh_avatar(
     (avatar,) = rodin.made([request])
     if progress is not None:
         progress(0, 1, f"mesh of {resolution} points a side")
-    mesh = avatar.mesh(resolution, faces)
-    if not len(mesh.faces):
-        raise ValueError(f"{output}: the avatar has no surface, so there is no mesh; try another seed")
-    metadata = metadata_of(rodin.models, avatar.provenance)
-    try:
-        with publishing(output) as path:
-            write_mesh(path, mesh, glb_extras(MESH, metadata))
-    except OSError as problem:
-        raise disk_error(output, problem) from problem
+    mesh = avatar.save_mesh(output, resolution, faces)
     return {"output": output, "vertices": len(mesh.vertices), "faces": len(mesh.faces)}
 
 
@@ -144,8 +133,9 @@ def interpolate_avatars(
         ValueError, FileNotFoundError: as `Rodin.interpolate` and `sample_avatar`.
     """
     check_way(len(requests), steps, how)
-    rodin, look = opened(run, options, progress, tell, *requests), look or Look()
-    check_export(output)
+    look = look or Look()
+    rodin, look = opened(run, options, progress, tell, *requests), replace(look, views=look.views or 2 * TURNTABLE)
+    check_output_of(output, *requests)
     source = {"from": "interpolation", "ends": [request.metadata() for request in requests]}
     source |= {"interpolated": how, "between": steps, **sampling_metadata(rodin.config)}
     if kept(rodin, output, source, look):

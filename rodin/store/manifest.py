@@ -20,6 +20,8 @@ SHARD_KEYS = {
     "subjects": list, "failed": dict, "bytes": int, "frame_sha256": str, "meta": dict, "attributes": dict,
 }  # fmt: skip
 """key of a shard's manifest -> type of its value; FORMAT.md says what they hold"""
+DONE_BY_FIRST = ("latents", "evaluate")
+"""folders of the shards of stages (`embed`, `evaluate`) that are one task, done once shard 0 is"""
 
 
 def plain(value: Any) -> Any:
@@ -154,8 +156,8 @@ def next_step(path: Path) -> str:
 
 
 def linked_manifests(path: Path) -> list[Path]:
-    """Manifests to remove as well before a shard can be made again: stage `embed` is done once shard 0 is."""
-    return [Path(path).with_name("00000.json")] if Path(path).parent.name == "latents" else []
+    """Manifests to remove as well before a shard can be made again: some stages are done once their shard 0 is."""
+    return [Path(path).with_name("00000.json")] if Path(path).parent.name in DONE_BY_FIRST else []
 
 
 def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:

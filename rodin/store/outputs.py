@@ -47,7 +47,7 @@ def check_output(output: Path, record: str) -> None:
 
 
 def replace_folder(temporary: Path, output: Path) -> None:
-    """Rename a finished folder to its final name, durably; an earlier export there is removed."""
+    """Rename a finished folder to its final name, durably; an earlier export there is removed. No symbolic link."""
     fsync_tree(temporary)
     earlier = temporary.with_name(f"{temporary.name}.old")
     if output.exists():

@@ -8,11 +8,16 @@ from typing import Any
 
 from rodin.store.atomic import publish_bytes, remove
 from rodin.store.errors import StoreError, read_error
-from rodin.store.manifest import canonical
+from rodin.store.manifest import canonical, linked_manifests
 from rodin.store.reading import entries, read_bytes
 from rodin.store.run_folder import RunFolder
 
-WRITTEN_BY = {"clip-retrieval": "clip", "fit": "index", "sweep-convolution-alone": "sweep-convolution"}
+WRITTEN_BY = {
+    "clip-retrieval": "clip",
+    "fit": "index",
+    "sweep-convolution-alone": "sweep-convolution",
+    "sweep-convolution-training": "sweep-convolution",
+}
 """name of rows -> the stage that writes them, where the two differ"""
 FILE = re.compile(r"([a-z0-9-]+)-(\d{5})\.jsonl", re.ASCII)
 TIMING = "timing-"  # rows named so are written by the worker, after the stage
@@ -109,4 +114,5 @@ def next_step(run: RunFolder, path: Path) -> str:
     made_by = manifest_of(run, path)
     if made_by is None:
         return "delete it: it holds the times of work that is done, which tables then lack"
-    return f"delete {path} and {made_by} and run the same command again: it re-makes them"
+    names = dict.fromkeys([path, *linked_manifests(made_by), made_by])
+    return f"delete {' and '.join(map(str, names))} and run the same command again: it re-makes them"

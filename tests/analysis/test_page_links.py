@@ -53,3 +53,13 @@ def test_no_absolute_path_is_printed(full_run: Path, empty_run: Path, page: str)
         without_paths("got '/data/x/y.png', wanted runs/a/b and a/b", full_run)
         == "got '…/y.png', wanted runs/a/b and a/b"
     )
+
+
+def test_a_run_called_by_a_word_leaves_that_word_in_texts(full_run: Path, tmp_path: Path, monkeypatch):
+    (tmp_path / "run").symlink_to(full_run)
+    monkeypatch.chdir(tmp_path)
+    text = "rodin run run/run.toml --run run --set a=b; run stage 'evaluate' of a run; overrun/x"
+    name = full_run.name
+    wanted = f"rodin run {name}/run.toml --run {name} --set a=b; run stage 'evaluate' of a run; overrun/x"
+    assert without_paths(text, Path("run")) == wanted
+    assert without_paths(f"{tmp_path}/run/x and {tmp_path}/running/x", tmp_path / "run") == f"{name}/x and …/x"

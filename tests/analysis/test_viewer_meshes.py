@@ -57,6 +57,12 @@ def test_a_large_mesh_keeps_its_shape_and_colours():
     assert np.mean(np.einsum("fk,fk->f", np.cross(b - a, c - a), a) > 0) > 0.99  # faces still look outwards
 
 
+def test_a_mesh_that_is_being_written_is_none(full_run: Path):
+    whole = [mesh.name for mesh in viewer_meshes(full_run)]
+    (full_run / "samples" / "meshes" / ".0a1b.unconditional-0003.glb").write_bytes(b"half")
+    assert [mesh.name for mesh in viewer_meshes(full_run)] == whole
+
+
 def test_the_first_samples_are_shown_and_other_files_refused(full_run: Path, tmp_path: Path):
     meshes = viewer_meshes(full_run)
     assert [mesh.name for mesh in meshes] == [f"unconditional-{number:05d}" for number in range(3)]

@@ -112,8 +112,11 @@ def test_a_turned_photograph_is_set_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     picture = read(tmp_path / "me.jpg", photo, 40, "none", exif=exif)
-    assert picture[5, 20, 0] > 200
-    assert picture[35, 20, 0] < 50
+    with Image.open(tmp_path / "me.jpg") as opened:
+        given = read_portrait(opened, 40, "none")
+    for seen in (picture, given):
+        assert seen[5, 20, 0] > 200
+        assert seen[35, 20, 0] < 50
 
 
 def test_pictures_of_nobody_are_refused(tmp_path: Path) -> None:

@@ -1,18 +1,22 @@
 """A run's pictures for a user study: whom they show, by which camera, and that methods are what they are called."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from fixtures import coloured_people
 from fixtures.small_run import CONFIG
 from fixtures.trained_run import load_avatars
 
+from jobs.cli.study_sources import check_same_people
 from rodin.data.normalisers import mean_subject
 from rodin.evaluation.reconstruction import reconstruct, reconstruction_seed
 from rodin.evaluation.study_pictures import HeldOutPeople, RebuiltPeople, SampledAvatars
 from rodin.hooks import Hooks
 from rodin.stages.sweeps import convolution
+from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
 HELD_OUT = CONFIG.held_out_subjects()
@@ -86,6 +90,19 @@ def test_a_larger_picture_shows_the_same_at_the_same_place(people, trained):
     blocks = big.astype(float).reshape(SIZE, 3, SIZE, 3, 4).mean(axis=(1, 3))
     opacity = [picture[..., 3].astype(float) for picture in (blocks, small[HELD_OUT[0]])]
     assert np.corrcoef(opacity[0].ravel(), opacity[1].ravel())[0, 1] > 0.98
+
+
+def test_people_of_another_run_with_equal_ids_are_refused(trained, tmp_path, monkeypatch):
+    other = RunFolder(tmp_path / "other")
+    shutil.copytree(trained.path, other.path, symlinks=True)
+    sources = [RebuiltPeople(HeldOutPeople(run, CONFIG, SIZE), "rodin") for run in (trained, other)]
+    check_same_people(sources)
+    shutil.rmtree(other.stage("render"))
+    monkeypatch.setattr(coloured_people, "names", lambda number: ("blond", "purple"))
+    coloured_people.make_views(CONFIG, other)
+    sources[1] = HeldOutPeople(other, CONFIG, SIZE)
+    with pytest.raises(ValueError, match=f"{HELD_OUT[0]} is one person in .* and another in .*; wanted runs"):
+        check_same_people(sources)
 
 
 def test_samples_are_the_unconditional_ones_seen_from_the_front(sampled):

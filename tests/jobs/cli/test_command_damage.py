@@ -19,7 +19,9 @@ from jobs.cli.store import lost_subjects
 from jobs.run.lock import driving
 from jobs.run.record import write_config
 from rodin.presets import preset
+from rodin.store.errors import StoreError
 from rodin.store.repair import Damage
+from rodin.store.results import read_rows, write_rows
 from rodin.store.run_folder import RunFolder
 
 
@@ -69,6 +71,23 @@ def test_damage_is_found_and_mended(run: RunFolder, damage: str, capsys: pytest.
     assert status_of(["status", str(run.path), "--json"]) == 0
     fit = next(row for row in json.loads(capsys.readouterr().out) if row["stage"] == "fit")
     assert (fit["done"], fit["shards"], fit["state"]) == (1, 2, "partly")
+
+
+def test_a_part_of_evaluate_is_made_again_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """The stage is one task that is done once its first part is, so that goes with a damaged one."""
+    run = RunFolder(tmp_path / "run")
+    write_config(run, preset("tiny"))
+    publish(run.stage("evaluate"), shards=2)
+    with run.shard("evaluate", 1).open("r+b") as file:
+        file.truncate(5000)
+    write_rows(run, "evaluate", 1, [{"stage": "evaluate"}])
+    rows = run.results / "evaluate-00001.jsonl"
+    rows.write_text("torn")
+    with pytest.raises(StoreError, match=r"delete .*evaluate-00001.jsonl and .*00000.json and .*00001.json and run"):
+        read_rows(run, "evaluate")
+    assert status_of(["store", "repair", str(run.path), "--json"]) == 0
+    assert not run.manifest("evaluate", 0).exists()
+    assert not run.manifest("evaluate", 1).exists()
 
 
 def test_repair_leaves_a_run_alone_that_is_being_driven(run: RunFolder, capsys: pytest.CaptureFixture[str]):

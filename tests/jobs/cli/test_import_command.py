@@ -1,6 +1,7 @@
 """`rodin import` as it is typed: look first, bring in, go on; the picture to look at shows what is there."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,26 @@ def test_look_first_then_bring_in(
     shards = Shards(tmp_path / "run" / "views", "views")
     assert shards.shape("rgba") == (6, 48, 48, 4)
     assert shards.meta("000000")["placing"]["centre"] == looked["centre"]
+
+
+def test_a_run_takes_no_second_import(reconstruction: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """People of two alignments would stand beside each other, or nothing be written without a word."""
+    ann, run = str(reconstruction), ["--run", str(tmp_path / "run")]
+    told([ann, *run], capsys)
+    assert told([ann, *run], capsys)["subjects"] == 1  # the same one goes on
+    views = (tmp_path / "run" / "views" / "00000.json").read_bytes()
+    shutil.copytree(reconstruction, tmp_path / "bob")
+    for arguments, words in (
+        ([ann, "--scale", "2"], "scale was null, now 2.0"),
+        ([ann, "--up", "z"], 'up was null, now "z"'),
+        ([ann, "--background", "none"], 'background was null, now "none"'),
+        ([str(tmp_path / "bob")], 'people was ["ann"], now ["bob"]'),
+    ):
+        changes = [word for setting in SETTINGS for word in ("--set", setting)]
+        assert status_of(["import", "colmap", *arguments, *run, "--preset", "tiny", *changes]) == 2
+        err = capsys.readouterr().err
+        assert f"holds views of another import: {words}; give a new run folder" in err
+        assert (tmp_path / "run" / "views" / "00000.json").read_bytes() == views
 
 
 def person() -> CaptureCheck:

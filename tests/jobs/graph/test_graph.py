@@ -49,12 +49,17 @@ def test_graph_of_the_contract():
     assert after["fit"] == {"decoder"}
     assert after["index"] == {"fit"}
     assert after["base"] == {"index", "embed"}
-    assert after["upsample"] == {"index", "embed"}
+    assert after["upsample"] == {"index"}
     assert after["latent"] == after["prior"] == {"embed"}
     assert after["sample"] == {"base", "upsample", "latent", "prior"}
     assert after["evaluate"] == {"sample"}
     assert after["sweep-cfg"] == {"base", "upsample"}
     assert after["report"] == set(after) - {"report"}
+
+
+def test_the_upsampler_comes_after_latents_where_it_reads_them():
+    (stage,) = (stage for stage in graph(preset("tiny", ["upsample.latent=true"])) if stage.name == "upsample")
+    assert stage.after == ("index", "embed")
 
 
 def test_configured_parts_come_and_go():

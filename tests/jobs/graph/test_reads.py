@@ -22,6 +22,11 @@ from rodin.store.shards.writer import ShardWriter
 from rodin.train.plan import CHANGEABLE
 
 PICTURES = {"sample.resolution", "sample.render_samples", "data.camera_radius", "data.fov_degrees"}  # while training
+CHOOSES = {  # whether an equal measure of another stage is copied, and pictures while training
+    ("evaluate", "sweeps.guidance_scales"),
+    ("sweep-cfg", "sample.guidance_scale"),
+    ("upsample", "base.mirror"),
+}
 SAMPLING = ("sampler", "sampling_steps", "clip", "noise_scale")
 
 
@@ -84,6 +89,8 @@ def excused(stage: str, key: str) -> bool:
     """Whether a key does not change a result though a stage reads it."""
     section, _, last = key.rpartition(".")
     if stage in TRAININGS and section.endswith(".diffusion") and last in SAMPLING:
+        return True
+    if (stage, key) in CHOOSES:
         return True
     trains = stage in TRAININGS or stage == "sweep-convolution"
     return key in FREE or (trains and (key in PICTURES or (section.endswith(".training") and last in FREE_TRAINING)))

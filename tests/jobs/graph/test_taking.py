@@ -112,7 +112,7 @@ def test_what_the_run_has_begun_stays_and_so_does_all_that_follows(source: RunFo
     assert sorted(found.stages) == sorted(set(ALL) - {"render", "latent", "sample", "evaluate"})
     finish_stage(folder, TINY, "clip", "own")
     found = taking(folder, TINY, graph(TINY), [source])
-    assert sorted(found.stages) == ["decoder", "fit", "index", "portraits"]
+    assert sorted(found.stages) == ["decoder", "fit", "index", "portraits", "upsample"]
     assert found.again["embed"] == "follows from clip"
     assert found.again["base"] == "follows from embed"
 

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from rodin.hooks import OtherRankEnded, OtherRankFailed
 from rodin.store import manifest
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -104,6 +108,22 @@ def test_whose_fault_an_exception_is(error: Exception, kind: str, line: str):
 def test_a_value_error_of_a_library_is_a_defect_of_ours():
     assert describe(raised(lambda: json.loads("{")))[0] == "crash"
     assert describe(raised(lambda: int("two")))[0] == "user"  # raised in this file
+
+
+def test_our_own_words_are_the_users_wherever_the_suite_is_installed(tmp_path: Path):
+    place = tmp_path / "site-packages"
+    place.mkdir()
+    for package in ("jobs", "rodin", "analysis"):
+        (place / package).symlink_to(ROOT / package)
+    code = "from jobs.cli.app import status_of; raise SystemExit(status_of(['watermark', 'check', 'nothing.png']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(place)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
 
 
 def test_a_sentence_names_shard_and_log_of_a_crash_alone():
