@@ -41,6 +41,11 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files; `--no-loadscope-reorder` keeps xdist to this order. Slow tests have an hour."""
+    if without := [item for item in items if item.get_closest_marker("gpu")]:
+        import torch
+
+        for item in without if not torch.cuda.is_available() else []:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU and a build of torch for it"))
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_SECONDS))

@@ -205,12 +205,12 @@ class _AwareConv(torch.autograd.Function):
         outputs, count, side = of_out.shape[:3]
         of_lines = grad.new_empty(2, 3, outputs, count, 3, side)
         of_lines[0, 1] = of_out.sum(dim=2)
-        torch.neg(of_out[:, :, 0], out=of_lines[0, 0])
-        torch.neg(of_out[:, :, -1], out=of_lines[0, 2])
+        of_lines[0, 0] = -of_out[:, :, 0]
+        of_lines[0, 2] = -of_out[:, :, -1]
         of_rows = of_lines[1].transpose(3, 4)  # [3, O, N, H, 3], a view
         of_rows[1] = of_out.sum(dim=4)
-        torch.neg(of_out[..., 0], out=of_rows[0])
-        torch.neg(of_out[..., -1], out=of_rows[2])
+        of_rows[0] = -of_out[..., 0]
+        of_rows[2] = -of_out[..., -1]
         if ctx.roll_out:
             of_rows[0, ..., :-1] += of_out[..., 1:, 0]
             of_rows[2, ..., 1:] += of_out[..., :-1, -1]

@@ -2,7 +2,7 @@
 
 The ranks of torch.distributed divide the subjects. In every step each rank draws some of its own at random, and the
 decoder's gradients are averaged over all ranks. Random numbers are functions of (seed, subject, step), so a stage that
-is killed and run again ends with the same bits, and the number of ranks may change in between.
+is killed and run again ends with the same bits (on GPUs: up to rounding); the number of ranks may change in between.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from rodin.train.state import checkpoint
 
 SHOWN = 50  # steps between two points of the loss curve
 CHECKPOINTS = 10  # of the whole stage
+GPU_SHARE = 0.4  # of the GPU's memory for pictures at most
 FIRST_STD = 0.1  # standard deviation of the first shared planes, well inside [-1, 1]
 LAYOUT = 2  # of the subjects' values in checkpoints; in layout 1 the texels of a channel were adjacent
 
@@ -143,6 +144,8 @@ class DecoderTraining:
         mine, limit = present[self.ranks.rank :: self.ranks.world], config.decoder.memory_gb * 1e9
         rows = vectors(len(mine), sum(map(math.prod, level_shapes(self.shape))), limit)
         self.subjects = [SubjectState(subject, row) for subject, row in zip(mine, rows, strict=True)]
+        if device.type == "cuda":  # pictures are kept on the GPU, beside the step itself
+            limit = min(limit, GPU_SHARE * torch.cuda.mem_get_info(device)[1])
         self.scenes = SceneCache(lambda subject, hull: read_scene(views, subject, config, device, hull), limit)
         self.adam = torch.optim.Adam(
             [{"params": self.shared}, {"params": list(self.decoder.parameters())}], betas=BETAS, eps=EPS

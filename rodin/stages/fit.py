@@ -1,7 +1,7 @@
 """Stage `fit`: one tri-plane for each training subject of a shard, with the decoder frozen (R25-R34, R30).
 
 Subjects are fitted in groups of `fit.together`, which depend on the shard alone. After a kill, a group with missing
-rows is fitted again as a whole, so those rows get the same bits as without the kill.
+rows is fitted again as a whole, so those rows get the same bits (on GPUs: up to rounding) as without the kill.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Progress is counted in samples. Everything random is a pure function of (seed, position of the sample), so the loop
 has no random state: killed at any moment and run again, it ends with the same bits as an unbroken training. On another
-number of ranks, the result differs only by the order in which floats are added.
+number of ranks, and on GPUs, the result differs only by the order in which floats are added.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rodin.train.data.prefetch import Prefetcher
 from rodin.train.dropout import SampleDropout, by_sample
 from rodin.train.parallel.flat import FlatParameters
 from rodin.train.parallel.ranks import Ranks
-from rodin.train.parallel.waiting import waiting
+from rodin.train.parallel.waiting import exchanging, waiting
 from rodin.train.plan import Plan
 from rodin.train.recompute import recompute
 from rodin.train.state import checkpoint
@@ -137,7 +137,8 @@ def train(
             draws, batch = batches()
             callbacks.part_done("data")
             layout.zero_()
-            part = _backward(losses, batch, draws, state, callbacks.part_done)
+            with exchanging():  # sharded weights are gathered for each block
+                part = _backward(losses, batch, draws, state, callbacks.part_done)
             loss, norm, stop = _exchanged(state, part, callbacks.should_stop(), saver)
             callbacks.part_done("exchange")
             _update(state, overflowed=not math.isfinite(norm))

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recompute(blocks: Sequence[nn.Module]) -> None:
-    """Let blocks of a network store only their inputs; the gradients are the same to the bit.
+    """Let blocks of a network store only their inputs; the gradients are the same, on CPUs to the bit.
 
     Names of parameters do not change. The random state is not stored: dropout is that of `rodin.train.dropout`.
 

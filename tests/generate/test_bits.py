@@ -38,7 +38,6 @@ def test_samples_do_not_depend_on_how_the_work_is_dealt_out(sampled, copy):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_gpu_draws_the_same_avatars_whatever_the_batch(trained, avatars):
     """Nearly: a GPU adds up in an order that depends on the batch."""
     there, seeds = Avatars(CONFIG, trained, torch.device("cuda")), [11, 12, 13]

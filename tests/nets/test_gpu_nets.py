@@ -9,7 +9,7 @@ from rodin.bench.unet import bench_unet
 from rodin.nets.aware import AwareConv
 from rodin.nets.blocks import to_picture, to_planes
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
+pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize("roll_out", [True, False])

@@ -78,3 +78,26 @@ def test_a_file_that_cannot_be_read_stops_and_stays(tmp_path: Path, monkeypatch:
     with pytest.raises(ValueError, match=r"step-000000002.*cannot be read \(Input/output error\); .*nothing is lost"):
         checkpoint.latest(tmp_path)
     assert listed(tmp_path) == before
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_parts_of_two_attempts_are_never_one_checkpoint(tmp_path: Path, earlier: bool):
+    """Killed after one of two ranks had written its part, then run again and killed after both had."""
+
+    def save(attempt: int, step: int, *ranks: int) -> None:
+        for rank in ranks:
+            checkpoint.save(tmp_path, step, {"attempt": attempt, "rank": rank}, (rank, 2))
+
+    if earlier:
+        save(1, 5, 0, 1)
+    save(1, 10, 0)
+    found = checkpoint.latest(tmp_path)
+    assert (None if found is None else found.step) == (5 if earlier else None)
+    assert not list(tmp_path.glob("step-000000010-*"))
+    save(2, 10, 1, 0)
+    whole = checkpoint.latest(tmp_path)
+    assert whole is not None
+    assert [(checkpoint.read(path)["attempt"], checkpoint.read(path)["rank"]) for path in whole.paths] == [
+        (2, 0),
+        (2, 1),
+    ]

@@ -100,6 +100,8 @@ def test_sharded_is_replicated_and_resumes_on_its_ranks_to_the_bit_and_on_others
     statuses = outcome("statuses")
     for name, again in (("sharded-killed", 2), ("resharded", 3), ("gathered", 1)):
         assert -9 in statuses[name]
+        left = (outcome.folder / f"{name}-rank0.error").read_text()
+        assert left.startswith("OtherRankEnded: another rank was killed"), left  # no error of its own: sent again
         assert statuses[f"{name}-again"] == [0] * again
     assert_close(outcome("unbroken2"), outcome("sharded"), 1e-6)
     assert_same_bits(outcome("sharded"), outcome("sharded-killed-again"))

@@ -87,6 +87,8 @@ class Ranks:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.world > 1 and dist.is_initialized():
+            if error is not None and self.device.type == "cuda":
+                return  # NCCL's group ends on all ranks together: this one would wait for others that wait for it
             if error is None:
                 # Rank 0 has the store of the group: it must not end while others still use it.
                 with waiting():

@@ -34,13 +34,25 @@ def waiting(working: bool = False) -> Iterator[None]:
     before = _since, _working
     _since, _working = time.monotonic() if _since is None else _since, _working or working
     try:
+        with exchanging():
+            yield
+    finally:
+        _since, _working = before
+
+
+@contextmanager
+def exchanging() -> Iterator[None]:
+    """Work of this rank's own within which torch exchanges tensors; unlike `waiting` it is no wait.
+
+    Raises:
+        OtherRankEnded: in place of torch's errors of a broken connection.
+    """
+    try:
         yield
     except RuntimeError as error:
         if not CONNECTION.search(str(error)):
             raise
         raise OtherRankEnded("another rank was killed, ran out of memory or cannot be reached; see its log") from error
-    finally:
-        _since, _working = before
 
 
 def waiting_since(working: bool = True) -> float | None:

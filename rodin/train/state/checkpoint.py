@@ -119,15 +119,25 @@ def latest(folder: Path) -> Checkpoint | None:
     """
     for partial in folder.glob(".*.partial"):  # a process of a killed attempt that still writes one fails
         partial.unlink(missing_ok=True)
-    for (_, count), parts in _found(folder).items():
+    for (step, count), parts in _found(folder).items():
         if len(parts) < count:  # killed before every rank had written its part
             continue
         whole = [path for number in range(count) if (path := next(filter(_undamaged, parts[number]), None))]
         if len(whole) == count:
-            return opened(whole)
+            found = opened(whole)
+            _drop_later(folder, step)
+            return found
     if older := sorted(path for path in folder.glob("step-*.pt") if NAME_1.fullmatch(path.name)):
         raise ValueError(f"{older[-1]}: a checkpoint of an older rodin; {_two_ways(folder)}")
+    _drop_later(folder, -1)
     return None
+
+
+def _drop_later(folder: Path, step: int) -> None:
+    """Remove parts of later checkpoints, which killed attempts left: the next attempt saves its own beside them."""
+    for (number, _), parts in _found(folder).items():
+        for path in (one for several in parts.values() for one in several if number > step):
+            path.unlink(missing_ok=True)
 
 
 def opened(paths: Sequence[Path]) -> Checkpoint:
