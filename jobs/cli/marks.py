@@ -57,7 +57,7 @@ def check(
 
     \b
     Examples:
-      rodin watermark check made/nothing/avatar-00.png
+      rodin watermark check runs/demo/made/*/avatar-00.png
       rodin watermark check --key secret.bin *.jpg --json
     """
     from rodin.marks.keys import key_of

@@ -130,6 +130,8 @@ def halves(batch: Batch) -> list[Batch]:
 def script_of(run: Run, batch: Batch, submission: Submission, dependencies: list[str]) -> str:
     """The batch script of one batch. Its command reads its shards from the ledger: the script can be run by hand."""
     site, resources = run.site, batch.resources
+    extra = site.extra_of(batch.stage.name)
+    excluded = [*filter(None, [extra.pop("exclude", None)]), *batch.excluded]  # of the site, and nodes that failed
     executor = ScriptExecutor(run.folder.jobs.resolve() / "logs" / batch.stage.name)
     parameters: dict[str, object] = {
         "job_name": submission.job_name,
@@ -147,11 +149,11 @@ def script_of(run: Run, batch: Batch, submission: Submission, dependencies: list
             "kill-on-invalid-dep": "yes",
             "requeue": True,
             **({"begin": f"now+{batch.begin}minutes"} if batch.begin else {}),
-            **site.extra_of(batch.stage.name),
+            **extra,
         },
         **site.placement(batch.stage.name, resources.gpus),
         "dependency": f"{batch.relation}:{':'.join(dependencies)}" if dependencies else None,
-        "exclude": ",".join(batch.excluded) or None,
+        "exclude": ",".join(excluded) or None,
     }
     gpu_type = site.gpu_type_of(batch.stage.name)
     if resources.gpus and gpu_type:

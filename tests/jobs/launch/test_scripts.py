@@ -119,6 +119,18 @@ def test_a_short_job_is_signalled_in_its_second_half(tmp_path: Path):
     assert script_of(tmp_path, "fit", max_minutes=3, signal_seconds=90).flags["signal"] == "USR2@90"
 
 
+@pytest.mark.parametrize(
+    ("extra", "failed", "wanted"),
+    [({}, (), None), ({}, ("n5",), "n5"), ({"exclude": "n1,n2"}, (), "n1,n2"), ({"exclude": "n1"}, ("n5",), "n1,n5")],
+)
+def test_nodes_that_failed_are_left_out_beside_those_of_the_site(tmp_path: Path, extra, failed, wanted):
+    site = Site.model_validate({"name": "x", "extra": extra})
+    run = Run(RunFolder(tmp_path), preset("tiny"), site, (stage_of("fit"),))
+    batch = Batch(stage_of("fit"), Resources(), ((0,),), 5, 1, excluded=failed)
+    script = Script(text_of(run, batch, Submission("u", "fit", "", ((0,),), 1.0), []))
+    assert (script.flags.get("exclude"), site.extra) == (wanted, extra)
+
+
 def test_srun_is_given_the_cores_that_sbatch_asked_for(tmp_path: Path):
     script = script_of(tmp_path, "fit", **GPUS)
     assert f"--cpus-per-task={script.flags['cpus-per-task']}" in script.srun
