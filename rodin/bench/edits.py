@@ -22,6 +22,7 @@ from rodin.store.run_folder import RunFolder
 
 Progress = Callable[[int, int, str], None]
 
+SPARE = 3  # edits to choose from for each that is measured
 LEARNED = 240  # training people that the measures of glasses, hats and beards learn from: half a minute of rendering
 KINDS = ("hair", "shirt", "hair", "shirt", "glasses", "hair", "shirt", "hat", "hair", "beard")  # of edits, in turn
 WORDS = {
@@ -71,21 +72,26 @@ def bench_edits(config: Config, folder: RunFolder, count: int, progress: Progres
         progress: called with edits done, edits in all and a note.
 
     Returns:
-        rows against the plain difference of texts, the paper's edit: `came out`, share of edits with the value that
-        was wanted; `others stay`, share of the other measured attributes without change; `PSNR outside`, dB of the
-        picture outside the attribute's region, before against after.
+        rows, of avatars that do not show what is wanted before, against the plain difference of texts, the paper's
+        edit: `came out`, share of edits with the value that was wanted; `others stay`, share of the other measured
+        attributes without change; `PSNR outside`, dB of the picture outside the attribute's region, before against
+        after.
     """
     stores, rodin = EvaluationStores.of(folder), Rodin(folder.path)
     measures = learned(config, stores, rodin, progress)
-    edits = edits_of(config, stores, measures, count)
+    edits = edits_of(config, stores, measures, SPARE * count)
     found: dict[str, list[tuple[bool, float, float]]] = {"ours": [], "plain": []}
     rows: list[dict[str, Any]] = []
-    for done, edit in enumerate(edits):
-        progress(done, len(edits), edit.text)
+    for edit in edits:
+        if len(rows) == count:
+            break
+        progress(len(rows), count, edit.text)
         latent = torch.from_numpy(stores.latents.read(edit.subject, "image", 0)).float()
         seed = int("".join(filter(str.isdigit, edit.subject)) or 0)
         (planes,) = rodin.sampled(latent[None], [seed], lambda *_: None)
         before = Avatar(rodin.models, planes, latent, seed, {"from": "bench"})
+        if measures.of(before)[0][edit.attribute] == edit.wanted:  # there already: nothing would be told
+            continue
         after = {"ours": rodin.edit(before, edit.text), "plain": plain(rodin, latent, seed, edit.text)}
         for name, avatar in after.items():
             found[name].append(compared(measures, edit, before, avatar))
@@ -97,6 +103,8 @@ def bench_edits(config: Config, folder: RunFolder, count: int, progress: Progres
                 "unit": f"came out, {stay:.0%} of the others stay, {outside:.1f} dB outside",
             }
         )
+    if not rows:
+        raise ValueError(f"{folder.path}: nobody to edit, or all avatars show already what is asked for")
     names = (("came out", "share of edits"), ("others stay", "share"), ("PSNR outside", "dB"))
     for place, (name, what) in enumerate(names):
         ours, theirs = (float(np.nanmean([one[place] for one in found[key]])) for key in ("ours", "plain"))
@@ -151,7 +159,7 @@ def edits_of(config: Config, stores: EvaluationStores, measures: Measures, count
         if kind in measures.palettes:
             person, names = order[0], measures.palettes[kind].names
             others = [name for name in names if name != of[person].get(f"{kind}_colour")]
-            colour = others[3 * number % len(others)]
+            colour = others[sum(edit.attribute == kind for edit in edits) % len(others)]
             words = (
                 f"with {colour} hair"
                 if kind == "hair"

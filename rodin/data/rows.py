@@ -91,6 +91,23 @@ class SubjectField:
         return batch
 
 
+def mirrored_latents(embeddings: Shards, subjects: Sequence[str]) -> SubjectField:
+    """Latents [F, D] of each person's mirrored reference views.
+
+    Raises:
+        StoreError: latents of an older version, which have none.
+    """
+    try:
+        return SubjectField(embeddings, subjects, "mirrored")
+    except StoreError as problem:
+        if "no field" not in str(problem):
+            raise
+        raise StoreError(
+            f"{embeddings.folder}: no latents of mirrored pictures, which base.mirror wants; remove that folder and "
+            "run again: stage embed makes them"
+        ) from None
+
+
 @dataclass(frozen=True)
 class Embedded:
     """One field of some subjects in memory, read like a `SubjectField`.

@@ -33,10 +33,20 @@ BLOCK = 1024  # training pictures compared at once: at 256² pixels of 4 bytes, 
 
 @dataclass(frozen=True)
 class TrainingPeople:
-    """Ids of M training subjects and their latents [M, D]."""
+    """Ids of M training subjects, their latents [M, D], and those mirrored [M, D] if the base model learned these."""
 
     subjects: Sequence[str]
     latents: np.ndarray
+    mirrored: np.ndarray | None = None
+
+    def nearest(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places [N, 2] of the two most similar people to each query [N, D], mirrored or not, and cosines [N, 2]."""
+        if self.mirrored is None:
+            return neighbours(queries, self.latents, 2)
+        places, cosines = neighbours(queries, np.concatenate([self.latents, self.mirrored]), 4)  # two people at least
+        places %= len(self.subjects)
+        first = [np.sort(np.unique(row, return_index=True)[1])[:2] for row in places]  # of each person the better one
+        return np.take_along_axis(places, np.array(first), 1), np.take_along_axis(cosines, np.array(first), 1)
 
 
 def memorisation_rows(
@@ -72,13 +82,16 @@ def memorisation_rows(
     sets: list[tuple[str, int | None, Sequence[str], np.ndarray]] = []
     if held_out:
         sets.append(("held-out", None, held_out, np.stack([views.read(one, "rgba", 0) for one in held_out])))
-    sets.append(("known copies", None, known, known_copies(avatars, planes, known, hooks)))
+    copies = known_copies(avatars, planes, known, hooks)
+    if training.mirrored is not None:
+        copies[1::2] = copies[1::2, :, ::-1]
+    sets.append(("known copies", None, known, copies))
     sets += [("samples", step, drawn, shown) for step, shown in drawn_along(avatars, samples, drawn, final, hooks)]
     pictures = [picture for *_, shown in sets for picture in shown]
     embedded = np.concatenate([avatars.latent_from_image(picture).cpu().numpy() for picture in pictures])
     small = torch.cat([small_pictures(shown) for *_, shown in sets])
-    places, similarity = neighbours(embedded, training.latents, 2)
-    apart = nearest_pictures(small, views, subjects, hooks)
+    places, similarity = training.nearest(embedded)
+    apart = nearest_pictures(small, views, subjects, hooks, training.mirrored is not None)
     clip_ratios, ratios = ratio(np.sqrt(np.maximum(2 - 2 * similarity, 0))), ratio(apart.numpy())
     return [
         {
@@ -140,15 +153,27 @@ def small_pictures(rgba: np.ndarray) -> torch.Tensor:
     return F.adaptive_avg_pool2d(images_over_white(rgba), SIDE).flatten(1)
 
 
-def nearest_pictures(queries: torch.Tensor, views: Shards, subjects: Sequence[str], hooks: Hooks) -> torch.Tensor:
-    """Distances from each query [N, 3 SIDE²] to the two nearest subjects' small frontal pictures: [N, 2], rising."""
+def nearest_pictures(
+    queries: torch.Tensor, views: Shards, subjects: Sequence[str], hooks: Hooks, mirrored: bool = False
+) -> torch.Tensor:
+    """Distances from each query [N, 3 SIDE²] to the two nearest subjects' small frontal pictures: [N, 2], rising.
+
+    Args:
+        queries: small pictures.
+        views: the store of views.
+        subjects: ids.
+        hooks: stop request.
+        mirrored: a subject is as far as the nearer of its picture and that one's mirror image.
+    """
     best = torch.full((len(queries), 2), torch.inf)
     for first in range(0, len(subjects), BLOCK):
         if hooks.should_stop():
             raise Stopped()
         block = np.stack([views.read(subject, "rgba", 0) for subject in subjects[first : first + BLOCK]])
+        seen = [block, block[:, :, ::-1]] if mirrored else [block]
         # not by a matrix product, whose rounding hides small distances
-        apart = torch.cdist(queries, small_pictures(block), compute_mode="donot_use_mm_for_euclid_dist")
+        named = {"compute_mode": "donot_use_mm_for_euclid_dist"}
+        apart = torch.stack([torch.cdist(queries, small_pictures(one), **named) for one in seen]).amin(dim=0)
         best = torch.cat([best, apart], dim=1).topk(2, largest=False).values
     return best
 

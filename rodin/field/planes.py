@@ -101,7 +101,8 @@ def mirrored(planes: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
     Returns:
         [N, 3, C, R, R].
 
-    Ours: training on mirrored people (`base.mirror`) is an option; their latents hardly differ (cosine 0.995).
+    Ours: training on mirrored people (`base.mirror`) is an option, with the latents of their mirrored pictures: these
+    differ little (cosine 0.995), and in what tells the side of light and hair.
     """
     check_shape("planes", planes, "N 3 C R R")
     flipped = torch.cat([planes[:, :2].flip(-1), planes[:, 2:]], dim=1)

@@ -14,6 +14,7 @@ from rodin.data.rows import (
     decoder_digest,
     draw_indices,
     min_snr_of,
+    mirrored_latents,
     noising_settings,
     schedule_of,
     training_subjects,
@@ -48,6 +49,7 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     fits, embeddings = Shards(folder.stage("fit"), "planes"), Shards(folder.stage("embed"), "latents")
     subjects, views = training_subjects(config, fits, embeddings), config.data.reference_views
     planes, latents = SubjectField(fits, subjects, "base"), SubjectField(embeddings, subjects, "image", views)
+    turned = mirrored_latents(embeddings, subjects) if config.base.mirror else None
     check_planes(planes, config)
     normaliser = plane_normaliser(folder, "base").to(ranks.device)
     schedule = schedule_of(config.base.diffusion, ranks.device)
@@ -55,14 +57,17 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     network = BaseUNet(**settings).to(ranks.device).train()
 
     def load(items: np.ndarray, draws: Draws) -> dict[str, torch.Tensor]:
-        latent = latents.entry(items, draw_indices(draws, "view", views))
-        return {"planes": torch.from_numpy(planes(items)), "latent": torch.from_numpy(latent)}
+        picked, mirror = draw_indices(draws, "view", views), draws.chosen("mirror", config.base.mirror)
+        latent = latents.entry(items, picked)
+        if turned is not None:
+            latent = np.where(mirror.numpy()[:, None], turned.entry(items, picked), latent)
+        return {"planes": torch.from_numpy(planes(items)), "latent": torch.from_numpy(latent), "mirror": mirror}
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         drop = draws.chosen("drop", config.base.drop_latent)
         whole = batch["planes"].float()
         if config.base.mirror:
-            whole = mirrored(whole, draws.chosen("mirror", config.base.mirror))
+            whole = mirrored(whole, batch["mirror"])
         return denoising_loss(
             lambda x_t, timestep: network(x_t, timestep, batch["latent"], drop),
             schedule,

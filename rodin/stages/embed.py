@@ -47,18 +47,20 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
     def part() -> None:
         for number in range(here.rank, count, here.size):
             with _writer(config, folder, number, views, clip) as writer:
-                _fill(writer, views, clip, config.data.captions, hooks)
+                _fill(writer, views, clip, config, hooks)
                 if number > 0:
                     writer.publish()
 
     gather_parts(here, part)
     if here.rank == 0:
         with _writer(config, folder, 0, views, clip) as writer:
-            _fill(writer, views, clip, config.data.captions, hooks)
+            _fill(writer, views, clip, config, hooks)
             writer.publish()
 
 
-def embed_subject(clip: Clip, views: Shards, subject: str, captions: list[str]) -> dict[str, np.ndarray]:
+def embed_subject(
+    clip: Clip, views: Shards, subject: str, captions: list[str], reference_views: int = 0
+) -> dict[str, np.ndarray]:
     """Embeddings of one subject.
 
     Args:
@@ -66,14 +68,18 @@ def embed_subject(clip: Clip, views: Shards, subject: str, captions: list[str]) 
         views: the store of views.
         subject: id.
         captions: K texts.
+        reference_views: F, so many first views are also embedded mirrored.
 
     Returns:
-        image [V, D] and text [K, D] of unit length, tokens [K, L, E], token_mask [K, L].
+        image [V, D], mirrored [F, D] (where F is over 0) and text [K, D] of unit length, tokens [K, L, E],
+        token_mask [K, L].
     """
     images = images_over_white(views.read(subject, "rgba"))
-    image = torch.cat([clip.image(part) for part in images.split(IMAGES_AT_ONCE)])
+    both = torch.cat([images, images[:reference_views].flip(-1)])
+    image = torch.cat([clip.image(part) for part in both.split(IMAGES_AT_ONCE)])
     text, tokens, mask = clip.text(captions)
-    arrays = {"image": image, "text": text, "tokens": tokens.half(), "token_mask": mask}
+    arrays = {"image": image[: len(images)]} | ({"mirrored": image[len(images) :]} if reference_views else {})
+    arrays |= {"text": text, "tokens": tokens.half(), "token_mask": mask}
     return {name: array.cpu().numpy() for name, array in arrays.items()}
 
 
@@ -101,6 +107,7 @@ def _writer(config: Config, folder: RunFolder, number: int, views: Shards, clip:
     captions = config.data.captions
     shapes = {
         "image": (views.shape("rgba")[0], clip.width),
+        "mirrored": (config.data.reference_views, clip.width),
         "text": (captions, clip.width),
         "tokens": (captions, clip.token_count, clip.token_width),
         "token_mask": (captions, clip.token_count),
@@ -108,13 +115,14 @@ def _writer(config: Config, folder: RunFolder, number: int, views: Shards, clip:
     return ShardWriter(folder.stage("embed"), number, "latents", config.subjects_of("embed", number), shapes)
 
 
-def _fill(writer: ShardWriter, views: Shards, clip: Clip, count: int, hooks: Hooks) -> None:
+def _fill(writer: ShardWriter, views: Shards, clip: Clip, config: Config, hooks: Hooks) -> None:
     for subject in writer.missing():
         if hooks.should_stop():
             raise Stopped()
         if subject in views.failed:
             writer.fail(subject, views.failed[subject])
             continue
-        captions = captions_of(views, subject, count)
-        writer.add(subject, {"captions": captions}, **embed_subject(clip, views, subject, captions))
+        captions = captions_of(views, subject, config.data.captions)
+        arrays = embed_subject(clip, views, subject, captions, config.data.reference_views)
+        writer.add(subject, {"captions": captions}, **arrays)
         hooks.progress(writer.subjects.index(subject) + 1, len(writer.subjects), f"shard {writer.shard}")

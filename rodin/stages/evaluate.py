@@ -16,6 +16,7 @@ import torch
 
 from rodin.config import Config
 from rodin.config.shards import shard_count, shard_of
+from rodin.data.rows import mirrored_latents
 from rodin.evaluation import prompts
 from rodin.evaluation.cascade import cascade_people, measure_cascade
 from rodin.evaluation.clip_score import with_clip_scores
@@ -125,7 +126,9 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
         views, samples = stores.views, stores.samples
         rows += presence_rows(avatars, views, stores.planes, samples, training.subjects, hooks)
         rows = with_clip_scores(rows, avatars, samples)
-        people = TrainingPeople(training.subjects, training.latents)
+        turned = mirrored_latents(stores.latents, training.subjects) if config.base.mirror else None
+        reversed_latents = None if turned is None else turned(np.arange(len(training.subjects)))[:, 0]
+        people = TrainingPeople(training.subjects, training.latents, reversed_latents)
         rows += memorisation_rows(avatars, views, stores.planes, samples, people, hooks)
         if held_out:
             measure(0, rows)

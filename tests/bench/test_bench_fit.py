@@ -116,6 +116,14 @@ def test_a_fit_ends_at_its_target_and_held_out_views_are_not_fitted() -> None:
     assert setup.time_ours(subject, 100.0)[1] != pytest.approx(before, abs=1e-4)
 
 
+def test_the_reference_is_timed_until_it_first_has_its_last_quality(monkeypatch) -> None:
+    setup = RaceSetup(Decoder(4, 16).requires_grad_(False), torch.zeros(3, 4, 16, 16), steps=12, reference_steps=20)
+    qualities = iter([10.0, 20.0, 15.0, 18.0, 99.0])
+    monkeypatch.setattr(RaceSetup, "_psnr", lambda self, planes, subject: next(qualities))
+    monkeypatch.setattr("rodin.bench.race.time.perf_counter", iter(range(100)).__next__)
+    assert setup.time_reference(RaceSubject(*bust(1, 7, 16)), ReferenceTuning(1e-3)) == (2.0, 18.0)
+
+
 def test_the_reference_learns_too() -> None:
     torch.manual_seed(0)
     rgba, poses, lenses = bust(2, 6, 16)

@@ -136,6 +136,42 @@ def test_the_two_nearest_pictures_are_found_in_any_blocks(monkeypatch):
     assert brute[0, 0] == 0
 
 
+@pytest.mark.parametrize("blocks", [3, 100])
+def test_mirrored_copies_are_noticed_where_the_base_learned_mirrored_people(monkeypatch, blocks):
+    monkeypatch.setattr(memorisation, "BLOCK", blocks)
+    views, _, planes, samples = stores()
+    monkeypatch.setattr(memorisation, "load_averages", lambda folder, device: iter(()))
+    subjects = CONFIG.train_subjects()
+    turned_copy = lopsided(3)[:, ::-1]
+    for store in (views, planes):
+        for subject, (_, fields) in store.items():
+            name = "rgba" if "rgba" in fields else "planes"
+            fields[name] = lopsided(int(subject))[None] if name == "rgba" else lopsided(int(subject))
+    samples["unconditional-0000"][1].update(rgba=turned_copy[None], latent=latent_of(turned_copy))
+    straight = np.stack([latent_of(lopsided(int(one))) for one in subjects])
+    turned = np.stack([latent_of(lopsided(int(one))[:, ::-1]) for one in subjects])
+    found = {}
+    for name, mirrored in (("blind", None), ("seeing", turned)):
+        rows = memorisation_rows(
+            Avatars(), views, planes, samples, TrainingPeople(subjects, straight, mirrored), Hooks()
+        )
+        found[name] = next(row for row in rows if row["name"] == "unconditional-0000")
+        known = [row["picture_ratio"] for row in rows if row["set"] == "known copies"]
+        assert max(known) < 0.5
+    assert found["seeing"]["nearest"] == "000003"
+    assert found["seeing"]["picture_ratio"] < 1e-6
+    assert found["seeing"]["clip_ratio"] < 1e-3
+    assert found["seeing"]["similarity"] == pytest.approx(1)
+    assert found["blind"]["picture_ratio"] > 0.5
+
+
+def lopsided(number: int) -> np.ndarray:
+    """A person lit from one side."""
+    rgba = person(number).astype(float)
+    rgba[:, : rgba.shape[1] // 2, :3] *= 0.6
+    return rgba.astype(np.uint8)
+
+
 def test_one_training_person_or_no_sample_gives_no_rows():
     views, latents, planes, samples = stores()
     training = TrainingPeople(["000000"], latents.read("000000", "image"))

@@ -21,6 +21,8 @@ from rodin.store import manifest
 from rodin.store.results import read_rows
 from rodin.store.shards.reader import Shards
 
+FITTED = PEOPLE[CONFIG.decoder.subjects :]  # whom the decoder was not learned with
+
 
 @pytest.mark.parametrize(("stage", "values"), [("sweep-resolution", [8, 16]), ("sweep-views", [4, 8])])
 def test_fitting_sweeps_write_a_row_a_point(trained, stage, values):
@@ -30,16 +32,42 @@ def test_fitting_sweeps_write_a_row_a_point(trained, stage, values):
         assert manifest.complete(trained.manifest(stage, shard))
     rows = read_rows(trained, stage)
     assert [row["value"] for row in rows] == values
-    assert {row["subject"] for row in rows} == {PEOPLE[0]}
+    assert {row["subject"] for row in rows} == {FITTED[0]}
     assert all(row["psnr"] > 5 and row["seconds"] > 0 for row in rows)
     size = [row["megabytes"] for row in rows]
     assert size == ([pytest.approx(3 * 4 * side**2 * 2 / 1e6) for side in values] if values[0] == 8 else [size[0]] * 2)
     assert all(row["peak_megabytes"] > 50 for row in rows)
     shown, views = Shards(trained.stage(stage), "samples"), Shards(trained.stage("render"), "views")
-    truth = images_over_white(views.read(PEOPLE[0], "rgba", slice(-CONFIG.fit.held_out_views, None)))
+    truth = images_over_white(views.read(FITTED[0], "rgba", slice(-CONFIG.fit.held_out_views, None)))
     for name in shown:
         error = (images_over_white(shown.read(name, "rgba")) - truth).square().mean((1, 2, 3))
         assert float(-10 * error.log10().mean()) == pytest.approx(shown.meta(name)["row"]["psnr"], abs=0.05)
+
+
+def test_sweeps_fit_people_that_the_decoder_was_not_learned_with_and_never_rescale(trained, monkeypatch):
+    def people(decoder, fits):
+        sections = {
+            "decoder": CONFIG.decoder.model_copy(update={"subjects": decoder}),
+            "sweeps": CONFIG.sweeps.model_copy(update={"fit_subjects": fits}),
+        }
+        return sweep_fits.subjects_to_fit(CONFIG.model_copy(update=sections), trained)[1]
+
+    training = CONFIG.train_subjects()
+    assert people(2, 2) == training[2:4]
+    assert people(len(training), 2) == training[-2:]  # too few others
+    assert people(0, len(training)) == training
+    used = []
+
+    def fitted(scene, decoder, start, settings, **named):
+        used.append(settings.min_rescale)
+        raise Diverged("of no interest")
+
+    monkeypatch.setattr(sweep_fits, "fit_planes", fitted)
+    config = CONFIG.model_copy(update={"fit": CONFIG.fit.model_copy(update={"rescale": True})})
+    views, subjects = sweep_fits.subjects_to_fit(config, trained)
+    with pytest.raises(Diverged):
+        sweep_fits.fit_row(config, trained, views, subjects[0], resolution=16, chosen=[0, 1, 2])
+    assert used == [None]
 
 
 def test_a_point_of_a_sweep_that_was_killed_is_one_row(trained, monkeypatch):
@@ -75,7 +103,8 @@ def test_few_views_cover_all_sides_and_no_held_out_one(trained, monkeypatch):
     sweep_resolution.run(config, trained, 5, Hooks())
     trained.manifest("sweep-resolution", 5).unlink()
     fitted, side = CONFIG.data.views - CONFIG.fit.held_out_views, CONFIG.triplane.resolution
-    assert [one[:2] for one in fits] == [(PEOPLE[0], side), (PEOPLE[1], side)] * 2 + [(PEOPLE[1], 12)]
+    last = CONFIG.train_subjects()[-2:]
+    assert [one[:2] for one in fits] == [(last[0], side), (last[1], side)] * 2 + [(last[1], 12)]
     assert fits[0][2] == [0, round((fitted - 1) / 2), fitted - 1]
     assert all(one[2] == list(range(fitted)) for one in fits[2:])
 
@@ -92,7 +121,7 @@ def test_a_fit_that_comes_to_nothing_is_on_record(trained, monkeypatch):
     config = CONFIG.model_copy(update={"sweeps": CONFIG.sweeps.model_copy(update={"plane_resolutions": (8, 12, 16)})})
     sweep_resolution.run(config, trained, 2, Hooks())
     assert Shards(trained.stage("sweep-resolution"), "samples").failed_of(2) == {
-        f"{PEOPLE[0]}-00002": "the loss was nan at step 3"
+        f"{FITTED[0]}-00002": "the loss was nan at step 3"
     }
     trained.manifest("sweep-resolution", 2).unlink()
 

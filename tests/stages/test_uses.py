@@ -5,6 +5,7 @@ import pytest
 import torch
 from fixtures.small_run import CONFIG, PEOPLE
 
+from rodin.data.pictures import images_over_white
 from rodin.evaluation.comparison import ViewComparison
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import unit
@@ -31,6 +32,10 @@ def test_everybody_is_embedded_held_out_people_too(trained):
         assert np.allclose(np.linalg.norm(latents.read(subject, "image"), axis=-1), 1, atol=1e-5)
         assert np.allclose(np.linalg.norm(latents.read(subject, "text"), axis=-1), 1, atol=1e-5)
         assert latents.read(subject, "token_mask").any(axis=1).all()
+        flipped = images_over_white(views.read(subject, "rgba")[: CONFIG.data.reference_views, :, ::-1])
+        np.testing.assert_allclose(
+            latents.read(subject, "mirrored"), load_clip(CONFIG, trained).image(flipped).numpy(), atol=1e-5
+        )
     one = latents.read(PEOPLE[0], "image", 0)
     assert not np.allclose(one, latents.read(PEOPLE[1], "image", 0), atol=1e-3)
 

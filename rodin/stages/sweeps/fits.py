@@ -85,10 +85,14 @@ def run_point(config: Config, folder: RunFolder, point: Point, hooks: Hooks) -> 
 
 
 def subjects_to_fit(config: Config, folder: RunFolder) -> tuple[Shards, list[str]]:
-    """The store of views, and the first training subjects, which are fitted."""
+    """The store of views, and the training subjects that are fitted: the first that the decoder was not learned with.
+
+    Where there are too few of those, the last.
+    """
     views = Shards(folder.stage("render"), "views")
     subjects = [subject for subject in config.train_subjects() if subject in views]
-    return views, subjects[: config.sweeps.fit_subjects]
+    first = min(config.decoder.subjects, max(0, len(subjects) - config.sweeps.fit_subjects))
+    return views, subjects[first : first + config.sweeps.fit_subjects]
 
 
 def fit_row(
@@ -115,9 +119,8 @@ def fit_row(
     decoder, mean = load_decoder(folder, device), load_mean(folder, device)
     learned = load_start(config, folder, device)
     rgba, poses, lenses = (views.read(subject, name) for name in ("rgba", "camera_to_world", "intrinsics"))
-    changed = config.model_copy(
-        update={"fit": fit.model_copy(update={"min_rescale": min(fit.min_rescale, resolution)})}
-    )
+    # Random rescaling is for the diffusion models' sake, and would act on larger planes alone.
+    changed = config.model_copy(update={"fit": fit.model_copy(update={"rescale": False})})
     _begin_peak(device)
     began, fitted = time.perf_counter(), list(chosen)
     hull = min(MOST_CELLS, plane.resolution)

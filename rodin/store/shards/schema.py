@@ -1,8 +1,8 @@
 """Kinds of shards: their fields, types and shapes.
 
-Letters: V views, H and W image size, C plane channels, R fit resolution, r base resolution, D latent width,
-K captions of a subject, L tokens, E token width, S image size of samples, Q methods, P pictures compared, M measures of
-each. The leading axis over subjects is implied.
+Letters: V views, F reference views, H and W image size, C plane channels, R fit resolution, r base resolution, D latent
+width, K captions of a subject, L tokens, E token width, S image size of samples, Q methods, P pictures compared, M
+measures of each. The leading axis over subjects is implied.
 """
 
 import math
@@ -44,6 +44,7 @@ KINDS: dict[str, dict[str, FieldKind]] = {
     },
     "latents": {
         "image": FieldKind("float32", "V D"),
+        "mirrored": FieldKind("float32", "F D", optional=True),
         "text": FieldKind("float32", "K D"),
         "tokens": FieldKind("float16", "K L E"),
         "token_mask": FieldKind("bool", "K L"),
