@@ -172,8 +172,8 @@ def nearest_pictures(
         block = np.stack([views.read(subject, "rgba", 0) for subject in subjects[first : first + BLOCK]])
         seen = [block, block[:, :, ::-1]] if mirrored else [block]
         # not by a matrix product, whose rounding hides small distances
-        named = {"compute_mode": "donot_use_mm_for_euclid_dist"}
-        apart = torch.stack([torch.cdist(queries, small_pictures(one), **named) for one in seen]).amin(dim=0)
+        each = [torch.cdist(queries, small_pictures(one), compute_mode="donot_use_mm_for_euclid_dist") for one in seen]
+        apart = torch.stack(each).amin(dim=0)
         best = torch.cat([best, apart], dim=1).topk(2, largest=False).values
     return best
 
