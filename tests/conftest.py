@@ -56,8 +56,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _signals_unblocked() -> Iterator[None]:
     """A test that leaves a signal blocked keeps it from all later tests of the worker, and from what they start."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     yield
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set(), "this test left signals blocked"
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before, "this test left signals blocked"
 
 
 # One small run, trained once a worker for every test that uses its models. Imported late: most tests need no torch.

@@ -112,6 +112,7 @@ def import_command(kind: str, format_name: str, defaults: tuple[str, str, str]) 
         elif folder is not None:
             asked = {"format": kind, "source": str(source.resolve()), "frame": frame, "skip_missing": skip_missing}
             asked |= {"people": [subject.capture.name for subject in subjects], **vars(alignment), **vars(alpha)}
+            asked["masks"] = None if masks is None else str(masks.resolve())
             import_views(subjects, config, folder, json.loads(json.dumps(asked, default=plain)), as_json)
 
     command.__doc__ = f"Import {format_name} as the views of a run.\n\n\b\nExamples:\n" + "\n".join(

@@ -140,9 +140,9 @@ def caption_flops(clip: SmallClip) -> float:
 
 
 def embed_flops(config: Config) -> float:
-    """Operations of CLIP on the views and captions of one subject."""
+    """Operations of CLIP on the views, mirrored reference views and captions of one subject."""
     data = config.data
-    return data.views * picture_flops(config.clip) + data.captions * caption_flops(config.clip)
+    return (data.views + data.reference_views) * picture_flops(config.clip) + data.captions * caption_flops(config.clip)
 
 
 def drawing_flops(config: Config) -> float:

@@ -131,7 +131,8 @@ def script_of(run: Run, batch: Batch, submission: Submission, dependencies: list
     """The batch script of one batch. Its command reads its shards from the ledger: the script can be run by hand."""
     site, resources = run.site, batch.resources
     extra = site.extra_of(batch.stage.name)
-    excluded = [*filter(None, [extra.pop("exclude", None)]), *batch.excluded]  # of the site, and nodes that failed
+    of_site = extra.pop("exclude", None)
+    excluded = [*([str(of_site)] if of_site else []), *batch.excluded]
     executor = ScriptExecutor(run.folder.jobs.resolve() / "logs" / batch.stage.name)
     parameters: dict[str, object] = {
         "job_name": submission.job_name,

@@ -62,7 +62,7 @@ def check_size(stated: dict[str, Any], size: tuple[int, int], where: str) -> Non
         names, told, got = (" x ".join(map(str, each)) for each in (stated, size[::-1], size))
         raise ValueError(
             f"{where}: {names} is {told}, the picture has {got} pixels: one of them is turned by EXIF orientation, the "
-            "other not; turn the cameras, or remove the orientation from the pictures"
+            "other not; turn the cameras, or the pictures' own pixels"
         )
     wrong = {
         name: (value, pixels)

@@ -99,7 +99,9 @@ def picture_of(source: Picture) -> tuple[Image.Image, str]:
         return opened(Path(source)), str(source)
     if isinstance(source, Image.Image):
         try:
-            return of_eight_bits(ImageOps.exif_transpose(source)), "image"
+            upright = ImageOps.exif_transpose(source)
+            upright.format = source.format
+            return of_eight_bits(upright), "image"
         except (*UNREADABLE, AssertionError) as problem:  # the last of a closed one
             raise unreadable("image", problem) from None
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[-1] not in (3, 4):

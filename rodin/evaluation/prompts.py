@@ -130,7 +130,7 @@ def attribute_prompts(extras: Sequence[Mapping[str, str]], hair: Sequence[str], 
         turn, extra = number // len(extras), extras[number % len(extras)]
         people = BEARDED if "beard" in extra else PEOPLE
         person = people[(turn if "beard" in extra else turn + number % len(extras)) % len(people)]
-        plain = WITH_EXTRAS[turn % len(WITH_EXTRAS)].format(person, hair[(number + turn) % len(hair)])
+        plain = WITH_EXTRAS[turn % len(WITH_EXTRAS)].format(person, hair[(number % len(extras) + turn) % len(hair)])
         words = " and ".join(f"{value} glasses" if name == "glasses" else f"a {value}" for name, value in extra.items())
         joint = " and " if " with " in plain else " with "
         prompts.append(Prompt(f"{plain}{joint}{words}", present=dict.fromkeys(extra, True), pair=number))

@@ -246,7 +246,7 @@ def replaced(output: Path, metadata: Mapping[str, Any]) -> str:
     new = json.loads(json.dumps(metadata))
     differing = [key for key in (found | new) if key not in NOT_ASKED and found.get(key) != new.get(key)]
     if not differing:
-        return f"{output}: the same avatar, of other models or damaged, is replaced"
+        return f"{output}: the same avatar, of other models or settings, or damaged, is replaced"
     values = ", ".join(f"{key} {str(found.get(key))[:SHOWN]!r}" for key in differing)
     return f"{output}: another avatar ({values}) is replaced"
 

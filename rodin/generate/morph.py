@@ -11,7 +11,7 @@ import numpy as np
 from rodin.field.cameras import Cameras
 from rodin.generate.avatar import Avatar
 from rodin.generate.export import METADATA, Progress, check_export, exporting, metadata_of
-from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
+from rodin.generate.look import Look, cameras_along, render_samples
 from rodin.generate.pictures import labelled, save_animation, save_png
 
 SHEET_SIDE, SHEET_COLUMNS = 160, 8  # px of an avatar on the sheet, and avatars in a row of it
@@ -41,7 +41,7 @@ def save_interpolation(
     check_export(output)
     models = avatars[0].models
     metadata = metadata_of(models, source, look)
-    count = max(look.views or 2 * TURNTABLE, len(avatars))
+    count = max(look.views or 0, len(avatars))
     with exporting(models, output, metadata) as temporary:
         front, ring = (cameras_along(models.config, "ring", views) for views in (1, count))
         sheet_count = len(avatars)

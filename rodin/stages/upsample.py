@@ -84,7 +84,7 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     normaliser = plane_normaliser(folder, "planes").to(ranks.device)
     low_normaliser = normaliser.resized(config.triplane.base_resolution)
     schedule = schedule_of(config.upsample.diffusion, ranks.device)
-    settings = upsample_settings(config, config.clip.width)
+    settings = upsample_settings(config, config.clip.width if config.upsample.latent else 0)
     latents = SubjectField(embeddings[0], subjects, "image", references) if embeddings else None
     network = Upsampler(**settings).to(ranks.device).train()
 

@@ -36,7 +36,7 @@ def check_output(output: Path, record: str) -> None:
     foreign = output.exists() and not all(LEFTOVER.fullmatch(path.name) for path in output.iterdir())
     if foreign and not (output / record).is_file():
         raise ValueError(f"{output}: holds other files; wanted a new folder's name for the output")
-    above = output.parent if there == output else there  # where an entry will be made
+    above = output.resolve().parent if there == output else there  # where an entry will be made
     trial = above / f".{uuid.uuid4().hex}"
     try:  # what permissions say does not hold for root, on file systems of others, and on those that are read-only
         trial.mkdir()

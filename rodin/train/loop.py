@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,7 +138,7 @@ def train(
             draws, batch = batches()
             callbacks.part_done("data")
             layout.zero_()
-            with exchanging():  # sharded weights are gathered for each block
+            with exchanging() if ranks.world > 1 else nullcontext():  # sharded weights are gathered for each block
                 part = _backward(losses, batch, draws, state, callbacks.part_done)
             loss, norm, stop = _exchanged(state, part, callbacks.should_stop(), saver)
             callbacks.part_done("exchange")

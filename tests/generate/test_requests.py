@@ -1,9 +1,7 @@
 """Avatars on request: from a text, from a picture, edited; and what is refused."""
 
-import functools
 import json
 import os
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,12 +12,12 @@ from PIL import Image
 
 from rodin.bench.sampling import bench_run, every_sample, halves_apart
 from rodin.field import cameras
-from rodin.generate import requests, uses
+from rodin.generate import requests
 from rodin.generate.api import Rodin
-from rodin.generate.condition import avatar_requests, one_request
+from rodin.generate.condition import avatar_requests
 from rodin.generate.edits import GENERAL_TEXTS, moved
-from rodin.generate.export import METADATA, is_exported
-from rodin.generate.look import Look, render_samples, shown_side
+from rodin.generate.export import is_exported
+from rodin.generate.look import render_samples, shown_side
 from rodin.generate.options import SamplingOptions, sampling_metadata
 from rodin.generate.taken import taken
 from rodin.store.run_folder import RunFolder
@@ -117,64 +115,6 @@ def test_options_reach_the_models_and_the_metadata(trained):
     assert SamplingOptions().config(CONFIG) == CONFIG
     metadata = {"guidance_scale": 4.0, "sampler": "ddim", "steps": 7, "precision": "bfloat16"}
     assert {key: value for key, value in sampling_metadata(changed).items() if key != "settings"} == metadata
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "other"),
-    [
-        ("prior.rerank", 3, True),
-        ("prior.best_of", 3, True),
-        ("prior.guidance_scale", 2.5, True),
-        ("latent.diffusion.clip_std", 2.0, True),
-        ("upsample.diffusion.clip", "std", True),
-        ("sample.main_body", not CONFIG.sample.main_body, True),
-        ("sample.render_samples", 7, True),
-        ("sample.mesh_resolution", 20, True),
-        ("sample.unconditional", 99, False),
-        ("evaluate.subjects", 1, False),
-    ],
-)
-def test_an_avatar_s_metadata_tells_apart_settings_that_change_it(key, value, other):
-    data = CONFIG.model_dump(mode="json")
-    *sections, last = key.split(".")
-    functools.reduce(dict.get, sections, data)[last] = value
-    changed = type(CONFIG).model_validate(data)
-    assert (sampling_metadata(changed) != sampling_metadata(CONFIG)) is other
-
-
-def test_a_saved_avatar_keeps_the_seed_of_its_noise(trained, tmp_path):
-    """The one of the saved folder, edited twice: by its own noise, and as in one process."""
-    named = {"look": Look(16, 1, "png"), "target": "red"}
-    requests.sample_avatar(trained.path, seed=3, output=tmp_path / "a", look=Look(16, 1, "png"))
-    requests.edit_avatar(trained.path, saved=tmp_path / "a", output=tmp_path / "b", **named)
-    assert json.loads((tmp_path / "b" / METADATA).read_text())["seed"] == 3
-    requests.edit_avatar(trained.path, saved=tmp_path / "b", output=tmp_path / "c", **named | {"target": "blue"})
-    rodin = Rodin(trained.path)
-    here = rodin.edit(rodin.edit(rodin.sample(seed=3), "red"), "blue")
-    torch.testing.assert_close(rodin.load(tmp_path / "c").planes, here.planes, atol=2e-3, rtol=0)
-    assert one_request(subject="x").seed == 0
-    for named_one in ({"subject": "x"}, {"saved": tmp_path / "a"}):
-        with pytest.raises(ValueError, match="seed: got 4 for .* that is there already, with its own; leave it out"):
-            one_request(seed=4, **named_one)
-
-
-def test_what_was_measured_of_an_avatar_is_not_told_of_its_edit(trained):
-    rodin = Rodin(trained.path)
-    one = replace(rodin.sample(seed=1), provenance={"from": "image", "seed": 1, "measured": {"after": {"psnr": 20.0}}})
-    assert "measured" not in rodin.edit(one, "red").provenance
-
-
-def test_a_link_as_output_stays_one_and_the_avatar_read_is_not_replaced(trained, tmp_path):
-    look = Look(16, 1, "png")
-    (tmp_path / "scratch").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "scratch")
-    for seed in (1, 2):
-        requests.sample_avatar(trained.path, seed=seed, output=tmp_path / "link", look=look)
-        assert (tmp_path / "link").is_symlink()
-        assert json.loads((tmp_path / "scratch" / METADATA).read_text())["seed"] == seed
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "scratch"]
-    with pytest.raises(ValueError, match="holds the avatar that is read, and would be replaced"):
-        uses.render_avatar(trained.path, one_request(saved=tmp_path / "scratch"), output=tmp_path / "link", look=look)
 
 
 def test_an_export_that_lacks_a_file_or_is_of_another_avatar_is_made_again(trained, tmp_path):

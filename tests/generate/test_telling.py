@@ -67,7 +67,7 @@ def test_the_same_request_is_kept_and_another_one_is_told_of(trained, tmp_path):
     assert lines == [f"{out}: another avatar (seed '1') is replaced"]
     (out / "avatar-00.png").write_bytes(b"damaged")
     assert ask(seed=2) != second
-    assert lines == [f"{out}: the same avatar, of other models or damaged, is replaced"]
+    assert lines == [f"{out}: the same avatar, of other models or settings, or damaged, is replaced"]
     edited = requests.edit_avatar(trained.path, target="a man", output=tmp_path / "e")
     kept = requests.edit_avatar(trained.path, target="a man", output=tmp_path / "e", tell=lines.append)
     assert "kept" in lines[-1]

@@ -105,7 +105,7 @@ def test_a_checkpoint_of_parts_counts_once_all_are_there_and_old_ones_go(tmp_pat
 
     part(1, 0), part(1, 1), part(2, 1)
     assert checkpoint.latest(tmp_path).step == 1
-    part(2, 0)
+    part(2, 0), part(2, 1)
     saved = checkpoint.latest(tmp_path)
     assert (saved.step, saved["curve"]) == (2, [0])
     assert torch.equal(saved.rows("model", "w"), rows + 2)

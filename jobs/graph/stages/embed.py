@@ -14,7 +14,7 @@ RANK_GB = 3.0  # memory of one rank: torch, CLIP and a batch of images
 
 
 def _resources(config: Config, site: Site) -> Resources:
-    pictures = (config.data.subjects + config.data.held_out) * config.data.views
+    pictures = (config.data.subjects + config.data.held_out) * (config.data.views + config.data.reference_views)
     ranks = network_ranks(site, pictures // PICTURES_A_RANK, "embed", site.train_cpus)
     gpus = 1 if site.gpus_per_node >= ranks else 0
     cpus = site.train_cpus
@@ -30,7 +30,8 @@ def _work(config: Config) -> str:
 def _disk(config: Config) -> float:
     subjects, clip, (tokens, token_width) = config.data.subjects + config.data.held_out, config.clip, text_shape(config)
     text = FLOAT32 * clip.width + FLOAT16 * tokens * token_width
-    return float(subjects * (FLOAT32 * config.data.views * clip.width + config.data.captions * text))
+    pictures = config.data.views + config.data.reference_views  # the latter mirrored too
+    return float(subjects * (FLOAT32 * pictures * clip.width + config.data.captions * text))
 
 
 STAGE = Stage(

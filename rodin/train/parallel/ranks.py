@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from rodin.hooks import OtherRankFailed
+from rodin.hooks import OtherRankFailed, Stopped
 from rodin.train.parallel.environment import RankVariables
 from rodin.train.parallel.waiting import waiting
 
@@ -87,7 +87,7 @@ class Ranks:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.world > 1 and dist.is_initialized():
-            if error is not None and self.device.type == "cuda":
+            if error is not None and not isinstance(error, Stopped) and self.device.type == "cuda":
                 return  # NCCL's group ends on all ranks together: this one would wait for others that wait for it
             if error is None:
                 # Rank 0 has the store of the group: it must not end while others still use it.

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fixtures.recorded_calls import fake
@@ -11,6 +12,8 @@ from jobs.cli.app import status_of
 from jobs.run.lock import driving
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
+
+PERSON = SimpleNamespace(capture=SimpleNamespace(name="ann"))
 
 
 @pytest.mark.parametrize(
@@ -119,17 +122,18 @@ MASKS = ["--masks", "m", "--invert-masks"]
 def test_import(
     kind: str, arguments: list[str], aligned: tuple, cut_out: tuple, run: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    alignment = fake(monkeypatch, "rodin.captures.placing", Alignment="alignment")
-    alpha = fake(monkeypatch, "rodin.captures.alpha", Alpha="alpha")
+    placed, cut = SimpleNamespace(scale=1.0), SimpleNamespace(masks=None)
+    alignment = fake(monkeypatch, "rodin.captures.placing", Alignment=placed)
+    alpha = fake(monkeypatch, "rodin.captures.alpha", Alpha=cut)
     made = {"subjects": 1, "views": 6, "shards": 1, "skipped": 0, "empty": 0, "notes": []}
-    calls = fake(monkeypatch, "rodin.captures.importing", plan_import=["person"], write_views=made)
+    calls = fake(monkeypatch, "rodin.captures.importing", plan_import=[PERSON], write_views=made)
     more = ["--frame", "crop", "--skip-missing", "--follow-links", "--preset", "tiny", "--set", "data.shard_subjects=3"]
     assert status_of(["import", kind, "captures", "--run", "new", *arguments, *more]) == 0
     assert (alignment[0][1], alpha[0][1]) == (aligned, cut_out)
     (_, planned, _), (_, written, _) = calls
     config = preset("tiny", ["data.source=import", "data.shard_subjects=3"])
-    assert planned == (kind, Path("captures"), config, "alignment", "alpha", "crop", True, True)
-    assert written[:3] == (["person"], 3, RunFolder(Path("new")))
+    assert planned == (kind, Path("captures"), config, placed, cut, "crop", True, True)
+    assert written[:3] == ([PERSON], 3, RunFolder(Path("new")))
     assert RunFolder(Path("new")).config_file.is_file()
 
 
@@ -153,7 +157,7 @@ def test_a_check_draws_and_writes_no_views_even_with_a_run(
 def test_no_import_into_a_run_that_is_being_driven(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    calls = fake(monkeypatch, "rodin.captures.importing", plan_import=["person"], write_views={})
+    calls = fake(monkeypatch, "rodin.captures.importing", plan_import=[PERSON], write_views={})
     with driving(RunFolder(Path("new"))):
         assert status_of(["import", "colmap", "captures", "--preset", "tiny", "--run", "new"]) == 2
     assert "is being run by process" in capsys.readouterr().err

@@ -115,7 +115,7 @@ def test_our_own_words_are_the_users_wherever_the_suite_is_installed(tmp_path: P
     place.mkdir()
     for package in ("jobs", "rodin", "analysis"):
         (place / package).symlink_to(ROOT / package)
-    code = "from jobs.cli.app import status_of; raise SystemExit(status_of(['watermark', 'check', 'nothing.png']))"
+    code = "from jobs.cli.app import status_of; raise SystemExit(status_of(['bench', 'nonsense']))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
