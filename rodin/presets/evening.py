@@ -1,4 +1,4 @@
-"""`evening`: RODIN on two CPU cores in three hours, with people one recognises. All values are ours."""
+"""`evening`: RODIN on two CPU cores in 1.5 to 3.5 hours, with people one recognises. All values are ours."""
 
 from rodin.config import (
     Base,
@@ -78,8 +78,8 @@ EVENING = Config(
         dropout=0.0,
         mirror=0.5,
         keep_averages=True,
-        diffusion=Diffusion(predicts="x0", min_snr=5, min_snr_after=8_000, sampler="ddim", sampling_steps=12),
-        training=_training(8, 11_000, 1e-3),
+        diffusion=Diffusion(predicts="x0", min_snr=5, min_snr_after=6_000, sampler="ddim", sampling_steps=12),
+        training=_training(8, 8_000, 1e-3),
     ),
     upsample=Upsample(
         channels=32,
@@ -92,7 +92,7 @@ EVENING = Config(
         layers=8,
         hidden=384,
         diffusion=Diffusion(predicts="v", clip="std", clip_std=4.5, sampling_steps=100),
-        training=_training(64, 5_000, 5e-4),
+        training=_training(64, 4_000, 5e-4),
     ),
     prior=Prior(
         layers=4,
