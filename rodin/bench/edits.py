@@ -90,11 +90,12 @@ def bench_edits(config: Config, folder: RunFolder, count: int, progress: Progres
         seed = int("".join(filter(str.isdigit, edit.subject)) or 0)
         (planes,) = rodin.sampled(latent[None], [seed], lambda *_: None)
         before = Avatar(rodin.models, planes, latent, seed, {"from": "bench"})
-        if measures.of(before)[0][edit.attribute] == edit.wanted:  # there already: nothing would be told
+        first = measures.of(before)
+        if first[0][edit.attribute] == edit.wanted:  # there already: nothing would be told
             continue
         after = {"ours": rodin.edit(before, edit.text), "plain": plain(rodin, latent, seed, edit.text)}
         for name, avatar in after.items():
-            found[name].append(compared(measures, edit, before, avatar))
+            found[name].append(compared(measures, edit, first, avatar))
         came, stay, outside = found["ours"][-1]
         rows.append(
             {
@@ -183,9 +184,11 @@ def plain(rodin: Rodin, latent: torch.Tensor, seed: int, text: str) -> Avatar:
     return Avatar(rodin.models, planes, moved, seed, {"from": "bench"})
 
 
-def compared(measures: Measures, edit: Edit, before: Avatar, after: Avatar) -> tuple[bool, float, float]:
+def compared(
+    measures: Measures, edit: Edit, before: tuple[dict[str, str], np.ndarray], after: Avatar
+) -> tuple[bool, float, float]:
     """Whether an edit came out, the share of other attributes that stayed, and the PSNR outside of its region."""
-    (first, picture), (last, changed) = measures.of(before), measures.of(after)
+    (first, picture), (last, changed) = before, measures.of(after)
     others = [name for name in first if name != edit.attribute]
     stay = float(np.mean([first[name] == last[name] for name in others]))
     outside = ~region(edit.attribute, len(picture))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from rodin.marks.credentials import Credentials
 from rodin.marks.keys import key_of
 from rodin.marks.marking import Marking
 from rodin.shapes import check_whole
+from rodin.store.manifest import canonical
 
 MOST_GUIDANCE = 100.0  # over it an avatar is noise clipped to the ends of its range; the paper tries up to 6
 MOST_SEED = 2**63 - 1  # what readers of metadata.json hold in a whole number
@@ -98,7 +98,7 @@ UNNAMED = {  # other settings of a config that change an avatar or its pictures
 def sampling_metadata(config: Config) -> dict[str, Any]:
     """Sampling settings of a config, for an avatar's metadata; of those without a name there, one digest."""
     base, sample = config.base.diffusion, config.sample
-    others = json.dumps(config.model_dump(mode="json", include=UNNAMED), sort_keys=True)
+    others = canonical(config.model_dump(mode="json", include=UNNAMED))
     return {
         "guidance_scale": sample.guidance_scale,
         "sampler": base.sampler,

@@ -57,11 +57,13 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     network = BaseUNet(**settings).to(ranks.device).train()
 
     def load(items: np.ndarray, draws: Draws) -> dict[str, torch.Tensor]:
-        picked, mirror = draw_indices(draws, "view", views), draws.chosen("mirror", config.base.mirror)
-        latent = latents.entry(items, picked)
+        picked = draw_indices(draws, "view", views)
+        batch = {"planes": torch.from_numpy(planes(items)), "latent": torch.from_numpy(latents.entry(items, picked))}
         if turned is not None:
-            latent = np.where(mirror.numpy()[:, None], turned.entry(items, picked), latent)
-        return {"planes": torch.from_numpy(planes(items)), "latent": torch.from_numpy(latent), "mirror": mirror}
+            batch["mirror"] = draws.chosen("mirror", config.base.mirror)
+            of_mirrored = torch.from_numpy(turned.entry(items, picked))
+            batch["latent"] = torch.where(batch["mirror"][:, None], of_mirrored, batch["latent"])
+        return batch
 
     def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
         drop = draws.chosen("drop", config.base.drop_latent)

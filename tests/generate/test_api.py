@@ -12,12 +12,12 @@ import pytest
 import torch
 import trimesh
 from fixtures.small_run import CONFIG
+from fixtures.tetrahedron import TETRAHEDRON
 from PIL import Image
 
 from rodin import Rodin
 from rodin.data.portraits import read_cut_out
 from rodin.field.cameras import Cameras
-from rodin.field.mesh import Mesh
 from rodin.field.mesh_files import write_mesh
 from rodin.generate import api, changes, existing, requests, uses
 from rodin.generate.avatar import Avatar
@@ -57,11 +57,6 @@ def test_the_package_is_cheap_to_import():
     subprocess.run([sys.executable, "-c", script], check=True, cwd=README.parent)
 
 
-def tetrahedron() -> Mesh:
-    vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
-    return Mesh(vertices, np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]]), np.full((4, 3), 90, np.uint8))
-
-
 @pytest.mark.usefixtures("small_pictures")
 def test_the_quickstart_of_the_readme_runs(trained, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
@@ -74,7 +69,7 @@ def test_the_quickstart_of_the_readme_runs(trained, tmp_path, monkeypatch):
     code = re.sub(r"size=\d+", "size=16", code)
     assert 'me.save_mesh("me.glb")' in code
     code = code.replace('me.save_mesh("me.glb")', 'me.save_mesh("me.glb", 16)')
-    monkeypatch.setattr(Avatar, "mesh", lambda *given: tetrahedron())  # of a run of two steps there may be none
+    monkeypatch.setattr(Avatar, "mesh", lambda *given: TETRAHEDRON)  # of a run of two steps there may be none
     exec(compile(code, "README.md", "exec"), {})
     assert {path.name for path in tmp_path.iterdir()} >= {"her"}
     assert list(Path("her").glob("*.safetensors"))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import trimesh
 from fixtures.certificates import certificates
+from fixtures.tetrahedron import TETRAHEDRON
 from PIL import Image
 
 from rodin import Rodin
-from rodin.field.mesh import Mesh
 from rodin.field.mesh_files import write_mesh
 from rodin.generate import requests, uses
 from rodin.generate.condition import one_request
@@ -25,11 +25,6 @@ from rodin.marks.tags import MESH, glb_extras
 
 SIDE = 64  # px: the least that holds a watermark
 LOOK = Look(SIDE, 2, "png")
-TETRAHEDRON = Mesh(
-    np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32),
-    np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]]),
-    np.full((4, 3), 90, np.uint8),
-)
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,14 @@ its parts are written.
 from __future__ import annotations
 
 import io
+import math
 import os
 import pickle
 import re
 import secrets
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -96,9 +97,7 @@ def save(folder: Path, step: int, content: dict[str, Any], part: tuple[int, int]
     found = _found(folder)
     whole = [number for (number, parts), paths in found.items() if len(paths) == parts]
     if part[0] == 0 and len(whole) > KEPT:
-        for (number, _), paths in found.items():
-            for old in (one for several in paths.values() for one in several if number < whole[KEPT - 1]):
-                old.unlink(missing_ok=True)
+        _remove(found, below=whole[KEPT - 1])
     return path
 
 
@@ -125,18 +124,21 @@ def latest(folder: Path) -> Checkpoint | None:
         whole = [path for number in range(count) if (path := next(filter(_undamaged, parts[number]), None))]
         if len(whole) == count:
             found = opened(whole)
-            _drop_later(folder, step)
+            # Parts that killed attempts left of later checkpoints: the next attempt saves its own beside them.
+            _remove(_found(folder), above=step)
             return found
     if older := sorted(path for path in folder.glob("step-*.pt") if NAME_1.fullmatch(path.name)):
         raise ValueError(f"{older[-1]}: a checkpoint of an older rodin; {_two_ways(folder)}")
-    _drop_later(folder, -1)
+    _remove(_found(folder))
     return None
 
 
-def _drop_later(folder: Path, step: int) -> None:
-    """Remove parts of later checkpoints, which killed attempts left: the next attempt saves its own beside them."""
-    for (number, _), parts in _found(folder).items():
-        for path in (one for several in parts.values() for one in several if number > step):
+def _remove(
+    found: Mapping[tuple[int, int], Mapping[int, list[Path]]], above: float = -math.inf, below: float = math.inf
+) -> None:
+    """Remove the parts, of those that `_found` lists, of checkpoints whose step lies between two others."""
+    for (number, _), parts in found.items():
+        for path in (one for several in parts.values() for one in several if above < number < below):
             path.unlink(missing_ok=True)
 
 
