@@ -206,7 +206,7 @@ def draw(seed: int, subject: str) -> Person:
         pattern=_pick(rng, PATTERNS, (0.6, 0.25, 0.15)),
         second_colour=second,
         second_rgb=SECOND_COLOURS[second],
-        glasses=_pick(rng, ("round", "square")) if rng.uniform() < 0.28 else None,
+        glasses=_pick(rng, ("round", "square")) if rng.uniform() < 0.34 else None,
         hat=hat,
         hat_rgb=_jitter(rng, SHIRT_COLOURS[hat_colour], 0.03),
         light=(

@@ -11,6 +11,8 @@ from rodin.avatars.styles import unit
 
 FRAMES = ((24, 22, 24), (24, 22, 24), (70, 40, 26), (150, 30, 40), (120, 122, 128))
 """sRGB of spectacle frames; black is the most common"""
+THICK = (0.014, 0.024)
+"""least and greatest half of a rim's thickness, world units: bold frames of 7 to 11 mm, about a pixel of 64²"""
 BRIM = 0.15
 """height of a hat's edge above the brow, world units"""
 HAT = 0.035
@@ -26,7 +28,7 @@ def glasses(person: Person, body: Body) -> list[Part]:
     centres = [_eye(body, side) for side in "rl"]
     ahead = max(centre[2] for centre in centres) + 0.115
     apart = abs(centres[1][0] - centres[0][0])
-    radius = min(0.15, 0.42 * apart)
+    radius, thick = min(0.15, 0.42 * apart), float(rng.uniform(*THICK))
     angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     power = 1.0 if person.glasses == "round" else 0.42
     cosine, sine = np.cos(angle), np.sin(angle)
@@ -37,17 +39,17 @@ def glasses(person: Person, body: Body) -> list[Part]:
         x = centre[0] + across
         bent = ahead - 0.5 * (np.abs(x) - apart / 2) ** 2
         rim = np.stack([x, y + up, np.maximum(bent, _skin_ahead(body, x, y + up) + 0.02)], axis=1)
-        shapes.append(tube(rim, 0.014, sides=6, closed=True))
+        shapes.append(tube(rim, thick, sides=6, closed=True))
     inner = apart / 2 - radius
     bow = np.linspace(-1, 1, 5)
     shapes.append(
-        tube(np.stack([inner * bow, y + 0.03 * (1 - bow**2) + 0.01, np.full(5, ahead)], axis=1), 0.012, sides=6)
+        tube(np.stack([inner * bow, y + 0.03 * (1 - bow**2) + 0.01, np.full(5, ahead)], axis=1), 0.85 * thick, sides=6)
     )
     for sign, side in ((-1, "r"), (1, "l")):
         ear = _ear_top(body, side)
         start = np.array((sign * (apart / 2 + radius), y + 0.03, ahead - 0.5 * radius**2))
         bend = np.array((ear[0] + 0.015 * sign, start[1], start[2] - 0.1))
-        shapes.append(tube(np.stack([start, bend, ear]), 0.011, sides=6))
+        shapes.append(tube(np.stack([start, bend, ear]), 0.8 * thick, sides=6))
     return [_part("glasses", shape, colour, Finish(roughness=0.25, specular=0.5)) for shape in shapes]
 
 

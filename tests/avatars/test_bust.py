@@ -1,12 +1,13 @@
 """The shapes, before Blender: inside the box, the right way round, the same every time."""
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from rodin.avatars import body as bodies
-from rodin.avatars import face, scene
+from rodin.avatars import face, scene, wear
 from rodin.avatars.geometry import Mesh, Obstacle, Part, clip, ellipsoid, extend, tube
 from rodin.avatars.person import draw
 
@@ -53,6 +54,21 @@ def test_the_face_looks_ahead_and_the_head_has_its_size() -> None:
         assert teeth[1] < eyes[0][1] - 0.1
         height = body.vertices[bodies.CROWN, 1] - body.vertices[bodies.CHIN, 1]
         assert height == pytest.approx(bodies.HEAD_HEIGHT)
+
+
+@needs_assets
+def test_rims_of_glasses_are_about_a_pixel_of_64_thick() -> None:
+    found = []
+    for number in range(8):
+        person = replace(draw(6, f"{number:06d}"), glasses=("round", "square")[number % 2])
+        left, right, *_ = wear.glasses(person, bodies.build(person))
+        for rim in (left, right):
+            corners = _points(rim).reshape(-1, 6, 3)
+            found.append(np.linalg.norm(corners[:, 0] - corners[:, 3], axis=1))
+    assert np.ptp(found, axis=1).max() < 1e-6
+    assert np.min(found) >= 0.028
+    assert np.max(found) <= 0.048
+    assert np.ptp(np.median(found, axis=1)) > 0.008
 
 
 def _places_by_hand(body: bodies.Body, places: np.ndarray) -> np.ndarray:

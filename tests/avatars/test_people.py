@@ -51,6 +51,12 @@ def test_hats_are_rare_and_beards_belong_to_grown_men() -> None:
     assert 0.15 * len(MANY) < bearded < 0.25 * len(MANY)
 
 
+def test_a_third_wear_glasses_half_of_them_square() -> None:
+    worn = Counter(person.glasses for person in MANY)
+    assert 0.3 * len(MANY) < worn["round"] + worn["square"] < 0.38 * len(MANY)
+    assert max(worn["round"], worn["square"]) < 1.3 * min(worn["round"], worn["square"])
+
+
 @pytest.mark.parametrize("table", [HAIR_COLOURS, SHIRT_COLOURS])
 def test_drawn_colours_are_nearest_to_their_names(table: dict[str, tuple[int, int, int]]) -> None:
     names, colours = list(table), np.array(list(table.values()))
