@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import shutil
 import signal
 import sys
 import time
@@ -25,7 +26,7 @@ from jobs.launch.test_only import would_take
 from jobs.plan.asks import with_asks
 from jobs.plan.plan import plan_rows, plan_text
 from jobs.run.failures import Failed, failures
-from jobs.run.ledger import submissions
+from jobs.run.ledger import read_ledger
 from jobs.run.lock import driving
 from jobs.run.snapshot import take
 from jobs.site import keep_site
@@ -180,7 +181,11 @@ def drive(
 ) -> None:
     """Drive a run to its end; arguments and errors as of `execute`, with progress on `screen`."""
     with driving(work.folder, screen.note), terminating():
-        work = changed(work, cluster, screen)
+        if cluster == "local":
+            _check_queue(work.folder, "would do the same work")
+        if refresh_code and work.folder.code.is_dir():
+            _check_queue(work.folder, "runs the code that --refresh-code replaces")
+        work = changed(work, screen)
         work = with_taken(work, sources, screen)
         if report_again:
             work.folder.manifest("report").unlink(missing_ok=True)
@@ -193,7 +198,7 @@ def drive(
             explain(work, error)
 
 
-def changed(work: Run, cluster: str, screen: Screen) -> Run:
+def changed(work: Run, screen: Screen) -> Run:
     """Write the config of a run, make way for what it changes in a run that has begun, and say so in one line.
 
     Raises:
@@ -201,23 +206,31 @@ def changed(work: Run, cluster: str, screen: Screen) -> Run:
     """
     change = change_of(work.folder, work.config)
     check_change(work.folder, change)
-    if (change.keys or change.reopened) and cluster == "slurm":
-        _check_queue(work.folder)
+    if change.keys or change.reopened:
+        _check_queue(work.folder, "would read the changed config")
     make_change(work.folder, work.config, change)
     if (sentence := change.sentence()) is not None:
         screen.note(f"note: {sentence}")
     return dataclasses.replace(work, reopened=frozenset())
 
 
-def _check_queue(folder: RunFolder) -> None:
-    """Refuse to change the config under queued jobs, which were submitted for another one."""
+def _check_queue(folder: RunFolder, harm: str) -> None:
+    """Refuse what the run's jobs in the queue would suffer from, also those whose sbatch gave no answer.
+
+    Args:
+        folder: the run; where this machine has no Slurm, none of its jobs is reached from here.
+        harm: what such a job does, or would do.
+    """
+    sent = [one for one in read_ledger(folder)[0] if not one.withdrawn]
     try:
-        queued = queue(submissions(folder))
+        queued = queue(sent)
     except Unreachable as error:
-        raise Failed(f"Slurm does not answer ({error}); the config changes only once its queue is known") from None
+        if shutil.which("squeue") is None:
+            return
+        raise Failed(f"Slurm does not answer ({error}); nothing changes until its queue is known") from None
     if queued:
         raise ValueError(
-            f"{folder.path}: job {min(queued)} of this run is in the queue and would read the changed config; "
+            f"{folder.path}: job {min(queued)} of this run is in the queue and {harm}; wait for it, or "
             f"`rodin cancel {folder.path}` first"
         )
 

@@ -13,7 +13,7 @@ from jobs.graph.taking import take_over, taking
 from jobs.graph.work import Run
 from jobs.launch.slurm_client import Unreachable, queue
 from jobs.launch.status import unfinished
-from jobs.run.ledger import submissions
+from jobs.run.ledger import cut_off, submissions
 from jobs.run.snapshot import other_code
 from jobs.run.taken import TakenStage
 from rodin.store.run_folder import RunFolder
@@ -50,7 +50,7 @@ def check_queue(source: RunFolder) -> None:
     Raises:
         ValueError: names a job.
     """
-    sent = unfinished(source, submissions(source))
+    sent = [*unfinished(source, submissions(source)), *cut_off(source)]
     if not sent:
         return
     with suppress(Unreachable):

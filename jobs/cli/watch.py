@@ -20,6 +20,7 @@ from jobs.run.lock import end, lives, living
 from jobs.run.record import check_run, read_config
 from jobs.site_tables import RESUBMIT
 from rodin.store.run_folder import RunFolder
+from rodin.units import duration
 
 STOP_SECONDS = 20.0  # longest wait for a driver to end: its workers get 5 s to save, and it reports them
 JOB_STOP_SECONDS = 60.0  # longest wait for a job that drives the run: Slurm kills it KillWait (30 s) after SIGTERM
@@ -82,7 +83,11 @@ def print_stages(run: Path, found: list[StageStatus]) -> None:
         shards = "?" if one.shards is None else one.shards
         counts = (("running", one.running), ("waiting", one.queued), ("failed", one.failed))
         shown = [f"{count} {word}" for word, count in counts if count and (one.shards or 0) > 1]
+        if one.causes and shown:
+            shown[-1] += f": {', '.join(f'{count} {cause}' for cause, count in one.causes.items())}"
         split = f" ({', '.join(shown)})" if shown else ""
+        if one.rate and one.eta_seconds:
+            split += f"  {one.rate:.3g}/h, {duration(one.eta_seconds)} left"
         print(f"{one.stage:<{width}}  {one.state:<8} {one.done}/{shards}{split}{jobs}{note}")
         for line in one.problems[:MOST_PROBLEMS]:
             print(f"{'':<{width}}  {line}")
@@ -162,7 +167,9 @@ def _stop_jobs(folder: RunFolder) -> list[str]:
     except slurm_client.Unreachable as error:
         raise ValueError(f"Slurm does not answer ({error}); try again") from None
     with contextlib.suppress(slurm_client.Unreachable):  # those that squeue did not list, should it be mistaken
-        slurm_client.cancel([one for one in unfinished(folder, sent) if one.job_id not in live])
+        for one in unfinished(folder, sent):
+            if one.job_id not in live and len(one.ends) < len(one.elements):
+                slurm_client.cancel_named(one)  # its id may be another job's by now
     return live
 
 

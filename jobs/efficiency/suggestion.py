@@ -17,6 +17,7 @@ from rodin.store.atomic import publish_bytes
 
 TIME_MARGIN = 1.5  # over the longest: other machines, busy disks; too short costs a requeue, too long a later start
 MEMORY_MARGIN = 1.25  # over the most: sampled every half a minute, so a short peak is missed
+LEAST_MINUTES = 0.001  # of a shard: what rounding leaves of the shortest
 LEAST_GB = 1.0  # of a machine: an interpreter with our libraries
 MORE_MEMORY = 2.0  # times what was asked for, where it did not suffice
 
@@ -28,12 +29,14 @@ class Suggestion:
     Args:
         stage: its name.
         wall_minutes: for each shard.
+        minutes: usual time of each shard.
         memory_gb: of a machine.
         why: how they follow from what was measured, one line each.
     """
 
     stage: str
     wall_minutes: float | None
+    minutes: float | None
     memory_gb: float | None
     why: tuple[str, ...]
 
@@ -52,7 +55,8 @@ def suggest(use: StageUse) -> Suggestion:
     elif use.memory_gb_used is not None:
         memory = max(LEAST_GB, math.ceil(use.memory_gb_used * MEMORY_MARGIN * 10) / 10)
         why.append(f"{MEMORY_MARGIN:g} times the most, {use.memory_gb_used:.2f} GB")
-    return Suggestion(use.stage, minutes, memory, tuple(why))
+    usual = None if use.usual_minutes is None else max(LEAST_MINUTES, round(use.usual_minutes, 3))
+    return Suggestion(use.stage, minutes, usual, memory, tuple(why))
 
 
 def asks_text(run: Path, config: Config, uses: list[StageUse]) -> str:
@@ -65,7 +69,7 @@ def asks_text(run: Path, config: Config, uses: list[StageUse]) -> str:
     """
     lines = [
         f"# What the stages of {run} used, as time and memory to ask for: `rodin run PRESET --asks THIS_FILE`.",
-        f"# Time is {TIME_MARGIN:g} times the longest for each shard;",
+        f"# Wall time is {TIME_MARGIN:g} times the longest for each shard; by its usual minutes shards are packed;",
         f"# memory {MEMORY_MARGIN:g} times the most, at least {LEAST_GB:g} GB.",
         "# Where work or resources are others, time is scaled, and memory of larger work left to the estimate.",
     ]
@@ -73,7 +77,7 @@ def asks_text(run: Path, config: Config, uses: list[StageUse]) -> str:
         one = suggest(use)
         if one.wall_minutes is None and one.memory_gb is None:
             continue
-        values: dict[str, Any] = {"wall_minutes": one.wall_minutes, "memory_gb": one.memory_gb}
+        values: dict[str, Any] = {"wall_minutes": one.wall_minutes, "minutes": one.minutes, "memory_gb": one.memory_gb}
         values["work"] = shard_work(stage_of(use.stage), config, use.nodes * use.ranks)
         values |= {"nodes": use.nodes, "ranks": use.ranks, "cpus": use.cpus, "gpus": use.gpus, "device": use.device}
         known = {name: value for name, value in values.items() if value not in (None, "")}

@@ -36,6 +36,7 @@ class StageUse:
         minutes: longest wall time that an attempt asked for.
         minutes_used: longest wall time of an attempt.
         shard_minutes: longest wall time of an element over its shards, all its attempts together.
+        usual_minutes: median wall time of a finished shard, without the start of its job.
         wait_seconds: median wait for the start of an attempt.
         unfinished_hours: core hours of attempts that did not end as COMPLETED.
         wasted_hours: the same, less what of them may have been kept: at most so much.
@@ -58,6 +59,7 @@ class StageUse:
     minutes: float | None
     minutes_used: float | None
     shard_minutes: float | None
+    usual_minutes: float | None
     wait_seconds: float | None
     unfinished_hours: float
     wasted_hours: float
@@ -127,6 +129,7 @@ def of_attempts(stage: str, own: Sequence[Attempt], shards: dict[str, tuple[int,
         minutes=_most(one.limit_minutes for one in own),
         minutes_used=max(one.seconds for one in own) / 60,
         shard_minutes=_most([_shard_minutes(own, shards), *(whole_seconds(row) / 60 for row in kept.rows)]),
+        usual_minutes=_median([whole_seconds(row) / 60 for row in kept.rows]),
         wait_seconds=_median([one.wait_seconds for one in own if one.wait_seconds is not None]),
         unfinished_hours=unfinished / HOUR,
         wasted_hours=min(unfinished, lost) / HOUR,
@@ -159,6 +162,7 @@ def of_times(stage: str, kept: Kept) -> StageUse:
         minutes=None,
         minutes_used=max(row["seconds"] for row in rows) / 60,
         shard_minutes=max(whole_seconds(row) for row in rows) / 60,
+        usual_minutes=_median([whole_seconds(row) / 60 for row in rows]),
         wait_seconds=None,
         unfinished_hours=0.0,
         wasted_hours=0.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ ENDED = re.compile(
 OUT_OF_MEMORY = re.compile(
     rb"oom.?kill|out of memory|exceeded.{0,20}memory|MemoryError|cannot allocate memory|std::bad_alloc", re.IGNORECASE
 )
+OUT_OF_TIME = re.compile(rb"DUE TO TIME LIMIT")
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,13 @@ class End:
     started: bool | None = None
 
 
-def ends_of(sent: Sequence[Submission]) -> dict[str, End]:
+def ends_of(sent: Sequence[Submission], wanted: Mapping[str, Collection[int]] | None = None) -> dict[str, End]:
     """Ends of jobs, from sacct, else from scontrol; those that both have forgotten, or that go on, are absent.
+
+    Args:
+        sent: their submissions.
+        wanted: uid of a submission -> numbers of those elements to ask scontrol for that sacct does not know; without
+            it scontrol is asked for jobs of which sacct knows no element.
 
     Returns:
         id of each job or element -> its end; elements that never started share one entry, under the id of their array.
@@ -56,8 +62,10 @@ def ends_of(sent: Sequence[Submission]) -> dict[str, End]:
             found |= _accounted(there, on_cluster)
         known = {job.split("_")[0] for job in found}
         for one in there:
-            if one.job_id not in known:
-                found |= _remembered(one)
+            numbers = wanted.get(one.uid, ()) if wanted else ()
+            unknown = one.job_id not in found and any(one.element_id(number) not in found for number in numbers)
+            if one.job_id not in known or unknown:
+                found = _remembered(one) | found
     return found
 
 
@@ -121,6 +129,18 @@ def _remembered(one: Submission) -> dict[str, End]:
     return found
 
 
+def told_by(log: Path, state: str) -> str:
+    """How an element ended: by the end of its log, where that says that memory or time ran out, else as Slurm says.
+
+    Args:
+        log: its log.
+        state: FAILED, or UNKNOWN, as Slurm says.
+    """
+    if told_memory(log):
+        return MEMORY
+    return TIME if state == UNKNOWN and _says(log, OUT_OF_TIME) else state
+
+
 def told_memory(log: Path, begin: int = 0) -> bool:
     """Whether the end of a log says that memory ran out.
 
@@ -128,9 +148,13 @@ def told_memory(log: Path, begin: int = 0) -> bool:
         log: the file.
         begin: bytes at its start that belong to an earlier job.
     """
+    return _says(log, OUT_OF_MEMORY, begin)
+
+
+def _says(log: Path, pattern: re.Pattern[bytes], begin: int = 0) -> bool:
     try:
         with log.open("rb") as file:
             file.seek(max(begin, log.stat().st_size - TAIL))
-            return OUT_OF_MEMORY.search(file.read()) is not None
+            return pattern.search(file.read()) is not None
     except OSError:
         return False

@@ -33,7 +33,7 @@ def patiently(
     ask: Callable[[], T],
     poll_seconds: float,
     tell: Callable[[str], None],
-    between: Callable[[Exception], None] = lambda problem: None,
+    between: Callable[[Exception], bool] = lambda problem: False,
 ) -> T:
     """Do something that can be done again from its beginning, until neither Slurm nor the disk refuses it.
 
@@ -41,10 +41,10 @@ def patiently(
         ask: what is to be done.
         poll_seconds: first wait in seconds; later ones are longer.
         tell: called with what is waited for.
-        between: called with the problem before each wait.
+        between: called with the problem before each wait; whether something was done since the last one.
 
     Raises:
-        Failed: it was refused for a day.
+        Failed: it was refused for a day, in which nothing was done.
     """
     begin, wait = time.monotonic(), poll_seconds
     while True:
@@ -54,12 +54,13 @@ def patiently(
             line = trouble_of(problem)
             if line is None:
                 raise
+            if between(problem):
+                begin, wait = time.monotonic(), poll_seconds
             if time.monotonic() - begin > PATIENCE_SECONDS:
                 raise Failed(
                     f"{line.partition(': ')[2]}; waited a day for it; queued jobs go on by themselves, "
                     "run the same command again"
                 ) from None
             tell(line)
-            between(problem)
         time.sleep(wait)
         wait = max(poll_seconds, min(LONGEST_WAIT, wait * MORE_WAIT))

@@ -10,7 +10,8 @@ NEVER = {  # reason -> what it means, and what to change in the site file
     r"PartitionTimeLimit|MaxWall": "its time is above a limit of the partition, account or QOS; lower `max_minutes`",
     r"PartitionNodeLimit": "it asks for more machines than the partition has; lower `train_nodes`",
     r"BadConstraints": "no machine is as it asks; see `constraint`, `memory_gb_per_node` and `cpus_per_node`",
-    r"(Assoc|QOS)Max(Cpu|Node|GRES|Mem|TRES|Billing)\w*Per": "it is larger than a limit of the account or QOS",
+    # not PerUser and PerAccount, which other jobs of theirs use up, and whose end makes room
+    r"(Assoc|QOS)Max\w+Per(Job|Node)": "it is larger than a limit of the account or QOS",
     r"(Invalid|Not)(Account|QOS)|(Account|QOS)NotAllowed": "see `account` and `qos`: they may not be used here",
 }
 

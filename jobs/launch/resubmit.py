@@ -80,6 +80,8 @@ def see_on(launcher: SlurmLauncher, own: Submission) -> None:
                 return
             if not (held := watch.held(missing)) and missing == launcher.missing():
                 launcher.report("nothing is left to send again" if missing else "the run is done")
+                if not missing:
+                    launcher.clean()
                 return
             problem = f"{AT_WORK}: {held[0][0]} {held[0][1]}" if held else "some shards are done by now"
         except TROUBLES as trouble:

@@ -46,8 +46,9 @@ class Judge:
         self.run, self.queued, self.patient, self.settling = run, queued, patient, settling
         self.uncertain: set[str] = set()  # ids of elements whose end may only be late to be seen
         self.missing = {stage.name: run.missing(stage) for stage in run.stages}
-        self.cancelled_by: dict[str, str] = {}  # job id -> who
-        self.never_started: set[str] = set()  # ids of elements and arrays
+        self.cancelled_by: dict[str, str] = {}  # id of an element -> who
+        self.never_started: set[str] = set()  # ids of elements
+        self.freed: set[str] = set()  # those of them that the run itself cancelled, since they could never start
         self.bad_ancestors: dict[str, bool] = {}
         self.verdict = Verdict()
         self.failures = failures(run.folder)
@@ -99,6 +100,8 @@ class Judge:
         places = {}
         for key, (one, number) in found.items():
             now = closed.get(one.uid, one)
+            if one.ends.get(str(number)) == "CANCELLED":
+                self.freed.add(one.element_id(number))
             state = "" if (one.uid, one.element_id(number)) in in_queue else now.ends.get(str(number), ends.UNKNOWN)
             places[key] = Place(now, number, state)
             self.verdict.lost[now.stage] = tuple(
@@ -108,7 +111,8 @@ class Judge:
 
     def _close(self, open_ones: list[tuple[Submission, set[int]]]) -> dict[str, Submission]:
         """The submissions with the ends of some elements; certain ones are entered into the ledger."""
-        states = ends.ends_of([one for one, _ in open_ones]) if open_ones else {}
+        wanted = {one.uid: numbers for one, numbers in open_ones}
+        states = ends.ends_of([one for one, _ in open_ones], wanted) if open_ones else {}
         closed = {}
         for one, numbers in open_ones:
             found, lost, certain = dict(one.ends), list(one.lost), {}
@@ -116,8 +120,8 @@ class Judge:
                 job = one.element_id(number)
                 end = states.get(job) or states.get(one.job_id)
                 state = ends.UNKNOWN if end is None or end.state not in ends.FINAL else end.state
-                if state == "FAILED" and ends.told_memory(log_of(self.run.folder, one.stage, job)):
-                    state = ends.MEMORY
+                if state == "FAILED" or (state == ends.UNKNOWN and not self.patient):
+                    state = ends.told_by(log_of(self.run.folder, one.stage, job), state)
                 if end is not None and state == "CANCELLED":
                     self.cancelled_by[job] = end.by
                     if end.started is False or (end.started is None and job not in states):
@@ -170,7 +174,8 @@ class Judge:
             return
         if place.job_id in self.uncertain:
             return
-        tries = 0 if self._got_on(place) else place.one.tries + 1
+        started = place.job_id not in self.never_started | self.freed
+        tries = 0 if self._got_on(place) else place.one.tries + started
         line = self._hopeless(key, place, tries, failure)
         if line is None:
             self.verdict.asks[key] = self._stronger(place, tries)
@@ -217,15 +222,20 @@ class Judge:
         return self.run.site.limits(name, self.run.resources(stage).gpus)
 
     def _cancelled(self, place: Place) -> str | None:
-        """Who cancelled a job; None: it was never to start, since one that it waited for had ended badly."""
+        """Who cancelled a job; None: it was never to start, since one that it waited for had ended badly.
+
+        Slurm ends such a job without a name, or as user 0 where it is old; the run itself puts it on record before.
+        """
+        if place.job_id in self.freed:
+            return None
+        by = self.cancelled_by.get(place.job_id, "")
         stage = next(one for one in self.run.stages if one.name == place.one.stage)
         ancestors = self.run.ancestors(stage)
-        if place.job_id in self.never_started:
+        if place.job_id in self.never_started and by in ("", "0"):
             if any(self.missing.get(name) for name in ancestors):
                 return None
             if self._ended_badly(stage.name, ancestors):
                 return None
-        by = self.cancelled_by.get(place.job_id, "")
         with contextlib.suppress(KeyError):
             by = pwd.getpwuid(int(by)).pw_name if by.isdigit() else by
         when = "before it began" if place.job_id in self.never_started else "while it ran"
@@ -247,7 +257,8 @@ class Judge:
         if any(self.run.folder.manifest(place.one.stage, shard).is_file() for shard in shards):
             return True
         notes = [self.notes[key] for shard in shards if (key := (place.one.stage, shard)) in self.notes]
-        return any(note.before is not None and note.idle == 0 for note in notes)
+        mine = [note for note in notes if note.holder.job == place.job_id]  # an earlier job's says nothing of this one
+        return any(note.before is not None and note.idle == 0 for note in mine)
 
     def _stronger(self, place: Place, tries: int) -> Ask:
         one = place.one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import shlex
 from dataclasses import dataclass
@@ -104,8 +105,15 @@ def batches(
     arrays = deal(range(len(elements)), math.ceil(len(elements) / site.max_array_size))
     longest = max(len(element) for element in elements)
     minutes = min(limits.minutes, math.ceil(ask.more_time * asked_minutes(stage, site, each, longest)))
-    throttle = max(1, site.throttle // len(arrays))
-    return [Batch(stage, resources, tuple(elements[n] for n in numbers), minutes, throttle, ask) for numbers in arrays]
+    found = [Batch(stage, resources, tuple(elements[n] for n in numbers), minutes, 1, ask) for numbers in arrays]
+    return sharing(found, site.throttle)
+
+
+def sharing(found: list[Batch], throttle: int) -> list[Batch]:
+    """Arrays of one stage that together run at most so many elements at a time, but one each; by their sizes."""
+    ends = list(itertools.accumulate((len(one.elements) for one in found), initial=0))
+    shares = [throttle * end // ends[-1] - throttle * begin // ends[-1] for begin, end in itertools.pairwise(ends)]
+    return [dataclasses.replace(one, throttle=max(1, share)) for one, share in zip(found, shares, strict=True)]
 
 
 def asked_minutes(stage: Stage, site: Site, each: float, shards: int) -> int:
@@ -124,7 +132,8 @@ def asked_minutes(stage: Stage, site: Site, each: float, shards: int) -> int:
 def halves(batch: Batch) -> list[Batch]:
     """An array that is too large for a limit, as two."""
     parts = deal(range(len(batch.elements)), 2)
-    return [dataclasses.replace(batch, elements=tuple(batch.elements[n] for n in numbers)) for numbers in parts]
+    found = [dataclasses.replace(batch, elements=tuple(batch.elements[n] for n in numbers)) for numbers in parts]
+    return sharing(found, batch.throttle)
 
 
 def script_of(run: Run, batch: Batch, submission: Submission, dependencies: list[str]) -> str:

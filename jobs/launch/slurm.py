@@ -13,7 +13,7 @@ from jobs.graph.work import Run
 from jobs.launch import slurm_client
 from jobs.launch.patience import LONGEST_WAIT, MORE_WAIT, PATIENCE_SECONDS, patiently
 from jobs.launch.retry import Judge
-from jobs.launch.scripts import Ask, Batch, batches, halves
+from jobs.launch.scripts import Ask, Batch, batches, halves, sharing
 from jobs.launch.sending import (
     Denied,
     Postponed,
@@ -33,6 +33,7 @@ from jobs.run.failures import LATE_SECONDS, Failed, forget
 from jobs.run.ledger import Submission, cut_off, read_ledger, submissions, withdraw
 from jobs.site_tables import RESUBMIT
 
+NOTE_SECONDS = 120.0  # between two looks at how jobs ended: without accounting Slurm forgets them after 300 (MinJobAge)
 QUIET_POLLS = 2  # polls with an empty queue that end a wait: a job that is being requeued is absent for a moment
 AT_WORK = "a process of a job that has ended may still be at work"
 LEFT_OUT = 4  # one in so many nodes of a partition is left out at most, after it failed
@@ -68,8 +69,7 @@ class SlurmLauncher:
             again: leave out what failed for a reason of its own, or too often, and what is behind it.
 
         Raises:
-            Denied: Slurm refuses a job.
-            Postponed: it takes nothing now; what it took is on record.
+            Denied, Postponed: Slurm refuses a job, or takes nothing now; what it took is on record.
         """
         try:
             self.tender.tend()
@@ -134,7 +134,8 @@ class SlurmLauncher:
             one for ask, some in groups.items() for one in batches(stage, resources, some, total, self.run.site, ask)
         ]
         excluded = self._left_out(stage, verdict.lost.get(stage.name, ())) if found else ()
-        return [dataclasses.replace(one, excluded=excluded, max_fails=self.max_fails) for one in found]
+        shared = sharing(found, self.run.site.throttle)
+        return [dataclasses.replace(one, excluded=excluded, max_fails=self.max_fails) for one in shared]
 
     def _left_out(self, stage: Stage, lost: tuple[str, ...]) -> tuple[str, ...]:
         """Of the nodes that failed under a stage the latest, so few that enough are left."""
@@ -189,7 +190,7 @@ class SlurmLauncher:
             if not self.run.done():
                 self._before_again(*self._patiently(lambda: self._verdict(settled=True)))
             again = True
-        self._patiently(self._clean)
+        self._patiently(self.clean)
 
     def _before_again(self, queued: dict[str, Queued], verdict: Verdict) -> None:
         """Say why shards are sent again; a disturbed disk is given a while."""
@@ -239,18 +240,20 @@ class SlurmLauncher:
             time.sleep(min(self.run.site.poll_seconds, LATE_SECONDS))
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        def between(problem: Exception) -> None:
+        def between(problem: Exception) -> bool:
             if isinstance(problem, Waits):  # what Slurm will not start by itself may be what fills a limit
                 with contextlib.suppress(Unreachable):
                     self.tender.tend()
             self.watch()
+            sent, self.now = bool(self.now), []  # a limit that lets jobs in one by one is no standstill
+            return sent
 
         return patiently(ask, self.run.site.poll_seconds, self.tell, between)
 
     def _follow(self) -> None:
         """Wait until nothing that is needed is in the queue; report stages as they become complete."""
         complete = {stage.name for stage in self.run.stages if not self.run.missing(stage)}
-        quiet = 0
+        quiet, there, noted = 0, set[str](), time.monotonic()
         while quiet < QUIET_POLLS:
             ledger = read_ledger(self.run.folder)[0]
             queued = self._patiently(lambda ledger=ledger: slurm_client.queue(ledger))
@@ -263,6 +266,10 @@ class SlurmLauncher:
             if not any(missing.values()):
                 return
             quiet = 0 if needed else quiet + 1
+            there |= queued.keys()
+            if there > queued.keys() and time.monotonic() - noted > NOTE_SECONDS:
+                Judge(self.run, queued, patient=True)  # which puts ends on record
+                there, noted = set(queued), time.monotonic()
             self.watch()
             time.sleep(self.run.site.poll_seconds)
 
@@ -272,7 +279,7 @@ class SlurmLauncher:
             self.told.add(line)
             self.report(line)
 
-    def _clean(self) -> None:
+    def clean(self) -> None:
         """Remove what only jobs to come would need: batch scripts, and claims on shards that are done."""
         for one in read_ledger(self.run.folder)[0]:
             remove_script(self.run.folder, one)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from jobs.graph.graph import NAMES, SWEEPS, graph
@@ -14,14 +15,15 @@ from jobs.launch.reasons import why_never
 from jobs.run.failures import failures, read_failures
 from jobs.run.ledger import Submission, read_ledger
 from jobs.run.lock import born, driver
-from jobs.run.progress import line, read_progress
+from jobs.run.progress import line, per_hour, read_progress
 from jobs.run.taken import taken_stage
 from jobs.site_tables import RESUBMIT
 from rodin.config import Config
 from rodin.stages.missing import STAGES as LACKING
 from rodin.store.quick_check import quick_problems
 from rodin.store.run_folder import RunFolder
-from rodin.store.shards.catalogue import manifest_paths, missing_people
+from rodin.store.shards.catalogue import manifest_paths, missing_people, stamps_of
+from rodin.units import HOUR
 
 FRESH_SECONDS = 60.0  # age of a progress file up to which a shard counts as running that is in no running job
 NOTES = 2  # shards whose progress the note of a stage shows
@@ -43,6 +45,10 @@ class StageStatus:
         running: shards whose job runs, now or later: an element runs its shards one after another.
         queued: shards whose job waits.
         failed: shards with a failure on record that are in no job.
+        causes: what ended them -> how many of them: "mistake" (of the user), "disturbed" (a disk or a connection),
+            Slurm's word (TIMEOUT, ...), "not run", or "crash".
+        rate: shards an hour since its jobs were sent; None: not known, or not in Slurm's queue.
+        eta_seconds: how long the rest takes at that rate; None: not known.
     """
 
     stage: str
@@ -55,6 +61,9 @@ class StageStatus:
     running: int = 0
     queued: int = 0
     failed: int = 0
+    causes: dict[str, int] = field(default_factory=dict)
+    rate: float | None = None
+    eta_seconds: float | None = None
 
 
 def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
@@ -97,7 +106,9 @@ def status(folder: RunFolder, config: Config | None) -> list[StageStatus]:
         elif state == "done" and name in LACKING:
             note = missing_people(folder.stage(name))
         jobs = tuple(sorted(facts.jobs(name)))
-        found.append(StageStatus(name, done, shards, state, note, jobs, tuple(lines), *facts.counts(name)))
+        rate = facts.rate(name)
+        more = (*facts.counts(name), facts.causes(name), rate, None if rate is None else left / rate * HOUR)
+        found.append(StageStatus(name, done, shards, state, note, jobs, tuple(lines), *more))
     state, note = facts.of(RESUBMIT, 0, 1, False)
     if state != "waiting" and any(one.state != "done" for one in found):
         waits = "" if state == "failed" else "sends again what Slurm ends; "
@@ -144,6 +155,17 @@ class _Facts:
         running, waiting = running - present, waiting - present
         failed = {failure.shard for failure in self.on_record if failure.stage == stage} - running - waiting
         return len(running), len(waiting - running), len(failed)
+
+    def causes(self, stage: str) -> dict[str, int]:
+        """What ended the shards of a stage that `counts` counts as failed, the most frequent first."""
+        live = {shard for name, _, shards in self.live if name == stage for shard in shards}
+        first = {one.shard: one for one in reversed(self.on_record) if one.stage == stage and one.shard not in live}
+        return dict(Counter(one.cause() for one in first.values()).most_common())
+
+    def rate(self, stage: str) -> float | None:
+        """Shards of a stage an hour, since the oldest of its jobs in the queue was sent; None: not known."""
+        sent = [one.submitted for one in self.sent if one.stage == stage and slurm_client.entries(one, self.queued)]
+        return per_hour([stamp[1] / 1e9 for stamp in stamps_of(self.folder.stage(stage)).values()], sent)
 
     def _at_work(self, states: list[dict]) -> list[dict]:
         """Those progress files whose writers live; a writer that dies leaves its file behind.

@@ -82,6 +82,8 @@ class Tender:
             if job in wanted:
                 lost[job] = f"can never start: {why}"
         if lost:
+            freed = {str(number): "CANCELLED" for number in range(len(one.elements)) if one.element_id(number) in lost}
+            enter(self.run.folder, dataclasses.replace(one, ends=one.ends | freed))  # by the run, not by a person
             slurm_client.cancel_elements(one, list(lost))
             self.report(f"{one.stage}: job {one.job_id} {next(iter(lost.values()))}")
         for job, why in lost.items():

@@ -22,6 +22,8 @@ class Ask(SiteTable):
 
     wall_minutes: Real | None = None
     """wall time for each shard, minutes"""
+    minutes: Real | None = None
+    """usual time of each shard, minutes: by it shards are packed into elements of 30 to 60"""
     memory_gb: Real | None = None
     """memory of each machine, gigabytes"""
     work: Real
@@ -97,12 +99,13 @@ def _taken(run: Run, stage: Stage, ask: Ask) -> tuple[dict[str, float], str]:
     if (there := _shape(ask)) != _shape(here):
         return {}, f"--asks was measured with {there}, here it has {_shape(here)}: our estimate counts"
     ratio = shard_work(stage, run.config, here.world) / ask.work
-    given = {"wall_minutes": ask.wall_minutes, "memory_gb": ask.memory_gb}
+    whole = None if ask.minutes is None else ask.minutes * run.config.shards(stage.name)
+    given = {"wall_minutes": ask.wall_minutes, "minutes": whole, "memory_gb": ask.memory_gb}
     known = {name: value for name, value in given.items() if value is not None}
     if abs(ratio - 1) < SAME:
         return known, ""
-    if "wall_minutes" in known:
-        known["wall_minutes"] *= ratio
+    for name in {"wall_minutes", "minutes"} & known.keys():
+        known[name] *= ratio
     if ratio > 1:
         known.pop("memory_gb", None)
     memory = "its memory is left to our estimate" if ratio > 1 else "its memory stays"

@@ -97,7 +97,7 @@ def _minutes(run: Run, stage: Stage, resources: Resources, rate: Rate | None) ->
     """Minutes of the whole stage, all shards one after another; their source; its explanation."""
     given = run.site.stages.get(stage.name)
     if given is not None and given.minutes is not None:
-        return resources.minutes, GIVEN, f"[stages.{stage.name}] of the site file"
+        return resources.minutes, GIVEN, f"[stages.{stage.name}] of the site file, or --asks"
     if rate is None:
         return resources.minutes, ESTIMATED, "our formula; --rates takes a run or a bench of this hardware"
     there, here = ("GPUs" if gpu else "cores" for gpu in (rate.gpu, resources.gpus > 0))

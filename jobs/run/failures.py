@@ -26,6 +26,7 @@ PASSING = (
     *(errno.ESHUTDOWN, errno.ECONNRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENXIO, errno.ENODEV),
 )
 TOLD = re.compile(r"errno = (?P<number>\d+)")  # in what HDF5 says, which h5py hands on without a number
+ENDED = re.compile(r"^job \S+ (?:ended as|was) ([A-Z_]+|cancelled)\b")  # lines on jobs that Slurm ended
 LATE_SECONDS = 60.0  # in which file systems, and accounting, show what another machine has written
 TAIL = 64 << 10  # bytes read from the end of a log, longer than any line in it
 
@@ -66,6 +67,13 @@ class Failure:
     rank: int = 0
     consequence: bool = False
     transient: bool = False
+
+    def cause(self) -> str:
+        """What ended the shard, one word or two: for counts."""
+        if self.kind == "user":
+            return "mistake"
+        ended = ENDED.search(self.line)
+        return ended[1] if ended else "not run" if self.consequence else "disturbed" if self.transient else "crash"
 
     def sentence(self) -> str:
         """One line for the user."""
@@ -185,11 +193,12 @@ def failed_shards(folder: RunFolder, stage: str) -> set[int]:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that is not blank; empty where there is none."""
+    """The last line of a log that a program wrote, else srun's ("Force Terminated"); empty where there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - TAIL))
             lines = file.read().decode("utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    told = [line.strip() for line in reversed(lines) if line.strip()]
+    return next((line for line in told if not line.startswith("srun: ")), told[0] if told else "")

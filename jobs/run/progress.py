@@ -6,11 +6,12 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from rodin.store.reading import entries, read_record
 from rodin.store.run_folder import RunFolder
-from rodin.units import duration
+from rodin.units import HOUR, duration
 
 FILE_SECONDS = 0.5  # between two writes of the file: as often as a screen needs, cheap on a shared file system
 LINE_SECONDS = 10.0  # between two lines of the log
@@ -116,6 +117,19 @@ def read_progress(folder: RunFolder) -> list[dict]:
         if all(isinstance(state.get(name), kind) for name, kind in KINDS.items()):
             states.append(state)
     return states
+
+
+def per_hour(published: Iterable[float], sent: Iterable[float]) -> float | None:
+    """Shards an hour; None: not known, of fewer than two.
+
+    Args:
+        published: when shards were published, seconds since 1970.
+        sent: when the jobs in the queue were sent; shards from before the first of them count no more.
+    """
+    begin = min(sent, default=None)
+    since = [moment for moment in published if begin is not None and moment >= begin]
+    span = time.time() - min(since, default=time.time())
+    return (len(since) - 1) * HOUR / span if len(since) > 1 and span > 0 else None
 
 
 def line(state: dict) -> str:

@@ -145,7 +145,7 @@ class Clients:
             found += self._elements(word) if word[0] != "-" else []
         for one in found:
             if one.state not in FINAL:
-                one.by = "0"
+                one.by = "1000"
                 self.cluster.end(one, "CANCELLED")
         return ""
 

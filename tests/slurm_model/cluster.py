@@ -87,6 +87,7 @@ class Cluster:
     strands: bool = False  # a job whose dependency failed stays, instead of being cancelled
     limit: int = 10_000  # MaxSubmitJobs
     array_limit: int = 10_000  # MaxArraySize
+    user_limit: int = 10_000  # elements of a user that run at a time
     time_limit: int = 10_000  # minutes, of the partition
     ended_now: Callable[[Element], None] = lambda element: None
 
@@ -179,7 +180,7 @@ class Cluster:
         if self.strands:
             element.reason = "DependencyNeverSatisfied"
         else:
-            element.by = "0"
+            element.by = self.world.random.choice(["", "0"])
             self.end(element, "CANCELLED")
 
     def _place(self, job: Job, element: Element) -> None:
@@ -187,6 +188,9 @@ class Cluster:
             element.reason = "JobArrayTaskLimit"
             return
         running = [one.node for other in self.jobs for one in other.elements if one.state == "RUNNING"]
+        if len(running) >= self.user_limit:
+            element.reason = "QOSMaxCpuPerUserLimit"
+            return
         free = [
             node
             for node in self.nodes

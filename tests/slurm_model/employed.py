@@ -105,6 +105,6 @@ def employed(work: Work) -> Iterator[None]:
 
 def list_of_enter() -> list[Any]:
     """Modules that enter submissions into the ledger."""
-    from jobs.launch import handing_on, retry, sending
+    from jobs.launch import handing_on, retry, sending, tending
 
-    return [ledger, retry, sending, handing_on, resubmit]
+    return [ledger, retry, sending, handing_on, resubmit, tending]

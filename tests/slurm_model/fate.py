@@ -39,6 +39,8 @@ ILLS = {  # probability of each client call, element or shard, where a seed has 
     "away": 0.5,
     "limits": 0.5,
     "strands": 0.5,
+    "user limit": 0.5,
+    "broken": 0.5,
     "ids again": 0.7,
 }
 
@@ -65,6 +67,8 @@ class Fate:
         def befall(happens: Callable[[], object]) -> None:
             world.at(dice.uniform(0, 80), lambda: unless_over(happens))
 
+        if any(begin <= world.now < end for begin, end in self.scenario.broken):  # a module that does not load
+            world.at(0.5, lambda: unless_over(lambda: self.scenario.cluster.end(element, "FAILED")))
         if self.scenario.ill("dies"):
             befall(lambda: self.scenario.cluster.end(element, "FAILED"))
         if self.scenario.ill("node lost"):

@@ -83,10 +83,16 @@ class Scenario:
         if "limits" in self.ills:
             self.cluster.limit = dice.choice([3, 6, 12])
             self.cluster.array_limit = dice.choice([2, 3, 10_000])
+        if "user limit" in self.ills:
+            self.cluster.user_limit = dice.choice([1, 2, 4])
         away = []
         if "away" in self.ills:
             begins = [BEGIN + dice.uniform(0, 1000) for _ in range(dice.choice([1, 3]))]
             away = [(begin, begin + dice.choice([30, 300, 4000])) for begin in begins]
+        self.broken = list[tuple[float, float]]()  # times in which every process dies as it starts
+        if "broken" in self.ills:
+            begin = BEGIN + dice.uniform(0, 1000)
+            self.broken = [(begin, begin + dice.choice([60, 1000, 1e9]))]
         self.clients = Clients(world, self.cluster, self.ills, away)
         world.client = self.clients
         self.finished = False
@@ -193,6 +199,10 @@ class Scenario:
     def _nothing_lost(self) -> None:
         known = {(one.stage, one.shard) for one in failures(self.run.folder)}
         broken: set[str] = set()
+        if impatient := [
+            one.line for one in failures(self.run.folder) if "can never start: QOSMaxCpuPerUser" in one.line
+        ]:
+            raise Violation(f"given up without cause: {impatient[0]}")
         for stage in self.run.stages:
             missing = self.run.missing(stage)
             behind = broken & set(self.run.ancestors(stage))

@@ -145,13 +145,20 @@ def test_cancel_names_each_queued_job_of_this_run_once(
     cancelled: list[list[str]] = []
     queued = {job: slurm_client.Queued(job, "RUNNING", "") for job in ("7_0", "7_1", "11")}
     monkeypatch.setattr(slurm_client, "queue", lambda sent: queued if len(sent) == 3 else {})
+    named: list[str] = []
     monkeypatch.setattr(slurm_client, "cancel", lambda sent: cancelled.append([one.job_id for one in sent]))
+    monkeypatch.setattr(slurm_client, "cancel_named", lambda one: named.append(one.job_name))
     assert "stopped 2 jobs" in printed(["cancel", str(run.path)], capsys)
-    assert cancelled == [["7", "11"], ["9"]]  # the second in case squeue is mistaken: 9 has shards that are not done
+    assert cancelled == [["7", "11"]]
+    assert named == ["rodin-fit-u1"]  # should squeue be mistaken: by name, since 9 may be another's job by now
     for shard in (0, 1):
         run.manifest("fit", shard).write_text("{}")
     printed(["cancel", str(run.path)], capsys)
-    assert cancelled[2:] == [["7", "11"], []]
+    assert (cancelled[1:], named[1:]) == ([["7", "11"]], [])
+    run.manifest("fit", 0).unlink()
+    enter(run, Submission("u1", "fit", "9", ((0,), (1,)), 1.0, ends={"0": "FAILED", "1": "FAILED"}))
+    printed(["cancel", str(run.path)], capsys)
+    assert named[1:] == []
 
 
 def test_cancel_ends_the_job_that_sends_again_first_and_then_what_it_has_sent(
@@ -184,7 +191,7 @@ def test_cancel_ends_the_job_that_sends_again_first_and_then_what_it_has_sent(
         "driver": False,
         "jobs": ["7", "8", "9"],
     }
-    assert cancelled == [["8"], ["7", "8", "9"], []]
+    assert cancelled == [["8"], ["7", "8", "9"]]
 
 
 def test_cancel_without_an_answer_of_slurm_is_one_line(

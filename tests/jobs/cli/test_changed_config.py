@@ -141,10 +141,12 @@ def test_the_config_does_not_change_under_queued_jobs(
         asked.append([one.job_id for one in sent])
         return {"17": slurm_client.Queued("17", "PENDING", "Priority")} if len(asked) == 1 else {}
 
+    enter(run, Submission("w", "fit", "16", ((0,),), 0.5, withdrawn="late"))
+
     monkeypatch.setattr(commands, "queue", queue)
     change = ["run", "tiny", "--set", "upsample.channels=32", *SLURM]
     assert status_of(change) == 2
-    assert "job 17 of this run is in the queue and would read the changed config; `rodin cancel" in error(capsys)
+    assert "job 17 of this run is in the queue and would read the changed config; wait for it, or `" in error(capsys)
     assert read_config(run) == preset("tiny")
     assert status_of(change) == 0
     assert read_config(run).upsample.channels == 32
@@ -246,3 +248,40 @@ def test_a_stage_records_what_it_was_made_with(rodin: Rodin):
     folder.config_file.write_text(text.replace("views = 12", "views = 11"))
     edited = rodin("run", "runs/tiny/run.toml", "--run", "runs/tiny", "--stages", "render")
     assert (edited.returncode, "data.views is 12 there, asked for 11" in edited.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "harm"),
+    [
+        ([], "would do the same work"),
+        ([*SLURM, "--refresh-code"], "runs the code that --refresh-code replaces"),
+        ([*SLURM, "--set", "upsample.channels=32"], "would read the changed config"),
+    ],
+)
+def test_nothing_is_done_under_queued_jobs_also_those_whose_sbatch_gave_no_answer(
+    options: list[str], harm: str, run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    run.code.mkdir()
+    enter(run, Submission("u", "upsample", "", ((0,),), 1.0))
+    queued = {"18": slurm_client.Queued("18", "RUNNING", "None", "rodin-upsample-u")}
+    monkeypatch.setattr(commands, "queue", lambda sent: queued if [one.uid for one in sent] == ["u"] else {})
+    assert status_of(["run", "tiny", *options]) == 2
+    assert f"job 18 of this run is in the queue and {harm}; wait for it, or `rodin cancel" in error(capsys)
+    assert read_config(run) == preset("tiny")
+    queued.clear()
+    assert status_of(["run", "tiny", *options]) == 0
+
+
+@pytest.mark.parametrize(("there", "status"), [(None, 0), ("/usr/bin/squeue", 1)])
+def test_a_local_run_beside_a_slurm_that_does_not_answer(
+    there: str | None, status: int, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+):
+    """A run folder may have been copied to a machine without Slurm; a cluster's queue must be known."""
+
+    def silent(sent: list[Submission]) -> dict[str, slurm_client.Queued]:
+        raise slurm_client.Unreachable("squeue: no answer")
+
+    enter(run, Submission("u", "upsample", "17", ((0,),), 1.0))
+    monkeypatch.setattr(commands, "queue", silent)
+    monkeypatch.setattr(commands.shutil, "which", lambda name: there)
+    assert status_of(["run", "tiny"]) == status

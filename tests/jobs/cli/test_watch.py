@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -95,6 +96,33 @@ def test_status_shows_shards_jobs_and_failures(
     assert lines["fit"][1:5] == ["queued", "0/2", "(2", "waiting)"]
     rows = json.loads(printed(["status", str(run.path), "--json"], capsys))
     assert [(row["done"], row["shards"]) for row in rows if row["stage"] == "render"] == [(1, 3)]
+
+
+def test_status_tells_the_pace_of_a_stage_and_what_ended_its_failed_shards(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    now, config = time.time(), preset("tiny", ["data.subjects=18", "data.shard_subjects=1"])
+    write_config(run, config)
+    count = config.shards("fit")
+    enter(run, Submission("u", "fit", "7", tuple((number,) for number in range(count)), now - 4000.0))
+    running = {f"7_{number}": slurm_client.Queued(f"7_{number}", "RUNNING", "None") for number in range(8, count)}
+    monkeypatch.setattr(slurm_client, "queue", lambda sent: running)
+    monkeypatch.setattr("jobs.launch.ends.ends_of", lambda sent, wanted=None: {})
+    ages = (9000, 3600, 2400, 1200, 600)  # the first was published before the jobs were sent
+    for shard, age in enumerate(ages):
+        manifest.publish(run.manifest("fit", shard), {"kind": "fake"})
+        os.utime(run.manifest("fit", shard), (now - age, now - age))
+    for shard, cause in ((5, "job 7_5 ended as TIMEOUT"), (6, "boom"), (7, "job 7_7 ended as TIMEOUT")):
+        record(run, Failure("fit", shard, "crash", cause))
+    (row,) = [row for row in json.loads(printed(["status", str(run.path), "--json"], capsys)) if row["stage"] == "fit"]
+    assert row["rate"] == pytest.approx(3.0, rel=0.01)  # 3 more in the hour since the first of four
+    assert row["eta_seconds"] == pytest.approx((count - 5) / 3 * 3600, rel=0.01)
+    assert row["causes"] == {"TIMEOUT": 2, "crash": 1}
+    (line,) = [line for line in printed(["status", str(run.path)], capsys).splitlines() if line.startswith("fit")]
+    assert f"5/{count} ({count - 8} running, 3 failed: 2 TIMEOUT, 1 crash)  3/h, " in line
+    for shard in range(count):
+        manifest.publish(run.manifest("fit", shard), {"kind": "fake"})
+    assert "/h" not in printed(["status", str(run.path)], capsys)
 
 
 def test_the_log_of_a_shard_is_that_of_the_job_that_ran_it_last(run: RunFolder, capsys: pytest.CaptureFixture[str]):

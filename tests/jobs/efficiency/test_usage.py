@@ -16,6 +16,7 @@ from jobs.efficiency.suggestion import suggest
 from jobs.efficiency.usage import SACCT, TIMES, StageUse, stage_uses
 from jobs.graph.graph import graph
 from jobs.graph.work import Run
+from jobs.launch.scripts import batches
 from jobs.plan.asks import with_asks
 from jobs.run.ledger import Submission, enter
 from jobs.run.record import write_config
@@ -163,6 +164,24 @@ def test_the_next_run_asks_for_what_was_suggested(folder: RunFolder, tmp_path: P
     assert other.site.stages["fit"].wall_minutes is None
     assert "1 x 1 ranks of 1 cores, here it has 1 x 1 ranks of 2 cores" in notes[0]
     assert with_asks(asked_run(folder), None) == (asked_run(folder), [])
+
+
+def test_shards_are_packed_by_the_time_they_took(folder: RunFolder, tmp_path: Path):
+    """By the usual time, not by the longest; our estimate of these shards is another one."""
+    for number, seconds in enumerate((590.0, 600.0, 3000.0)):
+        timing(folder, "fit", number, seconds, mb=1024, cpus=1)
+    asks = tmp_path / "asks.toml"
+    assert status_of(["efficiency", str(folder.path), "--suggest", str(asks)]) == 0
+    assert tomllib.loads(asks.read_text())["stages"]["fit"]["minutes"] == 10.0
+    run, _ = with_asks(asked_run(folder, throttle=1), asks)
+    (stage,), shards = run.stages, run.config.shards("fit")
+    resources = run.resources(stage)
+    assert resources.minutes / shards == pytest.approx(10.0)
+    (batch,) = batches(stage, resources, list(range(shards)), shards, run.site)
+    assert {len(element) for element in batch.elements} == {4}  # 40 minutes: two elements of eight shards
+    (half,) = with_asks(asked_run(folder, f"fit.steps={CONFIG.fit.steps // 2}"), asks)[0].stages
+    small = with_asks(asked_run(folder, f"fit.steps={CONFIG.fit.steps // 2}"), asks)[0]
+    assert small.resources(half).minutes / shards == pytest.approx(5.0)
 
 
 def test_scripts_hold_what_was_asked(folder: RunFolder, tmp_path: Path, capsys):

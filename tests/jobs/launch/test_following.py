@@ -20,7 +20,7 @@ from jobs.launch.tending import Tender
 from jobs.launch.verdict import Verdict
 from jobs.run.claims import SILENT_SECONDS, Holder, Note
 from jobs.run.failures import Failed, failures
-from jobs.run.ledger import Submission, enter
+from jobs.run.ledger import Submission, enter, submissions
 from jobs.run.progress import Meter
 from jobs.site import Site
 from rodin.presets import preset
@@ -107,11 +107,21 @@ def test_what_waits_for_a_failed_job_is_cancelled_without_a_failure_of_its_own(t
     assert look(run, {"7_0": "DependencyNeverSatisfied"}, [])
     assert calls == [("scancel", "--quiet", "7_0")]
     assert failures(run.folder) == []
+    assert submissions(run.folder)[0].ends == {"0": "CANCELLED"}  # by the run: it is no person's decision
 
 
-@pytest.mark.parametrize("reason", ["Priority", "Resources", "Dependency", "BeginTime", "AssocGrpCpuLimit", "None"])
+PATIENCE = ("Priority", "Resources", "Dependency", "BeginTime", "AssocGrpCpuLimit", "None")
+OTHER_JOBS = ("QOSMaxGRESPerUser", "QOSMaxCpuPerUserLimit", "AssocMaxJobsLimit", "QOSMaxNodePerAccount")  # in the way
+
+
+@pytest.mark.parametrize("reason", [*PATIENCE, *OTHER_JOBS])
 def test_most_reasons_only_ask_for_patience(reason: str):
     assert why_never(reason) is None
+
+
+@pytest.mark.parametrize("reason", ["QOSMaxCpuPerJobLimit", "AssocMaxNodePerJobLimit", "QOSMaxGRESPerNode"])
+def test_a_job_above_a_limit_on_single_jobs_can_never_start(reason: str):
+    assert "larger than a limit" in str(why_never(reason))
 
 
 def test_the_driver_waits_with_back_off_and_says_why_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -241,14 +241,6 @@ def test_memory_that_only_the_log_tells_of_is_raised(cluster: Cluster):
     assert cluster.judge("FAILED").asks == {("fit", 0): Ask(1.0, 2.0, 1), ("fit", 1): Ask(1.0, 1.0, 1)}
 
 
-def test_a_cancelled_element_is_named_with_who_did_it(cluster: Cluster):
-    cluster.send()
-    cluster.judge("CANCELLED", by="0")
-    assert cluster.causes() == {
-        f"job 1_{number} was cancelled by root while it ran; the same command sends it again" for number in (0, 1)
-    }
-
-
 def test_no_more_of_a_stage_is_sent_after_so_many_failures(cluster: Cluster):
     cluster.send(max_fails=1)
     fail(cluster, 0, ValueError("planes are bad"))

@@ -95,8 +95,10 @@ def test_a_run_that_is_done_needs_no_other(run: Run, slurm: Slurm, monkeypatch):
         for shard in range(CONFIG.shards(stage)):
             manifest.publish(run.folder.manifest(stage, shard), {"kind": "fake"})
     end_all(slurm, "COMPLETED")
+    assert len(list((run.folder.jobs / "scripts").iterdir())) == 3
     assert begin(run, slurm, monkeypatch) == 0
     assert len(slurm.jobs) == 3
+    assert list((run.folder.jobs / "scripts").iterdir()) == []
 
 
 def test_a_refusal_is_on_record_with_what_to_do(run: Run, slurm: Slurm, monkeypatch, capsys):

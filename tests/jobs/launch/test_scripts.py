@@ -3,7 +3,7 @@
 import math
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from jobs.graph.graph import chosen, graph
 from jobs.graph.stage import Resources, Stage
 from jobs.graph.work import Run
-from jobs.launch.scripts import Ask, Batch, batches, scripts
+from jobs.launch.scripts import Ask, Batch, batches, halves, scripts, sharing
 from jobs.launch.scripts import script_of as text_of
 from jobs.run.ledger import Submission
 from jobs.site import Site
@@ -168,7 +168,7 @@ def test_arrays_stay_below_the_highest_index_and_share_the_throttle(tmp_path: Pa
     config = ["data.subjects=12", "data.shard_subjects=1"]
     long = {"fit": {"minutes": 12 * 90.0}}  # a shard an element, though there are more than run at a time
     site = {"max_array_size": 5, "throttle": 7, "stages": long}
-    assert [one.flags["array"] for one in scripts_of(tmp_path, "fit", config, **site)] == ["0-3%2"] * 3
+    assert [one.flags["array"] for one in scripts_of(tmp_path, "fit", config, **site)] == ["0-3%2", "0-3%2", "0-3%3"]
     site = {"max_array_size": 4, "throttle": 9, "stages": long}
     assert [one.flags["array"] for one in scripts_of(tmp_path, "fit", config, **site)] == ["0-3%3"] * 3
     (whole,) = scripts_of(tmp_path, "fit", config, max_array_size=12, throttle=12)
@@ -179,6 +179,15 @@ def test_a_throttle_below_the_number_of_arrays_still_lets_each_run(tmp_path: Pat
     config = ["data.subjects=300", "data.shard_subjects=1"]
     site = {"max_array_size": 2, "throttle": 1, "stages": {"fit": {"minutes": 300 * 90.0}}}
     assert {one.flags["array"] for one in scripts_of(tmp_path, "fit", config, **site)} == {"0-1%1"}
+
+
+def test_all_arrays_of_a_stage_together_run_no_more_elements_than_the_throttle_says():
+    (whole,) = sizes(minutes=1000 * 90.0, shards=1000, total=1000, throttle=64)
+    quarters = [part for half in halves(whole) for part in halves(half)]
+    assert [one.throttle for one in quarters] == [16] * 4
+    some = sharing([replace(whole, elements=((0,),) * count, throttle=64) for count in (3, 61, 64)], 64)
+    assert [one.throttle for one in some] == [1, 31, 32]
+    assert [one.throttle for one in sharing([replace(whole, elements=((0,),))] * 3, 1)] == [1, 1, 1]
 
 
 def sizes(minutes: float, shards: int, total: int, more_time: float = 1.0, **site: Any) -> list[Batch]:

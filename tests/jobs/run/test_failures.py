@@ -139,6 +139,25 @@ def test_the_last_line_of_a_log(tmp_path: Path):
     assert last_line(log) == "last \ufffd words"
     log.write_text("\n\n")
     assert last_line(log) == ""
+    log.write_text("Bus error\nsrun: error: n1: task 0: Exited with exit code 1\nsrun: Force Terminated StepId=3.0\n")
+    assert last_line(log) == "Bus error"
+    log.write_text("srun: error: n1: task 0: Killed\nsrun: Force Terminated StepId=3.0\n")
+    assert last_line(log) == "srun: Force Terminated StepId=3.0"
+
+
+@pytest.mark.parametrize(
+    ("failure", "cause"),
+    [
+        (Failure("fit", 0, "user", "planes are bad"), "mistake"),
+        (Failure("fit", 0, "crash", "boom"), "crash"),
+        (Failure("fit", 0, "crash", "OSError: stale", transient=True), "disturbed"),
+        (Failure("fit", 0, "crash", "job 7_1 ended as OUT_OF_MEMORY with all 4 GB"), "OUT_OF_MEMORY"),
+        (Failure("fit", 0, "crash", "job 7 was cancelled by sasha before it began"), "cancelled"),
+        (Failure("fit", 0, "crash", "not run: 3 shards of fit had failed", consequence=True), "not run"),
+    ],
+)
+def test_the_cause_of_a_failure_in_a_word(failure: Failure, cause: str):
+    assert failure.cause() == cause
 
 
 @pytest.mark.parametrize("name", ["EMFILE", "ENFILE"])
