@@ -16,7 +16,7 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards.catalogue import manifest_paths
 from rodin.store.shards.reader import Shards
 
-GIVEN = 0  # number of the view that an avatar is made of
+GIVEN = 0  # place of the view that an avatar is made of
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Pictures:
 
     Args:
         subjects: N ids.
-        compared: P numbers of the views compared.
+        compared: P places of the views compared, 0 that of the view that the avatar is made of.
         measures: M names.
         values: [N, P, M] float32.
     """

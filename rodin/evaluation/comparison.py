@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from rodin.data.pictures import evenly, images_over_white
+from rodin.data.pictures import images_over_white
 from rodin.evaluation.haze import avatar_haze
+from rodin.field.cameras import spread
 from rodin.generate.cascade import Avatars
 from rodin.metrics import lpips as perceptual
 from rodin.metrics.psnr import psnr
@@ -23,9 +24,10 @@ MOST_PSNR = 100.0  # dB, of a picture equal to its truth, where PSNR is infinite
 
 
 class Truth(NamedTuple):
-    """A subject's compared views: rgba [P, H, W, 4] uint8, poses [P, 4, 4], intrinsics [P, 4]."""
+    """A subject's compared views: numbers, rgba [P, H, W, 4] uint8, poses [P, 4, 4], intrinsics [P, 4]."""
 
     subject: str
+    chosen: list[int]
     rgba: np.ndarray
     poses: np.ndarray
     intrinsics: np.ndarray
@@ -37,14 +39,14 @@ class ViewComparison:
     Args:
         avatars: the run's models.
         views: the store of views.
-        count: views to compare of each subject, evenly chosen.
+        count: views to compare of each subject, those that cover most sides.
         unfitted: compare the last `count` views instead, those that no fit sees.
     """
 
     def __init__(self, avatars: Avatars, views: Shards, count: int, unfitted: bool = False) -> None:
         self.avatars, self.views = avatars, views
         total, side = views.shape("rgba")[0], views.shape("rgba")[1]
-        self.chosen = list(range(total - count, total)) if unfitted else evenly(total, count)
+        self.count, self.unfitted = min(count, total), range(total - count, total) if unfitted else None
         self.lpips, self.reason = perceptual.load(lpips_file(), avatars.device)
         if side < perceptual.SMALLEST:
             self.lpips, self.reason = None, f"LPIPS: pictures of {side} pixels are too small for it"
@@ -99,15 +101,27 @@ class ViewComparison:
         return self._haze[planes]
 
     def attributes(self, scale: float, methods: Mapping[str, Any] | list[str]) -> dict[str, Any]:
-        """What the measures of each picture in a shard are, as plain values that are stored with it."""
-        names = {"methods": list(methods), "measures": self.measures, "compared": self.chosen}
+        """What the measures of each picture in a shard are, as plain values that are stored with it.
+
+        ``compared`` are places of views, which are other ones of each subject; the first is always view 0.
+        """
+        names = {"methods": list(methods), "measures": self.measures, "compared": list(range(self.count))}
         return {"guidance_scale": scale} | names
+
+    def chosen(self, subject: str) -> list[int]:
+        """Numbers of the compared views of a subject."""
+        return self._read(subject).chosen
+
+    def shown(self, subject: str, count: int) -> list[int]:
+        """Places among the compared views of those, so many, that cover most sides."""
+        return spread(self._read(subject).poses, count)
 
     def _read(self, subject: str) -> Truth:
         if self._truth is None or self._truth.subject != subject:
-            rgba = self.views.read(subject, "rgba", self.chosen)
-            poses, lenses = (self.views.read(subject, name)[self.chosen] for name in ("camera_to_world", "intrinsics"))
-            self._truth = Truth(subject, rgba, poses, lenses)
+            poses, lenses = (self.views.read(subject, name) for name in ("camera_to_world", "intrinsics"))
+            chosen = spread(poses, self.count) if self.unfitted is None else list(self.unfitted)
+            rgba = self.views.read(subject, "rgba", chosen)
+            self._truth = Truth(subject, chosen, rgba, poses[chosen], lenses[chosen])
         return self._truth
 
     def _measured(self, rendered: np.ndarray, rgba: np.ndarray) -> np.ndarray:

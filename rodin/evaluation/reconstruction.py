@@ -11,7 +11,6 @@ import torch
 
 from rodin.config import Config
 from rodin.data.normalisers import mean_subject
-from rodin.data.pictures import evenly
 from rodin.evaluation.comparison import ViewComparison
 from rodin.evaluation.earlier import Earlier, Reconstruction
 from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON, OURS, POSTERIOR_MEAN
@@ -135,11 +134,10 @@ def measure_shard(
     """
     views, latents = Shards(folder.stage("render"), "views"), Shards(folder.stage("embed"), "latents")
     compare = ViewComparison(avatars, views, avatars.config.evaluate.views)
-    stored = evenly(len(compare.chosen), avatars.config.sample.views)
-    meta = {"kind": "reconstruction", "guidance_scale": scale, "views": [compare.chosen[place] for place in stored]}
+    stored = min(compare.count, avatars.config.sample.views)
     attributes = compare.attributes(scale, [OURS, *(baselines or {})])
-    counts = {"measures": (len(attributes["methods"]), len(compare.chosen), len(compare.measures))}
-    shapes = {"rgba": (len(stored), *views.shape("rgba")[1:]), **counts}
+    counts = {"measures": (len(attributes["methods"]), compare.count, len(compare.measures))}
+    shapes = {"rgba": (stored, *views.shape("rgba")[1:]), **counts}
     own_fields = {"guidance_scale": scale, **(fields or {}), **({} if baselines is None else {"method": OURS})}
     with ShardWriter(folder.stage(stage), number, "samples", subjects, shapes, attributes) as writer:
         earlier = Earlier.find(avatars.config, folder, stage, number, attributes, shapes["rgba"])
@@ -150,6 +148,8 @@ def measure_shard(
                 row = {"stage": stage, "subject": subject, "method": method} | baseline_fields
                 each.append(compare.each(subject, planes)[0])
                 rows.append(row | compare.summary(each[-1], planes))
+            numbers = [compare.chosen(subject)[place] for place in compare.shown(subject, stored)]
+            meta = {"kind": "reconstruction", "guidance_scale": scale, "views": numbers}
             known = {**meta, "generated": True, "reference": subject, "rows": rows}
             writer.add(subject, known, rgba=ours.pictures, measures=np.stack(each))
             hooks.progress(
@@ -168,7 +168,7 @@ def _measured(
     scale: float,
     hooks: Hooks,
     compare: ViewComparison,
-    stored: list[int],
+    stored: int,
     earlier: Earlier,
 ) -> Iterator[tuple[str, Reconstruction]]:
     """Subjects with their reconstruction: first those that another stage has measured, then the others, made now."""
@@ -180,4 +180,5 @@ def _measured(
     missing = [subject for subject in subjects if subject not in earlier]
     for subject, planes in reconstruct(avatars, latents, missing, scale, hooks):
         each, rendered = compare.each(subject, planes)
-        yield subject, Reconstruction(compare.summary(each, planes), each, rendered[stored])
+        shown = rendered[compare.shown(subject, stored)]
+        yield subject, Reconstruction(compare.summary(each, planes), each, shown)

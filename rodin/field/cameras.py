@@ -100,6 +100,29 @@ def sphere(views: int, *, reference_views: int, radius: float, elevation: tuple[
     return np.stack([look_at(position(a, e, radius)) for a, e in zip(azimuths, elevations, strict=True)])
 
 
+def spread(camera_to_world: np.ndarray, count: int) -> list[int]:
+    """Choose views that cover all sides: view 0, then each time the one farthest from those chosen.
+
+    Numbers evenly spaced among cameras that step by an angle (`sphere`) lie on one side where the two steps beat.
+
+    Args:
+        camera_to_world: [V, 4, 4], of cameras around the origin.
+        count: of views; all of them if there are fewer.
+
+    Returns:
+        their numbers, in order.
+    """
+    places = camera_to_world[:, :3, 3].astype(np.float64)
+    sides = places / np.maximum(np.linalg.norm(places, axis=1, keepdims=True), SHORTEST)
+    chosen = [0]
+    nearest = sides @ sides[0]  # cosine of the angle to the nearest chosen view
+    while len(chosen) < min(count, len(sides)):
+        nearest[chosen[-1]] = np.inf
+        chosen.append(int(nearest.argmin()))
+        nearest = np.maximum(nearest, sides @ sides[chosen[-1]])
+    return sorted(chosen)
+
+
 def ring(views: int, *, radius: float, elevation: float = 0.0) -> np.ndarray:
     """Turntable: V cameras evenly spaced at one elevation (degrees), view 0 frontal, towards +x; [V, 4, 4] float32."""
     return np.stack([look_at(position(360.0 * view / views, elevation, radius)) for view in range(views)])

@@ -49,7 +49,19 @@ def cells_at(cells: torch.Tensor, points: torch.Tensor, box: float) -> torch.Ten
     return cells.flatten().index_select(0, index.flatten()).view_as(index)
 
 
-def visible(occupancy: torch.Tensor, points: torch.Tensor, delta: torch.Tensor, box: float, cut: float) -> torch.Tensor:
+def least_around(occupancy: torch.Tensor) -> torch.Tensor:
+    """The least value of each cell of a grid [G, G, G] and its 26 neighbours: what a ray through it loses at least."""
+    return -F.max_pool3d(-occupancy[None, None], 3, stride=1, padding=1)[0, 0]
+
+
+def visible(
+    occupancy: torch.Tensor,
+    points: torch.Tensor,
+    delta: torch.Tensor,
+    box: float,
+    cut: float,
+    hiding: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Mask of the samples along rays that lie in non-empty cells and that light reaches.
 
     Args:
@@ -57,13 +69,18 @@ def visible(occupancy: torch.Tensor, points: torch.Tensor, delta: torch.Tensor, 
         points: [N, M, S, 3] in order along each ray, world units.
         delta: [N, M, 1], distance between samples, world units.
         box: half the side of the cube.
-        cut: a ray ends where less than this share of its light is left, by the occupancy grid.
+        cut: a ray ends where less than this share of its light is left, by `hiding`.
+        hiding: [N, G, G, G], what hides, see `least_around`; None: the occupancy grid, by which a ray past the corner
+            of a half-filled cell may end though it goes on.
 
     Returns:
         [N, M, S] bool.
     """
     density = torch.stack([cells_at(one, where, box) for one, where in zip(occupancy, points, strict=True)])
-    optical = density * delta
+    if hiding is None:
+        optical = density * delta
+    else:
+        optical = torch.stack([cells_at(one, where, box) for one, where in zip(hiding, points, strict=True)]) * delta
     return (density > 0) & (optical.cumsum(-1) - optical < -math.log(cut))
 
 

@@ -15,7 +15,7 @@ import torch
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.generators import uniform
-from rodin.field.occupancy import occupancy_of_field, of_main_body, visible
+from rodin.field.occupancy import least_around, occupancy_of_field, of_main_body, visible
 from rodin.field.planes import look_up_ragged
 from rodin.shapes import check_shape
 
@@ -151,6 +151,7 @@ def trace(
     generators: Sequence[torch.Generator] | None = None,
     occupancy: torch.Tensor | None = None,
     cut: float = CUT,
+    hiding: torch.Tensor | None = None,
     bf16: bool = False,
     shading: Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]] = shade,
 ) -> Traced:
@@ -165,7 +166,8 @@ def trace(
         samples: S, samples of a ray through the whole box.
         generators: of each subject, for the place of samples in their bins; None: the middle of each bin.
         occupancy: [N, G, G, G], see `rodin.field.occupancy`; samples it rules out are empty. None: all are evaluated.
-        cut: a ray ends where less than this share of its light is left, by the occupancy grid.
+        cut: a ray ends where less than this share of its light is left, by `hiding`.
+        hiding: [N, G, G, G], of what hides samples; None: the occupancy grid, an estimate that fits can live with.
         bf16: whether the decoder's products are in bfloat16; sums have the dtype of the planes.
         shading: `shade`, or its compiled version.
     """
@@ -180,7 +182,7 @@ def trace(
             [rays * samples] * subjects,
         )
     else:
-        reached = visible(occupancy, points, delta, box, cut).flatten(1)
+        reached = visible(occupancy, points, delta, box, cut, hiding).flatten(1)
         evaluated = reached.flatten().nonzero()[:, 0]
         points = points.view(-1, 3).index_select(0, evaluated)
         counts = [len(evaluated)] if subjects == 1 else reached.sum(1).tolist()
@@ -269,13 +271,14 @@ def render_views(
     occupancy = occupancy_of_field(planes, decoder, box=box) if skip_empty or alone else None
     if occupancy is not None:
         occupancy = (of_main_body(occupancy, planes.shape[-1]) if alone else occupancy)[None]
+    hiding = None if occupancy is None else least_around(occupancy[0])[None]
     images = []
     for pose, lens in zip(poses, lenses, strict=True):
         origins, directions = (torch.from_numpy(array).to(planes) for array in cameras.rays(pose, lens, height, width))
         parts = []
         for chunk in torch.arange(height * width, device=planes.device).split(max(1, CHUNK_SAMPLES // samples)):
             some = origins[chunk][None], directions[chunk][None]
-            traced = trace(planes[None], decoder, *some, box=box, samples=samples, occupancy=occupancy)
+            traced = trace(planes[None], decoder, *some, box=box, samples=samples, occupancy=occupancy, hiding=hiding)
             parts.append(torch.cat([traced.colour[0], traced.opacity[0, :, None]], dim=-1))
         images.append(torch.cat(parts).view(height, width, 4))
     premultiplied = torch.stack(images).float()

@@ -98,3 +98,41 @@ def test_subjects_have_cameras_of_their_own_near_those_of_no_jitter() -> None:
     assert np.abs(apart).max() <= quarter + 1e-3
     assert apart[:, 1:].max() > 0.9 * quarter
     assert apart[:, 1:].min() < -0.9 * quarter
+
+
+def gap(poses: np.ndarray) -> float:
+    """Widest angle around the equator without a camera, degrees."""
+    azimuths = np.sort(np.degrees(np.arctan2(poses[:, 0, 3], poses[:, 2, 3])) % 360)
+    return float(np.diff([*azimuths, azimuths[0] + 360]).max())
+
+
+@pytest.mark.parametrize(("views", "count", "widest"), [(24, 8, 100.0), (21, 6, 105.0), (95, 10, 60.0), (95, 50, 22.0)])
+def test_chosen_views_cover_all_sides(views: int, count: int, widest: float) -> None:
+    """Numbers at even steps do not: some steps come back to the same side."""
+    even = np.linspace(0, views - 1, count).round().astype(int)
+    for seed in range(10):
+        poses = cameras.sphere(views, reference_views=6, radius=4.0, elevation=(-15.0, 30.0), seed=seed)
+        chosen = cameras.spread(poses, count)
+        assert chosen[0] == 0
+        assert len(set(chosen)) == count
+        assert chosen == sorted(chosen)
+        assert gap(poses[chosen]) < widest
+        assert gap(poses[chosen]) < 0.75 * gap(poses[even])
+
+
+def test_chosen_views_are_found_by_search() -> None:
+    """Each is the farthest from those before, whatever the distances to the middle."""
+    poses = cameras.sphere(13, reference_views=3, radius=2.0, elevation=(-20.0, 40.0), seed=5)
+    poses[4:, :3, 3] *= 3.0
+    sides = [pose[:3, 3] / np.linalg.norm(pose[:3, 3]) for pose in poses]
+    found = [0]
+    for _ in range(5):
+        angles = {
+            one: min(np.arccos(np.clip(sides[one] @ sides[other], -1, 1)) for other in found)
+            for one in range(13)
+            if one not in found
+        }
+        found.append(max(angles, key=lambda one: angles[one]))
+    assert cameras.spread(poses, 6) == sorted(found)
+    assert cameras.spread(poses, 1) == [0]
+    assert cameras.spread(poses, 99) == list(range(13))

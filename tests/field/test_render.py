@@ -159,6 +159,28 @@ def test_skipping_what_is_empty_gives_the_same_pictures() -> None:
     assert torch.equal(one, fast[1:2])
 
 
+def test_what_is_seen_past_a_nearer_outline_is_not_skipped() -> None:
+    """A ray through the empty corner of a half-filled cell goes on, to the wall behind the ball."""
+    decoder = Decoder(4, 16, density=300.0)
+    axis = torch.linspace(-1, 1, 64)
+    planes = torch.zeros(3, 4, 64, 64)
+    planes[:, 0] = 8.0 * (0.1 - (axis[:, None] ** 2 + axis[None] ** 2))
+    planes[1:, 1] = 24.0 * (-0.5 - axis[:, None])  # z grows with the rows of planes xz and yz
+    with torch.no_grad():
+        decoder.trunk[0].weight[:2] = torch.tensor([[10.0, 0, 0, 0], [0, 10.0, 0, 0]])
+        decoder.trunk[1].weight[0] = torch.cat([torch.tensor([10.0, 10.0]), torch.zeros(14)])
+        decoder.density_and_features.weight[0, 0], decoder.density_and_features.bias[0] = 10.0, -300.0
+    poses, lens = torch.from_numpy(cameras.ring(1, radius=4.0)), torch.from_numpy(cameras.pinhole(96, 20))
+    fast, plain = (
+        render_views(planes, decoder, poses, lens, 96, 96, box=1.0, samples=96, skip_empty=skip)[..., 3]
+        for skip in (True, False)
+    )
+    assert float(plain.min()) > 0.99  # the wall fills the picture
+    middle = torch.tensor([[[0.0, 0.0, 0.45]]])
+    assert decoder.density(look_up(planes[None], middle, 1.0))[0, 0].item() < 1e-3  # the ball is smaller
+    assert float((fast - plain).abs().max()) < 2 / 255
+
+
 def test_a_decoder_that_sees_directions_needs_them() -> None:
     torch.manual_seed(0)
     decoder = Decoder(4, 16, view_directions=True)

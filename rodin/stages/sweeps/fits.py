@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from rodin.config import Config
-from rodin.data.pictures import evenly, to_bytes
+from rodin.data.pictures import to_bytes
 from rodin.data.shared_decoder import load_decoder, load_mean, load_start
 from rodin.device import default_device
 from rodin.evaluation.held_out import measure, read_held_out
+from rodin.field.cameras import spread
 from rodin.field.planes import resize
 from rodin.fitting.fit import Diverged, fit_planes
 from rodin.fitting.scene import make_scene
@@ -64,14 +65,15 @@ def run_point(config: Config, folder: RunFolder, point: Point, hooks: Hooks) -> 
     name = f"{subject}-{point.shard:05d}"
     total, *size = views.shape("rgba")
     fitted = total - config.fit.held_out_views
-    chosen = evenly(fitted, point.views or fitted)
-    value = point.resolution if point.views is None else len(chosen)
+    count = min(point.views or fitted, fitted)
+    value = point.resolution if point.views is None else count
     shapes = {"rgba": (config.fit.held_out_views, *size)}
     with ShardWriter(folder.stage(point.stage), point.shard, "samples", [name], shapes) as writer:
         if writer.missing() and subject not in subjects:
             writer.fail(name, f"the run has views of only {len(subjects)} training subjects")
         elif writer.missing():
-            hooks.progress(0, 1, f"subject {subject}, {len(chosen)} views, planes of {point.resolution}²")
+            hooks.progress(0, 1, f"subject {subject}, {count} views, planes of {point.resolution}²")
+            chosen = spread(views.read(subject, "camera_to_world")[:fitted], count)
             try:
                 row, rgba = fit_row(config, folder, views, subject, resolution=point.resolution, chosen=chosen)
             except Diverged as reason:

@@ -12,7 +12,7 @@ from rodin.store.run_folder import RunFolder
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
-    """Fit one subject with one number of views, evenly spread, so that even few of them cover all sides.
+    """Fit one subject with one number of views, chosen so that even few of them cover all sides.
 
     Args:
         config: the run's config.
