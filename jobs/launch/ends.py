@@ -141,20 +141,15 @@ def told_by(log: Path, state: str) -> str:
     return TIME if state == UNKNOWN and _says(log, OUT_OF_TIME) else state
 
 
-def told_memory(log: Path, begin: int = 0) -> bool:
-    """Whether the end of a log says that memory ran out.
-
-    Args:
-        log: the file.
-        begin: bytes at its start that belong to an earlier job.
-    """
-    return _says(log, OUT_OF_MEMORY, begin)
+def told_memory(log: Path) -> bool:
+    """Whether the end of a log says that memory ran out."""
+    return _says(log, OUT_OF_MEMORY)
 
 
-def _says(log: Path, pattern: re.Pattern[bytes], begin: int = 0) -> bool:
+def _says(log: Path, pattern: re.Pattern[bytes]) -> bool:
     try:
         with log.open("rb") as file:
-            file.seek(max(begin, log.stat().st_size - TAIL))
+            file.seek(max(0, log.stat().st_size - TAIL))
             return pattern.search(file.read()) is not None
     except OSError:
         return False
