@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.cli.options import JSON, SITE, path_option
+from jobs.cli.options import JSON, path_option
 from jobs.cli.results import elsewhere, file_of
 from jobs.cli.screen import Screen
 from jobs.graph.graph import NAMES as STAGES
@@ -185,7 +185,7 @@ def bench(
     output: Annotated[
         Path | None, path_option("--output", "-o", help="of cascade: PNG or folder to write to; default RUN/figures")
     ] = None,
-    site: SITE = None,
+    site: Annotated[Path | None, path_option("--site", help="of task: site file of the cluster")] = None,
     minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="of task: work of the long task")] = 5.0,
     as_json: JSON = False,
 ) -> None:

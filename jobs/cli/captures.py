@@ -39,7 +39,10 @@ INVERT = Annotated[bool, typer.Option("--invert-masks", help="masks are black wh
 BACKGROUND = Annotated[
     str | None, typer.Option("--background", help="of photographs: border, white, #rrggbb or none (kept whole)")
 ]
-FRAME = Annotated[str | None, typer.Option("--frame", help="pad pictures to squares, or crop them")]
+FRAME = Annotated[
+    str | None,
+    typer.Option("--frame", help="pad or crop: how pictures become square; default pad, with `--background none` crop"),
+]
 SKIP = Annotated[bool, typer.Option("--skip-missing", help="leave out pictures that are listed but absent")]
 LINKS = Annotated[bool, typer.Option("--follow-links", help="read pictures that symbolic links out of SRC lead to")]
 CHECK = Annotated[Path | None, path_option("--check", metavar="PNG", help="draw the import; write no views")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JSON, SITE, path_option
+from jobs.cli.options import JSON, path_option
 from jobs.cli.run import terminating
 from jobs.cli.screen import Screen
 from jobs.doctor.finding import Finding, merged
@@ -28,7 +29,9 @@ PRESET = "small"  # whose stages are asked for where no run is named: the smalle
 
 
 def doctor(
-    site: SITE = None,
+    site: Annotated[
+        Path | None, path_option("--site", help="site file of the cluster to check; default: this machine")
+    ] = None,
     run: Annotated[Path | None, path_option("--run", help="run folder; its file system and its config count")] = None,
     wait: Annotated[
         float, typer.Option("--wait", min=0, help="seconds to wait for the job to begin; 0: submit none")
@@ -54,6 +57,8 @@ def doctor(
     here = local_site() if site is None else load_site(site, NAMES)
     place = RunFolder(run or Path("runs"))
     config = read_config(place) if place.config_file.is_file() else preset(PRESET)
+    if run is not None and not place.config_file.is_file():
+        print(f"note: {run}: no run there yet; the stages of preset {PRESET} are asked for", file=sys.stderr)
     work = Run(place, config, here, tuple(graph(config)))
     needs = {name: purpose for name, purpose, _ in needed_weights(work)} if run is not None else {}
     screen, findings = Screen(quiet=as_json), list[Finding]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -156,6 +157,8 @@ def edit(
     slug, images = f"edit-{slug_of(target, 'to')}", [] if image is None else [image]
     check_images(images, background)
     seed = seed_of(seed, subject, avatar)
+    if not math.isfinite(strength):
+        raise ValueError(f"--strength: got {strength}, wanted a number over 0 and up to 5")
     asked = [target, source, text, subject, avatar and str(avatar.resolve()), strength, background]
     asked += [*told(options), *vars(look).values()]
     from rodin.generate.requests import edit_avatar

@@ -72,13 +72,20 @@ def _log(folder: RunFolder, stage: str | None, shard: int | None) -> Path:
 
 
 def logs_of_shard(folder: RunFolder, stage: str, shard: int) -> list[Path]:
-    """Logs of the elements that a shard was sent with, and of its failures."""
+    """Logs of the elements that a shard was sent with, and of its failures; of a local one that of its process."""
     found = [Path(one.log) for one in failures(folder) if (one.stage, one.shard) == (stage, shard) and one.log]
     for one in read_ledger(folder)[0]:
         for number, shards in enumerate(one.elements):
             if one.stage == stage and one.job_id and shard in shards:
                 found.append(log_of(folder, stage, one.element_id(number)))
-    return [path for path in dict.fromkeys(found) if path.is_file()]
+    here = [path for path in dict.fromkeys(found) if path.is_file()]
+    return here or [path for path in (folder.jobs / "logs" / stage).glob("*.out") if _tells_of(path, stage, shard)]
+
+
+def _tells_of(log: Path, stage: str, shard: int) -> bool:
+    """Whether a log has lines of a shard: local shards, one after another, share that of their process."""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        return any(line.startswith((f"{stage} {shard}: ", f"{stage} {shard} ")) for line in file)
 
 
 def _last(path: Path, lines: int) -> list[str]:

@@ -79,7 +79,7 @@ def presets(
     \b
     Examples:
       rodin presets
-      rodin presets demo > mine.toml
+      rodin presets demo > changed.toml
       rodin presets --keys
     """
     if keys:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import JSON, MAX_FAILS, RUN_ARGUMENT, SITE
+from jobs.cli.options import JSON, MAX_FAILS, RUN_ARGUMENT, path_option
 from jobs.cli.prepare import runnable
 from jobs.cli.run import check_code, explain, terminating
 from jobs.cli.screen import Screen
@@ -27,7 +27,9 @@ MOST_CAUSES = 5  # causes of what is not sent again that are named; `rodin statu
 
 def resubmit(
     run: RUN_ARGUMENT,
-    site: SITE = None,
+    site: Annotated[
+        Path | None, path_option("--site", help="another site file; default: that with which the run was last sent")
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="follow the jobs to their end, as `rodin run` does")
     ] = False,

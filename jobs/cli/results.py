@@ -28,7 +28,7 @@ FOLDER = Annotated[Path | None, path_option("--output", "-o", help="folder to wr
 
 
 def table(
-    name: Annotated[str, typer.Argument(help="1, or another table of the report")],
+    name: Annotated[str, typer.Argument(help="1, fit, cascade, prompts, ...; a name that is none lists all")],
     run: RUN_OPTION,
     as_json: JSON = False,
 ) -> None:
@@ -66,7 +66,7 @@ def tables(run: RUN_OPTION, output: FOLDER = None, as_json: JSON = False) -> Non
 
 
 def figure(
-    name: Annotated[str, typer.Argument(help="3 to 13, or another figure of the report")],
+    name: Annotated[str, typer.Argument(help="3 to 13, attributes, ...; a name that is none lists all")],
     run: RUN_OPTION,
     output: Annotated[
         Path | None, path_option("--output", "-o", help="PNG or folder to write to; default RUN/figures")

@@ -115,14 +115,17 @@ def test_scripts(work: Run, no_wait: bool, as_json: bool) -> None:
     """Print what Slurm says of each batch script that would be submitted; nothing is written or submitted.
 
     Raises:
-        Failed: it would refuse one.
+        Failed: it would refuse one, or does not answer.
     """
     from jobs.launch.sending import chosen_by_environment
 
     check_clients()
     keep, rows = chosen_by_environment(work.site), list[dict[str, object]]()
     for name, text in scripts_of(work, no_wait):
-        answer = would_take(text, keep)
+        try:
+            answer = would_take(text, keep)
+        except Unreachable as error:
+            raise Failed(f"Slurm does not answer ({error}); nothing was asked of it") from None
         rows.append({"name": name, "taken": answer.taken, "line": answer.line})
         if not as_json:
             print(f"{name}: {'' if answer.taken else 'refused: '}{answer.line}", flush=True)

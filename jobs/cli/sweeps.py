@@ -62,7 +62,7 @@ def ablation(kind: str, what: str) -> Callable[..., None]:
     command.__doc__ = (
         f"Sweep over {what} in a run, then write its report again.\n\n\b\nExamples:\n"
         f"  rodin sweep {kind} --run runs/demo\n"
-        f"  rodin sweep {kind} --run runs/paper --cluster slurm --site slurm/sites/mine.toml"
+        f"  rodin sweep {kind} --run runs/paper --cluster slurm --site mine.toml"
     )
     return command
 

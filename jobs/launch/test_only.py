@@ -13,6 +13,10 @@ from jobs.launch.slurm_client import SUBMIT_SECONDS, Unreachable, said
 DEPENDENCY = re.compile(r"^#SBATCH --dependency=.*\n", re.MULTILINE)  # of jobs that are not there yet
 STARTS = re.compile(r"to start at (?P<when>\S+) using (?P<cpus>\d+) processors on (?:nodes )?(?P<nodes>\S+)")
 
+AWAY = re.compile(  # in what sbatch says where it is no answer of Slurm
+    r"did not answer|is not on PATH|resolve_ctls|contact slurm controller|configuration source|Connection refused", re.I
+)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -33,6 +37,9 @@ def would_take(script: str, keep: Collection[str]) -> Answer:
     Args:
         script: its text.
         keep: variables of the environment that may choose account, partition and the like.
+
+    Raises:
+        Unreachable: Slurm was not asked: its controller does not answer, or there is no sbatch.
     """
     with tempfile.TemporaryDirectory(prefix="rodin-test-only-") as folder:
         path = Path(folder) / "script.sh"
@@ -40,6 +47,8 @@ def would_take(script: str, keep: Collection[str]) -> Answer:
         try:
             told = said("sbatch", "--test-only", str(path), seconds=SUBMIT_SECONDS, keep=keep)
         except Unreachable as problem:
+            if AWAY.search(str(problem)):
+                raise
             return Answer(False, str(problem).removeprefix("sbatch: error: ").removeprefix("sbatch: "))
     match = STARTS.search(told)
     if match is None:

@@ -182,9 +182,9 @@ def under_mpiexec(run_dir: Path, stage: str, shards: Sequence[int], ranks: int, 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m jobs.launch.worker RUN STAGE [SHARD ...]`: the command of mpiexec and of slurm/stage.sbatch."""
+    """`python -m jobs.worker RUN STAGE [SHARD ...]`: also the command of mpiexec and of slurm/stage.sbatch."""
     if len(arguments) < 2 or any(not shard.isdigit() for shard in arguments[2:]):
-        print("usage: python -m jobs.launch.worker RUN STAGE [SHARD ...]", file=sys.stderr)
+        print("usage: python -m jobs.worker RUN STAGE [SHARD ...]", file=sys.stderr)
         return 2
     run_dir, stage = Path(arguments[0]), arguments[1]
     stop = StopFlag()

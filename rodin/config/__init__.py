@@ -49,9 +49,9 @@ class Config(Section):
     """All of a run."""
 
     preset: str
-    """the preset this started from"""
+    """the preset this started from (ours)"""
     seed: Seed = 0
-    """everything random follows from it"""
+    """everything random follows from it (ours)"""
     data: Data = Data()
     triplane: TriPlane = TriPlane()
     clip: SmallClip = SmallClip()

@@ -18,7 +18,7 @@ class SmallClip(Section):
     width: Positive = 512
     """width of the shared embedding, D (R8: 512)"""
     image_size: Positive = 224
-    """side of the pictures it sees (ViT-B/32: 224)"""
+    """side of the pictures it sees (ViT-B/32: 224) (ours)"""
     subjects: Count = 0
     """people of the small one's own, rendered for it alone; 0: it learns from the run's training people (ours)"""
     views: Positive = 4
@@ -160,11 +160,11 @@ class Degrade(Section):
     """Condition augmentation: a random mix of downscale, blur and noise (R11; ranges ours)."""
 
     downscale: tuple[Finite, Finite] = (1.0, 2.0)
-    """least and greatest factor under the base resolution"""
+    """least and greatest factor under the base resolution (ours)"""
     blur: tuple[Finite, Finite] = (0.0, 1.0)
-    """least and greatest standard deviation of the Gaussian blur, low-resolution pixels"""
+    """least and greatest standard deviation of the Gaussian blur, low-resolution pixels (ours)"""
     noise: tuple[Finite, Finite] = (0.0, 0.1)
-    """least and greatest standard deviation of the Gaussian noise, feature units"""
+    """least and greatest standard deviation of the Gaussian noise, feature units (ours)"""
 
 
 class Patch(Section):
@@ -255,7 +255,7 @@ class Refine(Section):
     """Convolution refinement of rendered pictures (R63): off unless asked for."""
 
     enabled: bool = False
-    """whether the stage is part of the run"""
+    """whether the stage is part of the run (ours)"""
     channels: Positive = 64
     """channels of the network (ours)"""
     blocks: Positive = 4

@@ -22,19 +22,19 @@ class Sample(Section):
     interpolations: Count = 4
     """pairs of avatars interpolated (R57)"""
     interpolation_steps: Annotated[int, Field(ge=2)] = 7
-    """avatars on the way from one to the other, ends included"""
+    """avatars on the way from one to the other, ends included (ours)"""
     prompts: Positive = 24
-    """text prompts naming a hair or shirt colour"""
+    """text prompts naming a hair or shirt colour (ours)"""
     attribute_prompts: Count = 0
     """further prompts asking for glasses, a hat or a beard; each is drawn again without asking, as a control (ours)"""
     trajectory_steps: Annotated[int, Field(ge=2)] = 8
     """points of the reverse process that are rendered (R45)"""
     views: Positive = 8
-    """pictures of each sample, around it; the first is frontal"""
+    """pictures of each sample, around it; the first is frontal (ours)"""
     resolution: Side = 256
-    """side of those pictures, pixels"""
+    """side of those pictures, pixels (ours)"""
     render_samples: Positive = 128
-    """samples on a ray when rendering"""
+    """samples on a ray when rendering (ours)"""
     main_body: bool = False
     """pictures show only the largest connected solid and what lies within two texels of it: no specks or fog (ours)"""
     watermark: bool = False
@@ -42,9 +42,9 @@ class Sample(Section):
     mesh_resolution: Annotated[int, Field(ge=16, le=MOST_CELLS)] = 256
     """grid of marching cubes (R55)"""
     shard_samples: Positive = 16
-    """avatars packed into one array element"""
+    """avatars packed into one array element (ours)"""
     batch: Positive = 8
-    """avatars drawn together"""
+    """avatars drawn together (ours)"""
 
 
 class Evaluate(Section):

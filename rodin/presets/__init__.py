@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -126,7 +126,7 @@ def _flattened(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe() -> dict[str, str]:
-    """Every key of a config -> its docstring, with unit and source."""
+    """Every key of a config -> its docstring, with unit and source, and the words that it takes where they are few."""
     return dict(_documented(Config, ""))
 
 
@@ -135,7 +135,18 @@ def _documented(section: type[BaseModel], prefix: str) -> Iterable[tuple[str, st
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _documented(field.annotation, f"{prefix}{name}.")
         else:
-            yield prefix + name, field.description or ""
+            words = [str(word) for word in _words(field.annotation)]
+            text = " ".join((field.description or "").split())
+            yield prefix + name, f"{text}; one of {', '.join(words)}" if words else text
+
+
+def _words(annotation: Any) -> Iterator[str]:
+    """The words of each Literal in an annotation."""
+    if get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+    else:
+        for part in get_args(annotation):
+            yield from _words(part)
 
 
 def _lay(data: dict[str, Any], override: str) -> None:

@@ -20,6 +20,7 @@ mkdir -p "$1"
 DIR=$(cd "$1" && pwd -P); shift
 NODES=4 CPUS=2 MEMORY=8000 MAX_ARRAY=1001 ACCOUNTING=yes
 while [ $# -gt 0 ]; do
+  [ "$1" = --no-accounting ] || [ $# -ge 2 ] || fail "$1: wanted a value after it, or it is no option"
   case $1 in
     --nodes) NODES=$2; shift 2 ;;
     --cpus) CPUS=$2; shift 2 ;;

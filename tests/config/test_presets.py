@@ -1,5 +1,7 @@
 """Presets are whole, overrides are checked, and a config survives its file."""
 
+import re
+
 import pytest
 
 from rodin.config import Config
@@ -45,6 +47,15 @@ def test_a_config_survives_its_file(name, tmp_path):
 def test_every_key_is_documented_with_its_source():
     undocumented = [key for key, text in describe().items() if not text]
     assert undocumented == []
+    source = re.compile(r"\bR\d+|\bours\b|\bB\.\d|\bpaper\b", re.IGNORECASE)
+    assert [key for key, text in describe().items() if not source.search(text)] == []
+    assert [key for key, text in describe().items() if "\n" in text] == []
+
+
+def test_the_words_that_a_key_takes_are_told():
+    assert describe()["data.device"].endswith("; one of CPU, CUDA, OPTIX")
+    assert describe()["base.diffusion.clip"].endswith("; one of off, range, texel, std, dynamic")
+    assert "one of" not in describe()["fit.steps"]
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,7 @@ def test_a_guidance_scale_is_a_positive_number(scale: str, run: Path, requests: 
         ["edit", "--to", "a", "--from", "\0"],
         ["edit", "--to", "a", "--text", "x" * 2001],
         ["edit", "--to", "a", "--image", ""],
+        ["edit", "--to", "a", "--strength", "nan"],
         ["edit", "--to", "a", "--text", "b", "--subject", "000001"],
         ["sample", "--size", "15"],
         ["sample", "--size", "1025"],

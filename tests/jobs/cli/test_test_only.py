@@ -46,6 +46,23 @@ def test_a_refusal_is_told_in_slurm_s_words_and_is_a_failure(slurm: Path, capsys
     assert "Slurm would refuse 3 of 3 jobs" in told.err
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sbatch: fatal: Could not establish a configuration source",
+        "sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host",
+        "allocation failure: Unable to contact slurm controller (connect failure)",
+    ],
+)
+def test_a_slurm_that_is_away_has_refused_nothing(slurm: Path, capsys, line: str):
+    (slurm / "orders").write_text(f"refuse-test {line}\n")
+    assert status_of(asked(slurm, "--cluster", "slurm")) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("rodin: error: Slurm does not answer (")
+    assert told.err.endswith("; nothing was asked of it\n")
+
+
 def test_it_needs_a_cluster(slurm: Path, capsys):
     assert status_of(asked(slurm)) == 2
     assert "--test-only needs --cluster slurm" in capsys.readouterr().err

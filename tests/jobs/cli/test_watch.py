@@ -137,6 +137,12 @@ def test_the_log_of_a_shard_is_that_of_the_job_that_ran_it_last(run: RunFolder, 
     assert last == {"0": "first", "1": "again", "2": "other"}
     assert status_of(["logs", str(run.path), "fit", "5"]) == 2
     assert "fit, shard 5: no log yet" in capsys.readouterr().err
+    local = log_of(run, "fit", "31415")  # a process that ran shards 15 and 5 one after another
+    local.write_text("fit 15: 3/10, 1 s left\nfit 5: 2/10\n")
+    assert printed(["logs", str(run.path), "fit", "5"], capsys) == f"==> {local}\n{local.read_text()}"
+    assert status_of(["logs", str(run.path), "fit", "1", "--lines", "1"]) == 0
+    assert "==> " + str(log_of(run, "fit", "8")) in capsys.readouterr().out
+    assert status_of(["logs", str(run.path), "fit", "6"]) == 2
 
 
 def test_what_failed_is_shown_by_cause_with_a_log(run: RunFolder, capsys: pytest.CaptureFixture[str]):
