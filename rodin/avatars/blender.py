@@ -17,6 +17,8 @@ from rodin.avatars.lighting import Light
 
 bpy: Any = untyped
 """the module is filled at run time, so type checkers do not see its contents"""
+SENSOR = 36.0
+"""width and height of Blender's sensor, mm: its lenses are at least 1 mm long, which here is a field of view of 173°"""
 
 
 def render(
@@ -115,13 +117,13 @@ def _one_by_one(
 ) -> np.ndarray:
     """One image per view with Blender's own pinhole camera, for devices without OSL cameras."""
     flip = np.diag([1.0, -1.0, -1.0, 1.0])
-    camera.sensor_fit, camera.sensor_width, camera.sensor_height = "HORIZONTAL", 1.0, 1.0
+    camera.sensor_fit, camera.sensor_width, camera.sensor_height = "HORIZONTAL", SENSOR, SENSOR
     scene.render.resolution_x = scene.render.resolution_y = resolution
     pictures = []
     with tempfile.TemporaryDirectory(prefix="rodin-avatars-") as folder:
         scene.render.filepath = str(Path(folder) / "view.png")
         for pose, (fx, fy, cx, cy) in zip(camera_to_world, intrinsics.tolist(), strict=True):
-            camera.lens = fx / resolution
+            camera.lens = SENSOR * fx / resolution
             scene.render.pixel_aspect_y = max(1.0, fx / fy)
             scene.render.pixel_aspect_x = max(1.0, fy / fx)
             camera.shift_x, camera.shift_y = 0.5 - cx / resolution, (cy / resolution - 0.5) * fx / fy

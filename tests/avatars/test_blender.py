@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,19 +91,24 @@ def _silhouette(points: np.ndarray, pose: np.ndarray, lens: np.ndarray, size: in
     return mask
 
 
-@needs_blender
-def test_pictures_follow_our_cameras_and_equal_those_of_blenders_own(tmp_path: Path) -> None:
-    size = 48
-    poses = np.stack([cameras.look_at(cameras.position(*place, 4.0)) for place in ((50, 20), (140, -15), (-80, 30))])
-    lenses = np.tile(np.array([92.0, 92.0, 20.0, 26.0], dtype=np.float32), (3, 1))
+def _both_ways(output: Path, poses: np.ndarray, lenses: np.ndarray, size: int, **more: Any) -> Mapping[str, np.ndarray]:
+    """Pictures in one atlas and one by one, as `oracles/one_by_one.py` writes them; `more` goes into its request."""
     wanted = {"subject": "000001", "camera_to_world": poses.tolist(), "intrinsics": lenses.tolist()}
-    wanted |= {"resolution": size, "samples": 16, "output": str(tmp_path / "both.npz")}
+    wanted |= {"resolution": size, "samples": 16, "output": str(output)} | more
     script = ROOT / "tests" / "oracles" / "one_by_one.py"
     subprocess.run(
         [sys.executable, str(script)],
         input=json.dumps(wanted), text=True, check=True, env={"PYTHONPATH": str(ROOT), "PATH": ""},
     )  # fmt: skip
-    found = np.load(tmp_path / "both.npz")
+    return np.load(output)
+
+
+@needs_blender
+def test_pictures_follow_our_cameras_and_equal_those_of_blenders_own(tmp_path: Path) -> None:
+    size = 48
+    poses = np.stack([cameras.look_at(cameras.position(*place, 4.0)) for place in ((50, 20), (140, -15), (-80, 30))])
+    lenses = np.tile(np.array([92.0, 92.0, 20.0, 26.0], dtype=np.float32), (3, 1))
+    found = _both_ways(tmp_path / "both.npz", poses, lenses, size)
     for atlas, single, pose, lens in zip(found["atlas"], found["single"], poses, lenses, strict=True):
         seen, expected = atlas[..., 3] > 100, _silhouette(found["points"], pose, lens, size)
         best = _overlap(seen, expected)
@@ -113,6 +118,25 @@ def test_pictures_follow_our_cameras_and_equal_those_of_blenders_own(tmp_path: P
         assert max(_overlap(seen[:, ::-1], expected), _overlap(seen[::-1], expected)) < 0.85
         assert np.abs(atlas[..., 3].astype(int) - single[..., 3]).mean() < 2
         assert np.abs(atlas.astype(int) - single)[seen].mean() < 8
+
+
+@needs_blender
+def test_a_wide_lens_is_the_same_one_by_one(tmp_path: Path) -> None:
+    size, radii = 64, (0.9, 0.6, 0.7)
+    poses = np.stack([cameras.look_at(cameras.position(0.0, 0.0, 3.0))] * 3)
+    lenses = np.array(
+        [(40, 40, 32, 32), (40, 25, 30, 35), (12, 12, 32, 32)], dtype=np.float32
+    )  # 77, 104 and 139 degrees
+    found = _both_ways(tmp_path / "wide.npz", poses, lenses, size, ellipsoid=radii)
+    for atlas, single, (fx, fy, cx, cy) in zip(found["atlas"], found["single"], lenses.tolist(), strict=True):
+        along = np.sqrt(3.0**2 - radii[2] ** 2)  # the outline of an ellipsoid on its axis
+        area = np.pi * fx * fy * radii[0] * radii[1] / along**2
+        for picture in (atlas, single):
+            alpha = picture[..., 3] / 255
+            assert alpha.sum() == pytest.approx(area, rel=0.02)
+            middle = [(alpha * (np.indices(alpha.shape)[axis] + 0.5)).sum() / alpha.sum() for axis in (1, 0)]
+            assert middle == pytest.approx([cx, cy], abs=0.1)
+        assert abs(atlas[..., 3].sum(dtype=float) - single[..., 3].sum(dtype=float)) < 255
 
 
 @needs_blender

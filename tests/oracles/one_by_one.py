@@ -2,7 +2,7 @@
 
 A script, so that Blender keeps out of the tests' process: reads {"subject", "camera_to_world", "intrinsics",
 "resolution", "samples", "output"} from stdin, writes an npz with `atlas` and `single` [V, H, W, 4] and `points` [M, 3],
-many places on the person.
+many places on the person. With "ellipsoid", three radii, the scene holds that at the origin instead of the person.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rodin.avatars.geometry import Mesh, Strands, at, scatter
+from rodin.avatars.geometry import Mesh, Strands, at, ellipsoid, scatter
 
 
 def main() -> None:
@@ -22,6 +22,9 @@ def main() -> None:
 
     request = json.load(sys.stdin)
     parts, light = scene.build(draw(0, request["subject"]))
+    if "ellipsoid" in request:
+        vertices, triangles = ellipsoid(np.zeros(3), np.array(request["ellipsoid"]))
+        parts = [Mesh("ellipsoid", vertices, triangles, np.full((len(vertices), 3), 0.5))]
     poses, lenses = (np.array(request[name], dtype=np.float32) for name in ("camera_to_world", "intrinsics"))
     size, samples = request["resolution"], request["samples"]
     atlas, single = (
