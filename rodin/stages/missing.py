@@ -56,7 +56,7 @@ def give_up(config: Config, folder: RunFolder, stage: str, shard: int, reason: s
         return None
     people = sum(len(config.subjects_of(stage, number)) for number in range(config.shards(stage)))
     allowed = int(config.data.allow_missing * people)
-    before = sum(len(entry.failed) for entry in catalogue(folder.stage(stage))[0])
+    before = sum(len(entry.failed) for entry in catalogue(folder.stage(stage)))
     writer: ShardWriter
     with import_module(f"rodin.stages.{stage}").shard_writer(config, folder, shard) as writer:
         missing = writer.missing()

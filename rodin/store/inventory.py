@@ -39,7 +39,7 @@ def describe(folder: Path) -> dict[str, Any] | None:
     manifests = manifest_paths(folder)
     if not manifests or manifest.read(manifests[0]).get("kind") not in schema.KINDS:
         return None
-    shards, _ = catalogue(folder)
+    shards = catalogue(folder)
     paths = [folder / f"{one.shard:05d}.h5" for one in shards]
     types, first = schema.fields_of(shards[0].kind), first_index(paths[0])
     return {

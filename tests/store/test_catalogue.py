@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -16,8 +17,9 @@ from rodin.store import manifest
 from rodin.store.errors import OtherVersion, StoreError
 from rodin.store.repair import damaged
 from rodin.store.run_folder import RunFolder
-from rodin.store.shards import catalogue, reader, rowfile
+from rodin.store.shards import catalogue, layout, reader, rowfile
 from rodin.store.shards.reader import Shards
+from rodin.store.shards.recent import Recent
 from rodin.store.shards.writer import ShardWriter
 
 LIMITED = """
@@ -58,8 +60,9 @@ def test_the_second_reader_reads_no_manifest(many: Path, monkeypatch: pytest.Mon
     assert calls == []
     assert second.subjects == first.subjects == ids(24)
     assert [second.locate(name) for name in ids(24)] == [(number // 4, number % 4) for number in range(24)]
-    assert second.meta("000013") == first.meta("000013") == {"psnr": 13.5}
+    assert second.meta("000013") == {"psnr": 13.5}
     assert calls == [many / "00003.json"]
+    assert first.meta("000013") == {"psnr": 13.5}
     assert pickle.loads(pickle.dumps(second)).meta("000002") == {"psnr": 2.5}
 
 
@@ -145,6 +148,35 @@ def test_the_files_read_last_stay_open(many: Path, monkeypatch: pytest.MonkeyPat
     for shard in (0, 1, 0, 2, 0, 1, 2):
         shards.read(ids(1, 4 * shard)[0], "planes")
     assert opened == ["00000", "00001", "00002", "00001", "00002"]
+
+
+def test_few_manifests_and_indexes_are_kept_and_each_is_read_once_in_order(
+    many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "MANIFESTS", 2)
+    monkeypatch.setattr(reader, "INDEXES", 3)
+    shards, manifests, indexes, real = Shards(many, "planes"), counted(monkeypatch), [], layout.inspect
+    monkeypatch.setattr(layout, "inspect", lambda path: indexes.append(path.stem) or real(path))
+    assert (len(shards._manifests), len(shards._indexes)) == (0, 0)
+    for subject in shards:
+        assert shards.meta(subject) == {"psnr": int(subject) + 0.5}
+        assert shards.read(subject, "base").tobytes() == arrays_of(subject)["base"].tobytes()
+        assert len(shards._manifests) <= 2
+        assert len(shards._indexes) <= 3
+    assert [path.stem for path in manifests] == indexes == [f"{shard:05d}" for shard in range(6)]
+    for subject in ("000016", "000000"):  # of a shard read lately, and of one that is not kept any more
+        shards.meta(subject)
+        shards.read(subject, "base")
+    assert [path.stem for path in manifests[6:]] == indexes[6:] == ["00000"]
+    assert (len(shards._manifests), len(shards._indexes)) == (2, 3)
+
+
+def test_threads_share_what_is_kept() -> None:
+    kept: Recent[int, str] = Recent(2)
+    with ThreadPoolExecutor(8) as threads:
+        asked = [number % 5 for number in range(4000)]
+        assert list(threads.map(lambda key: kept.get(key, lambda: str(key)), asked)) == [str(key) for key in asked]
+    assert len(kept) <= 2
 
 
 @pytest.mark.slow

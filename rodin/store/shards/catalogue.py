@@ -79,31 +79,30 @@ def stat_of(entry: os.DirEntry[str]) -> os.stat_result:
         return entry.stat(follow_symlinks=False)
 
 
-def catalogue(folder: Path) -> tuple[list[ShardEntry], dict[int, dict[str, Any]]]:
+def catalogue(folder: Path) -> list[ShardEntry]:
     """Entries of all manifests of a folder, from the cache or read anew; updates the cache.
 
     Args:
         folder: a stage's folder.
 
     Returns:
-        an entry for each manifest, in shard order; and shard -> full content of those that were read.
+        an entry for each manifest, in shard order.
 
     Raises:
         StoreError: a manifest that had to be read is missing or damaged.
     """
     stamps, cached = stamps_of(folder), load(folder / NAME)
-    entries, contents = [], {}
+    entries, read = [], 0
     for name in sorted(stamps):
         entry = cached.get(int(name[:5]))
         if entry is None or entry.stamp != stamps[name]:
-            content = manifest.read(folder / name)
-            entry = entry_of(int(name[:5]), stamps[name], content)
-            contents[entry.shard] = content
+            entry = entry_of(int(name[:5]), stamps[name], manifest.read(folder / name))
+            read += 1
         entries.append(entry)
-    if len(contents) > MIN_READ:
+    if read > MIN_READ:
         with suppress(StoreError):  # a folder that cannot be written to can still be read
             publish_bytes(folder / NAME, encoded(entries))
-    return entries, contents
+    return entries
 
 
 def entry_of(shard: int, stamp: tuple[int, ...], content: dict[str, Any]) -> ShardEntry:
@@ -143,7 +142,7 @@ def load(path: Path) -> dict[int, ShardEntry]:
 
 def missing_people(folder: Path) -> str:
     """In words, how many people the shards of a stage's folder lack, and why the first; empty if none."""
-    failed = {subject: reason for entry in catalogue(folder)[0] for subject, reason in entry.failed.items()}
+    failed = {subject: reason for entry in catalogue(folder) for subject, reason in entry.failed.items()}
     if not failed:
         return ""
     first = min(failed)

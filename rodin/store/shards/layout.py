@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import h5py
 import numpy as np
@@ -23,7 +23,7 @@ from rodin.store.errors import OtherVersion, StoreError
 from rodin.store.manifest import canonical, next_step
 from rodin.store.shards import schema
 from rodin.store.shards.overlay import Overlay, ReadOnly
-from rodin.store.shards.rowfile import RowLayout
+from rodin.store.shards.rowfile import RowLayout, text_checksum
 
 LARGEST_INDEX = 1 << 30  # bytes of ids or meta: 1 GB, a hundred times those of the paper's shards
 LARGEST_ATTRIBUTE = 64  # bytes; rodin's have a few
@@ -48,6 +48,13 @@ class ShardContent:
     meta: list[str]
     checksums: dict[str, np.ndarray]
     attributes: dict[str, Any] = field(default_factory=dict)
+
+
+class RowIndex(NamedTuple):
+    """What reading a shard's rows takes: field -> where its rows lie, and [rows, checksums of a row] uint64."""
+
+    rows: dict[str, RowLayout]
+    checksums: dict[str, np.ndarray]
 
 
 @contextmanager
@@ -188,6 +195,24 @@ def inspect(path: Path) -> ShardContent:
             if isinstance(problem, StoreError):
                 raise
             raise _damaged(path, problem) from problem
+
+
+def row_index(path: Path, kind: str, subjects: list[str]) -> RowIndex:
+    """Where the rows of a finished shard lie, without its ids and meta, which are checked.
+
+    Args:
+        path: of the file.
+        kind, subjects: as its manifest has them.
+
+    Raises:
+        StoreError: it holds another kind or other subjects, or their meta is damaged; and as `inspect`.
+    """
+    content = inspect(path)
+    same = content.kind == kind and content.subjects == subjects
+    sums = [text_checksum(*pair) for pair in zip(content.subjects, content.meta, strict=True)]
+    if not same or content.checksums["meta"].tolist() != sums:
+        raise StoreError(f"{path}: damaged shard (it does not hold what its manifest lists); {next_step(path)}")
+    return RowIndex(content.rows, {field: content.checksums[field] for field in content.rows})
 
 
 def _damaged(path: Path, problem: Exception) -> StoreError:

@@ -1,7 +1,6 @@
 """Reader of a folder's shards: by subject, one system call a row, every row checked against its checksum."""
 
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -16,10 +15,15 @@ from rodin.store.manifest import next_step
 from rodin.store.shards import layout, schema
 from rodin.store.shards.catalogue import ShardEntry, catalogue
 from rodin.store.shards.checking import check_shard
-from rodin.store.shards.layout import ShardContent
-from rodin.store.shards.rowfile import Handle, RowLayout, checksum, read_row, text_checksum
+from rodin.store.shards.layout import RowIndex
+from rodin.store.shards.recent import Recent
+from rodin.store.shards.rowfile import Handle, RowLayout, checksum, read_row
 
 HANDLES = 64  # files kept open: well under the usual limit of 1024 descriptors a process, with several readers
+MANIFESTS = 8  # kept as they were parsed, about 7 kB a person: all of them were 0.7 GB at 100,000 people
+INDEXES = (
+    4096  # kept, about 3 kB a shard and 8 bytes a view: more than the paper's shards, which trainings read at random
+)
 Choice = int | slice | Sequence[int] | None
 T = TypeVar("T")
 
@@ -27,9 +31,9 @@ T = TypeVar("T")
 class Shards:
     """The published shards of one folder, read as one store of subjects.
 
-    Manifests are read at once (see `catalogue`), shard files are opened when first needed. Rows are read by positioned
-    reads from plain file descriptors without locks, so threads may share an object and it survives a fork at any
-    moment.
+    The subjects are known at once (see `catalogue`); manifests, with what they say of each subject, and shard files are
+    read when first needed, and of manifests only the last few are kept. Rows are read by positioned reads from plain
+    file descriptors without locks, so threads may share an object and it survives a fork at any moment.
 
     Args:
         folder: a stage's folder.
@@ -47,8 +51,7 @@ class Shards:
     def __init__(self, folder: Path, kind: str, handles: int = HANDLES, only: Collection[int] | None = None) -> None:
         schema.fields_of(kind)
         self.folder, self.kind, self.handles = Path(folder), kind, max(handles, 1)
-        entries, self._manifests = catalogue(self.folder)
-        entries = [entry for entry in entries if only is None or entry.shard in only]
+        entries = [entry for entry in catalogue(self.folder) if only is None or entry.shard in only]
         for entry in entries:
             self._check(entry)
         if not entries:
@@ -60,8 +63,9 @@ class Shards:
         if len(self._place) < self._firsts[-1]:
             self._refuse_twice(entries)
         self.failed = {subject: reason for entry in entries for subject, reason in entry.failed.items()}
-        self._content: dict[int, ShardContent] = {}
-        self._open: OrderedDict[int, Handle] = OrderedDict()
+        self._manifests: Recent[int, dict[str, Any]] = Recent(MANIFESTS)
+        self._indexes: Recent[int, RowIndex] = Recent(INDEXES)
+        self._open: Recent[int, Handle] = Recent(self.handles)
 
     def _check(self, entry: ShardEntry) -> None:
         path = self._path(entry.shard).with_suffix(".json")
@@ -137,7 +141,7 @@ class Shards:
 
     def fields(self, subject: str | None = None) -> list[str]:
         """Names of the fields of a subject's shard, sorted; of the first shard if no subject is given."""
-        return sorted(self._layout(self._numbers[0] if subject is None else self.locate(subject)[0]).rows)
+        return sorted(self._index(self._numbers[0] if subject is None else self.locate(subject)[0]).rows)
 
     def shape(self, field: str) -> tuple[int, ...]:
         """One subject's shape of a field, in the first shard."""
@@ -146,7 +150,7 @@ class Shards:
     def checksum(self, subject: str, field: str) -> str:
         """16 hexadecimal digits that differ where two rows of a field do; no row is read."""
         shard, row = self.locate(subject)
-        return xxh3_64_hexdigest(self._layout(shard).checksums[field][row].tobytes())
+        return xxh3_64_hexdigest(self._index(shard).checksums[field][row].tobytes())
 
     def read(self, subject: str, field: str, rows: Choice = None, out: np.ndarray | None = None) -> np.ndarray:
         """Read one subject's array.
@@ -213,7 +217,7 @@ class Shards:
         return self.folder / f"{shard:05d}.h5"
 
     def _rows(self, shard: int, field: str) -> RowLayout:
-        rows = self._layout(shard).rows
+        rows = self._index(shard).rows
         if field not in rows:
             raise StoreError(f"{self._path(shard)}: no field {field!r}; it has {', '.join(sorted(rows))}")
         return rows[field]
@@ -231,7 +235,7 @@ class Shards:
                 f"{path}, field {field!r}: rows are {rows.dtype} {list(rows.shape)}, other shards' are {out.dtype} "
                 f"{list(out.shape)}; one store holds one size"
             )
-        expected = self._layout(shard).checksums[field][row]
+        expected = self._index(shard).checksums[field][row]
         handle = self._handle(shard)  # a reference until the read is done, since another thread may evict it
         try:
             whole = read_row(handle.number, rows, row, out, first)
@@ -246,41 +250,29 @@ class Shards:
         return out
 
     def _manifest(self, shard: int) -> dict[str, Any]:
-        """A shard's manifest, read once.
+        """A shard's manifest.
 
         Raises:
             StoreError: it has changed since the store was opened.
         """
-        if shard not in self._manifests:
-            path = self._path(shard).with_suffix(".json")
-            content = manifest.read(path)
-            if (content.get("kind"), content.get("subjects")) != (self.kind, self._entries[shard].subjects):
-                raise StoreError(f"{path}: has changed since the store was opened; run the same command again")
-            self._manifests[shard] = content
-        return self._manifests[shard]
+        return self._manifests.get(shard, lambda: self._read_manifest(shard))
 
-    def _layout(self, shard: int) -> ShardContent:
-        """A shard's index, read from its file once and compared with the manifest."""
-        if shard not in self._content:
-            path = self._path(shard)
-            content = self._retry(lambda: layout.inspect(path), path)
-            same = content.kind == self.kind and content.subjects == self._entries[shard].subjects
-            sums = [text_checksum(*pair) for pair in zip(content.subjects, content.meta, strict=True)]
-            if not same or content.checksums["meta"].tolist() != sums:
-                raise StoreError(f"{path}: damaged shard (it does not hold what its manifest lists); {next_step(path)}")
-            self._content[shard] = content
-        return self._content[shard]
+    def _read_manifest(self, shard: int) -> dict[str, Any]:
+        path = self._path(shard).with_suffix(".json")
+        content = manifest.read(path)
+        if (content.get("kind"), content.get("subjects")) != (self.kind, self._entries[shard].subjects):
+            raise StoreError(f"{path}: has changed since the store was opened; run the same command again")
+        return content
+
+    def _index(self, shard: int) -> RowIndex:
+        """Where a shard's rows lie, read from its file and compared with the manifest."""
+        path, subjects = self._path(shard), self._entries[shard].subjects
+        return self._indexes.get(shard, lambda: self._retry(lambda: layout.row_index(path, self.kind, subjects), path))
 
     def _handle(self, shard: int) -> Handle:
-        """A shard's open file. Each step is atomic between threads; two may open the same file, which does no harm."""
-        handle = self._open.pop(shard, None)
-        if handle is None:
-            path = self._path(shard)
-            handle = self._retry(lambda: Handle(path), path)
-        self._open[shard] = handle
-        while len(self._open) > self.handles:
-            self._open.popitem(last=False)
-        return handle
+        """A shard's open file."""
+        path = self._path(shard)
+        return self._open.get(shard, lambda: self._retry(lambda: Handle(path), path))
 
     def _retry(self, action: Callable[[], T], path: Path) -> T:
         """Open a file; if the process has no descriptor left, close this store's files and try once more."""
@@ -296,4 +288,4 @@ class Shards:
         raise AssertionError("unreachable")
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": OrderedDict()}
+        return self.__dict__ | {"_open": Recent(self.handles)}
