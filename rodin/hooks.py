@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+Progress = Callable[[int, int, str], None]
+"""called with (units done, units in all, short note) any number of times"""
 
-def _no_progress(done: int, total: int, note: str) -> None:
-    pass
+
+def no_progress(done: int, total: int, note: str) -> None:
+    """A `Progress` that tells nobody."""
 
 
 def _no_stop() -> bool:
@@ -21,7 +24,7 @@ class Hooks:
         should_stop: returns True once the stage should save its state and raise `Stopped`.
     """
 
-    progress: Callable[[int, int, str], None] = _no_progress
+    progress: Progress = no_progress
     should_stop: Callable[[], bool] = _no_stop
 
 

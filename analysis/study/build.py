@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from analysis.study.pictures import as_shown, degraded, encoded, read_picture
 from analysis.study.record import KIND, RECORD, Study, open_study, picture_path, publish_study
 from analysis.study.sources import Source, is_utf_8
 from rodin import __version__
+from rodin.hooks import Progress
 from rodin.store.atomic import publish_bytes, sha256_of
 from rodin.store.outputs import check_output
 from rodin.store.reading import read_record
@@ -33,7 +34,6 @@ CONSENT = (
     "how long each took are stored under a random number; your name, address and device are not. Taking part is "
     "voluntary, and you may stop at any time by closing this page."
 )
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from jobs.run.hardware import hardware
 from jobs.run.record import read_config
 from jobs.site import load_site
 from rodin.config import Config
+from rodin.hooks import Progress
 from rodin.store.run_folder import RunFolder
 
 BenchRows = list[dict[str, Any]]
-Progress = Callable[[int, int, str], None]
 
 
 def _fit() -> BenchRows:

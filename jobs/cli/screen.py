@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from jobs.graph.work import Run
 from jobs.run.progress import line, read_progress
+from rodin.hooks import Progress
 from rodin.units import duration
 
 TERMINAL_SECONDS = 0.5  # between updates of the overwritten line: often enough to look alive
@@ -55,7 +56,7 @@ class Screen:
 
         return watch
 
-    def meter(self, title: str) -> Callable[[int, int, str], None]:
+    def meter(self, title: str) -> Progress:
         """A progress callback (done, total, note) for work in this process; another total begins another part of it."""
         first: dict[int, tuple[float, int]] = {}
 

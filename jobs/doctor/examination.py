@@ -9,12 +9,12 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from jobs.doctor.finding import Finding, fail, found, guarded, read
-from jobs.doctor.job import Order, examine
+from jobs.doctor.job import Order, Say, examine
 from jobs.doctor.meeting import LOCK
 from jobs.doctor.places import places, scheduler
 from jobs.doctor.probe import machine_findings
@@ -28,7 +28,6 @@ from rodin.train.parallel.environment import RankVariables
 
 STEP_SECONDS = 180  # longest check in processes of its own: torch may load for a minute; what takes longer hangs
 
-Progress = Callable[[str], None]
 Command = tuple[list[str], dict[str, str]]  # its words, and its environment
 
 
@@ -53,24 +52,24 @@ def work_folder(place: Path) -> Iterator[Path]:
             one.rmdir()
 
 
-def of_this_machine(run: Run, folder: Path, needs: dict[str, str], progress: Progress) -> Iterator[Finding]:
+def of_this_machine(run: Run, folder: Path, needs: dict[str, str], say: Say) -> Iterator[Finding]:
     """The checks without a cluster.
 
     Args:
         run: whose site is this machine.
         folder: for the checks.
         needs: as in `jobs.doctor.machine.weights`.
-        progress: called with one line before each long check.
+        say: called with one line before each long check.
     """
-    progress("this machine")
+    say("this machine")
     yield from machine_findings(folder, run.site.gpus_per_node, needs)
     ranks = run.site.ranks_per_node
     if ranks > 1:
-        progress("an all-reduce of two ranks")
+        say("an all-reduce of two ranks")
         yield from _together(folder, 2)
     else:
         yield found("all-reduce", "trainings run as one rank here")
-    progress("MPI")
+    say("MPI")
     yield from _mpi(folder)
 
 
@@ -122,7 +121,7 @@ def _started(
     return [fail(check, f"ended without a result: {lines[-1].strip() if lines else 'no reason given'}", mend)]
 
 
-def of_cluster(run: Run, folder: Path, needs: dict[str, str], wait: float, progress: Progress) -> Iterator[Finding]:
+def of_cluster(run: Run, folder: Path, needs: dict[str, str], wait: float, say: Say) -> Iterator[Finding]:
     """The checks of a site: what its file says, then a small job on up to two machines.
 
     Args:
@@ -130,24 +129,24 @@ def of_cluster(run: Run, folder: Path, needs: dict[str, str], wait: float, progr
         folder: for the checks, on the file system of the runs.
         needs: as in `jobs.doctor.machine.weights`.
         wait: longest wait for the job to begin, seconds; 0: no job.
-        progress: called with one line on what goes on.
+        say: called with one line on what goes on.
     """
     from jobs.launch.sending import chosen_by_environment  # here: it loads submitit
 
     keep = chosen_by_environment(run.site)
-    progress("the cluster")
+    say("the cluster")
     yield from guarded("scheduler", lambda: scheduler(run.site))
-    progress("each place of the site file")
+    say("each place of the site file")
     taken = guarded("sbatch", lambda: places(run, keep))
     yield from taken
     if not wait:
         return
-    progress("a copy of the code for the job")
+    say("a copy of the code for the job")
     take(RunFolder(folder))
     order = Order(folder, RunFolder(folder).code, needs, wait)
     with (folder / LOCK).open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
-            progress(f"no lock on {socket.gethostname()}: {problem.strerror}")
-        yield from examine(run.site, order, progress, keep)
+            say(f"no lock on {socket.gethostname()}: {problem.strerror}")
+        yield from examine(run.site, order, say, keep)

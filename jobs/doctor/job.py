@@ -27,6 +27,7 @@ POLL_SECONDS = 3.0  # between two looks at the queue
 CORES, MEMORY_GB = 2, 4.0  # of each process: enough for torch and CUDA
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL")
 RETRIES = 5  # polls of the queue in a row without an answer before the job is given up
+Say = Callable[[str], None]  # takes one line on what goes on
 STAGE = "base"  # whose place the job is sent to: trainings are what runs on several machines
 
 
@@ -93,13 +94,13 @@ def _step(site: Site, order: Order, mpi: str, cores: int, words: list[str]) -> l
     return [f"{shlex.join([*srun, *command])} > {log} 2>&1; echo $? > {log}.end"]
 
 
-def examine(site: Site, order: Order, progress: Callable[[str], None], keep: list[str]) -> Iterator[Finding]:
+def examine(site: Site, order: Order, say: Say, keep: list[str]) -> Iterator[Finding]:
     """Submit the job, follow it to its end, and tell what it found.
 
     Args:
         site: the cluster.
         order: what to check.
-        progress: called with one line on the state of the job.
+        say: called with one line on the state of the job.
         keep: variables of the environment that may choose account, partition and the like.
     """
     text = script(site, order)
@@ -116,7 +117,7 @@ def examine(site: Site, order: Order, progress: Callable[[str], None], keep: lis
     job_id, on = match[1], ([f"--clusters={match[2]}"] if match[2] else [])
     ended = False
     try:
-        finding, ended = _follow(job_id, on, order, progress)
+        finding, ended = _follow(job_id, on, order, say)
         yield finding
     finally:
         if not ended:
@@ -134,7 +135,7 @@ def _cancel(job_id: str, on: list[str]) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def _follow(job_id: str, on: list[str], order: Order, progress: Callable[[str], None]) -> tuple[Finding, bool]:
+def _follow(job_id: str, on: list[str], order: Order, say: Say) -> tuple[Finding, bool]:
     """Wait for the job's end, answering its pings; how that went, and whether it has ended."""
     begin, began, silent, looked, reason = time.monotonic(), 0.0, 0, 0.0, ""
     while True:
@@ -163,7 +164,7 @@ def _follow(job_id: str, on: list[str], order: Order, progress: Callable[[str], 
         if began and now - began > 60 * JOB_MINUTES + LATE_SECONDS:
             return fail("job", f"job {job_id} does not end ({state}); it is cancelled", "ask the administrators"), False
         words = f"job {job_id} runs" if began else f"job {job_id} waits ({reason or state})"
-        progress(f"{words}, {duration(now - (began or begin))}")
+        say(f"{words}, {duration(now - (began or begin))}")
 
 
 def _state(job_id: str, on: list[str]) -> tuple[str, str]:

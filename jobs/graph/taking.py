@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from jobs.run.lock import quiet
 from jobs.run.record import read_config
 from jobs.run.taken import TakenStage, manifests_of, record_taken
 from rodin.config import Config
+from rodin.hooks import Progress, no_progress
 from rodin.presets import flat
 from rodin.store import manifest, results
 from rodin.store.errors import OtherVersion, StoreError
@@ -175,7 +176,7 @@ def take_over(
     config: Config,
     stages: Sequence[Stage],
     sources: Sequence[RunFolder],
-    progress: Callable[[int, int, str], None] = lambda done, total, note: None,
+    progress: Progress = no_progress,
 ) -> dict[str, TakenStage]:
     """Take over what other runs have finished; killed at any moment, the same call goes on.
 
@@ -202,9 +203,7 @@ def take_over(
     return found
 
 
-def _take(
-    folder: RunFolder, config: Config, stage: str, source: RunFolder, progress: Callable[[int, int, str], None]
-) -> TakenStage:
+def _take(folder: RunFolder, config: Config, stage: str, source: RunFolder, progress: Progress) -> TakenStage:
     """Take over one stage: its rows first, and its folder at once, so that a stage with a manifest has all of it."""
     keep_settings(folder, stage, values_read(stage, config))
     origin, manifests = str(source.path.resolve()), manifests_of(source, stage)

@@ -13,7 +13,6 @@ import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from jobs.run.ledger import Submission, enter
 from jobs.run.record import write_config
 from jobs.run.snapshot import take
 from jobs.site import Site
+from rodin.hooks import Progress
 from rodin.presets import preset
 from rodin.store.atomic import make_folder
 from rodin.store.run_folder import RunFolder
@@ -86,7 +86,7 @@ class Timed:
     whole: float
 
 
-def bench_task(site: Site, seconds: float, progress: Callable[[int, int, str], None]) -> Rows:
+def bench_task(site: Site, seconds: float, progress: Progress) -> Rows:
     """Measure the start and the whole of a task under our layer, and the same of a bare srun.
 
     Args:

@@ -10,10 +10,8 @@ from typing import Protocol
 
 from jobs.run.claims import BEAT_SECONDS, Attempt, Claim, Holder
 from jobs.run.failures import Failure, record
-from rodin.hooks import Stopped
+from rodin.hooks import Progress, Stopped
 from rodin.store.run_folder import RunFolder
-
-Progress = Callable[[int, int, str], None]
 
 
 class Stop(Protocol):

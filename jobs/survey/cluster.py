@@ -25,6 +25,7 @@ from jobs.survey.reading import (
     settings_of,
     unknown_partition,
 )
+from rodin.hooks import Progress, no_progress
 
 LIBRARY_SECONDS = 30.0  # longest import of mpi4py on a slow file system
 LIBRARY = "from mpi4py import MPI; print(MPI.Get_library_version())"
@@ -76,7 +77,7 @@ class Cluster:
         return list(dict.fromkeys([self.account, *names] if self.account in names else names))
 
 
-def ask_cluster(progress: Callable[[int, int, str], None] = lambda done, total, note: None) -> Cluster:
+def ask_cluster(progress: Progress = no_progress) -> Cluster:
     """Ask a cluster all that a site file needs; each question takes at most half a minute.
 
     Args:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from rodin.config import Config
@@ -12,14 +10,12 @@ from rodin.evaluation.cascade import Measured, cascade_people, measure_cascade
 from rodin.evaluation.reconstruction import baselines_of
 from rodin.generate.cascade import Avatars
 from rodin.generate.models import check_models
-from rodin.hooks import Hooks
+from rodin.hooks import Hooks, Progress
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
 
-def bench_cascade(
-    config: Config, folder: RunFolder, count: int, progress: Callable[[int, int, str], None]
-) -> list[Measured]:
+def bench_cascade(config: Config, folder: RunFolder, count: int, progress: Progress) -> list[Measured]:
     """Measure people after each step of the cascade with a run's trained models; as stage `evaluate` does.
 
     Args:

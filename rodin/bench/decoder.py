@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from rodin.data.shared_decoder import load_decoder, load_mean
 from rodin.device import default_device
 from rodin.evaluation.held_out import measure, read_held_out
 from rodin.field.decoder import Decoder
+from rodin.hooks import Progress
 from rodin.stages.decoder import DecoderTraining
 from rodin.stages.fit import fit_subject
 from rodin.store.run_folder import RunFolder
@@ -25,9 +25,7 @@ from rodin.train.parallel.ranks import Ranks
 FAR_BEHIND = 1.0  # dB under the shared decoder's quality; worse than that, learning alone has failed
 
 
-def bench_decoder(
-    config: Config, folder: RunFolder, subjects: int, progress: Callable[[int, int, str], None]
-) -> list[dict[str, Any]]:
+def bench_decoder(config: Config, folder: RunFolder, subjects: int, progress: Progress) -> list[dict[str, Any]]:
     """Fit subjects that the run's decoder was not learned with, and learn planes and a decoder for each of them alone.
 
     Both take `fit.steps` steps and are measured alike. Learning alone sometimes fails: if it ends far behind, it is

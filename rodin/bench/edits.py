@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,9 @@ from rodin.generate.api import Rodin
 from rodin.generate.avatar import Avatar
 from rodin.generate.edits import GENERAL_TEXTS
 from rodin.generate.latents import unit
-from rodin.hooks import Hooks
+from rodin.hooks import Hooks, Progress
 from rodin.stages.evaluate import EvaluationStores, read_features
 from rodin.store.run_folder import RunFolder
-
-Progress = Callable[[int, int, str], None]
 
 SPARE = 3  # edits to choose from for each that is measured
 LEARNED = 240  # training people that the measures of glasses, hats and beards learn from: half a minute of rendering

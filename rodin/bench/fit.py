@@ -16,6 +16,7 @@ from rodin.bench.reference import COARSE, FINE
 from rodin.fitting.scene import FitScene
 from rodin.fitting.start import LearnedStart
 from rodin.fitting.step import FitSettings
+from rodin.hooks import Progress, no_progress
 
 NO_CUT = 1e-30  # share of light; no ray loses more before its end
 NEVER = 1e9  # dB; a target no fit reaches
@@ -91,7 +92,7 @@ def bench_fit(
     *,
     tunings: Sequence[ReferenceTuning] = (ReferenceTuning(LR, 1e-2), ReferenceTuning(4 * LR, 1e-2)),
     ideas: bool = False,
-    progress: Callable[[int, int, str], None] = lambda *_: None,
+    progress: Progress = no_progress,
     cached: Cache = without_cache,
 ) -> list[dict[str, Any]]:
     """Measure the seconds until our fit reaches the final PSNR of the reference fit, on held-out views.

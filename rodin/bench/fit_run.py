@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rodin.bench.race import RaceSetup, RaceSubject, ReferenceTuning
 from rodin.config import Config
 from rodin.data.shared_decoder import load_decoder, load_mean, load_start
 from rodin.device import default_device
+from rodin.hooks import Progress
 from rodin.stages.decoder import fit_settings
 from rodin.stages.fit import FittedSubject, fit_subjects, groups
 from rodin.store.run_folder import RunFolder
@@ -29,9 +30,7 @@ FILE = "fit.jsonl"
 CODE = [Path(package.__path__[0]) for package in (field, fitting, bench)]  # cached times depend on it
 
 
-def bench_run(
-    config: Config, folder: RunFolder, subjects: int, progress: Callable[[int, int, str], None]
-) -> list[dict[str, Any]]:
+def bench_run(config: Config, folder: RunFolder, subjects: int, progress: Progress) -> list[dict[str, Any]]:
     """Compare both fitters on subjects of a run; if there are enough, on subjects the decoder was not learned with.
 
     Args:

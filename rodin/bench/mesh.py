@@ -7,7 +7,7 @@ small cell, so that no part counts by how many cameras see it, to the nearest of
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,11 @@ from rodin.field.mesh import Mesh, visible_points
 from rodin.field.mesh_files import optional, simplified
 from rodin.generate.api import Rodin
 from rodin.generate.avatar import Avatar
+from rodin.hooks import Progress
 from rodin.stages.render import visible_surfaces
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 
-Progress = Callable[[int, int, str], None]
 Rings = tuple[np.ndarray, np.ndarray]  # camera_to_world [V, 4, 4] and intrinsics [V, 4]
 
 RESOLUTIONS = (128, 256)  # grid points a side of a mesh; 256 is that of `rodin mesh`

@@ -11,12 +11,12 @@ from rodin.config import Config
 from rodin.field import cameras
 from rodin.field.render import render_views
 from rodin.generate.cascade import Avatars
+from rodin.hooks import Progress
 from rodin.stages.sample import PlannedSample, rendered_fields
 from rodin.store.run_folder import RunFolder
 from rodin.timing import medians
 
 PROMPT = "a person with brown hair"
-Progress = Callable[[int, int, str], None]
 Case = tuple[str, Callable[[], Any], str, Callable[[], Any] | None]
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from rodin.config import Config
 from rodin.generate.cascade import Avatars
+from rodin.hooks import Progress
 from rodin.marks.watermark import detect, mark
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
@@ -20,9 +21,7 @@ SIDES = (64, 128, 256, 512)  # pixels
 QUALITY = 80  # of JPEG: usual on the web
 
 
-def bench_watermark(
-    config: Config, folder: RunFolder, count: int, progress: Callable[[int, int, str], None]
-) -> list[dict[str, Any]]:
+def bench_watermark(config: Config, folder: RunFolder, count: int, progress: Progress) -> list[dict[str, Any]]:
     """Mark frontal pictures of a run's samples and look for the mark after each change.
 
     Args:

@@ -7,7 +7,7 @@ file systems of clusters limit the number of files. One person is read without t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from rodin.config import Config
 from rodin.data.shared_decoder import load_decoder
 from rodin.export.folder import GENERATOR, ORIGINS, exporting, record_of
 from rodin.field.decoder import Decoder
+from rodin.hooks import Progress
 from rodin.store import manifest
 from rodin.store.atomic import publish_bytes
 from rodin.store.errors import check_space
@@ -42,7 +43,6 @@ RENDER = (
     "and opacity are the sums of weight times colour and of weights; over white: colour + 1 - opacity; convert planes "
     "to float32 first"
 )
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

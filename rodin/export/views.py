@@ -11,7 +11,7 @@ import re
 import shlex
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from rodin.captures import eg3d, transforms
 from rodin.config import Config
 from rodin.export.folder import ORIGINS, exporting, record_of
 from rodin.export.formats import AXES, Person, about_text, labels, transforms_text
+from rodin.hooks import Progress
 from rodin.marks.tags import Origin, png_chunks
 from rodin.presets.toml import to_toml
 from rodin.store.atomic import fsync_file, fsync_folder, publish_bytes, publishing
@@ -40,7 +41,6 @@ THREADS = min(8, len(os.sched_getaffinity(0)))
 """pictures written at a time: two cores gain 1.7 times, and a disk that is shared wants no more"""
 NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """ids that may name a folder on any system"""
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

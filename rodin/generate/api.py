@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -22,10 +22,9 @@ from rodin.generate.models import check_models
 from rodin.generate.options import SamplingOptions, sampling_metadata
 from rodin.generate.reranking import drawn_from_text
 from rodin.generate.texts import Tell, read_texts
+from rodin.hooks import Progress
 from rodin.presets.toml import from_run_toml
 from rodin.store.run_folder import RunFolder
-
-Progress = Callable[[int, int, str], None]
 
 
 class Rodin:

@@ -14,9 +14,10 @@ from rodin.field.cameras import PATHS, Cameras
 from rodin.field.mesh import Mesh
 from rodin.field.mesh_files import checked_faces, checked_kind, simplified, write_mesh
 from rodin.generate.cascade import Avatars
-from rodin.generate.export import Progress, check_export, export_avatar, metadata_of
+from rodin.generate.export import check_export, export_avatar, metadata_of
 from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
 from rodin.generate.mesh import surface_mesh
+from rodin.hooks import Progress
 from rodin.marks.tags import MESH, glb_extras
 from rodin.shapes import check_whole
 from rodin.store.atomic import publishing

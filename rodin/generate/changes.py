@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from rodin.generate.options import sampling_metadata
 from rodin.generate.pictures import labelled, over_white
 from rodin.generate.taken import taken
 from rodin.generate.texts import checked_text
+from rodin.hooks import Progress
 from rodin.metrics import lpips as perceptual
 from rodin.metrics.psnr import psnr
 from rodin.shapes import check_whole
@@ -31,7 +32,6 @@ from rodin.store.weights import lpips_file
 if TYPE_CHECKING:
     from rodin.generate.api import Rodin
 
-Progress = Callable[[int, int, str], None]
 
 HOW = ("slerp", "lerp")
 MOST_STRENGTH = 5.0  # over it every avatar becomes the same caricature

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from rodin.generate.cascade import Avatars
 from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
 from rodin.generate.mesh import surface_mesh
 from rodin.generate.pictures import save_animation, save_png
+from rodin.hooks import Progress
 from rodin.marks.tags import COMPOSITE, GENERATOR, MESH, glb_extras
 from rodin.store import manifest
 from rodin.store.atomic import make_folder, sha256_of
@@ -30,8 +31,6 @@ from rodin.store.errors import disk_error
 from rodin.store.outputs import LEFTOVER, check_output, replace_folder
 from rodin.store.reading import read_record
 from rodin.store.run_folder import RunFolder
-
-Progress = Callable[[int, int, str], None]
 
 METADATA = "metadata.json"
 MODELS = ("clip", "decoder", "base", "upsample", "refine", "latent", "prior")

@@ -8,7 +8,6 @@ picture does not show follow from the models.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -24,10 +23,9 @@ from rodin.field.render import render_views, trace
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import unit
 from rodin.generate.pose import FRONTAL, Pose, near, told, wide
+from rodin.hooks import Progress
 from rodin.metrics.lpips import SMALLEST, Lpips
 from rodin.shapes import check_whole
-
-Progress = Callable[[int, int, str], None]
 
 SEARCH_SIDE = 32  # pixels; the outline of head and shoulders tells a pose at any size
 ALPHA = 0.5  # weight of the squared error of opacity beside that of the colours

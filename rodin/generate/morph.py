@@ -10,9 +10,10 @@ import numpy as np
 
 from rodin.field.cameras import Cameras
 from rodin.generate.avatar import Avatar
-from rodin.generate.export import METADATA, Progress, check_export, exporting, metadata_of
+from rodin.generate.export import METADATA, check_export, exporting, metadata_of
 from rodin.generate.look import Look, cameras_along, render_samples
 from rodin.generate.pictures import labelled, save_animation, save_png
+from rodin.hooks import Progress
 
 SHEET_SIDE, SHEET_COLUMNS = 160, 8  # px of an avatar on the sheet, and avatars in a row of it
 

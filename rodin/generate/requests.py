@@ -22,8 +22,7 @@ from rodin.generate.look import Look
 from rodin.generate.models import check_models
 from rodin.generate.options import SamplingOptions, sampling_metadata
 from rodin.generate.texts import Tell
-
-Progress = Callable[[int, int, str], None]
+from rodin.hooks import Progress
 
 
 def sample_avatar(

@@ -12,13 +12,14 @@ from rodin.field.mesh_files import checked_faces, checked_kind
 from rodin.generate.avatar import MESH_SIDE, check_path, check_resolution
 from rodin.generate.changes import check_way
 from rodin.generate.condition import AvatarRequest
-from rodin.generate.export import METADATA, Progress, exporting, metadata_of
+from rodin.generate.export import METADATA, exporting, metadata_of
 from rodin.generate.look import TURNTABLE, Look
 from rodin.generate.morph import interpolation_paths, save_interpolation
 from rodin.generate.options import SamplingOptions, sampling_metadata
 from rodin.generate.pictures import save_animation
 from rodin.generate.requests import check_output_of, kept, opened
 from rodin.generate.texts import Tell
+from rodin.hooks import Progress
 
 
 def render_avatar(

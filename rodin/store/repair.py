@@ -1,11 +1,12 @@
 """Check of all stores of a run, and withdrawal of what is damaged, so that the next run makes only that again."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from rodin.hooks import Progress
 from rodin.store import manifest
 from rodin.store.atomic import fsync_folder
 from rodin.store.errors import OtherVersion, StoreError, Unreadable, disk_error, read_error
@@ -17,7 +18,6 @@ from rodin.store.shards.catalogue import manifest_paths
 from rodin.store.shards.checking import check_shard, subjects_to_remake
 
 NO_STAGES = ("jobs", "code", "results", "tables", "figures")  # folders of a run without manifests of stages
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

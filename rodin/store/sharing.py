@@ -9,11 +9,11 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from rodin.hooks import Progress, no_progress
 from rodin.store.atomic import fsync_folder, make_folder
 from rodin.store.errors import check_space, disk_error, read_error
 
@@ -24,7 +24,6 @@ MANIFEST = re.compile(r"\d{5}\.json", re.ASCII)
 NO_LINK = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 FICLONE = 0x40049409  # Linux's ioctl by which a copy shares its blocks with the original (btrfs, XFS)
 BLOCK = 16 << 20  # bytes copied at a time
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Shared:
         return Shared(self.files + other.files, self.bytes + other.bytes, self.links + other.links)
 
 
-def share_folder(source: Path, target: Path, progress: Progress = lambda done, total, note: None) -> Shared:
+def share_folder(source: Path, target: Path, progress: Progress = no_progress) -> Shared:
     """Make a folder with the published files of another one; unfinished attempts, caches and damage stay behind.
 
     Args:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from xxhash import xxh3_64_hexdigest
 
+from rodin.hooks import Progress
 from rodin.store import manifest
 from rodin.store.errors import NO_DESCRIPTORS, OtherVersion, StoreError, read_error
 from rodin.store.manifest import next_step
@@ -189,7 +190,7 @@ class Shards:
         out[...] = picked
         return out
 
-    def verify(self, progress: Callable[[int, int, str], None] | None = None) -> list[str]:
+    def verify(self, progress: Progress | None = None) -> list[str]:
         """Check every published shard against its manifest.
 
         Args:
