@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from analysis.figures.contact_sheet import GAP, INK, MARGIN, PAPER, SOFT, bytes_over_white, font
+from analysis.figures.contact_sheet import GAP, INK, MARGIN, PAPER, SOFT, font
+from rodin.compositing import bytes_over_white
 from rodin.field.cameras import project
 from rodin.marks.tags import CAPTURED, png_chunks
 from rodin.store.atomic import publish_bytes

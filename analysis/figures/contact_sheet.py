@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from rodin.compositing import over_white
+from rodin.compositing import bytes_over_white
 from rodin.marks.tags import FIGURE, png_chunks
 from rodin.store.atomic import publish_bytes
 
@@ -55,11 +55,6 @@ class Line:
     tiles: Sequence[Tile]
     heading: str = ""
     side: int = 160
-
-
-def bytes_over_white(rgba: np.ndarray) -> np.ndarray:
-    """Composite images [..., 4] uint8 with straight alpha over white: [..., 3] uint8."""
-    return np.round(255 * over_white(rgba.astype(np.float64) / 255)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -148,17 +143,17 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
 
 
-def wrapped(text: str, width: int, size: int = TEXT_SIZE, most: int = 2) -> list[str]:
+def wrapped(text: str, width: int, most: int = 2) -> list[str]:
     """A text broken into at most `most` lines of `width` px; what does not fit ends in an ellipsis."""
     lines: list[str] = []
     for word in text.split():
-        if lines and font(size).getlength(f"{lines[-1]} {word}") <= width:
+        if lines and font(TEXT_SIZE).getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
     if len(lines) > most:
         lines = [*lines[: most - 1], " ".join(lines[most - 1 :])]
-    return [_cut(line, width, size) for line in lines]
+    return [_cut(line, width, TEXT_SIZE) for line in lines]
 
 
 def _cut(text: str, width: int, size: int, bold: bool = False) -> str:

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from analysis.figures.contact_sheet import bytes_over_white
 from analysis.report.headlines import headlines
 from analysis.report.links import without_paths
 from analysis.report.pictures import webp
@@ -24,6 +23,7 @@ from analysis.tables.costs import ORDER, table_timings
 from analysis.tables.prompts import table_prompts
 from analysis.tables.quality import table_fit, table_reconstruction
 from analysis.tables.tables import table
+from rodin.compositing import bytes_over_white
 from rodin.store import manifest
 from rodin.store.reading import entries
 from rodin.store.run_folder import RunFolder

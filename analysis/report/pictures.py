@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from analysis.figures.contact_sheet import bytes_over_white
 from analysis.figures.figures import FIGURES
 from analysis.results.large import part
+from rodin.compositing import bytes_over_white
 from rodin.evaluation.shown import MESH
 from rodin.marks.tags import GENERATED
 from rodin.store.atomic import publish_bytes
@@ -62,10 +62,10 @@ def embedded(run: Path, name: str, path: Path, files: dict[str, str]) -> Embedde
     return EmbeddedFigure(path.stem, FIGURES[name].title, FIGURES[name].caption_of(run), width, height, data, files)
 
 
-def webp(image: Image.Image, quality: int = QUALITY) -> bytes:
+def webp(image: Image.Image) -> bytes:
     """A picture as WebP."""
     data = io.BytesIO()
-    image.save(data, "WEBP", quality=quality, method=4)  # 4 of 6: half the time of 6 for 2 % more bytes
+    image.save(data, "WEBP", quality=QUALITY, method=4)  # 4 of 6: half the time of 6 for 2 % more bytes
     return data.getvalue()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from rodin.compositing import bytes_over_white
 from rodin.config import Config
 from rodin.generate.cascade import Avatars
 from rodin.hooks import Progress
@@ -43,7 +44,7 @@ def bench_watermark(config: Config, folder: RunFolder, count: int, progress: Pro
         for done, name in enumerate(names):
             planes = torch.from_numpy(samples.read(name, "planes")).float()
             rgba = avatars.turn(planes, 1, side)[0]
-            marked, plain = over_white(mark(rgba)), over_white(rgba)
+            marked, plain = bytes_over_white(mark(rgba)), bytes_over_white(rgba)
             noise.append(np.square(marked.astype(float) - plain).mean())
             for change, changed in CHANGES.items():
                 found[change][0] += detect(changed(marked)).marked
@@ -55,13 +56,6 @@ def bench_watermark(config: Config, folder: RunFolder, count: int, progress: Pro
             row = {"name": f"{side}², {change}", "value": hits / len(names), "unit": f"of {len(names)} found"}
             rows.append(row | {"baseline": "unmarked", "baseline_value": mistakes / len(names)})
     return rows
-
-
-def over_white(rgba: np.ndarray) -> np.ndarray:
-    """A picture [H, W, 4] uint8 over white, [H, W, 3] uint8."""
-    image = Image.new("RGBA", (rgba.shape[1], rgba.shape[0]), "white")
-    image.alpha_composite(Image.fromarray(rgba))
-    return np.asarray(image.convert("RGB"))
 
 
 def as_jpeg(picture: np.ndarray) -> np.ndarray:

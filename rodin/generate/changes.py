@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from rodin.compositing import bytes_over_white
 from rodin.data.portraits import read_cut_out, why_no_person
 from rodin.field.cameras import Cameras
 from rodin.generate.avatar import Avatar
@@ -20,7 +21,7 @@ from rodin.generate.latents import interpolate, unit
 from rodin.generate.look import shown_side
 from rodin.generate.models import check_models
 from rodin.generate.options import sampling_metadata
-from rodin.generate.pictures import labelled, over_white
+from rodin.generate.pictures import labelled
 from rodin.generate.taken import taken
 from rodin.generate.texts import checked_text
 from rodin.hooks import Progress
@@ -62,7 +63,7 @@ def inverted_avatar(rodin: Rodin, request: AvatarRequest, settings: InversionSet
     shown = [_seen(one, found.view, len(rgba)) for one in (before, after)]
     measured: dict[str, Any] = {"camera": camera_metadata(found)}
     for name, picture in zip(("before", "after"), shown, strict=True):
-        measured[name] = _likeness(over_white(picture), rgba[..., :3], inversion.lpips)
+        measured[name] = _likeness(bytes_over_white(picture), rgba[..., :3], inversion.lpips)
     side = shown_side(rodin.config)
     large = models.marking.marked(np.stack([_seen(one, found.view, side) for one in (before, after)]))
     labels = [

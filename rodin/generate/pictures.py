@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from rodin.compositing import bytes_over_white
 from rodin.marks.tags import AVATAR, Origin, gif_comment, png_chunks
 
 FORMATS = ("gif", "mp4", "png")
@@ -64,7 +65,7 @@ def frame_milliseconds(count: int) -> int:
 
 def save_gif(path: Path, frames: np.ndarray, metadata: Mapping[str, Any]) -> None:
     """Write images [V, H, W, 4] uint8 over white as an endless animation, marked as generated."""
-    images = [Image.fromarray(frame) for frame in over_white(frames)]
+    images = [Image.fromarray(frame) for frame in bytes_over_white(frames)]
     images[0].save(
         path,
         "GIF",
@@ -79,7 +80,7 @@ def save_gif(path: Path, frames: np.ndarray, metadata: Mapping[str, Any]) -> Non
 def save_mp4(path: Path, frames: np.ndarray, metadata: Mapping[str, Any]) -> None:
     """Write images [V, H, W, 4] uint8 over white as a film (H.264), marked as generated; sides become even."""
     ffmpeg = importlib.import_module("imageio_ffmpeg")
-    images = over_white(frames)
+    images = bytes_over_white(frames)
     height, width = (side - side % 2 for side in images.shape[1:3])
     said = f"comment={gif_comment(AVATAR).decode('ascii')}"
     writer = ffmpeg.write_frames(
@@ -92,12 +93,6 @@ def save_mp4(path: Path, frames: np.ndarray, metadata: Mapping[str, Any]) -> Non
     writer.close()
 
 
-def over_white(rgba: np.ndarray) -> np.ndarray:
-    """Images [..., 4] uint8 with straight alpha over white, [..., 3] uint8."""
-    alpha = rgba[..., 3:].astype(np.uint16)
-    return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
 def labelled(pictures: Sequence[np.ndarray], labels: Sequence[str], side: int) -> np.ndarray:
     """Pictures [H, W, 3 or 4] uint8 side by side over white, each enlarged to `side` pixels with a label below.
 
@@ -107,7 +102,7 @@ def labelled(pictures: Sequence[np.ndarray], labels: Sequence[str], side: int) -
     row = Image.new("RGB", (side * len(pictures), side + LABEL_HEIGHT), "white")
     pen, font = ImageDraw.Draw(row), ImageFont.load_default(max(1, min(LABEL_SIZE, side // LABEL_SHARE)))
     for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        shown = Image.fromarray(over_white(picture) if picture.shape[-1] == 4 else picture)
+        shown = Image.fromarray(bytes_over_white(picture) if picture.shape[-1] == 4 else picture)
         row.paste(shown.resize((side, side), Image.Resampling.BICUBIC), (number * side, 0))
         middle = (number * side + side // 2, side + LABEL_HEIGHT // 2)
         pen.text(middle, label, fill="black", font=font, anchor="mm")

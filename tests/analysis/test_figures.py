@@ -7,7 +7,7 @@ import pytest
 from fixtures import finished_stores
 from PIL import Image
 
-from analysis.figures.contact_sheet import Line, Tile, bytes_over_white, contact_sheet, wrapped
+from analysis.figures.contact_sheet import Line, Tile, contact_sheet, wrapped
 from analysis.figures.crops import crops, upsampler_crops
 from analysis.figures.figures import FIGURES, figure
 from analysis.report.findings import write_findings
@@ -71,11 +71,6 @@ def test_crops_stand_under_the_plots(report_path: Path):
         with Image.open(report_path.parent / "figures" / f"figure-{name}.png") as image:
             heights[name] = image.height
     assert heights["3"] > heights["4"] + 500
-
-
-def test_over_white_by_hand():
-    rgba = np.array([[100, 0, 255, 51]], np.uint8)
-    assert bytes_over_white(rgba).tolist() == [[224, 204, 255]]
 
 
 def test_words_are_broken_not_lost():

@@ -11,7 +11,8 @@ from fixtures.finished_stores import Face
 from PIL import Image
 
 from jobs.cli.app import status_of
-from rodin.bench.watermark import CHANGES, over_white
+from rodin.bench.watermark import CHANGES
+from rodin.compositing import bytes_over_white
 from rodin.marks import watermark
 from rodin.marks.watermark import CERTAIN, PUBLIC_KEY, TRIES, detect, mark
 
@@ -34,13 +35,13 @@ def marked() -> np.ndarray:
 
 @pytest.mark.parametrize("change", list(CHANGES))
 def test_the_mark_is_found_after_what_pictures_go_through(marked: np.ndarray, change: str) -> None:
-    found = detect(CHANGES[change](over_white(marked)), KEY)
+    found = detect(CHANGES[change](bytes_over_white(marked)), KEY)
     assert found.marked
     assert found.false_alarm < CERTAIN
 
 
 def test_another_key_finds_nothing_and_neither_does_an_unmarked_picture(marked: np.ndarray) -> None:
-    for picture, key in ((over_white(marked), PUBLIC_KEY), (over_white(portrait(256)), KEY)):
+    for picture, key in ((bytes_over_white(marked), PUBLIC_KEY), (bytes_over_white(portrait(256)), KEY)):
         found = detect(picture, key)
         assert not found.marked
         assert found.false_alarm > 0.01
@@ -48,7 +49,7 @@ def test_another_key_finds_nothing_and_neither_does_an_unmarked_picture(marked: 
 
 def test_the_mark_is_hardly_seen_and_only_where_the_person_is(marked: np.ndarray) -> None:
     plain = portrait(256)
-    noise = np.square(over_white(marked).astype(float) - over_white(plain)).mean()
+    noise = np.square(bytes_over_white(marked).astype(float) - bytes_over_white(plain)).mean()
     assert 10 * math.log10(255**2 / noise) > 40
     assert np.array_equal(marked[..., 3], plain[..., 3])
     clear = plain[..., 3] == 0
@@ -61,14 +62,14 @@ def test_the_mark_is_hardly_seen_and_only_where_the_person_is(marked: np.ndarray
 def test_small_and_large_pictures_keep_it_as_they_are(side: int) -> None:
     plain = portrait(side, 1)
     picture = mark(plain, KEY)
-    noise = np.square(over_white(picture).astype(float) - over_white(plain)).mean()
+    noise = np.square(bytes_over_white(picture).astype(float) - bytes_over_white(plain)).mean()
     assert 10 * math.log10(255**2 / noise) > 40
     assert detect(picture, KEY).marked
-    assert detect(over_white(picture)[:, :, ::-1], KEY).marked  # blue for red: little is lost
+    assert detect(bytes_over_white(picture)[:, :, ::-1], KEY).marked  # blue for red: little is lost
 
 
 def test_a_picture_of_any_size_is_found_again_from_a_square_one(marked: np.ndarray) -> None:
-    image = Image.fromarray(over_white(marked)).resize((200, 200), Image.Resampling.LANCZOS)
+    image = Image.fromarray(bytes_over_white(marked)).resize((200, 200), Image.Resampling.LANCZOS)
     found = detect(np.asarray(image), KEY)
     assert found.marked
     assert found.scale == pytest.approx(256 / 200)
@@ -92,7 +93,7 @@ def test_the_bound_of_false_alarms_holds_over_keys() -> None:
 
 def test_unmarked_pictures_are_below_the_bound() -> None:
     """Of 40 unmarked pictures none has a score that only one in a thousand may have."""
-    pictures = [over_white(portrait(64, number)) for number in range(40)]
+    pictures = [bytes_over_white(portrait(64, number)) for number in range(40)]
     assert min(detect(picture, KEY).false_alarm for picture in pictures) > 1e-3
 
 
@@ -123,7 +124,8 @@ def saved(path: Path, picture: np.ndarray, **how) -> str:
 def test_the_command_answers_and_refuses(tmp_path: Path, marked: np.ndarray, capsys) -> None:
     key = tmp_path / "key"
     key.write_bytes(KEY)
-    yes, no = saved(tmp_path / "yes.jpg", over_white(marked), quality=80), saved(tmp_path / "no.png", portrait(64))
+    yes = saved(tmp_path / "yes.jpg", bytes_over_white(marked), quality=80)
+    no = saved(tmp_path / "no.png", portrait(64))
     assert status_of(["watermark", "check", yes, no, "--key", str(key)]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{yes}: yes  (false alarms: at most ")
