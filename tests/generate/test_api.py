@@ -244,8 +244,11 @@ def test_meshes_of_each_kind_are_the_same_shape(rodin, one, tmp_path):
         np.testing.assert_allclose(shape.extents, shapes[0].extents, rtol=1e-3)
         assert shape.is_watertight
     np.testing.assert_array_equal(shapes[1].visual.vertex_colors[:, :3], mesh.colours)
+
+
+def test_meshes_of_other_kinds_and_sizes_are_refused(one, tmp_path):
     with pytest.raises(ValueError, match="a mesh of kind '.stl', wanted a name that ends in .glb, .ply, .obj"):
-        write_mesh(tmp_path / "a.stl", mesh)
+        write_mesh(tmp_path / "a.stl", TETRAHEDRON)
     with pytest.raises(ValueError, match="resolution: got 8, wanted 16 to 512"):
         one.mesh(8)
 
