@@ -120,11 +120,11 @@ def verdict(table: Sequence[Row]) -> str:
     return f"Rodin {sentence} in PSNR: {parts}, person by person, {count} people"
 
 
-def standing(row: Row, name: str = "gain_psnr") -> str:
-    """How ours stands to a guess by a gain's interval: "beats", "loses to", or "cannot be told apart from"."""
-    if not excludes_zero(row, name):
+def standing(row: Row) -> str:
+    """How ours stands to a guess by its gain in PSNR: "beats", "loses to", or "cannot be told apart from"."""
+    if not excludes_zero(row, "gain_psnr"):
         return "cannot be told apart from"
-    return "beats" if row[name] > 0 else "loses to"
+    return "beats" if row["gain_psnr"] > 0 else "loses to"
 
 
 def other_metrics(table: Sequence[Row]) -> list[str]:

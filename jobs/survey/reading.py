@@ -10,9 +10,7 @@ import re
 from dataclasses import dataclass
 
 NO_LIMIT = {"", "infinite", "unlimited", "n/a", "none", "(null)", "not_set", "partition_limit"}
-NODE_FORMAT = (
-    "%R|%D|%c|%Z|%m|%d|%G|%f"  # of sinfo: partition, nodes, CPUs, threads a core, MB, MB of disk, GRES, features
-)
+NODE_FORMAT = "%R|%D|%c|%Z|%m|%G|%f"  # of sinfo: partition, nodes, CPUs, threads a core, MB, GRES, features
 NODE_COLUMNS = len(NODE_FORMAT.split("|"))
 ASSOC_COLUMNS = ("Account", "Partition", "QOS", "DefaultQOS", "MaxJobs", "MaxSubmit", "MaxWall")
 QOS_COLUMNS = ("Name", "MaxWall", "MaxJobsPU", "MaxSubmitPU")
@@ -28,7 +26,6 @@ class Nodes:
         cpus: CPUs of each, as Slurm counts them.
         threads: hardware threads of each core; 1: a CPU is a core.
         memory_mb: memory of each, MiB.
-        disk_mb: local disk of each, MiB.
         gpus: type of GPU -> how many in each; "": of no named type.
         features: what `--constraint` may name.
     """
@@ -38,7 +35,6 @@ class Nodes:
     cpus: int
     threads: int
     memory_mb: int
-    disk_mb: int
     gpus: tuple[tuple[str, int], ...]
     features: tuple[str, ...]
 
@@ -60,7 +56,6 @@ class Partition:
         most_nodes: of one job; None: no limit.
         accounts, qos, groups: only these may use it.
         refused: accounts that may not.
-        tier: jobs of a higher tier may preempt those of a lower one.
     """
 
     name: str
@@ -72,7 +67,6 @@ class Partition:
     qos: frozenset[str]
     groups: frozenset[str]
     refused: frozenset[str]
-    tier: int
 
 
 def minutes_of(text: str) -> int | None:
@@ -142,7 +136,6 @@ def partitions_of(text: str) -> list[Partition]:
                 _named(words.get("AllowQos", "ALL")),
                 _named(words.get("AllowGroups", "ALL")),
                 _named(words.get("DenyAccounts", "ALL")),
-                number_of(words.get("PriorityTier", "")) or 0,
             )
         )
     return found
@@ -151,7 +144,7 @@ def partitions_of(text: str) -> list[Partition]:
 def unknown_partition(name: str) -> Partition:
     """A partition of which only the name is known."""
     no_rule = frozenset[str]()
-    return Partition(name, False, True, None, None, no_rule, no_rule, no_rule, no_rule, 0)
+    return Partition(name, False, True, None, None, no_rule, no_rule, no_rule, no_rule)
 
 
 def _named(text: str) -> frozenset[str]:
@@ -165,9 +158,9 @@ def nodes_of(text: str) -> list[Nodes]:
         cells = [cell.strip() for cell in line.split("|")]
         if len(cells) != NODE_COLUMNS or not cells[1].isdigit():
             continue
-        count, cpus, threads, memory, disk = (number_of(cell) or 0 for cell in cells[1:6])
-        features = tuple(sorted(_named(cells[7])))
-        found.append(Nodes(cells[0], count, cpus, max(1, threads), memory, disk, gpus_of(cells[6]), features))
+        count, cpus, threads, memory = (number_of(cell) or 0 for cell in cells[1:5])
+        features = tuple(sorted(_named(cells[6])))
+        found.append(Nodes(cells[0], count, cpus, max(1, threads), memory, gpus_of(cells[5]), features))
     return found
 
 

@@ -51,15 +51,14 @@ def _ranges(folder: RunFolder, field: str) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.from_numpy(ranges[f"{field}_least"]), torch.from_numpy(ranges[f"{field}_greatest"])
 
 
-def latent_normaliser(latents: Field, most: int = MOST_SUBJECTS) -> Normaliser:
+def latent_normaliser(latents: Field) -> Normaliser:
     """Normaliser that brings each entry of the training latents to mean 0 and standard deviation 1 (R39).
 
     Args:
-        latents: image embeddings [V, D] of each subject.
-        most: subjects that the statistics are computed from, evenly chosen.
+        latents: image embeddings [V, D] of each subject; `MOST_SUBJECTS` of them are read, evenly chosen.
     """
     subjects = len(latents.subjects)
-    items = np.unique(np.linspace(0, subjects - 1, min(subjects, most)).astype(np.int64))
+    items = np.unique(np.linspace(0, subjects - 1, min(subjects, MOST_SUBJECTS)).astype(np.int64))
     width = latents(items[:1]).shape[-1]
     count, total, square = 0, np.zeros(width), np.zeros(width)
     for part in np.array_split(items, -(-len(items) // SUBJECTS_AT_ONCE)):

@@ -17,6 +17,7 @@ LIGHT = np.array([0.35, 0.5, 0.8])  # towards the light in camera axes with y up
 AMBIENT, DIFFUSE = 0.25, 0.65  # brightness in shadow, and added where the surface faces the light; at most 0.9
 SUPERSAMPLING = 2  # image samples a pixel and axis, against jagged edges
 NEAREST = 1e-6  # world units; triangles nearer to the camera plane are not drawn
+SMALLEST = 0.02  # of the largest solid's volume, a quarter of its width: a person is one solid, less is a floater
 SLACK = 1e-9  # barycentric; pixel centres on an edge belong to both triangles
 
 
@@ -28,20 +29,19 @@ class Mesh(NamedTuple):
     colours: np.ndarray
 
 
-def surface(density: np.ndarray, *, box: float, level: float, smallest: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
+def surface(density: np.ndarray, *, box: float, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Closed surface on which a density grid crosses a level, without floaters.
 
     Args:
         density: [G, G, G], indexed (x, y, z), reaching the faces of the box.
         box: half the side of the cube.
         level: density of the surface, per world unit.
-        smallest: connected solids smaller than this share of the largest one's volume are removed; hollows are filled.
 
     Returns:
         vertices [K, 3] float32 in world units, faces [F, 3] int64 with outward normals; both empty if no density
         exceeds the level.
 
-    Source: R55. Ours: small components and inner hollows are removed.
+    Source: R55. Ours: components under `SMALLEST` and inner hollows are removed.
     """
     cell = 2 * box / (density.shape[0] - 1)
     solid = density > level
@@ -51,7 +51,7 @@ def surface(density: np.ndarray, *, box: float, level: float, smallest: float = 
     low = np.array([side[0] for side in sides])
     part = tuple(slice(side[0], side[-1] + 1) for side in sides)
     around = np.pad(density, 1)[tuple(slice(one.start, one.stop + 2) for one in part)]
-    body = _body(solid[part], smallest)
+    body = _body(solid[part])
     # outside the body only its own edge is kept, where the surface passes between two points of the grid
     edge = np.asarray(ndimage.maximum_filter(body, 3), bool) & (around <= level)
     cleaned = np.where(body, np.maximum(around, np.nextafter(np.float32(level), np.float32(np.inf))), around * edge)
@@ -59,13 +59,13 @@ def surface(density: np.ndarray, *, box: float, level: float, smallest: float = 
     return ((vertices - 1 + low) * cell - box).astype(np.float32), faces.astype(np.int64)
 
 
-def _body(solid: np.ndarray, smallest: float) -> np.ndarray:
+def _body(solid: np.ndarray) -> np.ndarray:
     """The large connected parts of a solid [X, Y, Z] bool, hollows filled, padded by one empty cell all around."""
     labels = np.empty([side + 2 for side in solid.shape], np.int32)
     ndimage.label(np.pad(solid, 1), output=labels)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    body = (sizes >= max(1.0, smallest * sizes.max()))[labels]
+    body = (sizes >= max(1.0, SMALLEST * sizes.max()))[labels]
     ndimage.label(~body, output=labels)
     return labels != labels[0, 0, 0]
 

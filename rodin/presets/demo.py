@@ -20,13 +20,13 @@ from rodin.config import (
 )
 
 
-def _training(batch: int, steps: int, lr: float, ema: float = 0.99) -> Training:
+def _training(batch: int, steps: int, lr: float) -> Training:
     return Training(
         batch=batch,
         steps=steps,
         lr=lr,
         warmup=20,
-        ema=ema,
+        ema=0.99,
         precision="float32",
         checkpoint_every=max(25, steps // 5),
         picture_every=steps // 2,
@@ -90,7 +90,7 @@ DEMO = Config(
         layers=6,
         hidden=256,
         diffusion=Diffusion(predicts="v", clip="std", clip_std=4.5, sampling_steps=100),
-        training=_training(64, 1000, 5e-4, 0.99),
+        training=_training(64, 1000, 5e-4),
     ),
     prior=Prior(
         layers=3,
@@ -100,7 +100,7 @@ DEMO = Config(
         best_of=4,
         guidance_scale=3.0,
         diffusion=Diffusion(predicts="x0", clip="std", clip_std=4.5, sampling_steps=50),
-        training=_training(32, 500, 5e-4, 0.99),
+        training=_training(32, 500, 5e-4),
     ),
     sample=Sample(
         unconditional=8,

@@ -21,13 +21,13 @@ from rodin.config import (
 )
 
 
-def _training(batch: int, steps: int, lr: float, ema: float = 0.999) -> Training:
+def _training(batch: int, steps: int, lr: float) -> Training:
     return Training(
         batch=batch,
         steps=steps,
         lr=lr,
         warmup=100,
-        ema=ema,
+        ema=0.999,
         precision="float32",
         checkpoint_every=max(100, steps // 20),
         picture_every=steps // 5,

@@ -169,20 +169,13 @@ def fit_subjects(
     return ends
 
 
-def fit_subject(
-    config: Config,
-    views: Shards,
-    subject: str,
-    decoder: Decoder,
-    mean: torch.Tensor,
-    learned: LearnedStart | None = None,
-) -> FittedSubject:
-    """Fit one subject; as `fit_subjects`.
+def fit_subject(config: Config, views: Shards, subject: str, decoder: Decoder, mean: torch.Tensor) -> FittedSubject:
+    """Fit one subject; as `fit_subjects`, without a learned start.
 
     Raises:
         Diverged: every try failed; gives the reasons.
     """
-    (fitted,) = fit_subjects(config, views, [subject], decoder, mean, learned)
+    (fitted,) = fit_subjects(config, views, [subject], decoder, mean)
     if isinstance(fitted, Diverged):
         raise fitted
     return fitted
