@@ -34,7 +34,7 @@ def parts(person: Person, body: Body) -> list[Part]:
     second = np.array(person.second_rgb) / 255
     colour = np.array(person.shirt_rgb) / 255
     pattern = Finish(roughness=0.85, specular=0.1, pattern=person.pattern, second=tuple(second.tolist()))
-    found: list[Part] = [_part("shirt", (vertices, triangles), colour, pattern)]
+    found: list[Part] = [Mesh.of_one_colour("shirt", vertices, triangles, colour, pattern)]
     return found + _finish(person, body, loop, colour)
 
 
@@ -52,21 +52,19 @@ def _finish(person: Person, body: Body, loop: np.ndarray, colour: np.ndarray) ->
     plain = Finish(roughness=0.85, specular=0.1)
     darker = colour * 0.82
     if person.top == "collared shirt":
-        return [_part("collar", _collar(loop), np.clip(colour * 1.06, 0, 1), plain), *_buttons(body, loop, colour)]
+        return [
+            Mesh.of_one_colour("collar", *_collar(loop), np.clip(colour * 1.06, 0, 1), plain),
+            *_buttons(body, loop, colour),
+        ]
     if person.top == "hoodie":
         return [
-            _part("hood", _hood(loop), colour, plain),
+            Mesh.of_one_colour("hood", *_hood(loop), colour, plain),
             *_strings(body, loop),
-            _part("rib", _rib(loop, 0.02), darker, plain),
+            Mesh.of_one_colour("rib", *_rib(loop, 0.02), darker, plain),
         ]
     if person.top == "turtleneck":
-        return [_part("rib", _rib(loop - (0, 0.02, 0), 0.034), colour, plain)]
-    return [_part("rib", _rib(loop, 0.019), darker, plain)]
-
-
-def _part(name: str, shape: tuple[np.ndarray, np.ndarray], colour: np.ndarray, finish: Finish) -> Mesh:
-    vertices, triangles = shape
-    return Mesh(name, vertices, triangles, np.tile(colour, (len(vertices), 1)), finish)
+        return [Mesh.of_one_colour("rib", *_rib(loop - (0, 0.02, 0), 0.034), colour, plain)]
+    return [Mesh.of_one_colour("rib", *_rib(loop, 0.019), darker, plain)]
 
 
 def _around(rest: np.ndarray) -> np.ndarray:
@@ -124,7 +122,9 @@ def _buttons(body: Body, loop: np.ndarray, colour: np.ndarray) -> list[Part]:
         ring = centre + 0.012 * np.array(
             [(np.cos(a), np.sin(a), 0.0) for a in np.linspace(0, 2 * np.pi, 8, endpoint=False)]
         )
-        found.append(_part("button", tube(ring, 0.012, sides=6, closed=True), pale, Finish(roughness=0.4)))
+        found.append(
+            Mesh.of_one_colour("button", *tube(ring, 0.012, sides=6, closed=True), pale, Finish(roughness=0.4))
+        )
     return found
 
 
@@ -143,7 +143,7 @@ def _strings(body: Body, loop: np.ndarray) -> list[Part]:
     for start in (loop[4], loop[-4]):
         y = np.maximum(start[1] - np.linspace(0.02, 0.2, 6), CUT_Y)
         path = np.stack([np.full(6, start[0]), y, _chest(body, float(start[0]), y) + 0.01], axis=1)
-        found.append(_part("cord", tube(path, 0.010, sides=6), np.full(3, 0.93), Finish(roughness=0.8)))
+        found.append(Mesh.of_one_colour("cord", *tube(path, 0.010, sides=6), np.full(3, 0.93), Finish(roughness=0.8)))
     return found
 
 

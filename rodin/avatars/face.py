@@ -89,7 +89,7 @@ def lashes(body: Body) -> Mesh:
     names = [name for name in assets.template().groups if "eyelashes" in name]
     vertices, triangles, _ = compact(body.vertices, np.concatenate([body.group(name) for name in names]))
     dark = np.array((22, 16, 14)) / 255
-    return Mesh("lashes", vertices, triangles, np.tile(dark, (len(vertices), 1)), MATT)
+    return Mesh.of_one_colour("lashes", vertices, triangles, dark, MATT)
 
 
 def teeth(body: Body) -> Mesh:
@@ -98,7 +98,7 @@ def teeth(body: Body) -> Mesh:
         body.vertices, np.concatenate([body.group("helper-upper-teeth"), body.group("helper-lower-teeth")])
     )
     white = np.array((236, 232, 222)) / 255
-    return Mesh("teeth", vertices, triangles, np.tile(white, (len(vertices), 1)), WET)
+    return Mesh.of_one_colour("teeth", vertices, triangles, white, WET)
 
 
 def brows(person: Person, body: Body) -> Strands:

@@ -1,5 +1,7 @@
 """Meshes and strands as plain arrays, and operations on them. World units unless stated otherwise."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, field
 
@@ -36,6 +38,13 @@ class Mesh:
     colours: np.ndarray
     finish: Finish = field(default_factory=Finish)
     smooth: bool = True
+
+    @classmethod
+    def of_one_colour(
+        cls, name: str, vertices: np.ndarray, triangles: np.ndarray, colour: np.ndarray, finish: Finish
+    ) -> Mesh:
+        """A mesh whose vertices all have one sRGB colour [3] in 0..1."""
+        return cls(name, vertices, triangles, np.tile(colour, (len(vertices), 1)), finish)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def parts(person: Person, body: Body, skull: Skull, obstacle: Obstacle) -> list[
 
 def _cap(scalp: Scalp, colour: np.ndarray) -> Mesh:
     raised = scalp.vertices + 0.012 * normals(scalp.vertices, scalp.triangles)
-    return Mesh("scalp", raised, scalp.triangles, np.tile(colour, (len(raised), 1)), CAP)
+    return Mesh.of_one_colour("scalp", raised, scalp.triangles, colour, CAP)
 
 
 def _strands(rng: np.random.Generator, points: np.ndarray, radius: float, colour: np.ndarray) -> Strands:
@@ -47,11 +47,12 @@ def _strands(rng: np.random.Generator, points: np.ndarray, radius: float, colour
     return Strands("hair", points, radii, shade, HAIR)
 
 
-def _coloured(rng: np.random.Generator, part: np.ndarray | tuple, radius: float, colour: np.ndarray) -> Part:
+def _coloured(
+    rng: np.random.Generator, part: np.ndarray | tuple[np.ndarray, np.ndarray], radius: float, colour: np.ndarray
+) -> Part:
     if isinstance(part, np.ndarray):
         return _strands(rng, part, radius, colour)
-    vertices, triangles = part
-    return Mesh("bun", vertices, triangles, np.tile(colour * 0.8, (len(vertices), 1)), CAP)
+    return Mesh.of_one_colour("bun", *part, colour * 0.8, CAP)
 
 
 def _grow(rng: np.random.Generator, style: Style, roots: Roots, body: Body, obstacle: Obstacle) -> np.ndarray:

@@ -34,7 +34,8 @@ def glasses(person: Person, body: Body) -> list[Part]:
     cosine, sine = np.cos(angle), np.sin(angle)
     across = radius * np.sign(cosine) * np.abs(cosine) ** power
     up = radius * (1.0 if person.glasses == "round" else 0.78) * np.sign(sine) * np.abs(sine) ** power
-    shapes, y = [], float(np.mean([centre[1] for centre in centres])) - 0.01
+    shapes: list[tuple[np.ndarray, np.ndarray]] = []
+    y = float(np.mean([centre[1] for centre in centres])) - 0.01
     for centre in centres:
         x = centre[0] + across
         bent = ahead - 0.5 * (np.abs(x) - apart / 2) ** 2
@@ -50,7 +51,7 @@ def glasses(person: Person, body: Body) -> list[Part]:
         start = np.array((sign * (apart / 2 + radius), y + 0.03, ahead - 0.5 * radius**2))
         bend = np.array((ear[0] + 0.015 * sign, start[1], start[2] - 0.1))
         shapes.append(tube(np.stack([start, bend, ear]), 0.8 * thick, sides=6))
-    return [_part("glasses", shape, colour, Finish(roughness=0.25, specular=0.5)) for shape in shapes]
+    return [Mesh.of_one_colour("glasses", *shape, colour, Finish(roughness=0.25, specular=0.5)) for shape in shapes]
 
 
 def hat(person: Person, body: Body, skull: Skull) -> list[Part]:
@@ -64,11 +65,14 @@ def hat(person: Person, body: Body, skull: Skull) -> list[Part]:
         cuff, _ = _dome(body, skull, HAT + 0.022, (-0.06, 0.14))
         top = skull.centre + np.array((0.0, float(skull.radius(np.array([[0.0, 1.0, 0.0]]))[0]) + HAT + 0.04, 0.0))
         return [
-            _part("beanie", dome, colour, finish),
-            _part("cuff", cuff, colour * 0.8, finish),
-            _part("pompom", ellipsoid(top, np.full(3, 0.085)), np.clip(colour * 1.1, 0, 1), finish),
+            Mesh.of_one_colour("beanie", *dome, colour, finish),
+            Mesh.of_one_colour("cuff", *cuff, colour * 0.8, finish),
+            Mesh.of_one_colour("pompom", *ellipsoid(top, np.full(3, 0.085)), np.clip(colour * 1.1, 0, 1), finish),
         ]
-    return [_part("cap", dome, colour, finish), _part("visor", _visor(edge), colour * 0.8, finish)]
+    return [
+        Mesh.of_one_colour("cap", *dome, colour, finish),
+        Mesh.of_one_colour("visor", *_visor(edge), colour * 0.8, finish),
+    ]
 
 
 def under_hat(points: np.ndarray, body: Body, skull: Skull) -> np.ndarray:
@@ -144,8 +148,3 @@ def _ear_top(body: Body, side: str) -> np.ndarray:
     ear = np.flatnonzero((ears(body) > NO_EAR) & (body.rest[:, 0] * sign > 0) & (body.rest[:, 1] > 7.35))
     points = body.vertices[ear]
     return np.array((sign * np.abs(points[:, 0]).mean(), points[:, 1].mean(), points[:, 2].mean()))
-
-
-def _part(name: str, shape: tuple[np.ndarray, np.ndarray], colour: np.ndarray, finish: Finish) -> Mesh:
-    vertices, triangles = shape
-    return Mesh(name, vertices, triangles, np.tile(colour, (len(vertices), 1)), finish)

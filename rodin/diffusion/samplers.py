@@ -101,32 +101,17 @@ def sample(
         ValueError: there are not as many seeds as samples.
     """
     with torch.set_grad_enabled(gradients):
-        return _walk(denoise, schedule, start, step, steps, seeds, latent, noise_scale, device, on_step)
-
-
-def _walk(
-    denoise: Denoise,
-    schedule: Schedule,
-    start: Sequence[int] | torch.Tensor,
-    step: Step,
-    steps: int | Sequence[int],
-    seeds: Sequence[int],
-    latent: Any,
-    noise_scale: float,
-    device: torch.device | str,
-    on_step: OnStep | None,
-) -> torch.Tensor:
-    x_t, noise = _start(start, seeds, device)
-    spaced = schedule.respace(steps).to(device)
-    timesteps = spaced.timesteps.tolist()
-    for number, index in enumerate(reversed(range(len(spaced)))):
-        entry = torch.full((len(x_t),), index, device=x_t.device)
-        x0 = denoise(x_t, torch.full_like(entry, timesteps[index]), latent).to(x_t)
-        if on_step is not None:
-            on_step(number, timesteps[index], x0)
-        mean, std = step(spaced, x_t, entry, x0)
-        x_t = mean if std is None or index == 0 else mean + noise_scale * std * noise()
-    return x_t
+        x_t, noise = _start(start, seeds, device)
+        spaced = schedule.respace(steps).to(device)
+        timesteps = spaced.timesteps.tolist()
+        for number, index in enumerate(reversed(range(len(spaced)))):
+            entry = torch.full((len(x_t),), index, device=x_t.device)
+            x0 = denoise(x_t, torch.full_like(entry, timesteps[index]), latent).to(x_t)
+            if on_step is not None:
+                on_step(number, timesteps[index], x0)
+            mean, std = step(spaced, x_t, entry, x0)
+            x_t = mean if std is None or index == 0 else mean + noise_scale * std * noise()
+        return x_t
 
 
 def _start(
