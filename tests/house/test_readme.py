@@ -1,4 +1,4 @@
-"""What README and the messages of the code tell a user to type exists; links lead somewhere."""
+"""What README, CONTRIBUTING and the messages of the code tell a user to type exists; links lead somewhere."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ import typer.main
 from jobs.cli.app import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "slurm").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "slurm").rglob("*.md"))]
 COMMAND = typer.main.get_command(app)
 
 
@@ -95,6 +95,14 @@ def test_links_resolve(page: Path):
 def test_the_first_command_is_the_demo():
     lines = list(commands(ROOT / "README.md"))
     assert lines[:3] == ["pip install -c constraints.txt -e '.[demo]'", "rodin weights fetch lpips", "rodin run demo"]
+
+
+def test_every_package_has_a_room():
+    rows = [line for line in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines() if line[:3] == "| `"]
+    rooms = {name for line in rows for name in re.findall(r"`([\w/]+)`", line.split("|")[1])}
+    parts = [path.parent for top in ("jobs", "rodin", "analysis") for path in (ROOT / top).rglob("*/__init__.py")]
+    assert {str(part.relative_to(ROOT)) for part in parts} <= rooms
+    assert [room for room in rooms if not (ROOT / room).is_dir()] == []
 
 
 def test_messages_name_commands_that_exist():
