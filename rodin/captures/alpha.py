@@ -10,8 +10,8 @@ import numpy as np
 from rodin.captures.capture import Capture, Frame
 from rodin.captures.mask_files import mask_of
 from rodin.captures.masks import read_masks
+from rodin.captures.turning import picture_of
 from rodin.data.background import BACKGROUNDS, apart_from_border, apart_from_colour, colour_of, learn
-from rodin.data.decoding import opened
 
 OPAQUE = 127
 """alpha above which a pixel belongs to the person"""
@@ -150,12 +150,12 @@ def with_alpha(frame: Frame, alpha: np.ndarray) -> np.ndarray:
 
 def rgb(frame: Frame) -> np.ndarray:
     """A frame's colours [H, W, 3] uint8."""
-    return np.asarray(opened(frame.path, frame.upright).convert("RGB"))
+    return np.asarray(picture_of(frame).convert("RGB"))
 
 
 def rgba(frame: Frame) -> np.ndarray:
     """A frame's colours and its own alpha [H, W, 4] uint8."""
-    return np.asarray(opened(frame.path, frame.upright).convert("RGBA"))
+    return np.asarray(picture_of(frame).convert("RGBA"))
 
 
 def own_alpha(frame: Frame) -> np.ndarray:

@@ -24,7 +24,8 @@ EXPORT_VERSION = 1
 class Frame:
     """One image: its file, camera_to_world [4, 4] with OpenCV axes, its lens, the file of its mask, and its name.
 
-    upright: whether the camera is that of the image turned as its EXIF orientation says, or of the pixels as stored.
+    upright: whether the file is read as its EXIF orientation says, or its pixels as stored.
+    turns: quarters clockwise by which what is read is then turned, its mask too, into what the camera sees.
     name: a path, as pictures in different folders may be called alike (see `named`); by default the file's name.
     """
 
@@ -34,6 +35,7 @@ class Frame:
     mask: Path | None = None
     upright: bool = True
     name: str = ""
+    turns: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.path.name)

@@ -2,7 +2,8 @@
 
 Poses are world_to_camera, a unit quaternion (w, x, y, z) and a translation, with OpenCV axes; the centre of the first
 pixel is (0.5, 0.5). Both are our conventions. Its cameras are those of the pixels as stored: it leaves EXIF
-orientations aside. The world's scale, origin and orientation are arbitrary.
+orientations aside, so pictures and cameras are turned by them together. The world's scale, origin and orientation are
+arbitrary.
 """
 
 from pathlib import Path
@@ -16,7 +17,8 @@ from rodin.captures.colmap_model import Model, Shot
 from rodin.captures.colmap_text import read_text
 from rodin.captures.naming import Pictures
 from rodin.captures.sanity import ROTATION_ERROR, check_lens, check_pose, check_size
-from rodin.data.decoding import opened
+from rodin.captures.turning import set_upright
+from rodin.data.decoding import stored
 
 WHAT = "a COLMAP model (sparse/0/images.bin or .txt)"
 FILES = ("images.bin", "images.txt")
@@ -55,8 +57,9 @@ def read_capture(folder: Path, pictures: Pictures) -> Capture:
             raise ValueError(f"{where}: camera {shot.camera}, which is not among the cameras")
         if picture is not None:
             lens = model.cameras[shot.camera]
-            check_size({"width": lens.width, "height": lens.height}, opened(picture, upright=False).size, where)
-            frames.append(Frame(picture, pose, check_lens(lens, where), upright=False))
+            pixels, orientation = stored(picture)
+            check_size({"width": lens.width, "height": lens.height}, pixels.size, where)
+            frames.append(set_upright(Frame(picture, pose, check_lens(lens, where), upright=False), orientation))
     place, name = pictures.folder, folder.resolve().name
     pictures.check(model.path, len(frames))
     frames = sorted(named(frames, place), key=lambda frame: frame.name)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rodin.captures.capture import Frame
+from rodin.captures.turning import turned
 from rodin.data.decoding import BEYOND, decoded, unreadable
 
 LABELS = 32
@@ -105,6 +106,7 @@ def values_of(path: Path, frame: Frame, alpha: bool, indexed: bool) -> np.ndarra
     """The values [H, W] of a mask's file in its own range; alpha, indexed: as of `shown_by`."""
     picture = decoded(path, frame.upright)
     check_size(path, picture.size, frame)
+    picture = turned(picture, frame.turns)
     if alpha:
         return np.asarray(picture.convert("RGBA").getchannel("A"))
     if picture.mode.startswith(("I", "F")) or (indexed and picture.mode == "P"):
@@ -121,10 +123,13 @@ def coloured(rgb: np.ndarray) -> bool:
 
 
 def check_size(path: Path, size: tuple[int, int], frame: Frame) -> None:
-    """Compare a mask's size in pixels with that of its image."""
-    wanted = (frame.lens.width, frame.lens.height)
-    if size == wanted:
+    """Compare a mask's size in pixels, as read, with that of its image."""
+    seen = (frame.lens.width, frame.lens.height)
+    width, height = seen[::-1] if frame.turns % 2 else seen
+    if size == (width, height):
         return
-    turned = ", turned by EXIF orientation" if frame.upright and size == wanted[::-1] else ""
-    (width, height), like = wanted, f"{frame.path.name}{turned}"
+    exif = ""
+    if size == (height, width) and (frame.upright or frame.turns):
+        exif = ", turned by EXIF orientation" if frame.upright else " is stored before its EXIF orientation turns it"
+    like = f"{frame.path.name}{exif}"
     raise ValueError(f"{path}: a mask of {size[0]} x {size[1]} pixels, wanted {width} x {height}, as {like}")

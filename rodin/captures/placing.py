@@ -22,6 +22,15 @@ OUTSIDE = 1.02
 """least distance of a camera from the origin, in half sides of the box"""
 FLAT = 0.3
 """spread of the cameras' x axes across their plane, as a share of that along it, below which they span a plane"""
+SPAN = 0.005
+"""least such spread, about the square of 4 degrees: less of it is how cameras happen to be rolled"""
+LINE = 0.3
+"""spread of the x axes about the one line that fits them best, as a share of the y axes' own, below which they lie
+along it: pictures on their sides, or cameras above each other"""
+ALIKE = 0.02
+"""spread of the y axes, about the square of 8 degrees, up to which cameras are held alike: their own up is up"""
+LEAST_UP = 0.1
+"""least length of the mean of the cameras' own up along the one that is found; cameras 84 degrees above have this"""
 
 
 @dataclass(frozen=True)
@@ -78,11 +87,11 @@ def placing_of(world: Alignment, capture: Capture) -> Placing:
     """The placing of a capture; what the user left open is estimated.
 
     Raises:
-        ValueError: a front image that does not exist; cameras whose axes do not meet.
+        ValueError: a front image that does not exist; cameras whose axes do not meet, or that do not tell up.
     """
     poses = np.stack([frame.camera_to_world for frame in capture.frames])
     centre = np.asarray(world.centre, np.float64) if world.centre is not None else guess_centre(capture, poses)
-    turn = TURNS[world.up] if world.up is not None else guess_upright(poses)
+    turn = TURNS[world.up] if world.up is not None else guess_upright(capture, poses)
     front = front_frame(capture, world, poses, turn, centre)
     if front is not None:
         turn = _about_y(turn @ (front.camera_to_world[:3, 3] - centre)) @ turn
@@ -113,20 +122,31 @@ def guess_centre(capture: Capture, poses: np.ndarray) -> np.ndarray:
     return np.median(near, axis=0) if near is not None else focus
 
 
-def guess_upright(poses: np.ndarray) -> np.ndarray:
+def guess_upright(capture: Capture, poses: np.ndarray) -> np.ndarray:
     """A rotation [3, 3] that makes cameras upright: their x axes horizontal, or their y axes pointing down on average.
 
     Cameras are held level, so their x axes lie in one plane and up is perpendicular to it; where the axes are too alike
     to span a plane, up is the mean of the cameras' own.
+
+    Raises:
+        ValueError: cameras on their sides, whose x axes all lie along one line, or as many of them up as down.
     """
-    right, up = poses[:, :3, 0], -poses[:, :3, 1].mean(axis=0)
-    spread, directions = np.linalg.eigh(right.T @ right / len(right))
-    if spread[0] < FLAT * spread[1]:
-        up = directions[:, 0] * np.sign(directions[:, 0] @ up)
-    y = up / max(np.linalg.norm(up), 1e-9)
-    x = np.cross(y, np.eye(3)[np.abs(y).argmin()])
+    right, down = poses[:, :3, 0], poses[:, :3, 1]
+    (flat, across, _), directions = np.linalg.eigh(right.T @ right / len(right))
+    turning = np.linalg.eigvalsh(down.T @ down / len(down))[1]
+    fault = f"{capture.source}: its cameras do not tell which way is up:"
+    remedy = "bring upright pictures with the cameras of these, or turn the world and give --up y or --up z"
+    if turning > ALIKE and across < LINE * turning:
+        raise ValueError(f"{fault} their x axes all lie along one line, as where pictures lie on their sides; {remedy}")
+    mean = -down.mean(axis=0)
+    up = mean / max(np.linalg.norm(mean), 1e-9)
+    if flat < FLAT * across and across > SPAN:
+        up = directions[:, 0] * np.sign(directions[:, 0] @ mean)
+    if up @ mean < LEAST_UP:
+        raise ValueError(f"{fault} as many are held upside down as upright, or all on their sides; {remedy}")
+    x = np.cross(up, np.eye(3)[np.abs(up).argmin()])
     x /= np.linalg.norm(x)
-    return np.stack([x, y, np.cross(x, y)])
+    return np.stack([x, up, np.cross(x, up)])
 
 
 def guess_scale(capture: Capture, poses: np.ndarray, turn: np.ndarray, centre: np.ndarray, box: float) -> float:

@@ -1,6 +1,7 @@
 """Reader of NeRF, instant-ngp and nerfstudio folders: `transforms.json` and images.
 
-Their cameras have OpenGL axes (x right, y up, z backward); ours have OpenCV's (x right, y down, z forward).
+Their cameras have OpenGL axes (x right, y up, z backward); ours have OpenCV's (x right, y down, z forward). They are of
+the pixels as stored, as COLMAP finds them; pictures and cameras are turned by EXIF orientations together.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ from rodin.captures.capture import (
 from rodin.captures.naming import Pictures
 from rodin.captures.sanity import check_pose
 from rodin.captures.transforms_lens import read_lens
-from rodin.data.decoding import opened
+from rodin.captures.turning import set_upright
+from rodin.data.decoding import stored
 
 FILE = "transforms.json"
 MASKS = ("mask_path", "fg_mask_path", "mask_file_path", "mask")
@@ -65,8 +67,10 @@ def read_capture(folder: Path, pictures: Pictures, masks: Pictures) -> Capture:
         pose = check_pose(entry.get("transform_matrix"), f"{where}: 'transform_matrix'")
         if picture is None:
             continue
-        lens = read_lens(content, entry, opened(picture, upright=False).size, where)
-        frames.append(Frame(picture, other_axes(pose), lens, read_mask(masks, entry, where), upright=False))
+        pixels, orientation = stored(picture)
+        lens = read_lens(content, entry, pixels.size, where)
+        frame = Frame(picture, other_axes(pose), lens, read_mask(masks, entry, where), upright=False)
+        frames.append(set_upright(frame, orientation))
     pictures.check(path, len(frames))
     captions, record, name = read_captions(content, path), read_exported(content, path), folder.resolve().name
     listed = named(frames, meeting(frames))

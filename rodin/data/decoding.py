@@ -32,11 +32,17 @@ def opened(path: Path, upright: bool = True) -> Image.Image:
         FileNotFoundError: no such file.
         ValueError: not an image, a damaged or far too large one, several in one file, or values whose range is unknown.
     """
-    picture = decoded(path, upright)
-    try:
-        return of_eight_bits(picture)
-    except ValueError as problem:
-        raise unreadable(path, problem) from None
+    return _of_eight_bits(path, decoded(path, upright))
+
+
+def stored(path: Path) -> tuple[Image.Image, int]:
+    """The image in a file as `opened` reads its pixels as they are stored, and its EXIF orientation, 1 where none.
+
+    Raises:
+        FileNotFoundError, ValueError: as of `opened`.
+    """
+    picture = decoded(path, upright=False)
+    return _of_eight_bits(path, picture), picture.getexif().get(ExifTags.Base.Orientation, 1)
 
 
 def of_eight_bits(picture: Image.Image) -> Image.Image:
@@ -103,3 +109,11 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
 def unreadable(path: Path | str, problem: object) -> ValueError:
     """The error for a file that is no image that can be read."""
     return ValueError(f"{path}: not a picture that can be read ({problem}); wanted {KINDS}")
+
+
+def _of_eight_bits(path: Path, picture: Image.Image) -> Image.Image:
+    """`of_eight_bits` of the image in a file, which its errors name."""
+    try:
+        return of_eight_bits(picture)
+    except ValueError as problem:
+        raise unreadable(path, problem) from None

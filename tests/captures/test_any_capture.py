@@ -15,6 +15,21 @@ from rodin.captures.placing import Alignment
 from rodin.field.cameras import project
 
 RESOLUTION = 64
+RIGHT = np.array([[1.0, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]])
+"""where a picture's right lies in the camera of its pixels as stored, after 0 to 3 quarter turns anticlockwise"""
+LYING = {1: 0, 2: 0, 3: 2, 4: 2, 5: 3, 6: 3, 7: 1, 8: 1}
+"""the place in RIGHT of a picture of each EXIF orientation: in one of 6, right is up in the pixels as stored"""
+
+
+def upright(shot: balls.Shot, orientation: int) -> tuple[np.ndarray, tuple[int, int], tuple[float, ...]]:
+    """The pose, size and fx, fy, cx, cy of a camera of pixels as stored, for the picture as people see it."""
+    at, (width, height), (fx, fy, cx, cy) = LYING[orientation], shot.size, shot.lens
+    pose = shot.pose.copy()
+    pose[:3, 0], pose[:3, 1] = shot.pose[:3, :3] @ RIGHT[at], shot.pose[:3, :3] @ RIGHT[(at + 1) % 4]
+    x, y = [(cx, cy), (cy, width - cx), (width - cx, height - cy), (height - cy, cx)][at]
+    return pose, (height, width) if at % 2 else (width, height), (*((fy, fx) if at % 2 else (fx, fy)), x, y)
+
+
 QUICK = settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -29,10 +44,12 @@ def check(recipe: Recipe) -> None:
         marks = 0
         for index, view in enumerate(person.views):
             frame = person.capture.frames[view.frame]
-            (shot,) = [shot for name, shot in known.items() if frame.path.as_posix().endswith(f"/{name}")]
+            (seen,) = [it for it in recipe.views if frame.path.as_posix().endswith(f"/{it.file}")]
+            shot, stored = known[seen.file], seen.orientation if recipe.kind != "eg3d" else 1
             pose, intrinsics = person.camera_to_world[index], person.intrinsics[index]
-            np.testing.assert_allclose(pose, shot.pose, atol=1e-5)
-            scale, (width, height), (fx, fy, cx, cy) = RESOLUTION / max(shot.size), shot.size, shot.lens
+            expected, (width, height), (fx, fy, cx, cy) = upright(shot, stored)
+            np.testing.assert_allclose(pose, expected, atol=1e-5)
+            scale = RESOLUTION / max(shot.size)
             pad = [(max(shot.size) - side) // 2 for side in (width, height)]
             np.testing.assert_allclose(intrinsics[2:], np.array([cx + pad[0], cy + pad[1]]) * scale, rtol=1e-5)
             zoom = intrinsics[:2] / (np.array([fx, fy]) * scale)

@@ -64,6 +64,39 @@ def test_an_arc_of_cameras_faces_us() -> None:
     assert placed[1, 1] < -0.9  # its y axis points down in our world
 
 
+LYING = "its cameras do not tell which way is up: their x axes all lie along one line, as where pictures lie on their"
+
+
+@pytest.mark.parametrize(
+    ("arc", "rise"), [(3, 3), (5, 10), (12, 5), (30, 20), (60, 20), (120, 10), (180, 0), (180, 30)]
+)
+def test_up_is_told_by_cameras_held_by_hand_or_not_at_all(arc: float, rise: float) -> None:
+    generator = np.random.default_rng(arc)
+    azimuths = np.radians(np.linspace(-arc, arc, 24))
+    rises, rolls = np.radians(generator.uniform(-rise, rise, 24)), np.radians(generator.normal(0, 2, 24))
+    for seed in range(6):
+        one, turn = capture(stands(azimuths, rises, rolls), seed)
+        found = placing_of(Alignment(up=None), one).turn @ turn.as_matrix()
+        assert found[1, 1] > np.cos(np.radians(5))
+        if arc >= 60:
+            lying, _ = capture(stands(azimuths, rises, rolls + np.pi / 2 * (-1) ** seed), seed)
+            with pytest.raises(ValueError, match=f"^a.json: {LYING} sides; bring .* give --up y or --up z$"):
+                placing_of(Alignment(up=None), lying)
+
+
+def test_cameras_held_both_ways_or_above_each_other_do_not_tell_up() -> None:
+    azimuths = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    both, _ = capture(stands(azimuths, np.zeros(24), np.pi * (np.arange(24) % 2)), 1)
+    with pytest.raises(ValueError, match="a.json: its cameras do not tell .*: as many are held upside down as upright"):
+        placing_of(Alignment(up=None), both)
+    over, _ = capture(stands(np.zeros(12), np.linspace(-1, 1, 12), np.zeros(12)), 2)
+    with pytest.raises(ValueError, match=f"a.json: {LYING} sides"):
+        placing_of(Alignment(up=None), over)
+    alike, turn = capture(stands(np.zeros(3), np.zeros(3), np.zeros(3)), 3)
+    found = placing_of(Alignment(up=None), alike).turn @ turn.as_matrix()
+    assert found[1, 1] == pytest.approx(1)
+
+
 def test_points_tell_middle_and_size_in_spite_of_far_ones() -> None:
     generator = np.random.default_rng(0)
     head = generator.normal(0, 1, (800, 3))
