@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from rodin.data.profiles import in_srgb
 from rodin.marks.pictures import FORMATS, check_png
 
 KINDS = "a PNG, JPEG, WebP or plain TIFF file"
@@ -19,7 +20,7 @@ UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.erro
 
 
 def opened(path: Path, upright: bool = True) -> Image.Image:
-    """The image in a file, scaled by its type: 16 bits / 257, floats x 255, whatever values it holds.
+    """The image in a file in sRGB, scaled by its type: 16 bits / 257, floats x 255, whatever values it holds.
 
     Args:
         path: of the file.
@@ -48,10 +49,13 @@ def stored(path: Path) -> tuple[Image.Image, int]:
 def of_eight_bits(picture: Image.Image) -> Image.Image:
     """An image of any mode as RGB, or RGBA where it has an alpha or a transparent colour; scaled as `opened` says.
 
+    Its colours are those of its ICC profile, which is dropped.
+
     Raises:
         ValueError: values whose range is unknown. OSError, SyntaxError and others of `UNREADABLE`: a damaged file.
     """
     alpha, key = picture.has_transparency_data, picture.info.get("transparency")
+    profile = picture.info.get("icc_profile")
     if picture.mode.startswith(("I", "F")):
         values = np.asarray(picture)
         if picture.mode == "I" and picture.format == "TIFF":
@@ -60,11 +64,13 @@ def of_eight_bits(picture: Image.Image) -> Image.Image:
         if isinstance(key, int):
             grey.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
         picture = grey
-    return picture.convert("RGBA" if alpha else "RGB")
+    picture = in_srgb(picture, profile).convert("RGBA" if alpha else "RGB")
+    picture.info.pop("icc_profile", None)
+    return picture
 
 
 def decoded(path: Path, upright: bool = True) -> Image.Image:
-    """The image in a file in its own mode; arguments and errors as `opened`."""
+    """The image in a file in its own mode and its own colours; arguments and errors as `opened`."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; wanted {KINDS}")
     try:
