@@ -21,7 +21,7 @@ LONGEST = 384
 EDGE = 0.04
 """width of the band along the edges that is taken for background, as a share of the longest side"""
 PIXELS = 20_000
-"""pixels that a mixture is fitted to, evenly chosen"""
+"""pixels that a mixture is fitted to, or up to twice as many, chosen by lot"""
 COMPONENTS = 6
 """Gaussians of a mixture"""
 ROUNDS = 12
@@ -53,6 +53,34 @@ class Mixture(NamedTuple):
     log_dets: np.ndarray
 
 
+class Sample:
+    """Rows of any number of arrays, each with the same chance, in memory that does not grow with them; deterministic.
+
+    Each row draws a lot in [0, 1) and stays while that is under the share that is kept; the share is halved whenever
+    twice as many are held as wanted. Steps of equal width would fall on the same few columns of every image.
+
+    Args:
+        count: rows that are wanted: all where fewer than twice as many come, else between one and two times as many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._share, self._generator = count, 1.0, np.random.default_rng(0)
+        self._lots = np.empty(0)
+        self.rows: np.ndarray | None = None
+        """[M, C], in the order in which they came; None before the first"""
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take in more rows [M, C]."""
+        lots = self._generator.random(len(rows))
+        kept = lots < self._share
+        self.rows = rows[kept] if self.rows is None else np.concatenate([self.rows, rows[kept]])
+        self._lots = np.concatenate([self._lots, lots[kept]])
+        while len(self.rows) >= 2 * self._count:
+            self._share /= 2
+            kept = self._lots < self._share
+            self.rows, self._lots = self.rows[kept], self._lots[kept]
+
+
 def colour_of(background: str) -> np.ndarray:
     """The colour [3] uint8 of a background that is "white" or "#rrggbb"."""
     text = {"white": "#ffffff"}.get(background, background)
@@ -79,16 +107,19 @@ def learn(pictures: Iterable[np.ndarray]) -> tuple[Mixture, Mixture]:
     the person is learned from the colours unlike it.
 
     Args:
-        pictures: rgb uint8 [H, W, 3] each.
+        pictures: rgb uint8 [H, W, 3] each, at least one; none is kept.
 
     Raises:
         ValueError: nothing in the images differs from their edges.
     """
-    small = [lab(reduced(picture)) for picture in pictures]
-    edges = np.concatenate([colours[_edge(colours.shape[0], colours.shape[1])] for colours in small])
-    background = fit_mixture(_some(edges))
-    likely = np.quantile(log_density(background, _some(edges)), RARE) - FAR
-    everything = _some(np.concatenate([colours.reshape(-1, 3) for colours in small]), 4 * PIXELS)
+    along, all_over = Sample(PIXELS), Sample(4 * PIXELS)
+    for picture in pictures:
+        small = reduced(picture)
+        along.add(small[_edge(*small.shape[:2])])
+        all_over.add(small.reshape(-1, 3))
+    edges, everything = lab(np.asarray(along.rows)), lab(np.asarray(all_over.rows))
+    background = fit_mixture(edges)
+    likely = np.quantile(log_density(background, edges), RARE) - FAR
     unlike = everything[log_density(background, everything) < likely]
     if len(unlike) < 10 * COMPONENTS:
         raise ValueError("--background border: nothing in the pictures differs from their edges in colour; give masks")
@@ -145,7 +176,7 @@ def log_density(mixture: Mixture, colours: np.ndarray) -> np.ndarray:
 
 
 def lab(picture: np.ndarray) -> np.ndarray:
-    """L*a*b* colours of an image [H, W, 3] uint8."""
+    """L*a*b* colours of colours [..., 3] uint8."""
     return rgb2lab(picture)
 
 
@@ -171,10 +202,6 @@ def _edge(height: int, width: int) -> np.ndarray:
     edge[:band] = True
     edge[: 3 * height // 4, :band] = edge[: 3 * height // 4, -band:] = True
     return edge
-
-
-def _some(colours: np.ndarray, count: int = PIXELS) -> np.ndarray:
-    return colours[:: max(1, len(colours) // count)]
 
 
 def _maximise(colours: np.ndarray, shares: np.ndarray) -> Mixture:
