@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.doctor.disk import lock_state
 from jobs.doctor.finding import Finding, fail, found, warn
 from jobs.launch.process import process_of_environment
+from rodin.store.errors import StoreError
 from rodin.store.mpi import mpi_ranks
 
 if TYPE_CHECKING:
@@ -140,7 +141,12 @@ def message_passing(wanted: int) -> Iterator[Finding]:
     Args:
         wanted: ranks that were started.
     """
-    here = mpi_ranks()
+    mend = "`mpi` of the site file must fit mpi4py's MPI: pmix for OpenMPI, pmi2 for MPICH"
+    try:
+        here = mpi_ranks()
+    except StoreError as problem:
+        yield fail("MPI", str(problem), mend)
+        return
     gathered = here.gather((here.rank, socket.gethostname().split(".")[0]))
     size = here.broadcast(here.size)
     if gathered is None:
@@ -148,6 +154,6 @@ def message_passing(wanted: int) -> Iterator[Finding]:
     hosts = ", ".join(dict.fromkeys(host for _, host in gathered))
     if size != wanted or [rank for rank, _ in gathered] != list(range(wanted)):
         line = f"{wanted} processes were started, and {size} of them meet: each runs as if it were alone"
-        yield fail("MPI", line, "`mpi` of the site file must fit mpi4py's MPI: pmix for OpenMPI, pmi2 for MPICH")
+        yield fail("MPI", line, mend)
     else:
         yield found("MPI", f"{size} ranks on {hosts} meet by mpi4py")

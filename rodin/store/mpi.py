@@ -9,6 +9,7 @@ from rodin.store.errors import StoreError
 
 # environment variables of MPI launchers: the number of processes; a process of theirs
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
+STEP_SIZE = "SLURM_STEP_NUM_TASKS"  # the processes of one srun
 MARKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMI_FD", "PMIX_RANK")
 
 
@@ -39,20 +40,36 @@ def mpi_ranks() -> MpiRanks:
     """The ranks of the MPI launcher that started this process; a single process without one.
 
     Raises:
-        StoreError: a launcher started several processes but mpi4py or its MPI library cannot be loaded; each process
-            would then run as rank 0 and write the same files.
+        StoreError: a launcher started several processes but mpi4py or its MPI library cannot be loaded, or is of
+            another MPI, so that they do not meet; each would then run as rank 0 and write the same files.
     """
     if not any(mark in os.environ for mark in MARKS):
         return MpiRanks()
     try:
         mpi = importlib.import_module("mpi4py.MPI")
     except (ImportError, RuntimeError) as problem:
-        started = max((int(os.environ[name]) for name in SIZES if os.environ.get(name, "").isdigit()), default=1)
-        if started > 1:
+        if (started := _started()) > 1:
             raise StoreError(
                 f"MPI started {started} processes but mpi4py cannot load an MPI library ({problem}); "
                 "load the cluster's MPI module or install mpich, or start one process"
             ) from problem
         return MpiRanks()
     communicator = mpi.COMM_WORLD
-    return MpiRanks(communicator.Get_rank(), communicator.Get_size(), communicator)
+    rank, size, started = communicator.Get_rank(), communicator.Get_size(), _started()
+    if size == 1 < started:
+        raise StoreError(
+            f"{started} MPI processes were started but do not meet: the launcher and mpi4py are of different MPIs; set "
+            "`mpi` in the site file (pmix for OpenMPI, pmi2 for MPICH, none for one process), or take mpi4py's mpiexec"
+        )
+    return MpiRanks(rank, size, communicator)
+
+
+def _started() -> int:
+    """The processes that the launcher says it started; PMIx itself tells none, so those of srun's step count for it.
+
+    A shell in an allocation has SLURM_NTASKS too, of processes that nobody started.
+    """
+    names = [name for name in SIZES if os.environ.get(name, "").isdigit()]
+    if not names and "PMIX_RANK" in os.environ:
+        names = [STEP_SIZE] if os.environ.get(STEP_SIZE, "").isdigit() else []
+    return max((int(os.environ[name]) for name in names), default=1)

@@ -1,13 +1,18 @@
 """Result rows, run folders and MPI ranks."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from rodin.presets import preset
+from rodin.presets.toml import to_toml
 from rodin.store.errors import StoreError
-from rodin.store.mpi import MARKS, SIZES, mpi_ranks
+from rodin.store.mpi import MARKS, SIZES, STEP_SIZE, mpi_ranks
 from rodin.store.results import read_rows, row_files, write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.weights import weights_folder
@@ -85,6 +90,56 @@ def test_ranks_without_mpi_are_not_taken_for_one_process(monkeypatch: pytest.Mon
     monkeypatch.setenv("PMI_SIZE", "4")
     with pytest.raises(StoreError, match="MPI started 4 processes but mpi4py cannot load an MPI library"):
         mpi_ranks()
+
+
+MET, APART = "4 met", "4 MPI processes were started but do not meet"
+
+
+@pytest.mark.parametrize(
+    ("variables", "size", "found"),
+    [
+        ({"PMI_RANK": "3", "PMI_SIZE": "4"}, 4, MET),
+        ({"PMI_RANK": "3", "PMI_SIZE": "4"}, 1, APART),
+        ({"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4", "PMIX_RANK": "3"}, 1, APART),
+        ({"PMIX_RANK": "3", STEP_SIZE: "4"}, 4, MET),
+        ({"PMIX_RANK": "3", STEP_SIZE: "4"}, 1, APART),
+        ({"PMIX_RANK": "0", STEP_SIZE: "1", "SLURM_NTASKS": "4"}, 1, "1 met"),  # srun -n 1, or salloc's shell
+        ({"PMIX_RANK": "0", "SLURM_NTASKS": "4"}, 1, "1 met"),
+        ({"PMIX_RANK": "0", STEP_SIZE: "4", "OMPI_COMM_WORLD_SIZE": "1"}, 1, "1 met"),  # mpiexec -n 1 in a step
+        ({"PMI_RANK": "0", "PMI_SIZE": "1", STEP_SIZE: "4"}, 1, "1 met"),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, 1, "alone"),  # a batch script
+        ({"SLURM_PROCID": "2", STEP_SIZE: "4"}, 1, "alone"),  # srun --mpi=none: elements of an array
+    ],
+)
+def test_ranks_that_do_not_meet_are_told(
+    variables: dict[str, str], size: int, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*MARKS, *SIZES, STEP_SIZE, "SLURM_NTASKS", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    world = SimpleNamespace(Get_rank=lambda: 0, Get_size=lambda: size)
+    monkeypatch.setitem(sys.modules, "mpi4py.MPI", SimpleNamespace(COMM_WORLD=world))
+    if found == APART:
+        with pytest.raises(StoreError, match=rf"^{APART}: [^\n]*set `mpi` in the site file \(pmix for OpenMPI"):
+            mpi_ranks()
+        return
+    here = mpi_ranks()
+    assert here.communicator is (None if found == "alone" else world)
+    assert here.size == (4 if found == MET else 1)
+
+
+def test_another_launcher_s_processes_end_with_one_line_and_status_2(tmp_path: Path) -> None:
+    pytest.importorskip("mpi4py")
+    variables = {name: value for name, value in os.environ.items() if name not in (*MARKS, *SIZES)}
+    variables |= {"PMIX_RANK": "0", STEP_SIZE: "2", "PYTHONPATH": str(Path(__file__).parents[2])}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.toml").write_text(to_toml(preset("tiny")))
+    words = [sys.executable, "-m", "jobs", "store", "verify", str(tmp_path / "run")]
+    ended = subprocess.run(words, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 2
+    assert "rodin: error: 2 MPI processes were started but do not meet" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_damaged_rows_name_what_to_delete(tmp_path: Path) -> None:
