@@ -45,7 +45,7 @@ def _to_srgb(profile: bytes) -> ImageCms.ImageCmsTransform | None:
     """The transform of a profile's numbers to sRGB; None where it would change nothing or the profile is damaged."""
     try:
         given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        mode = SPACES[given.profile.xcolor_space.strip()]
+        mode = SPACES[profile[16:20].decode().strip()]  # of its header
         transform = ImageCms.buildTransform(
             given,
             ImageCms.createProfile("sRGB"),

@@ -71,7 +71,7 @@ LYING = "its cameras do not tell which way is up: their x axes all lie along one
     ("arc", "rise"), [(3, 3), (5, 10), (12, 5), (30, 20), (60, 20), (120, 10), (180, 0), (180, 30)]
 )
 def test_up_is_told_by_cameras_held_by_hand_or_not_at_all(arc: float, rise: float) -> None:
-    generator = np.random.default_rng(arc)
+    generator = np.random.default_rng(round(arc))
     azimuths = np.radians(np.linspace(-arc, arc, 24))
     rises, rolls = np.radians(generator.uniform(-rise, rise, 24)), np.radians(generator.normal(0, 2, 24))
     for seed in range(6):

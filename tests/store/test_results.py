@@ -132,7 +132,11 @@ def test_ranks_that_do_not_meet_are_told(
 def test_another_launcher_s_processes_end_with_one_line_and_status_2(tmp_path: Path) -> None:
     pytest.importorskip("mpi4py")
     variables = {name: value for name, value in os.environ.items() if name not in (*MARKS, *SIZES)}
-    variables |= {"PMIX_RANK": "0", STEP_SIZE: "2", "PYTHONPATH": str(Path(__file__).parents[2])}
+    variables |= {
+        "OMPI_COMM_WORLD_RANK": "0",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.toml").write_text(to_toml(preset("tiny")))
     words = [sys.executable, "-m", "jobs", "store", "verify", str(tmp_path / "run")]
