@@ -164,7 +164,8 @@ def test_a_file_goes_there_and_back_and_clocks_are_compared(tmp_path: Path, ahea
     def command() -> None:
         while not ended.wait(0.02):
             for ping in tmp_path.glob("ping-*"):
-                (tmp_path / ping.name.replace("ping", "pong")).write_text(f'{{"time": {time.time() + ahead}}}')
+                (tmp_path / "half").write_text(f'{{"time": {time.time() + ahead}}}')  # whole once it has its name
+                (tmp_path / "half").replace(tmp_path / ping.name.replace("ping", "pong"))
 
     other = threading.Thread(target=command)
     other.start()
