@@ -155,8 +155,9 @@ def _load(
     path, record = model_folder / "model.pt", _record(folder, model_folder, kind)
     try:
         network = _network(kind, record["settings"], record["model"], device or default_device())
-        state = record["normaliser"] or {"mean": [0.0], "std": [1.0], "target": 1.0, "axis": 1}
-        normaliser = Normaliser(**{key: one.clone() if torch.is_tensor(one) else one for key, one in state.items()})
+        state: dict[str, Any] = record["normaliser"] or {"mean": [0.0], "std": [1.0], "target": 1.0, "axis": 1}
+        own: dict[str, Any] = {key: one.clone() if torch.is_tensor(one) else one for key, one in state.items()}
+        normaliser = Normaliser(**own)
         settings, samples = record["settings"], record["samples"]
         diffusion = trained_noising(record["diffusion"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
