@@ -157,7 +157,7 @@ def page_content(run: Path, found: Findings, turns: Mapping[str, Path], links: L
         "figures": {
             f"figure {name}": embedded(run, name, path, links.figure(name)) for name, path in found.figures.items()
         },
-        "scale": _scales(config),
+        "scale": scales_of(config),
         "logs": links.logs(),
         "commands": [without_paths(line, run) for line in _commands(run, facts)],
         "config": _key_values("key", flat_config(config), run),
@@ -188,11 +188,11 @@ def _header_facts(run: Path, config: Mapping[str, Any], facts: Mapping[str, str]
     return shown + [f"{name} {facts[key]}" for name in VERSIONS_SHOWN if (key := f"versions.{name}") in facts]
 
 
-def _scales(config: dict[str, Any]) -> Grid:
+def scales_of(config: dict[str, Any]) -> Grid:
     """Scale of this run beside the paper's; a side is printed as a square, as the paper prints it."""
     lines = []
-    for what, (key, theirs) in SCALE.items():
-        ours = setting(config, key)
+    for what, (keys, theirs) in SCALE.items():
+        ours = min((value for key in keys if (value := setting(config, key)) is not None), default=None)
         lines.append([what, DASH if ours is None else f"{ours:,}" + ("²" if theirs.endswith("²") else ""), theirs])
     return Grid(["", "this run", "paper"], lines, [])
 

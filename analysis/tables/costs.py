@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from analysis.results.provenance import resume_command
 from analysis.results.rows import MissingRows, Row, missing_rows, results
+from analysis.tables.expected import expected_losses
 from rodin.store.results import row_files, whole_seconds
 from rodin.store.run_folder import RunFolder
 
@@ -164,28 +164,6 @@ def table_losses(run: Path, config: Mapping[str, Any] | None = None) -> list[Row
         )
     table[0]["note"] = "last loss: mean over the last tenth of the rows"
     return table
-
-
-def expected_losses(stage: str, config: Mapping[str, Any]) -> tuple[str, str]:
-    """Description of a healthy loss: (at the start, at the end).
-
-    Args:
-        stage: one of TRAINED.
-        config: the run's config as plain data.
-    """
-    if stage == "clip":
-        batch = config.get("clip", {}).get("batch", 64)
-        return f"about ln {batch} = {math.log(batch):.2f} or more: a guess", "well under that"
-    if stage in ("decoder", "refine"):
-        return "0.05 to 0.3: grey pictures", "under 0.02: more than 17 dB"
-    predicts = (
-        config.get(stage, {}).get("diffusion", {}).get("predicts", "eps" if stage in ("base", "latent") else "x0")
-    )
-    if stage == "upsample" and predicts == "x0":
-        return "under 1: the low planes enlarged", "clearly under the first"
-    if predicts == "eps":
-        return "about 1: it predicts no noise at all", "0.02 to 0.7; stuck near 1 means a fault"
-    return "about 1: it predicts the mean", "0.02 to 0.7; stuck near 1 means a fault"
 
 
 def by_value(run: Path, name: str) -> list[Row]:

@@ -16,7 +16,7 @@ from jobs.graph.sizes import (
     refine_size,
     upsample_size,
 )
-from jobs.graph.stage import BACKWARD
+from jobs.graph.stage import BACKWARD, PARAMETER_GB
 from rodin.config import Config, SmallClip, Training
 from rodin.config.networks import PRETRAINED_TOKENS, SMALL_TOKENS
 
@@ -37,7 +37,7 @@ OPEN_SECONDS = 1  # to read the views of a subject before its fit
 CPUS_WITH_GPU = 4  # cores beside one GPU: enough to prepare its data
 TRAINING_GB = 6.0  # memory of one rank that trains a U-Net: torch, its data, copies for a checkpoint
 SMALL_TRAINING_GB = 4.0  # of one rank that trains on embeddings
-AVATAR_GB = 4.0  # of one process that samples: torch, both denoisers, a batch of tri-planes
+AVATAR_GB = 4.0  # of one process that samples, without the networks: torch, CLIP, a batch of tri-planes
 ROWS_BYTES = 1e6  # on disk of result rows, an upper bound
 
 
@@ -151,12 +151,24 @@ def drawing_flops(config: Config) -> float:
     return base + upsample_flops(config) * config.upsample.diffusion.sampling_steps
 
 
-def avatar_flops(config: Config, pictures: int, side: int) -> float:
-    """Operations to draw one avatar and to render so many views of it, of so many pixels a side."""
+def drawing_gb(config: Config) -> float:
+    """Memory of one process that draws avatars, gigabytes: the networks in float32, and what it needs besides."""
+    sizes = [base_size(config), upsample_size(config), latent_size(config), prior_size(config)]
+    sizes += [refine_size(config, config.data.resolution)] * config.refine.enabled
+    return AVATAR_GB + PARAMETER_GB * sum(size.parameters for size in sizes)
+
+
+def rendering_flops(config: Config, pictures: int, side: int) -> float:
+    """Operations to render so many views of avatars, of so many pixels a side."""
     plane = config.triplane
     width = plane.decoder_width
     point = 2.0 * width * (plane.channels + width * (plane.decoder_layers - 2) + RGBA)
-    return drawing_flops(config) + pictures * side**2 * config.sample.render_samples * point
+    return pictures * side**2 * config.sample.render_samples * point
+
+
+def avatar_flops(config: Config, pictures: int, side: int) -> float:
+    """Operations to draw one avatar and to render so many views of it, of so many pixels a side."""
+    return drawing_flops(config) + rendering_flops(config, pictures, side)
 
 
 def judged_flops(config: Config) -> float:

@@ -208,7 +208,7 @@ def _other_place(out: _Lines, cluster: Cluster, gpu: Choice, cpu: Choice) -> Non
     values |= {name: getattr(cpu, name) for name in ("account", "qos") if getattr(cpu, name) != getattr(gpu, name)}
     values |= {"cpus_per_node": cpu.cpus, "memory_gb_per_node": cpu.memory_gb, "max_minutes": minutes}
     comments = {"partition": _described(cpu), "max_minutes": f"{span(minutes)}: {who}"}
-    out.heading("stages without a GPU (render, index, report ...), so that they do not wait for GPUs")
+    out.heading("stages without a GPU (render, portraits, index ...), so that they do not wait for GPUs")
     out.lines.append("[cpu]")
     for name in Place.model_fields:
         if name in values:

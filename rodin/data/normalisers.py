@@ -7,12 +7,12 @@ import torch
 
 from rodin.data.index_files import MEANS, RANGES
 from rodin.data.rows import Field
+from rodin.diffusion.untrained import LATENT_STD, PLANE_STD
 from rodin.store import manifest
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 from rodin.train.data.normaliser import Normaliser
 
-PLANE_STD = 0.5  # standard deviation in the network's units, as of ADM's images in [-1, 1]
 MOST_SUBJECTS = 20_000  # independent subjects give a standard deviation to 1 / sqrt(2 * 20 000) = 0.5 %
 SUBJECTS_AT_ONCE = 256  # subjects in memory at a time: 24 views of 512 float64 each are 25 MB
 
@@ -66,4 +66,4 @@ def latent_normaliser(latents: Field) -> Normaliser:
         count, total, square = count + len(rows), total + rows.sum(axis=0), square + (rows**2).sum(axis=0)
     mean = total / count
     std = np.sqrt(np.maximum(square / count - mean**2, 0))
-    return Normaliser(mean.tolist(), std.tolist(), 1.0, axis=1)
+    return Normaliser(mean.tolist(), std.tolist(), LATENT_STD, axis=1)

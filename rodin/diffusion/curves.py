@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Callable
 
 Shape = tuple[float, float, float]
@@ -74,12 +75,25 @@ def last_alpha_bar(
     name: str, T: int, start: float | None = None, end: float | None = None, tau: float | None = None
 ) -> float:
     """alpha_bar of the last timestep: the share of the signal's variance in the noise that sampling begins with."""
+    return alpha_bars(name, T, start, end, tau)[-1]
+
+
+def alpha_bars(
+    name: str, T: int, start: float | None = None, end: float | None = None, tau: float | None = None
+) -> list[float]:
+    """alpha_bar of each of T timesteps, never rising.
+
+    Args:
+        name: linear, cosine or sigmoid.
+        T: timesteps, at least 1.
+        start, end, tau: as of `shape_of`; linear has none.
+    """
     if name == "linear":
         first, last = (1000 / T * one for one in LINEAR)
         noises = [first + (last - first) * step / max(T - 1, 1) for step in range(T)]
     else:
         noises = betas(curve(name, shape_of(name, start, end, tau)), T)
-    return math.prod(1 - min(beta, LARGEST_BETA) for beta in noises)
+    return list(itertools.accumulate((1 - min(beta, LARGEST_BETA) for beta in noises), operator.mul))
 
 
 def _value(name: str, shape: Shape, u: float) -> float:

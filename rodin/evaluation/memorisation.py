@@ -28,7 +28,8 @@ from rodin.store.shards.reader import Shards
 
 SIDE = 12  # pixels of a small picture; with more, softness hides copies: of softened ones all are noticed, at 32² 19 %
 KNOWN = 32  # known copies at most: seconds of rendering
-BLOCK = 1024  # training pictures compared at once: at 256² pixels of 4 bytes, 270 MB
+BLOCK_BYTES = 250_000_000  # of memory for the training pictures that are compared at once
+PIXEL_BYTES = 44  # of a picture's pixel while it is made small: RGBA in bytes, as floats, and two RGB of floats
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ def drawn_along(
             latents = torch.stack(stored[part])
             low = avatars.low_planes(latents, seeds[part], scale, model=network)
             pictures += [avatars.turn(planes, 1, size)[0] for planes in avatars.upsampled(low, latents, seeds[part])]
+        del network  # before the next one is loaded
         yield step, np.stack(pictures)
     yield final, np.stack([samples.read(sample, "rgba", 0) for sample in drawn])
 
@@ -166,10 +168,12 @@ def nearest_pictures(
         mirrored: a subject is as far as the nearer of its picture and that one's mirror image.
     """
     best = torch.full((len(queries), 2), torch.inf)
-    for first in range(0, len(subjects), BLOCK):
+    height, width, _ = views.shape("rgba")[-3:]
+    together = max(1, BLOCK_BYTES // (PIXEL_BYTES * height * width))
+    for first in range(0, len(subjects), together):
         if hooks.should_stop():
             raise Stopped()
-        block = np.stack([views.read(subject, "rgba", 0) for subject in subjects[first : first + BLOCK]])
+        block = np.stack([views.read(subject, "rgba", 0) for subject in subjects[first : first + together]])
         seen = [block, block[:, :, ::-1]] if mirrored else [block]
         # not by a matrix product, whose rounding hides small distances
         each = [torch.cdist(queries, small_pictures(one), compute_mode="donot_use_mm_for_euclid_dist") for one in seen]

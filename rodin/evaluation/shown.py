@@ -52,6 +52,35 @@ PARTS = {
 avatars of texts, and avatars of held-out people's portraits"""
 
 
+def picture_count(config: Config) -> int:
+    """Pictures of all parts, those of meshes too."""
+    sample = config.sample
+    turned = min(TURNED, sample.unconditional)
+    counts = {
+        "turned": turned,
+        "drawn": min(DRAWN, sample.unconditional) - turned,
+        "paths": sample.interpolations * sample.interpolation_steps + lerp_count(config) + sample.trajectory_steps,
+        "prompts": min(PROMPTS, sample.prompts + 2 * sample.attribute_prompts),
+        "inverted": inverted_count(config),
+    }
+    return sum(counts[name] * len(part.cameras) * (1 + part.meshes) for name, part in PARTS.items())
+
+
+def drawn_count(config: Config) -> int:
+    """Avatars that the diffusion models draw for the pictures; all others are stored with their planes."""
+    return lerp_count(config) + inverted_count(config)
+
+
+def lerp_count(config: Config) -> int:
+    """Avatars of latents on straight lines: the inner points of interpolations."""
+    return config.sample.interpolations * max(config.sample.interpolation_steps - 2, 0)
+
+
+def inverted_count(config: Config) -> int:
+    """Held-out people whose avatars are shown."""
+    return min(INVERTED, config.measured_count())
+
+
 def picture_side(config: Config) -> int:
     """Side of the pictures, px."""
     return max(config.sample.resolution, min(LARGEST, TIMES * config.data.resolution))

@@ -91,13 +91,14 @@ def load_base(folder: RunFolder, device: torch.device | None = None, mirrored: b
 
 
 def load_averages(folder: RunFolder, device: torch.device | None = None) -> Iterator[tuple[int, nn.Module]]:
-    """Steps and networks of the averages that were kept while the base model was trained, in order of the steps."""
-    device, settings = device or default_device(), load_base(folder, device).settings
+    """Steps and networks of the averages that were kept while the base model was trained, in order of the steps.
+
+    Let each network go before the next one: no more than one is in memory then.
+    """
+    settings = _record(folder, folder.stage("base"), BaseUNet)["settings"]
     for path in sorted((folder.stage("base") / AVERAGES).glob("step-*.pt")):
-        record = checkpoint.read(path)
-        network = BaseUNet(**settings)
-        network.load_state_dict(record["model"])
-        yield record["step"], network.to(device).eval().requires_grad_(False)
+        record = checkpoint.read(path, mapped=True)
+        yield record["step"], _network(BaseUNet, settings, record["model"], device or default_device())
 
 
 def load_upsampler(
@@ -151,10 +152,30 @@ def load_clip(config: Config, folder: RunFolder, device: torch.device | None = N
 def _load(
     folder: RunFolder, model_folder: Path, kind: type[nn.Module], device: torch.device | None, mirrored: bool = False
 ) -> LoadedNetwork:
-    device, path = device or default_device(), model_folder / "model.pt"
+    path, record = model_folder / "model.pt", _record(folder, model_folder, kind)
+    try:
+        network = _network(kind, record["settings"], record["model"], device or default_device())
+        state: dict[str, Any] = record["normaliser"] or {"mean": [0.0], "std": [1.0], "target": 1.0, "axis": 1}
+        own: dict[str, Any] = {key: one.clone() if torch.is_tensor(one) else one for key, one in state.items()}
+        normaliser = Normaliser(**own)
+        settings, samples = record["settings"], record["samples"]
+        diffusion = trained_noising(record["diffusion"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:REASON_LENGTH]
+        raise ValueError(
+            f"{path}: of another version of rodin ({reason}); use it with the code in the run's code/ folder, "
+            f"or move {model_folder} elsewhere and run stage {model_folder.name} again"
+        ) from None
+    normaliser = (normaliser.mirrored() if mirrored else normaliser).to(device or default_device())
+    return LoadedNetwork(network, settings, normaliser, diffusion, samples)
+
+
+def _record(folder: RunFolder, model_folder: Path, kind: type[nn.Module]) -> dict[str, Any]:
+    """What a stage wrote of its model, of the wanted kind and of the run's planes; the weights are memory-mapped."""
+    path = model_folder / "model.pt"
     if not manifest.complete(model_folder / "00000.json"):
         raise FileNotFoundError(f"{model_folder}: no finished model there; run stage {model_folder.name} first")
-    record = checkpoint.read(path)
+    record = checkpoint.read(path, mapped=True)
     trained_kind = record.get("network", kind.__name__)  # records of earlier versions have no "network"
     if trained_kind != kind.__name__:
         raise ValueError(
@@ -166,18 +187,18 @@ def _load(
             f"{path}: trained on planes of decoder {decoder}, the run's is {current_decoder}; bring back the decoder, "
             f"or move {model_folder} elsewhere and run stage {model_folder.name} again"
         )
-    try:
-        network = kind(**record["settings"])
-        network.load_state_dict(record["model"])
-        normaliser = Normaliser(**record["normaliser"] or {"mean": [0.0], "std": [1.0], "target": 1.0, "axis": 1})
-        settings, samples = record["settings"], record["samples"]
-        diffusion = trained_noising(record["diffusion"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:REASON_LENGTH]
-        raise ValueError(
-            f"{path}: of another version of rodin ({reason}); use it with the code in the run's code/ folder, "
-            f"or move {model_folder} elsewhere and run stage {model_folder.name} again"
-        ) from None
-    network = network.to(device).eval().requires_grad_(False)
-    normaliser = (normaliser.mirrored() if mirrored else normaliser).to(device)
-    return LoadedNetwork(network, settings, normaliser, diffusion, samples)
+    return record
+
+
+def _network(
+    kind: type[nn.Module], settings: dict[str, Any], weights: dict[str, torch.Tensor], device: torch.device
+) -> nn.Module:
+    """A network of some weights, frozen.
+
+    It is made on its device and copies the weights: nothing stays mapped on a file that may be replaced, and layout and
+    precision are the network's own. Making it without memory first would load a second of torch's modules.
+    """
+    with device:
+        network = kind(**settings)
+    network.load_state_dict(weights)
+    return network.to(device).eval().requires_grad_(False)

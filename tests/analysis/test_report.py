@@ -133,7 +133,7 @@ def test_the_scales_of_run_and_paper_stand_side_by_side(page: str):
         ["base model's planes", f"{config.triplane.base_resolution}²", "64²"],
         ["channels of the base model", f"{config.base.channels}", "192"],
         ["batch of the base model", f"{config.base.training.batch}", "48"],
-        ["people Table 1 is measured on", "3", "1,000"],
+        ["people Table 1 is measured on", "2", "1,000"],
     ]
 
 

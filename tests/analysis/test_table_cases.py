@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analysis.results.rows import results
-from analysis.tables.costs import by_value, expected_losses, hardware
+from analysis.tables.costs import by_value, hardware
 from analysis.tables.memorisation import similarity_limit
 from analysis.tables.tables import table
 from rodin.store.results import write_rows
@@ -138,18 +138,6 @@ def test_losses_are_read_in_order_of_steps(empty_run: Path):
     (row,) = table(empty_run, "losses")
     assert (row["steps"], row["first_loss"]) == (40, 1)
     assert row["last_loss"] == pytest.approx(sum(1 / step for step in (37, 38, 39, 40)) / 4)
-
-
-def test_expected_losses_follow_what_a_network_predicts():
-    eps, x0 = ({"diffusion": {"predicts": kind}} for kind in ("eps", "x0"))
-    assert f"about ln 48 = {math.log(48):.2f}" in expected_losses("clip", {"clip": {"batch": 48}})[0]
-    assert expected_losses("base", {}) == expected_losses("base", {"base": eps}) == expected_losses("latent", {})
-    assert "no noise" in expected_losses("base", {})[0]
-    assert expected_losses("prior", {}) == expected_losses("base", {"base": x0})
-    assert "mean" in expected_losses("prior", {})[0]
-    assert "low planes" in expected_losses("upsample", {})[0]
-    assert expected_losses("upsample", {"upsample": eps}) == expected_losses("base", {})
-    assert "17 dB" in expected_losses("decoder", {})[1]
 
 
 def test_sweeps_stand_in_order_of_what_is_swept(empty_run: Path):

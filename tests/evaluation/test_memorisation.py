@@ -1,5 +1,7 @@
 """Copies of training people are told from people that are only like them."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -60,7 +62,7 @@ class Avatars:
     def low_planes(self, latents, seeds, scale, model):
         assert scale == CONFIG.sample.guidance_scale
         assert [float(latent @ latent) for latent in latents] == pytest.approx([1] * len(seeds), abs=1e-5)
-        return [(model, seed) for seed in seeds]
+        return [(str(model), seed) for seed in seeds]
 
     def upsampled(self, low, latents, seeds):
         assert [seed for _, seed in low] == seeds
@@ -131,14 +133,14 @@ def test_the_two_nearest_pictures_are_found_in_any_blocks(monkeypatch):
     known = small_pictures(np.stack([views.read(subject, "rgba", 0) for subject in subjects]))
     brute = np.sort(np.linalg.norm(queries.numpy()[:, None] - known.numpy()[None], axis=-1), axis=1)[:, :2]
     for block in (1, 5, 100):
-        monkeypatch.setattr(memorisation, "BLOCK", block)
+        monkeypatch.setattr(memorisation, "BLOCK_BYTES", block * memorisation.PIXEL_BYTES * person(0)[..., 0].size)
         assert np.allclose(nearest_pictures(queries, views, subjects, Hooks()), brute, atol=1e-5)
     assert brute[0, 0] == 0
 
 
 @pytest.mark.parametrize("blocks", [3, 100])
 def test_mirrored_copies_are_noticed_where_the_base_learned_mirrored_people(monkeypatch, blocks):
-    monkeypatch.setattr(memorisation, "BLOCK", blocks)
+    monkeypatch.setattr(memorisation, "BLOCK_BYTES", blocks * memorisation.PIXEL_BYTES * person(0)[..., 0].size)
     views, _, planes, samples = stores()
     monkeypatch.setattr(memorisation, "load_averages", lambda folder, device: iter(()))
     subjects = CONFIG.train_subjects()
@@ -182,3 +184,32 @@ def test_one_training_person_or_no_sample_gives_no_rows():
 
 def test_between_twins_a_copy_of_both_is_none_of_one():
     assert ratio(np.array([[0.0, 0.0], [0.0, 2.0], [1.0, 4.0]])).tolist() == [1, 0, 0.25]
+
+
+def test_no_more_pictures_are_read_at_once_than_there_is_memory_for(monkeypatch):
+    """While pictures are made small each of their pixels takes 44 bytes: 250 MB hold 86 of 256², and all of these."""
+    views, *_ = stores()
+    taken, small = [], memorisation.small_pictures
+    monkeypatch.setattr(memorisation, "small_pictures", lambda rgba: taken.append(len(rgba)) or small(rgba))
+    of_one = 44 * person(3)[..., 0].size
+    for room, wanted in ((memorisation.BLOCK_BYTES, [12]), (5 * of_one + 1, [5, 5, 2]), (0, [1] * 12)):
+        monkeypatch.setattr(memorisation, "BLOCK_BYTES", room)
+        taken.clear()
+        nearest_pictures(small(person(3)[None]), views, CONFIG.train_subjects(), Hooks())
+        assert taken == wanted
+
+
+def test_an_average_is_let_go_before_the_next_is_loaded(monkeypatch):
+    class Average(str):
+        """Compares as its name."""
+
+    def averages():
+        for step in (5, 6):
+            average = Average("early")
+            alive = weakref.ref(average)
+            yield step, average
+            del average
+            assert alive() is None
+
+    rows = rows_of(averages(), monkeypatch)
+    assert {row["step"] for row in rows if row["set"] == "samples"} >= {5, 6}

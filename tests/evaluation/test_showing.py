@@ -15,6 +15,7 @@ from rodin.evaluation.showing import show
 from rodin.field import cameras
 from rodin.generate.cascade import Avatars
 from rodin.hooks import Hooks, Stopped
+from rodin.presets import preset
 from rodin.store import manifest
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
@@ -148,3 +149,22 @@ def test_what_is_not_there_is_not_due(tmp_path: Path):
     assert shown.due_parts(run, list(shown.PARTS)) == []
     show(CONFIG, run, list(shown.PARTS), Hooks())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_as_many_pictures_and_avatars_are_counted_as_are_made(run: RunFolder, avatars: Avatars):
+    planned = {part: list(showing._planned(avatars, part)) for part in shown.PARTS}
+    views = {name: len(part.cameras) * (1 + part.meshes) for name, part in shown.PARTS.items()}
+    assert shown.picture_count(CONFIG) == sum(views[name] * len(one) for name, one in planned.items())
+    names = [name for one in planned.values() for name, *_ in one]
+    drawn = [name for name in names if name.startswith((shown.LERP, shown.INVERSION))]
+    assert shown.drawn_count(CONFIG) == len(drawn) > 1
+
+
+def test_no_more_pictures_are_counted_than_a_part_has():
+    words = "sample.unconditional=30 sample.prompts=60 sample.attribute_prompts=3 sample.interpolations=2"
+    words += " sample.interpolation_steps=2 sample.trajectory_steps=3 data.held_out=9 evaluate.subjects=8"
+    config = preset("tiny", words.split())
+    assert shown.drawn_count(config) == 6  # two points of a line have none between
+    assert shown.picture_count(config) == 2 * (4 * 24 + 20 * 2) + (2 * 2 + 3) + 64 + 2 * 6 * 4
+    few = preset("tiny", ["sample.unconditional=2", "evaluate.subjects=1", "sample.prompts=1"])
+    assert shown.picture_count(few) == 2 * 2 * 24 + (3 + 1 + 2) + 1 + 2 * 4

@@ -10,7 +10,7 @@ from oracles.network_sizes import flops
 
 from rodin.train import journal as module
 from rodin.train.journal import Journal
-from rodin.train.utilisation import operations, peak
+from rodin.train.utilisation import PEAKS, operations, peak
 
 
 def curve(steps, factor=1.0):
@@ -81,3 +81,37 @@ def test_peaks_are_those_of_the_data_sheets_and_unknown_where_there_is_none():
     assert peak("Tesla V100-SXM2-32GB", torch.bfloat16) is None
     assert peak("NVIDIA A100", None) is None
     assert peak("cpu", torch.bfloat16) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "teraflops"),
+    [
+        ("NVIDIA H200", 989),
+        ("NVIDIA GH200 480GB", 989),
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA A100-SXM4-80GB", 312),
+        ("NVIDIA A100-PCIE-40GB", 312),
+        ("NVIDIA A40", 149.7),
+        ("NVIDIA L40S", 362),
+        ("Tesla V100-SXM2-32GB", 125),
+        ("NVIDIA GeForce RTX 4090", 165.2),
+        ("NVIDIA GeForce RTX 3090", 71),
+        ("NVIDIA RTX A4000", None),
+        ("NVIDIA L4", None),
+        ("NVIDIA L40", None),
+        ("NVIDIA A10", None),
+        ("NVIDIA A100X", None),
+        ("NVIDIA H100 NVL", None),
+        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("NVIDIA GeForce RTX 3090 Ti", None),
+    ],
+)
+def test_gpus_are_told_by_whole_words_of_their_names(name, teraflops):
+    assert peak(name, torch.float16) == (teraflops and pytest.approx(teraflops * 1e12))
+
+
+def test_every_known_gpu_is_found_by_its_own_name():
+    for key, value in PEAKS.items():
+        assert peak(f"NVIDIA {key}-SXM 80GB", torch.float16) == value

@@ -1,7 +1,8 @@
 """`evaluate`: reconstruction of held-out subjects, nearest training subjects; MPI ranks share the subjects."""
 
-from jobs.graph.costs import AVATAR_GB, CPUS_WITH_GPU, FLOPS, ROWS_BYTES, judged_flops, picture_seconds
-from jobs.graph.stage import Amount, Resources, Stage, network_ranks
+from jobs.graph.costs import CPUS_WITH_GPU, FLOPS, ROWS_BYTES, drawing_gb, judged_flops, picture_seconds
+from jobs.graph.sizes import base_size
+from jobs.graph.stage import PARAMETER_GB, Amount, Resources, Stage, network_ranks
 from jobs.graph.stages.sample import seconds_each
 from jobs.site import Site
 from rodin.config import Config
@@ -12,7 +13,9 @@ def _resources(config: Config, site: Site) -> Resources:
     gpus = 1 if site.gpus_per_node >= ranks else 0
     cpus = max(1, min(site.cpus_per_node // ranks, CPUS_WITH_GPU)) if gpus else 1
     each = seconds_each(config, site, cpus, gpus) + config.evaluate.views * picture_seconds(config, cpus, gpus)
-    return Resources(1, ranks, cpus, gpus, AVATAR_GB * ranks, _avatars(config) * each / ranks / 60)
+    memory = ranks * drawing_gb(config)
+    memory += PARAMETER_GB * base_size(config).parameters * config.base.keep_averages  # rank 0 draws with them as well
+    return Resources(1, ranks, cpus, gpus, memory, _avatars(config) * each / ranks / 60)
 
 
 def _avatars(config: Config) -> int:

@@ -3,17 +3,21 @@
 import hashlib
 from collections.abc import Sequence
 
-from jobs.graph.stage import ONCE, Resources, Stage
+from jobs.graph.costs import FLOPS, drawing_flops, drawing_gb, rendering_flops
+from jobs.graph.stage import Amount, Resources, Stage
+from jobs.graph.stages.sample import drawing_seconds, drawing_shape
 from jobs.site import Site
 from rodin.config import Config
-from rodin.evaluation.shown import LARGEST, PARTS, due_parts, picture_side
+from rodin.evaluation.shown import LARGEST, PARTS, drawn_count, due_parts, picture_count, picture_side
 from rodin.hooks import Hooks
 from rodin.store import manifest
 from rodin.store.atomic import publishing
 from rodin.store.run_folder import RunFolder
 
 REPORT_BYTES = 1e8  # on disk, mostly images
-MINUTES = 2.0  # about 230 pictures of 256² and 30 meshes, on one core
+PAGE_MINUTES = 0.5  # for tables, figures and the page, one core
+PICTURE_SECONDS = 0.3  # of one of 256² with SAMPLES on a ray, one core; all of preset demo take a minute and a half
+SAMPLES = 32  # on each of its rays
 
 
 def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
@@ -56,7 +60,21 @@ def publish(folder: RunFolder) -> None:
 
 
 def _resources(config: Config, site: Site) -> Resources:
-    return Resources(memory_gb=4.0, minutes=max(1.0, MINUTES * (picture_side(config) / LARGEST) ** 2))
+    """Diffusion models draw some of the avatars; meshes and pages are made on cores, also beside a GPU."""
+    cpus, gpus = drawing_shape(site)
+    larger = (picture_side(config) / LARGEST) ** 2 * config.sample.render_samples / SAMPLES
+    seconds = drawn_count(config) * drawing_seconds(config, site, cpus, gpus)
+    seconds += picture_count(config) * PICTURE_SECONDS * larger
+    return Resources(1, 1, cpus, gpus, drawing_gb(config), PAGE_MINUTES + seconds / 60)
+
+
+def _flops(config: Config) -> float:
+    shown = rendering_flops(config, picture_count(config), picture_side(config))
+    return drawn_count(config) * drawing_flops(config) + shown
+
+
+def _work(config: Config) -> str:
+    return f"tables, figures, report.html; {drawn_count(config)} avatars, {picture_count(config)} larger pictures"
 
 
 STAGE = Stage(
@@ -65,7 +83,7 @@ STAGE = Stage(
     (),
     "one",
     _resources,
-    lambda config: "tables, figures, report.html",
+    _work,
     lambda config: REPORT_BYTES,
-    ONCE,
+    Amount(FLOPS, _flops),
 )

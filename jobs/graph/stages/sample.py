@@ -1,12 +1,12 @@
 """`sample`: unconditional, text-conditioned and interpolated avatars; an array over avatars."""
 
 from jobs.graph.costs import (
-    AVATAR_GB,
     CPUS_WITH_GPU,
     FLOPS,
     RGBA,
     avatar_flops,
     drawing_flops,
+    drawing_gb,
     picture_seconds,
     plane_bytes,
 )
@@ -15,17 +15,27 @@ from jobs.site import Site
 from rodin.config import Config
 
 
+def drawing_shape(site: Site) -> tuple[int, int]:
+    """Cores and GPUs of one process that draws avatars: a GPU where the site has them."""
+    gpus = min(1, site.gpus_per_node)
+    return (min(site.cpus_per_node, CPUS_WITH_GPU) if gpus else 1), gpus
+
+
+def drawing_seconds(config: Config, site: Site, cpus: int, gpus: int) -> float:
+    """Seconds of both denoisers for one avatar."""
+    return drawing_flops(config) / site.flops(cpus, gpus)
+
+
 def seconds_each(config: Config, site: Site, cpus: int, gpus: int) -> float:
     """Seconds of one avatar: both denoisers, then its views."""
-    return drawing_flops(config) / site.flops(cpus, gpus) + config.sample.views * picture_seconds(config, cpus, gpus)
+    return drawing_seconds(config, site, cpus, gpus) + config.sample.views * picture_seconds(config, cpus, gpus)
 
 
 def _resources(config: Config, site: Site) -> Resources:
-    gpus = min(1, site.gpus_per_node)
-    cpus = min(site.cpus_per_node, CPUS_WITH_GPU) if gpus else 1
+    cpus, gpus = drawing_shape(site)
     seconds = _avatars(config) * seconds_each(config, site, cpus, gpus)
-    seconds += _ranked(config) * drawing_flops(config) / site.flops(cpus, gpus)
-    return Resources(1, 1, cpus, gpus, AVATAR_GB, seconds / 60)
+    seconds += _ranked(config) * drawing_seconds(config, site, cpus, gpus)
+    return Resources(1, 1, cpus, gpus, drawing_gb(config), seconds / 60)
 
 
 def _avatars(config: Config) -> int:

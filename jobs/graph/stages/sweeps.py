@@ -1,13 +1,12 @@
 """`sweep-*`: guidance scales (Table 1), plane resolutions, view counts (Figures 3, 4), convolutions (Figure 6)."""
 
 from jobs.graph.costs import (
-    AVATAR_GB,
-    CPUS_WITH_GPU,
     FLOPS,
     OPEN_SECONDS,
     POINTS,
     ROWS_BYTES,
     TRAINING_GB,
+    drawing_gb,
     fit_points,
     judged_flops,
     picture_seconds,
@@ -18,7 +17,7 @@ from jobs.graph.costs import (
 )
 from jobs.graph.sizes import upsample_size
 from jobs.graph.stage import Amount, Resources, Stage, training_resources
-from jobs.graph.stages.sample import seconds_each
+from jobs.graph.stages.sample import drawing_shape, seconds_each
 from jobs.site import Site
 from rodin.config import Config
 
@@ -30,19 +29,15 @@ def _measured(config: Config) -> int:
     return max(config.measured_count(), 1)
 
 
-def _shape(site: Site) -> tuple[int, int]:
-    gpus = min(1, site.gpus_per_node)
-    return (min(site.cpus_per_node, CPUS_WITH_GPU) if gpus else 1), gpus
-
-
 def _guidance(config: Config, site: Site) -> Resources:
-    cpus, gpus = _shape(site)
+    cpus, gpus = drawing_shape(site)
     each = seconds_each(config, site, cpus, gpus) + config.evaluate.views * picture_seconds(config, cpus, gpus)
-    return Resources(1, 1, cpus, gpus, AVATAR_GB, len(config.sweeps.guidance_scales) * _measured(config) * each / 60)
+    minutes = len(config.sweeps.guidance_scales) * _measured(config) * each / 60
+    return Resources(1, 1, cpus, gpus, drawing_gb(config), minutes)
 
 
 def _fits(config: Config, site: Site, points: int) -> Resources:
-    cpus, gpus = _shape(site)
+    cpus, gpus = drawing_shape(site)
     each = points_seconds(fit_points(config), cpus, gpus)
     return Resources(1, 1, cpus, gpus, FITS_GB, points * config.sweeps.fit_subjects * (OPEN_SECONDS + each) / 60)
 

@@ -88,16 +88,22 @@ class ShardedParameters:
     def state_dict(self, vectors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """The network's whole state dict on the CPU, from the rows of all ranks; empty except on rank 0.
 
-        All ranks must call it, with tensors like `weights`.
+        All ranks must call it, with tensors like `weights`. They hold one whole parameter at a time.
         """
-        state = {name: value for name, value in self.network.state_dict().items() if name not in self._parameters}
+        state: dict[str, torch.Tensor] = {}
+        if self.ranks.main:
+            rest = self.network.state_dict().items()
+            state |= {name: value.cpu() for name, value in rest if name not in self._parameters}
         for (name, parameter), rows in zip(self._parameters.items(), vectors, strict=True):
             like = cast(DTensor, parameter)
             whole = DTensor.from_local(
                 rows.detach(), like.device_mesh, like.placements, shape=like.shape, stride=like.stride()
             )
-            state[name] = whole.full_tensor()
-        return {name: value.cpu() for name, value in state.items()} if self.ranks.main else {}
+            gathered = whole.full_tensor()  # by all ranks
+            if self.ranks.main:
+                state[name] = gathered.cpu()
+            del gathered  # before the next one is gathered
+        return state
 
     @torch.no_grad()
     def load_(self, vectors: Sequence[torch.Tensor], rows: Callable[..., torch.Tensor]) -> None:

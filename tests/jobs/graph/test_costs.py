@@ -4,7 +4,7 @@ import pytest
 
 from jobs.graph import costs
 from jobs.graph.graph import stage_of
-from jobs.graph.sizes import Size
+from jobs.graph.sizes import Size, base_size, latent_size, prior_size, upsample_size
 from jobs.site import Site
 from rodin.config import Training
 from rodin.presets import preset
@@ -64,3 +64,54 @@ def test_a_fit_of_several_subjects_on_cores_needs_memory_for_each():
     assert memory(1) == memory(1, gpus_per_node=1) == pytest.approx(3 + pixels)
     assert memory(4, gpus_per_node=1) == pytest.approx(3 + 4 * pixels)  # planes and steps are in the GPU's memory
     assert memory(4) > memory(4, gpus_per_node=1) + 1
+
+
+GPUS = Site(name="x", gpus_per_node=4, cpus_per_node=32, memory_gb_per_node=500.0, mpi="pmix")
+CORES = Site(name="x")
+
+
+def test_the_report_has_time_and_a_gpu_for_the_avatars_that_it_draws():
+    config, report = preset("paper"), stage_of("report")
+    drawn = 4 * 5 + 6  # points between the ends of four lines, and portraits
+    for site, shape, speed in ((GPUS, (4, 1), 6e13), (CORES, (1, 0), 2e10)):
+        found = report.resources(config, site)
+        assert (found.world, found.cpus, found.gpus) == (1, *shape)
+        fewer = report.resources(preset("paper", ["evaluate.subjects=5"]), site)  # 5 of the portraits
+        pictures = 2 * 4 * 0.3 * 4 / 60  # four cameras, each with a mesh; four times the samples
+        assert found.minutes - fewer.minutes == pytest.approx(costs.drawing_flops(config) / speed / 60 + pictures)
+        assert found.minutes > drawn * costs.drawing_flops(config) / speed / 60
+    assert report.resources(config, CORES).minutes > 60 * 50
+    assert report.amount.of(config) > drawn * costs.drawing_flops(config)
+
+
+def test_the_report_of_small_runs_takes_minutes():
+    for name in ("tiny", "demo", "evening"):
+        found = stage_of("report").resources(preset(name), CORES)
+        assert (found.cpus, found.gpus) == (1, 0)
+        assert 0.5 < found.minutes < 5
+    shorter = [f"sample.render_samples={count}" for count in (32, 64)]
+    assert len({stage_of("report").resources(preset("demo", [one]), CORES).minutes for one in shorter}) == 2
+
+
+@pytest.mark.parametrize("name", ["sample", "sweep-cfg", "evaluate", "report"])
+def test_what_draws_avatars_has_memory_for_the_networks(name: str):
+    """718 million parameters of the base model alone are 2.9 GB."""
+
+    def memory(*changes: str) -> float:
+        found = stage_of(name).resources(preset("paper", list(changes)), GPUS)
+        return found.memory_gb / found.ranks
+
+    config, smaller = preset("paper"), preset("paper", ["base.channels=64", "upsample.channels=64"])
+    sizes = [sum(size(one).parameters for size in (base_size, upsample_size)) for one in (config, smaller)]
+    assert memory() - memory("base.channels=64", "upsample.channels=64") == pytest.approx(4e-9 * (sizes[0] - sizes[1]))
+    rest = sum(size(config).parameters for size in (base_size, upsample_size, latent_size, prior_size))
+    assert memory() == pytest.approx(4 + 4e-9 * rest)
+    assert memory() > 7
+    assert memory("refine.enabled=true", "refine.channels=512") > memory()
+
+
+def test_kept_averages_are_in_the_memory_of_one_rank_more():
+    config, kept = preset("paper"), preset("paper", ["base.keep_averages=true"])
+    plain, more = (stage_of("evaluate").resources(one, GPUS) for one in (config, kept))
+    assert more.ranks == 4
+    assert more.memory_gb - plain.memory_gb == pytest.approx(4e-9 * base_size(config).parameters)
