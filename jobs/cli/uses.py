@@ -167,7 +167,9 @@ def interpolate(
         list[int] | None, typer.Option("--seed", min=0, help="an unconditional avatar; may be repeated")
     ] = None,
     background: BACKGROUND = None,
-    between: Annotated[int, typer.Option("--between", help="avatars from each to the next, both counted")] = 8,
+    between: Annotated[
+        int, typer.Option("--between", min=2, max=1000, help="avatars from each to the next, both counted")
+    ] = 8,
     how: Annotated[str, typer.Option("--how", help="the way of latents: slerp or lerp")] = "slerp",
     output: OUTPUT = None,
     size: SIZE = None,

@@ -160,7 +160,7 @@ def check_way(ends: int, steps: int, how: str) -> None:
     """
     if ends < 2:
         raise ValueError(f"interpolation: got {ends} avatars, wanted two or more")
-    check_whole("between", steps, 2, MOST_STEPS, " avatars from one to the next")
+    check_whole("steps", steps, 2, MOST_STEPS, " from one avatar to the next")
     if how not in HOW:
         raise ValueError(f"how: got {how!r}, wanted {' or '.join(HOW)}")
 

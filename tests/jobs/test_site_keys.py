@@ -142,11 +142,11 @@ def placed(site: dict[str, Any], folder: Path, stage: str) -> dict[str, str]:
 def test_stages_without_a_gpu_are_sent_to_a_place_of_their_own(tmp_path: Path):
     site = {"cpu": {"partition": "cpu", "constraint": ""}}
     elsewhere = {"partition": "cpu", "account": "mine", "qos": "high"}
-    assert {stage: placed(site, tmp_path, stage) for stage in ("render", "index", "report")} == {
-        stage: elsewhere for stage in ("render", "index", "report")
+    assert {stage: placed(site, tmp_path, stage) for stage in ("render", "index")} == {
+        stage: elsewhere for stage in ("render", "index")
     }
-    assert {stage: placed(site, tmp_path, stage) for stage in ("fit", "base", "sample")} == {
-        stage: PLACES for stage in ("fit", "base", "sample")
+    assert {stage: placed(site, tmp_path, stage) for stage in ("fit", "base", "sample", "report")} == {
+        stage: PLACES for stage in ("fit", "base", "sample", "report")
     }
     without_gpus = {"gpus_per_node": 0, "ranks_per_node": 1}
     assert placed(site | without_gpus, tmp_path, "base") == elsewhere
