@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
@@ -98,13 +99,10 @@ class SlurmLauncher:
         self.sent.update((name, shard) for name, (_, shards) in live.items() for shard in shards)
         self.now, self.seen = [], {job for name, (jobs, _) in live.items() if name != RESUBMIT for job in jobs}
         for stage in self.run.stages:
-            in_queue = live.get(stage.name, (set(), set()))[1]
-            for batch in self._batches(stage, in_queue, verdict, again):
-                before = [
-                    job for name in self.run.ancestors(stage) for job in sorted(live.get(name, (set(), set()))[0])
-                ]
+            for batch in self._batches(stage, live[stage.name][1], verdict, again):
+                before = [job for name in self.run.ancestors(stage) for job in sorted(live[name][0])]
                 for submission in self._send(batch, before):
-                    live.setdefault(stage.name, (set(), set()))[0].add(submission.job_id)
+                    live[stage.name][0].add(submission.job_id)
         return self.now
 
     def make_room(self) -> None:
@@ -280,7 +278,9 @@ class SlurmLauncher:
             self.report(line)
 
     def clean(self) -> None:
-        """Remove what only jobs to come would need: batch scripts, and claims on shards that are done."""
+        """Remove what only jobs to come would need: batch scripts, claims on what is done, jobs that Slurm holds."""
+        with contextlib.suppress(Unreachable):
+            self.tender.tend()
         for one in read_ledger(self.run.folder)[0]:
             remove_script(self.run.folder, one)
         tidy(self.run.folder)
@@ -288,13 +288,13 @@ class SlurmLauncher:
         enter_ends(self.run.folder, RESUBMIT)
 
 
-def live_jobs(known: list[Submission], queued: dict[str, Queued]) -> dict[str, tuple[set[str], set[int]]]:
+def live_jobs(known: list[Submission], queued: dict[str, Queued]) -> defaultdict[str, tuple[set[str], set[int]]]:
     """Stage -> (ids of its jobs, shards) in the queue."""
-    live: dict[str, tuple[set[str], set[int]]] = {}
+    live = defaultdict[str, tuple[set[str], set[int]]](lambda: (set(), set()))
     for one in known:
         shards = one.job_ids()
         for job_id in slurm_client.entries(one, queued):
-            ids, in_queue = live.setdefault(one.stage, (set(), set()))
+            ids, in_queue = live[one.stage]
             ids.add(one.job_id)
             in_queue.update(shards[job_id])
     return live
