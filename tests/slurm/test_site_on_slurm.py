@@ -92,8 +92,8 @@ def test_a_job_by_hand_that_saved_is_requeued_its_element_alone(slurm: Rodin, mi
     )
     job = sent.stdout.strip()
     wait_for(folder / "beats.txt")
-    for _ in range(2):
-        subprocess.run(["scancel", "--signal=USR2", f"{job}_1"], env=env, check=True)
+    for number in range(2):  # a second signal changes nothing, and may come once the element is requeued
+        subprocess.run(["scancel", "--signal=USR2", f"{job}_1"], env=env, check=number == 0)
     wait_for(folder / "saved.txt")
     for shard in range(3):
         wait_for(folder / f"{shard:05d}.json")
