@@ -56,8 +56,9 @@ def doctor(
         check_clients()
     here = local_site() if site is None else load_site(site, NAMES)
     place = RunFolder(run or Path("runs"))
-    config = read_config(place) if place.config_file.is_file() else preset(PRESET)
-    if run is not None and not place.config_file.is_file():
+    begun = place.config_file.is_file()
+    config = read_config(place) if begun else preset(PRESET)
+    if run is not None and not begun:
         print(f"note: {run}: no run there yet; the stages of preset {PRESET} are asked for", file=sys.stderr)
     work = Run(place, config, here, tuple(graph(config)))
     needs = {name: purpose for name, purpose, _ in needed_weights(work)} if run is not None else {}

@@ -36,7 +36,7 @@ from jobs.cli.made import (
 from jobs.cli.marks import C2PA_CERT, C2PA_KEY, WATERMARK, WATERMARK_KEY
 from jobs.cli.options import JSON, RUN_OPTION, path_option
 from jobs.cli.screen import Screen
-from rodin.generate.options import MOST_AVATARS
+from rodin.generate.options import MOST_AVATARS, MOST_STRENGTH
 from rodin.generate.texts import checked_text
 
 
@@ -158,7 +158,7 @@ def edit(
     check_images(images, background)
     seed = seed_of(seed, subject, avatar)
     if not math.isfinite(strength):
-        raise ValueError(f"--strength: got {strength}, wanted a number over 0 and up to 5")
+        raise ValueError(f"--strength: got {strength}, wanted a number over 0 and up to {MOST_STRENGTH:g}")
     asked = [target, source, text, subject, avatar and str(avatar.resolve()), strength, background]
     asked += [*told(options), *vars(look).values()]
     from rodin.generate.requests import edit_avatar

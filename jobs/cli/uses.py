@@ -34,6 +34,7 @@ from jobs.cli.made import (
 from jobs.cli.marks import C2PA_CERT, C2PA_KEY, WATERMARK, WATERMARK_KEY
 from jobs.cli.options import JSON, RUN_OPTION, path_option
 from jobs.cli.screen import Screen
+from rodin.generate.options import MOST_BETWEEN
 from rodin.generate.texts import checked_text
 
 MESH_FORMATS = ".glb, .ply or .obj"
@@ -168,7 +169,7 @@ def interpolate(
     ] = None,
     background: BACKGROUND = None,
     between: Annotated[
-        int, typer.Option("--between", min=2, max=1000, help="avatars from each to the next, both counted")
+        int, typer.Option("--between", min=2, max=MOST_BETWEEN, help="avatars from each to the next, both counted")
     ] = 8,
     how: Annotated[str, typer.Option("--how", help="the way of latents: slerp or lerp")] = "slerp",
     output: OUTPUT = None,

@@ -134,9 +134,12 @@ class _Facts:
     ) -> None:
         self.folder, self.sent, self.queued, self.ended, self.silent = folder, sent, queued, ended, silent
         self.live = list[tuple[str, slurm_client.Queued, tuple[int, ...]]]()  # of elements in the queue: stage, shards
+        self.sent_at = dict[str, float]()  # stage -> when the oldest of its jobs in the queue was sent
         for one in sent:
-            shards = one.job_ids()
-            self.live += [(one.stage, entry, shards[job]) for job, entry in slurm_client.entries(one, queued).items()]
+            shards, there = one.job_ids(), slurm_client.entries(one, queued)
+            self.live += [(one.stage, entry, shards[job]) for job, entry in there.items()]
+            if there:  # submissions come oldest first
+                self.sent_at.setdefault(one.stage, one.submitted)
         self.on_record = failures(folder)
         self.failed = {failure.stage: failure for failure in reversed(self.on_record)}
         self.fresh = self._at_work(read_progress(folder))
@@ -164,8 +167,10 @@ class _Facts:
 
     def rate(self, stage: str) -> float | None:
         """Shards of a stage an hour, since the oldest of its jobs in the queue was sent; None: not known."""
-        sent = [one.submitted for one in self.sent if one.stage == stage and slurm_client.entries(one, self.queued)]
-        return per_hour([stamp[1] / 1e9 for stamp in stamps_of(self.folder.stage(stage)).values()], sent)
+        if stage not in self.sent_at:
+            return None
+        published = [stamp[1] / 1e9 for stamp in stamps_of(self.folder.stage(stage)).values()]
+        return per_hour(published, self.sent_at[stage])
 
     def _at_work(self, states: list[dict]) -> list[dict]:
         """Those progress files whose writers live; a writer that dies leaves its file behind.

@@ -119,17 +119,16 @@ def read_progress(folder: RunFolder) -> list[dict]:
     return states
 
 
-def per_hour(published: Iterable[float], sent: Iterable[float]) -> float | None:
+def per_hour(published: Iterable[float], begin: float) -> float | None:
     """Shards an hour; None: not known, of fewer than two.
 
     Args:
         published: when shards were published, seconds since 1970.
-        sent: when the jobs in the queue were sent; shards from before the first of them count no more.
+        begin: shards published before it do not count, in seconds since 1970.
     """
-    begin = min(sent, default=None)
-    since = [moment for moment in published if begin is not None and moment >= begin]
-    span = time.time() - min(since, default=time.time())
-    return (len(since) - 1) * HOUR / span if len(since) > 1 and span > 0 else None
+    since = [moment for moment in published if moment >= begin]
+    span = time.time() - min(since) if len(since) > 1 else 0.0
+    return (len(since) - 1) * HOUR / span if span > 0 else None
 
 
 def line(state: dict) -> str:

@@ -16,7 +16,7 @@ from rodin.generate.api import Rodin
 from rodin.generate.avatar import Avatar
 from rodin.generate.edits import GENERAL_TEXTS
 from rodin.generate.latents import unit
-from rodin.hooks import Hooks, Progress
+from rodin.hooks import Hooks, Progress, no_progress
 from rodin.stages.evaluate import EvaluationStores, read_features
 from rodin.store.run_folder import RunFolder
 
@@ -86,7 +86,7 @@ def bench_edits(config: Config, folder: RunFolder, count: int, progress: Progres
         progress(len(rows), count, edit.text)
         latent = torch.from_numpy(stores.latents.read(edit.subject, "image", 0)).float()
         seed = int("".join(filter(str.isdigit, edit.subject)) or 0)
-        (planes,) = rodin.sampled(latent[None], [seed], lambda *_: None)
+        (planes,) = rodin.sampled(latent[None], [seed], no_progress)
         before = Avatar(rodin.models, planes, latent, seed, {"from": "bench"})
         first = measures.of(before)
         if first[0][edit.attribute] == edit.wanted:  # there already: nothing would be told
@@ -178,7 +178,7 @@ def plain(rodin: Rodin, latent: torch.Tensor, seed: int, text: str) -> Avatar:
     """The paper's edit of a latent [D]: z + E(text) - mean E(general texts), all of its change."""
     embeddings = rodin.models.clip.text([text, *GENERAL_TEXTS])[0].to(latent)
     moved = unit(latent + embeddings[0] - embeddings[1:].mean(dim=0))
-    (planes,) = rodin.sampled(moved[None], [seed], lambda *_: None)
+    (planes,) = rodin.sampled(moved[None], [seed], no_progress)
     return Avatar(rodin.models, planes, moved, seed, {"from": "bench"})
 
 

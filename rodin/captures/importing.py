@@ -7,7 +7,7 @@ show all sides. Those of an exported run keep their order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from rodin.captures.placing import Alignment, Placing, check_outside, placing_of
 from rodin.captures.squares import FRAMINGS, Window, meets_box, square, square_intrinsics, window
 from rodin.config import Config
 from rodin.config.shards import shard_count, shard_of
+from rodin.hooks import Progress
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.writer import ShardWriter
 
@@ -35,7 +36,6 @@ NOISE = 8
 """alpha up to which a stored image shows nobody: soft masks of networks are not quite 0 where there is nobody"""
 ON_SUBJECT = 0.75
 """share of the votes that a point needs"""
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

@@ -268,10 +268,11 @@ def render_views(
     """
     poses = torch.as_tensor(camera_to_world).cpu().numpy()
     lenses = torch.as_tensor(intrinsics).cpu().expand(len(poses), 4).numpy()
-    occupancy = occupancy_of_field(planes, decoder, box=box) if skip_empty or alone else None
-    if occupancy is not None:
-        occupancy = (of_main_body(occupancy, planes.shape[-1]) if alone else occupancy)[None]
-    hiding = None if occupancy is None else least_around(occupancy[0])[None]
+    occupancy = hiding = None
+    if skip_empty or alone:
+        grid = occupancy_of_field(planes, decoder, box=box)
+        grid = of_main_body(grid, planes.shape[-1]) if alone else grid
+        occupancy, hiding = grid[None], least_around(grid)[None]
     images = []
     for pose, lens in zip(poses, lenses, strict=True):
         origins, directions = (torch.from_numpy(array).to(planes) for array in cameras.rays(pose, lens, height, width))

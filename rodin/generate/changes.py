@@ -20,11 +20,11 @@ from rodin.generate.inversion import Inversion, InversionSettings, Inverted
 from rodin.generate.latents import interpolate, unit
 from rodin.generate.look import shown_side
 from rodin.generate.models import check_models
-from rodin.generate.options import sampling_metadata
+from rodin.generate.options import MOST_BETWEEN, MOST_STRENGTH, sampling_metadata
 from rodin.generate.pictures import labelled
 from rodin.generate.taken import taken
 from rodin.generate.texts import checked_text
-from rodin.hooks import Progress
+from rodin.hooks import Progress, no_progress
 from rodin.metrics import lpips as perceptual
 from rodin.metrics.psnr import psnr
 from rodin.shapes import check_whole
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 
 HOW = ("slerp", "lerp")
-MOST_STRENGTH = 5.0  # over it every avatar becomes the same caricature
-MOST_STEPS = 1000  # between two avatars: a film of half a minute
 
 
 def inverted_avatar(rodin: Rodin, request: AvatarRequest, settings: InversionSettings) -> Avatar:
@@ -144,7 +142,7 @@ def between(
                 made.append(ends[left + 1])
                 continue
             latent = blended(latents[left], latents[left + 1], blend, how)
-            (planes,) = rodin.sampled(latent[None], [ends[0].seed], lambda *_: None)
+            (planes,) = rodin.sampled(latent[None], [ends[0].seed], no_progress)
             planes = (planes + (1 - blend) * own[left] + blend * own[left + 1]).clamp(-1, 1)
             about = {"from": "interpolation", "blend": blend, "how": how, "seed": ends[0].seed}
             about["ends"] = [dict(ends[one].provenance) for one in (left, left + 1)]
@@ -160,7 +158,7 @@ def check_way(ends: int, steps: int, how: str) -> None:
     """
     if ends < 2:
         raise ValueError(f"interpolation: got {ends} avatars, wanted two or more")
-    check_whole("steps", steps, 2, MOST_STEPS, " from one avatar to the next")
+    check_whole("steps", steps, 2, MOST_BETWEEN, " from one avatar to the next")
     if how not in HOW:
         raise ValueError(f"how: got {how!r}, wanted {' or '.join(HOW)}")
 

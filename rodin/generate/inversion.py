@@ -23,7 +23,7 @@ from rodin.field.render import render_views, trace
 from rodin.generate.cascade import Avatars
 from rodin.generate.latents import unit
 from rodin.generate.pose import FRONTAL, Pose, near, told, wide
-from rodin.hooks import Progress
+from rodin.hooks import Progress, no_progress
 from rodin.metrics.lpips import SMALLEST, Lpips
 from rodin.shapes import check_whole
 
@@ -102,7 +102,7 @@ class Inversion:
         opacity: bool = True,
         progress: Progress | None = None,
     ) -> None:
-        self.avatars, self.seed, self.progress = avatars, seed, progress or (lambda done, total, note: None)
+        self.avatars, self.seed, self.progress = avatars, seed, progress or no_progress
         self.done = self.total = 0
         picture = torch.from_numpy(rgba).to(avatars.device).float() / 255
         self.colours, self.alpha = picture[..., :3], picture[..., 3] if opacity else None

@@ -17,6 +17,8 @@ from rodin.store.manifest import canonical
 MOST_GUIDANCE = 100.0  # over it an avatar is noise clipped to the ends of its range; the paper tries up to 6
 MOST_SEED = 2**63 - 1  # what readers of metadata.json hold in a whole number
 DIGEST_LENGTH = 12
+MOST_STRENGTH = 5.0  # of an edit: over it every avatar becomes the same caricature
+MOST_BETWEEN = 1000  # avatars from one to the next: a film of half a minute
 MOST_AVATARS = 10_000  # of one request: their folders have names of four digits
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rodin.hooks import OtherRankFailed
+from rodin.hooks import OtherRankFailed, Progress, no_progress
 from rodin.train import utilisation
 from rodin.train.data.draws import Draws
 from rodin.train.data.order import Order, rank_positions
@@ -57,7 +57,7 @@ class Callbacks:
         part_done: (part of a step that has just ended): data, forward, backward, exchange, update, report, save.
     """
 
-    progress: Callable[[int, int, str], None] = lambda done, total, note: None
+    progress: Progress = no_progress
     should_stop: Callable[[], bool] = lambda: False
     journal: Callable[[list[CurveRow]], None] = lambda curve: None
     picture: Callable[[int, dict[str, torch.Tensor]], None] | None = None

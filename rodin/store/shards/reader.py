@@ -22,9 +22,7 @@ from rodin.store.shards.rowfile import Handle, RowLayout, checksum, read_row
 
 HANDLES = 64  # files kept open: well under the usual limit of 1024 descriptors a process, with several readers
 MANIFESTS = 8  # kept as they were parsed, about 7 kB a person: all of them were 0.7 GB at 100,000 people
-INDEXES = (
-    4096  # kept, about 3 kB a shard and 8 bytes a view: more than the paper's shards, which trainings read at random
-)
+INDEXES = 4096  # kept, 3 kB a shard and 8 bytes a view: more than the paper's shards, which trainings read at random
 Choice = int | slice | Sequence[int] | None
 T = TypeVar("T")
 
