@@ -103,6 +103,8 @@ class Judge:
             if one.ends.get(str(number)) == "CANCELLED":
                 self.freed.add(one.element_id(number))
             state = "" if (one.uid, one.element_id(number)) in in_queue else now.ends.get(str(number), ends.UNKNOWN)
+            if one.ends.get(str(number)) == state and self._without_error(one, number, state):
+                self._doubt(one.element_id(number))  # whoever put it on record may have seen its error
             places[key] = Place(now, number, state)
             self.verdict.lost[now.stage] = tuple(
                 dict.fromkeys((*self.verdict.lost.get(now.stage, ()), *now.excluded, *now.lost))
@@ -130,8 +132,7 @@ class Judge:
                     lost.append(end.nodes)
                 found[str(number)] = state
                 if self._may_be_late(one, number, state):
-                    self.verdict.late = True
-                    self.uncertain.add(job)
+                    self._doubt(job)
                 elif state != "CANCELLED":  # which is judged anew, with who did it
                     certain[str(number)] = state
             closed[one.uid] = dataclasses.replace(one, ends=found, lost=tuple(dict.fromkeys(lost)))
@@ -143,9 +144,17 @@ class Judge:
 
     def _may_be_late(self, one: Submission, number: int, state: str) -> bool:
         """Whether the end of an element, what it published, or its error may only be late to be seen."""
-        if state == "FAILED":
-            return self.settling and not any((one.stage, shard) in self.told for shard in one.elements[number])
-        return self.patient and state in (ends.UNKNOWN, "COMPLETED")
+        return self._without_error(one, number, state) or (self.patient and state in (ends.UNKNOWN, "COMPLETED"))
+
+    def _without_error(self, one: Submission, number: int, state: str) -> bool:
+        """Whether an element failed, and its error, none being on record, may only be late to be seen."""
+        told = any((one.stage, shard) in self.told for shard in one.elements[number])
+        return self.settling and state == "FAILED" and not told
+
+    def _doubt(self, job: str) -> None:
+        """Judge an element later."""
+        self.verdict.late = True
+        self.uncertain.add(job)
 
     def _on_record(self) -> dict[Key, Failure]:
         """Failures of the last attempts, and of orphans since these were sent; earlier ones say nothing of them."""

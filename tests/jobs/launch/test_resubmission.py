@@ -22,7 +22,6 @@ from jobs.run.failures import Failure, failure_of, failures, forget, record
 from jobs.run.ledger import find, submissions
 from jobs.run.progress import log_of
 from rodin.hooks import OtherRankEnded
-from rodin.store.errors import StoreError
 
 ONE_SHARD = ("--stages", "render", "--set", "data.shard_subjects=9")
 
@@ -215,24 +214,6 @@ def test_what_an_orphan_of_it_found_since_it_was_sent_is_its_own(cluster: Cluste
     assert "FAILED" in found.causes["fit"]
 
 
-@pytest.mark.parametrize(
-    ("error", "transient"),
-    [
-        (OSError(errno.EIO, "Input/output error"), True),
-        (OSError("Can't write data (file write failed: errno = 116, error message = 'Stale file handle')"), True),
-        (OSError(errno.ENOSPC, "No space left on device"), True),
-        (OSError(errno.EACCES, "Permission denied"), False),
-        (FileNotFoundError(errno.ENOENT, "no"), False),
-        (RuntimeError("boom"), False),
-    ],
-)
-def test_a_disturbed_disk_is_known_by_its_error_however_deep(error: Exception, transient: bool):
-    assert failure_of(error, "fit", 0).transient is transient
-    outer = StoreError("cannot write")
-    outer.__context__ = error  # as raised in an `except`, even `from None`
-    assert failure_of(outer, "fit", 0).transient is transient
-
-
 def test_memory_that_only_the_log_tells_of_is_raised(cluster: Cluster):
     cluster.send()
     log = log_of(cluster.run.folder, "fit", "1_0")
@@ -278,6 +259,20 @@ def test_the_error_of_a_job_that_has_just_failed_may_only_be_late(cluster: Clust
     fail(cluster, 1, ValueError("planes are bad"))
     found = Judge(cluster.run, {}, patient=True, settling=True).judge()
     assert (found.late, set(found.asks)) == (False, set())
+
+
+def test_the_error_of_an_end_on_record_may_be_late_on_this_machine(cluster: Cluster):
+    """One that drives the run had seen the error, and put the end on record; a job elsewhere sees only that yet."""
+    cluster.send()
+    cluster.ends = {f"1_{number}": End("FAILED", started=True) for number in (0, 1)}
+    Judge(cluster.run, {}, patient=False)  # which puts them on record
+    assert submissions(cluster.run.folder)[0].ends == {"0": "FAILED", "1": "FAILED"}
+    fail(cluster, 0, ValueError("planes are bad"))
+    found = Judge(cluster.run, {}, patient=True, settling=True).judge()
+    assert found.late
+    assert (set(found.asks), set(found.last)) == (set(), {("fit", 0)})
+    found = Judge(cluster.run, {}, patient=True).judge()
+    assert (found.late, set(found.asks)) == (False, {("fit", 1)})
 
 
 def test_ends_are_entered_so_that_nobody_need_ask_again(cluster: Cluster):

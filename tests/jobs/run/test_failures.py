@@ -167,3 +167,21 @@ def test_too_few_file_handles_name_the_limit_to_raise(name: str):
     assert kind == "user"
     assert line.startswith("a.h5: no file handles left")
     assert line.endswith("; raise `ulimit -n` and run the same command again")
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (OSError(errno.EIO, "Input/output error"), True),
+        (OSError("Can't write data (file write failed: errno = 116, error message = 'Stale file handle')"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (FileNotFoundError(errno.ENOENT, "no"), False),
+        (RuntimeError("boom"), False),
+    ],
+)
+def test_a_disturbed_disk_is_known_by_its_error_however_deep(error: Exception, transient: bool):
+    assert failure_of(error, "fit", 0).transient is transient
+    outer = StoreError("cannot write")
+    outer.__context__ = error  # as raised in an `except`, even `from None`
+    assert failure_of(outer, "fit", 0).transient is transient
