@@ -103,8 +103,8 @@ class Judge:
             if one.ends.get(str(number)) == "CANCELLED":
                 self.freed.add(one.element_id(number))
             state = "" if (one.uid, one.element_id(number)) in in_queue else now.ends.get(str(number), ends.UNKNOWN)
-            if one.ends.get(str(number)) == state and self._without_error(one, number, state):
-                self._doubt(one.element_id(number))  # whoever put it on record may have seen its error
+            if self._without_error(one, number, state):  # also of an end on record: who put it there may have seen it
+                self._doubt(one.element_id(number))
             places[key] = Place(now, number, state)
             self.verdict.lost[now.stage] = tuple(
                 dict.fromkeys((*self.verdict.lost.get(now.stage, ()), *now.excluded, *now.lost))
