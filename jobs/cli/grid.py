@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.cli.in_queue import check_source
 from jobs.cli.prepare import check_change, config_of, notes_of
 from jobs.cli.run import drive
 from jobs.cli.screen import Screen
-from jobs.cli.taking import check_queue
 from jobs.graph.changes import change_of
 from jobs.graph.graph import graph
 from jobs.graph.grid import axes_of, combinations, short_keys
@@ -135,7 +135,7 @@ def run_grid(grid: Grid, rates: Mapping[str, Rate], no_wait: bool, as_json: bool
     for work in works:
         check_weights(work)
     if grid.base is not None:
-        check_queue(grid.base)
+        check_source(grid.base)
     for line in dict.fromkeys(line for work in works for line in notes_of(work)):
         screen.note(f"note: {line}")
     failed = _on_slurm(grid, no_wait, screen) if grid.cluster == "slurm" else _one_by_one(grid, rates, screen)

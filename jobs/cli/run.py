@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import shutil
 import signal
 import sys
 import time
@@ -14,19 +13,19 @@ from typing import Annotated
 
 import typer
 
+from jobs.cli.in_queue import check_queue, check_source
 from jobs.cli.options import ASKS, CLUSTER, FROM, JSON, MAX_FAILS, NEW_RUN, PRESET_OR_FROM, SET, SITE, STAGES
 from jobs.cli.prepare import check_change, notes_of, prepare, sources_of, tell
 from jobs.cli.screen import Screen
 from jobs.cli.summary import summary, summary_text
-from jobs.cli.taking import check_queue, planned_lines, with_taken
+from jobs.cli.taking import planned_lines, with_taken
 from jobs.graph.changes import change_of, make_change
 from jobs.graph.work import Run
-from jobs.launch.slurm_client import Unreachable, check_clients, queue
+from jobs.launch.slurm_client import Unreachable, check_clients
 from jobs.launch.test_only import would_take
 from jobs.plan.asks import with_asks
 from jobs.plan.plan import plan_rows, plan_text
 from jobs.run.failures import Failed, failures
-from jobs.run.ledger import read_ledger
 from jobs.run.lock import driving
 from jobs.run.snapshot import take
 from jobs.site import keep_site
@@ -87,7 +86,7 @@ def run(
         )
     check_weights(work)
     for one in sources:
-        check_queue(one)
+        check_source(one)
     execute(work, cluster, no_wait, refresh_code, as_json, sources=sources, max_fails=max_fails or 0)
 
 
@@ -185,9 +184,9 @@ def drive(
     """Drive a run to its end; arguments and errors as of `execute`, with progress on `screen`."""
     with driving(work.folder, screen.note), terminating():
         if cluster == "local":
-            _check_queue(work.folder, "would do the same work")
+            check_queue(work.folder, "would do the same work")
         if refresh_code and work.folder.code.is_dir():
-            _check_queue(work.folder, "runs the code that --refresh-code replaces")
+            check_queue(work.folder, "runs the code that --refresh-code replaces")
         work = changed(work, screen)
         work = with_taken(work, sources, screen)
         if report_again:
@@ -210,32 +209,11 @@ def changed(work: Run, screen: Screen) -> Run:
     change = change_of(work.folder, work.config)
     check_change(work.folder, change)
     if change.keys or change.reopened:
-        _check_queue(work.folder, "would read the changed config")
+        check_queue(work.folder, "would read the changed config")
     make_change(work.folder, work.config, change)
     if (sentence := change.sentence()) is not None:
         screen.note(f"note: {sentence}")
     return dataclasses.replace(work, reopened=frozenset())
-
-
-def _check_queue(folder: RunFolder, harm: str) -> None:
-    """Refuse what the run's jobs in the queue would suffer from, also those whose sbatch gave no answer.
-
-    Args:
-        folder: the run; where this machine has no Slurm, none of its jobs is reached from here.
-        harm: what such a job does, or would do.
-    """
-    sent = [one for one in read_ledger(folder)[0] if not one.withdrawn]
-    try:
-        queued = queue(sent)
-    except Unreachable as error:
-        if shutil.which("squeue") is None:
-            return
-        raise Failed(f"Slurm does not answer ({error}); nothing changes until its queue is known") from None
-    if queued:
-        raise ValueError(
-            f"{folder.path}: job {min(queued)} of this run is in the queue and {harm}; wait for it, or "
-            f"`rodin cancel {folder.path}` first"
-        )
 
 
 def _launch(work: Run, cluster: str, no_wait: bool, screen: Screen, max_fails: int) -> None:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from contextlib import suppress
 
 from jobs.cli.screen import Screen
 from jobs.graph.graph import graph
 from jobs.graph.stage import Stage
 from jobs.graph.taking import take_over, taking
 from jobs.graph.work import Run
-from jobs.launch.slurm_client import Unreachable, queue
-from jobs.launch.status import unfinished
-from jobs.run.ledger import cut_off, submissions
 from jobs.run.snapshot import other_code
 from jobs.run.taken import TakenStage
 from rodin.store.run_folder import RunFolder
@@ -42,23 +38,6 @@ def with_taken(work: Run, sources: Sequence[RunFolder], screen: Screen) -> Run:
         if str(source.path.resolve()) in used and other_code(source):
             screen.note(f"note: {source.path} was made with other code; what is taken over stays as that code made it")
     return dataclasses.replace(work, taken=frozenset())
-
-
-def check_queue(source: RunFolder) -> None:
-    """Refuse a run whose jobs are in Slurm's queue; where no Slurm answers, none of them runs as far as we know.
-
-    Raises:
-        ValueError: names a job.
-    """
-    sent = [*unfinished(source, submissions(source)), *cut_off(source)]
-    if not sent:
-        return
-    with suppress(Unreachable):
-        if queued := queue(sent):
-            raise ValueError(
-                f"--from {source.path}: job {min(queued)} of this run is in the queue; wait for it, or "
-                f"`rodin cancel {source.path}` first"
-            )
 
 
 def taken_lines(found: Sequence[TakenStage]) -> list[str]:

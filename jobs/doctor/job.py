@@ -170,7 +170,7 @@ def _follow(job_id: str, on: list[str], order: Order, say: Say) -> tuple[Finding
 def _state(job_id: str, on: list[str]) -> tuple[str, str]:
     """State and reason of a job in the queue; ("", "") once it is gone."""
     try:
-        listed = said("squeue", *on, "--noheader", "--jobs", job_id, "--format=%T|%r")
+        listed = said("squeue", *on, "--all", "--noheader", "--jobs", job_id, "--format=%T|%r")
     except Unreachable as problem:
         if "Invalid job id" in str(problem):
             return "", ""

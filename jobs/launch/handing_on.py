@@ -11,7 +11,7 @@ import dataclasses
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.graph.graph import STAGES, graph, resources_of
@@ -21,7 +21,7 @@ from jobs.launch import slurm_client
 from jobs.launch.scripts import Batch, script_of
 from jobs.launch.sending import Denied, Postponed, Refused, Waits, send
 from jobs.launch.slurm import SlurmLauncher, live_jobs
-from jobs.launch.slurm_client import Unreachable
+from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.run.failures import Failed
 from jobs.run.ledger import Submission, enter, submissions
 from jobs.site_tables import RESUBMIT
@@ -120,7 +120,7 @@ class _Look:
     Args:
         jobs: of stages.
         before: ids of those to wait for.
-        others: jobs that send again.
+        others: jobs that send again, and are not at their end: one that has handed on is in the queue for a while.
     """
 
     jobs: list[Submission]
@@ -133,12 +133,16 @@ def _look(launcher: SlurmLauncher) -> _Look:
     queued = slurm_client.queue(known)
     live = {name: jobs for name, (jobs, _) in live_jobs(known, queued).items() if name != RESUBMIT}
     there = [one for one in known if slurm_client.entries(one, queued)]
-    others = [one for one in there if one.stage == RESUBMIT]
+    others = [one for one in there if one.stage == RESUBMIT and not _at_its_end(one, queued)]
     jobs = [one for one in there if one.stage != RESUBMIT]
     sure = {job.split("_")[0] for job, entry in queued.items() if not DEPENDS.search(entry.reason)}
     before = [job for job in first_jobs(launcher.run, live) if job in sure]
     ended = launcher.seen - {one.job_id for one in jobs}  # since they were judged: they may be to be sent again
     return _Look(jobs, before or sorted(ended, key=int), others)
+
+
+def _at_its_end(one: Submission, queued: Mapping[str, Queued]) -> bool:
+    return bool(one.ends) or all(entry.state == "COMPLETING" for entry in slurm_client.entries(one, queued).values())
 
 
 def _batch(run: Run, max_fails: int, begin: int, others: Sequence[Submission] = ()) -> Batch:

@@ -117,7 +117,7 @@ class Judge:
         states = ends.ends_of([one for one, _ in open_ones], wanted) if open_ones else {}
         closed = {}
         for one, numbers in open_ones:
-            found, lost, certain = dict(one.ends), list(one.lost), {}
+            found, lost, certain, places = dict(one.ends), list(one.lost), {}, {}
             for number in numbers:
                 job = one.element_id(number)
                 end = states.get(job) or states.get(one.job_id)
@@ -131,6 +131,8 @@ class Judge:
                 if end is not None and state in (ends.NODE, "BOOT_FAIL") and SINGLE.fullmatch(end.nodes):
                     lost.append(end.nodes)
                 found[str(number)] = state
+                if end is not None and state not in (ends.NODE, ends.UNKNOWN):
+                    places[job] = end.nodes
                 if self._may_be_late(one, number, state):
                     self._doubt(job)
                 elif state != "CANCELLED":  # which is judged anew, with who did it
@@ -138,8 +140,7 @@ class Judge:
             closed[one.uid] = dataclasses.replace(one, ends=found, lost=tuple(dict.fromkeys(lost)))
             if certain:
                 enter(self.run.folder, dataclasses.replace(closed[one.uid], ends=dict(one.ends) | certain))
-            gone = {one.element_id(number) for number in numbers if found[str(number)] not in (ends.NODE, ends.UNKNOWN)}
-            release_ended(self.run.folder, gone)
+            release_ended(self.run.folder, places)
         return closed
 
     def _may_be_late(self, one: Submission, number: int, state: str) -> bool:

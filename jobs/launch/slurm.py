@@ -279,8 +279,12 @@ class SlurmLauncher:
 
     def clean(self) -> None:
         """Remove what only jobs to come would need: batch scripts, claims on what is done, jobs that Slurm holds."""
-        with contextlib.suppress(Unreachable):
-            self.tender.tend()
+        for _ in range(QUIET_POLLS):  # a Slurm that is away for longer keeps what it holds: nobody waits for it
+            try:
+                self.tender.tend()
+                break
+            except Unreachable:
+                time.sleep(self.run.site.poll_seconds)
         for one in read_ledger(self.run.folder)[0]:
             remove_script(self.run.folder, one)
         tidy(self.run.folder)

@@ -24,6 +24,7 @@ ADDRESS = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")  # variables that say
 # What the clients print; every other line is no entry: headings ("CLUSTER: alpha"), warnings, a site's greetings.
 SUBMITTED = re.compile(r"^Submitted batch job (\d+)(?: on cluster (\S+))?\s*$", re.MULTILINE)
 QUEUED = re.compile(r"(?P<job>\d+)(?P<element>_\d+)?\|(?P<name>rodin-[a-z0-9-]+)\|(?P<state>[A-Z_]+)\|(?P<reason>.*)")
+GONE = ("COMPLETED", "REVOKED")  # states of what is in the queue no more; REVOKED: a sibling cluster has the job
 
 
 class Unreachable(Exception):
@@ -160,7 +161,8 @@ def send(script: Path, keep: Collection[str]) -> tuple[str, str]:
 def queue(sent: Sequence[Submission]) -> dict[str, Queued]:
     """Jobs that are in the queue, by one squeue call for the jobs of this user on each cluster.
 
-    They are told by their names, which are unique, not by their ids, which Slurm gives again.
+    They are told by their names, which are unique, not by their ids, which Slurm gives again. Partitions that a site
+    hides are asked for as well: their jobs would seem gone.
 
     Args:
         sent: submissions to look for, also those whose id is not known.
@@ -171,10 +173,10 @@ def queue(sent: Sequence[Submission]) -> dict[str, Queued]:
     found = {}
     for on_cluster, there in by_cluster(sent):
         names = {one.job_name for one in there}
-        command = ("squeue", *on_cluster, "--noheader", "--array", "--me", "--format=%i|%j|%T|%r")
+        command = ("squeue", *on_cluster, "--all", "--noheader", "--array", "--me", "--format=%i|%j|%T|%r")
         for entry in call(*command).splitlines():
             match = QUEUED.fullmatch(entry.strip())
-            if match and match["name"] in names and match["state"] != "COMPLETED":
+            if match and match["name"] in names and match["state"] not in GONE:
                 job_id = match["job"] + (match["element"] or "")
                 found[job_id] = Queued(job_id, match["state"], match["reason"].strip(), match["name"])
     return found
@@ -221,11 +223,9 @@ def node_count(cluster: str, partition: str | None) -> int:
     Raises:
         Unreachable: Slurm did not answer.
     """
-    where = (f"--partition={partition}",) if partition else ()
-    counts = re.findall(
-        r"^\s*(\d+)\s*$", call("sinfo", *on(cluster), *where, "--noheader", "--format=%D"), re.MULTILINE
-    )
-    return sum(int(count) for count in counts)
+    where = ("--all", f"--partition={partition}") if partition else ()  # --all: also one that the site hides
+    listed = call("sinfo", *on(cluster), *where, "--noheader", "--format=%D")
+    return sum(int(count) for count in re.findall(r"^\s*(\d+)\s*$", listed, re.MULTILINE))
 
 
 def by_cluster(sent: Sequence[Submission]) -> list[tuple[tuple[str, ...], list[Submission]]]:

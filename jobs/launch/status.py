@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,7 @@ from jobs.launch import ends, slurm_client
 from jobs.launch.reasons import why_never
 from jobs.run.failures import failures, read_failures
 from jobs.run.ledger import Submission, read_ledger
-from jobs.run.lock import born, driver
+from jobs.run.lock import driver, lives
 from jobs.run.progress import line, per_hour, read_progress
 from jobs.run.taken import taken_stage
 from jobs.site_tables import RESUBMIT
@@ -187,8 +188,8 @@ class _Facts:
             running = [entry.job_id for entry in there if entry.state == "RUNNING"]
             if running:
                 last[running[-1]] = state
-            elif holder is not None and not jobs:
-                found += [state] if born(holder["pid"]) == holder["born"] else []
+            elif holder is not None and holder["host"] == socket.gethostname() and not jobs:
+                found += [state] if lives(holder) else []
             elif max(time.time() - FRESH_SECONDS, failed.get((stage, shard), 0.0)) < state["time"]:
                 found.append(state)
         return [*found, *last.values()]

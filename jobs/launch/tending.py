@@ -15,6 +15,9 @@ from jobs.run.progress import log_of
 from jobs.site_tables import RESUBMIT
 from rodin.store.run_folder import RunFolder
 
+# states of elements that have not begun: Slurm gives those that it holds one of their own, by how they came to be held
+WAITING = ("PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
+
 
 class Tender:
     """Looks after the jobs of a run in the queue.
@@ -54,7 +57,7 @@ class Tender:
                 found, shards = slurm_client.entries(one, queued), one.job_ids()
                 wanted = {job for job in found if missing.get(one.stage, set()).intersection(shards[job])}
                 needed = needed or bool(wanted)
-                self._look_at(one, {job: entry for job, entry in found.items() if entry.state == "PENDING"}, wanted)
+                self._look_at(one, {job: entry for job, entry in found.items() if entry.state in WAITING}, wanted)
         except Unreachable as problem:
             self.tell(f"waiting for Slurm: {problem}")
             return True

@@ -15,7 +15,7 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -204,12 +204,23 @@ class Watch:
         return found
 
 
-def release_ended(folder: RunFolder, jobs: Collection[str]) -> None:
-    """Free the claims of elements that have ended, as Slurm knows for certain: the next need not wait for silence."""
+def release_ended(folder: RunFolder, ended: Mapping[str, str]) -> None:
+    """Free the claims of elements that have ended, as Slurm knows for certain: the next need not wait for silence.
+
+    A claim made on another machine than the last start's may be an orphan's, on a node that was lost: it stays.
+
+    Args:
+        ended: id of an element -> where it ran last, as Slurm writes lists of nodes; empty: nowhere, or not known.
+    """
     for path, note in _all(folder).values():
-        if not note.released and note.holder.job in jobs:
+        if not note.released and _ran_on(note.holder.host, ended.get(note.holder.job, "")):
             with contextlib.suppress(OSError):
                 _write(path, replace(note, released=True))
+
+
+def _ran_on(host: str, nodes: str) -> bool:
+    """Whether a machine is one of those of an element; of several, it is taken to be."""
+    return bool(nodes) and ("[" in nodes or "," in nodes or host.split(".")[0] == nodes.split(".")[0])
 
 
 def forgive(folder: RunFolder, shards: Collection[tuple[str, int]]) -> None:

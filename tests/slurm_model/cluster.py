@@ -40,6 +40,7 @@ class Element:
     by: str = ""  # who cancelled it
     killed: bool = False  # a step of it got signal 9
     hidden: bool = False  # for a moment it is in no list, as while it is requeued
+    shown: float = 0.0  # since when it is listed as it is now
     process: Actor | None = None
 
     @property
@@ -237,6 +238,7 @@ class Cluster:
         self.world.trace(f"slurm: requeues {element.name} ({element.job.stage}){', an orphan left' * orphan} {held}")
         element.state, element.restarts, element.process = "PENDING", element.restarts + 1, None
         element.begin, element.reason = self.world.now + wait, held or "BeginTime"
+        element.shown = self.world.now + gap
         if gap:
             element.hidden = True
             self.world.at(gap, lambda: setattr(element, "hidden", False))

@@ -43,11 +43,9 @@ def employed(work: Work) -> Iterator[None]:
 
     def holder(job: str) -> claims.Holder:
         work.numbers += 1
-        element = getattr(world.actor, "element", None)  # the driver has none
+        node = getattr(world.actor, "node", "login")  # the driver has none
         processes[work.numbers] = world.actor
-        return claims.Holder(
-            job, element.node if element else "login", work.numbers, str(work.numbers), str(work.numbers)
-        )
+        return claims.Holder(job, node, work.numbers, str(work.numbers), str(work.numbers))
 
     real_read, real_enter = ledger.read_record, ledger.enter
 

@@ -94,13 +94,24 @@ class Scenario:
             begin = BEGIN + dice.uniform(0, 1000)
             self.broken = [(begin, begin + dice.choice([60, 1000, 1e9]))]
         self.clients = Clients(world, self.cluster, self.ills, away)
-        world.client = self.clients
+        world.client = self._client
+        self.command = Actor("none yet")  # the last one of the user
+        self.how = ""  # what it does
+        self.saw = 0.0  # when it last saw the queue
         self.finished = False
         self.settled = False  # the last command ended by itself
         self.last = ""
 
     def ill(self, name: str) -> bool:
         return self.world.chance(self.ills.get(name, 0.0))
+
+    def _client(self, command: list[str], seconds: float) -> str:
+        """Call a client, and keep when the user's command first and last saw the queue."""
+        answer = self.clients(command, seconds)
+        if command[0] == "squeue" and self.world.actor is self.command:
+            self.saw = self.world.now
+            self.work.looked = min(self.work.looked, self.saw)
+        return answer
 
     def user(self) -> None:
         """Types commands until the run is done, or has failed for causes that are on record."""
@@ -172,6 +183,7 @@ class Scenario:
                 ended.append("disturbed")
                 self.world.trace(f"ends: {problem!r}")
 
+        self.command, self.how, self.work.looked = driver, how, 0.0 if again else float("inf")
         if again:
             self.work.failed_in = {key: self.work.session for key in self.work.failed_in}
         else:
@@ -191,11 +203,10 @@ class Scenario:
         """What must hold once the last command has ended."""
         if self.last in ("failed", "done"):
             self._nothing_lost()
-        for job in self.cluster.jobs:
-            # where nobody is there, a job that Slurm holds while its orphan does the work waits for a person
-            for one in job.elements if job.stage != RESUBMIT and not self.unattended else ():
-                if one.state not in FINAL and self.last == "done" and "eld" in one.reason and one.begin:
-                    raise Violation(f"left behind: {one.name} stays in the queue, {one.reason}")
+        attended = self.last == "done" and self.how == "drive"  # else what Slurm holds waits for a person
+        for one in [one for job in self.cluster.jobs if job.stage != RESUBMIT and attended for one in job.elements]:
+            if one.state not in FINAL and "eld" in one.reason and one.begin and one.shown < self.saw:
+                raise Violation(f"left behind: {one.name} stays in the queue, {one.reason}")
 
     def _nothing_lost(self) -> None:
         known = {(one.stage, one.shard) for one in failures(self.run.folder)}

@@ -69,6 +69,7 @@ class Work:
     killed_by: dict[Actor, str] = field(default_factory=dict)
     session: int = 0  # commands of the user so far
     failed_in: dict[Key, tuple[int, float]] = field(default_factory=dict)  # of lasting errors: command, and when
+    looked: float = 0.0  # when the last command first saw the queue: what had failed before, it was typed to mend
     made: dict[str, tuple[float, Actor | None]] = field(default_factory=dict)  # of the disk
     done: set[Key] = field(default_factory=set)
     # of ledger records: when, by whom
@@ -96,7 +97,7 @@ class Work:
         if not job.single:
             env |= {"SLURM_ARRAY_JOB_ID": str(job.id), "SLURM_ARRAY_TASK_ID": str(element.number)}
         actor = Actor(f"{element.name}.{element.restarts}", env, lag=self.world.random.choice([0, 0, 5, 25]))
-        actor.element = element  # type: ignore[attr-defined]
+        actor.element, actor.node = element, element.node  # type: ignore[attr-defined]
         if self.world.random.random() > self.ills.get("lag", 0):
             actor.lag = 0.0
 
@@ -213,7 +214,8 @@ class Work:
         """Whether a lasting error of this command was put on record: the disk may have refused it."""
         session, when = self.failed_in.get(key, (-1, 0.0))
         records = [path for path in self.made if path.startswith(f"{self.folder.jobs}/errors/{key[0]}-{key[1]:05d}-")]
-        return session == self.session and any(self.made[path][0] >= when or exists(path) for path in records)
+        now = session == self.session and when > self.looked
+        return now and any(self.made[path][0] >= when or exists(path) for path in records)
 
     def _fail(self, key: Key, plan: Plan) -> None:
         if plan.passing:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fixtures.obedient import Rodin
 
+from jobs.cli import in_queue
 from jobs.cli import run as commands
 from jobs.cli.app import status_of
 from jobs.graph.work import missing
@@ -143,7 +144,7 @@ def test_the_config_does_not_change_under_queued_jobs(
 
     enter(run, Submission("w", "fit", "16", ((0,),), 0.5, withdrawn="late"))
 
-    monkeypatch.setattr(commands, "queue", queue)
+    monkeypatch.setattr(in_queue, "queue", queue)
     change = ["run", "tiny", "--set", "upsample.channels=32", *SLURM]
     assert status_of(change) == 2
     assert "job 17 of this run is in the queue and would read the changed config; wait for it, or `" in error(capsys)
@@ -264,24 +265,9 @@ def test_nothing_is_done_under_queued_jobs_also_those_whose_sbatch_gave_no_answe
     run.code.mkdir()
     enter(run, Submission("u", "upsample", "", ((0,),), 1.0))
     queued = {"18": slurm_client.Queued("18", "RUNNING", "None", "rodin-upsample-u")}
-    monkeypatch.setattr(commands, "queue", lambda sent: queued if [one.uid for one in sent] == ["u"] else {})
+    monkeypatch.setattr(in_queue, "queue", lambda sent: queued if [one.uid for one in sent] == ["u"] else {})
     assert status_of(["run", "tiny", *options]) == 2
     assert f"job 18 of this run is in the queue and {harm}; wait for it, or `rodin cancel" in error(capsys)
     assert read_config(run) == preset("tiny")
     queued.clear()
     assert status_of(["run", "tiny", *options]) == 0
-
-
-@pytest.mark.parametrize(("there", "status"), [(None, 0), ("/usr/bin/squeue", 1)])
-def test_a_local_run_beside_a_slurm_that_does_not_answer(
-    there: str | None, status: int, run: RunFolder, monkeypatch: pytest.MonkeyPatch
-):
-    """A run folder may have been copied to a machine without Slurm; a cluster's queue must be known."""
-
-    def silent(sent: list[Submission]) -> dict[str, slurm_client.Queued]:
-        raise slurm_client.Unreachable("squeue: no answer")
-
-    enter(run, Submission("u", "upsample", "17", ((0,),), 1.0))
-    monkeypatch.setattr(commands, "queue", silent)
-    monkeypatch.setattr(commands.shutil, "which", lambda name: there)
-    assert status_of(["run", "tiny"]) == status

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from fixtures.finished_graph import contents
 
+from jobs.cli import in_queue
 from jobs.cli import run as commands
-from jobs.cli import taking
 from jobs.cli.app import status_of
 from jobs.graph.graph import graph
 from jobs.graph.work import missing
@@ -148,12 +148,12 @@ def test_a_source_that_is_run_is_refused_in_one_line(base: RunFolder, capsys: py
 
 def test_a_source_whose_jobs_are_queued_is_refused(base: RunFolder, capsys, monkeypatch: pytest.MonkeyPatch):
     enter(base, Submission("abc", "sample", "7", ((0,), (99,)), 1.0))
-    monkeypatch.setattr(taking, "queue", lambda sent: {one.job_id: None for one in sent})
+    monkeypatch.setattr(in_queue, "queue", lambda sent: {one.job_id: None for one in sent})
     for command in (["run", *FROM], ["sweep", "grid", "runs/base", "--set", "base.training.lr=1,2"]):
         assert status_of(command) == 2
         assert "--from runs/base: job 7 of this run is in the queue" in capsys.readouterr().err
     assert not Path("runs/new").exists()
-    monkeypatch.setattr(taking, "queue", lambda sent: {})
+    monkeypatch.setattr(in_queue, "queue", lambda sent: {})
     assert status_of(["run", *FROM]) == 0
 
 

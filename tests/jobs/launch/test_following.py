@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import time
 from pathlib import Path
 
@@ -52,9 +53,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     return found
 
 
-def look(run: Run, reasons: dict[str, str], told: list[str]) -> bool:
+def look(run: Run, reasons: dict[str, str], told: list[str], state: str = "PENDING") -> bool:
     tender = Tender(run, told.append, told.append)
-    queued = {job: Queued(job, "PENDING", reason, FIT.job_name) for job, reason in reasons.items()}
+    queued = {job: Queued(job, state, reason, FIT.job_name) for job, reason in reasons.items()}
     missing = {stage.name: set(run.missing(stage)) for stage in run.stages}
     return tender.look_after([FIT], queued, missing)
 
@@ -79,10 +80,18 @@ def test_a_job_that_slurm_held_is_let_go_and_one_that_a_person_held_is_told(tmp_
     assert "job 7 is held (JobHeldUser); `scontrol release 7` lets it go on" in told
 
 
-def test_what_is_held_of_a_whole_stage_is_cancelled_and_not_waited_for(tmp_path: Path, calls):
+def test_what_was_requeued_too_often_waits_for_a_person_who_is_told(tmp_path: Path, calls):
+    told: list[str] = []
+    assert look(run_of(tmp_path), {"7_1": "JobHoldMaxRequeue"}, told, "REQUEUE_HOLD")
+    assert calls == []
+    assert told == ["job 7 is held (JobHoldMaxRequeue); `scontrol release 7` lets it go on"]
+
+
+@pytest.mark.parametrize("state", ["PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT"])
+def test_what_is_held_of_a_whole_stage_is_cancelled_and_not_waited_for(tmp_path: Path, calls, state: str):
     run = run_of(tmp_path)
     finish(run, "fit", 0)
-    assert look(run, {"7_0": "launch failed requeued held"}, []) is False
+    assert look(run, {"7_0": "launch failed requeued held"}, [], state) is False
     assert calls == [("scancel", "--quiet", "7_0")]
 
 
@@ -246,6 +255,14 @@ def test_old_progress_counts_while_the_job_of_its_shard_runs(tmp_path: Path, mon
     monkeypatch.setattr(slurm_client, "queue", lambda sent: entries)
     monkeypatch.setattr(ends, "ends_of", lambda sent: {})
     assert state(run) == shown
+
+
+@pytest.mark.parametrize(("host", "age", "shown"), [("node17", 5.0, "running"), ("node17", 900.0, "waiting")])
+def test_a_driver_on_another_machine_is_at_work_where_its_progress_is_new(tmp_path: Path, host, age, shown):
+    run = run_of(tmp_path)
+    progress(run, 0, age)
+    (run.folder.jobs / "lock").write_text(json.dumps({"pid": os.getpid(), "host": host, "born": "1", "job": ""}))
+    assert state(run)[0] == shown
 
 
 def test_an_element_is_at_the_shard_that_it_told_of_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -13,7 +13,7 @@ from jobs.launch.handing_on import LATER_MINUTES, hand_on, leave
 from jobs.launch.sending import Denied
 from jobs.launch.slurm import SlurmLauncher
 from jobs.run.failures import Failed, failures
-from jobs.run.ledger import find, read_ledger, submissions
+from jobs.run.ledger import enter, find, read_ledger, submissions
 from jobs.site import Site
 from jobs.site_tables import RESUBMIT
 from rodin.presets import preset
@@ -94,6 +94,20 @@ def test_what_may_yet_be_found_to_wait_for_a_failed_job_is_not_waited_for(run: R
     assert hand_on(launcher(run))
     assert list(slurm.of(RESUBMIT).values())[-1].flags["begin"] == f"now+{LATER_MINUTES}minutes"
     assert waits_for(slurm)[-1] == []
+
+
+def test_one_that_is_at_its_end_is_no_reason_to_leave_it_to_that_one(run: Run, slurm: Slurm):
+    """It has handed on to this job, and is in the queue for as long as its process takes to end."""
+    leave(launcher(run))
+    old = submissions(run.folder)[-1]
+    assert hand_on(launcher(run), "this")
+    assert len(slurm.of(RESUBMIT)) == 1
+    enter(run.folder, replace(old, ends={"0": "COMPLETED"}))
+    assert hand_on(launcher(run), "this")
+    assert len(slurm.of(RESUBMIT)) == 2
+    slurm.jobs[list(slurm.of(RESUBMIT))[-1]].states = ["COMPLETING"]
+    assert hand_on(launcher(run), "this")
+    assert len(slurm.of(RESUBMIT)) == 3
 
 
 def test_there_is_none_where_nothing_is_left_to_wait_for(run: Run, slurm: Slurm):

@@ -41,14 +41,14 @@ def test_the_queue_holds_the_asked_jobs_of_this_user_that_have_not_ended(answers
     mine, other = "rodin-fit-u12", "rodin-fit-u99"
     outputs["squeue"] = (
         f"12_0|{mine}|RUNNING|None\n12_1|{mine}|COMPLETED|None\n13|rodin-fit-u13|PENDING|Dependency|odd\n"
-        f"123|{other}|RUNNING|None\n14|bash|RUNNING|None\n"
+        f"123|{other}|RUNNING|None\n14|bash|RUNNING|None\n12_2|{mine}|REVOKED|None\n"
     )
     expected = {
         "12_0": Queued("12_0", "RUNNING", "None", mine),
         "13": Queued("13", "PENDING", "Dependency|odd", "rodin-fit-u13"),
     }
     assert queue(sent("12", "13")) == expected
-    assert {"--me", "--array", "--noheader"} <= set(calls[0])
+    assert {"--me", "--array", "--noheader", "--all"} <= set(calls[0])  # --all: also of a partition that is hidden
     assert queue([]) == {}
     assert len(calls) == 1
     outputs["squeue"] = HEADINGS + outputs["squeue"] + HEADINGS

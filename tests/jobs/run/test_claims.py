@@ -132,10 +132,17 @@ def test_a_dead_process_of_the_same_machine_is_not_waited_for(run: RunFolder, mo
 
 def test_a_job_that_slurm_knows_to_have_ended_is_not_waited_for(run: RunFolder):
     taken(attempt(run, "5_3"))
-    release_ended(run, {"5_30"})
+    release_ended(run, {"5_30": "host-5_3"})
     assert attempt(run, "6").take() is None
-    release_ended(run, {"5_3"})
+    release_ended(run, {"5_3": "host-5_3"})
     assert attempt(run, "6").take() is not None
+
+
+@pytest.mark.parametrize(("nodes", "free"), [("", False), ("node2", False), ("node1.site", True), ("node[1-2]", True)])
+def test_an_orphan_on_another_node_than_the_last_starts_keeps_its_claim(run: RunFolder, nodes: str, free: bool):
+    taken(attempt(run, "5_3", "node1"))
+    release_ended(run, {"5_3": nodes})
+    assert (attempt(run, "6").take() is not None) == free
 
 
 def test_who_sees_an_old_list_of_files_takes_nothing(run: RunFolder, monkeypatch: pytest.MonkeyPatch):
