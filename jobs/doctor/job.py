@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jobs.doctor.finding import Finding, fail, found, merged, read, warn
 from jobs.doctor.meeting import answer
+from jobs.launch.chosen import chosen_by_environment
 from jobs.launch.process import job_environment
 from jobs.launch.slurm_client import SUBMITTED, Unreachable, said
 from jobs.run.failures import LATE_SECONDS
@@ -94,17 +95,16 @@ def _step(site: Site, order: Order, mpi: str, cores: int, words: list[str]) -> l
     return [f"{shlex.join([*srun, *command])} > {log} 2>&1; echo $? > {log}.end"]
 
 
-def examine(site: Site, order: Order, say: Say, keep: list[str]) -> Iterator[Finding]:
+def examine(site: Site, order: Order, say: Say) -> Iterator[Finding]:
     """Submit the job, follow it to its end, and tell what it found.
 
     Args:
         site: the cluster.
         order: what to check.
         say: called with one line on the state of the job.
-        keep: variables of the environment that may choose account, partition and the like.
     """
-    text = script(site, order)
-    publish_bytes(order.folder / "job.sh", text.encode())
+    publish_bytes(order.folder / "job.sh", script(site, order).encode())
+    keep = chosen_by_environment(site, STAGE, min(1, site.gpus_per_node))
     try:
         answered = said("sbatch", str(order.folder / "job.sh"), keep=keep)
     except Unreachable as problem:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import time
 import uuid
@@ -12,17 +11,16 @@ from pathlib import Path
 
 from jobs.graph.work import Run
 from jobs.launch import slurm_client
+from jobs.launch.chosen import asked_cluster, chosen_by_environment
 from jobs.launch.ends import find_ended
 from jobs.launch.scripts import Batch, script_of
 from jobs.launch.slurm_client import Unreachable
 from jobs.launch.verdict import Key
 from jobs.run.failures import Failed, forget
 from jobs.run.ledger import Submission, enter, started_as, strike, withdraw
-from jobs.site import Site
 from rodin.store.atomic import make_folder, publish_bytes
 from rodin.store.run_folder import RunFolder
 
-CHOSEN = ("partition", "account", "qos", "reservation", "wckey")  # options that sites make users choose
 LOOKS = (0.0, 2.0, 8.0)  # seconds before each look for a job by its name: a busy controller lists it late
 # What sbatch says of limits that pass once other jobs have ended -> the limit, and the key of the site file.
 LIMITS = {
@@ -91,7 +89,7 @@ def send(run: Run, batch: Batch, dependencies: list[str], known: Mapping[Key, fl
         "",
         batch.elements,
         time.time(),
-        cluster=asked_cluster(site),
+        cluster=asked_cluster(site, name),
         minutes=batch.minutes,
         memory_gb=batch.resources.memory_gb,
         more_time=batch.ask.more_time,
@@ -113,7 +111,8 @@ def send(run: Run, batch: Batch, dependencies: list[str], known: Mapping[Key, fl
         elif (name, shard) in known:
             forget(folder, name, shard, known[name, shard])
     try:
-        job_id, cluster = slurm_client.send(script.resolve(), chosen_by_environment(site))
+        keep = chosen_by_environment(site, name, batch.resources.gpus)
+        job_id, cluster = slurm_client.send(script.resolve(), keep)
     except Unreachable as problem:
         return _after(folder, intent, problem)
     sent = dataclasses.replace(intent, job_id=job_id, cluster=cluster)
@@ -182,19 +181,6 @@ def _named(intent: Submission) -> str | None:
         return find_ended(intent)
     except Unreachable:  # no accounting
         return None
-
-
-def asked_cluster(site: Site) -> str:
-    """The cluster, or the clusters, that sbatch is asked to choose from; empty: its own."""
-    variables = (os.environ.get(name) for name in ("SBATCH_CLUSTERS", "SLURM_CLUSTERS"))
-    return str(site.extra.get("clusters") or next(filter(None, variables), ""))
-
-
-def chosen_by_environment(site: Site) -> list[str]:
-    """Variables in which a user may keep an account and the like for all jobs; what the site file says goes first."""
-    said = {name for name in ("partition", "account", "qos") if getattr(site, name) is not None} | set(site.extra)
-    kept = [f"SBATCH_{name.upper()}" for name in (*CHOSEN, "clusters") if name not in said]
-    return kept if "clusters" in said else [*kept, "SLURM_CLUSTERS"]
 
 
 def remove_script(folder: RunFolder, submission: Submission) -> None:

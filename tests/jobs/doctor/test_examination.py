@@ -80,7 +80,7 @@ def test_a_job_that_does_not_begin_is_cancelled(slurm: Path, order: Order):
     (slurm / "orders").write_text("pending\n")
     lines: list[str] = []
     begin = time.monotonic()
-    (one,) = examine(Site(name="x"), order, lines.append, [])
+    (one,) = examine(Site(name="x"), order, lines.append)
     assert (one.level, one.line) == ("warn", "job 7 did not begin within 0.5 s (Resources); it is cancelled")
     assert time.monotonic() - begin < 60
     assert "scancel --quiet 7" in (slurm / "calls").read_text()
@@ -94,13 +94,13 @@ def test_an_interrupted_doctor_cancels_its_job(slurm: Path, order: Order):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(examine(Site(name="x"), order, interrupt, []))
+        list(examine(Site(name="x"), order, interrupt))
     assert "scancel --quiet 7" in (slurm / "calls").read_text()
 
 
 def test_a_refused_job_is_one_line(slurm: Path, order: Order):
     (slurm / "orders").write_text("refuse Batch job submission failed: Invalid account\n")
-    (one,) = examine(Site(name="x"), order, lambda line: None, [])
+    (one,) = examine(Site(name="x"), order, lambda line: None)
     assert (one.level, one.line) == (
         "FAIL",
         "not submitted: sbatch: error: Batch job submission failed: Invalid account",
@@ -109,7 +109,7 @@ def test_a_refused_job_is_one_line(slurm: Path, order: Order):
 
 def test_a_silent_slurm_is_given_up_and_the_job_cancelled(slurm: Path, order: Order):
     (slurm / "orders").write_text("pending\nsilent\n")
-    (one,) = examine(Site(name="x"), order, lambda line: None, [])
+    (one,) = examine(Site(name="x"), order, lambda line: None)
     assert one.level == "FAIL"
     assert "Unable to contact slurm controller; it is cancelled" in one.line
     assert "scancel --quiet 7" in (slurm / "calls").read_text()
@@ -117,7 +117,7 @@ def test_a_silent_slurm_is_given_up_and_the_job_cancelled(slurm: Path, order: Or
 
 def test_a_job_without_our_python_says_how_its_log_ends(slurm: Path, order: Order):
     site = Site(name="x", python="/nowhere/python", mpi="pmix")
-    found = list(examine(site, order, lambda line: None, []))
+    found = list(examine(site, order, lambda line: None))
     assert [(one.check, one.level) for one in found] == [("job", "ok"), ("machine", "FAIL"), ("mpi", "FAIL")]
     assert "/nowhere/python" in found[1].line
 
@@ -152,15 +152,34 @@ def test_each_place_is_asked_once_for_its_whole_machines(tmp_path: Path, slurm: 
     run = run_of(tmp_path, site)
     sizes = {demand.stages[0]: demand.size for demand in demands(run)}
     assert sizes == {"render": "1 x 128 CPUs, 250 GB, 60 min", "clip": "2 x 32 CPUs, 200 GB, GPUs 4, 90 min"}
-    found = list(places(run, []))
+    found = list(places(run))
     assert [(one.check, one.level) for one in found] == [("sbatch cpu", "ok"), ("sbatch gpu", "ok")]
     assert "would begin at 2026-11-29T09:00:00 on n[1-2]" in found[0].line
     sent = (slurm / "scripts").read_text().splitlines()
     assert {"#SBATCH --mem=256000M", "#SBATCH --gpus-per-node=4", "#SBATCH --nodes=2"} <= set(sent)
     (slurm / "orders").write_text("refuse-test allocation failure: Requested node configuration is not available\n")
-    (first, *_) = places(run, [])
+    (first, *_) = places(run)
     assert first.level == "FAIL"
     assert "Requested node configuration is not available" in first.line
+
+
+def test_the_shell_chooses_only_what_the_site_file_leaves_open(
+    slurm: Path, tmp_path: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("SBATCH_PARTITION", "SBATCH_ACCOUNT", "SBATCH_QOS"):
+        monkeypatch.setenv(name, "x")
+    (slurm / "orders").write_text("refuse no\n")
+    stages = {"base": {"qos": ""}, "render": {"account": ""}}
+    site = Site.model_validate({"name": "x", "cpu": {"partition": "cpu"}, "stages": stages} | GPUS)
+    found = [*places(run_of(tmp_path, site)), *examine(site, order, lambda line: None)]
+    assert [one.check for one in found] == ["sbatch cpu", "sbatch cpu", "sbatch gpu", "sbatch gpu", "job"]
+    assert (slurm / "variables").read_text().splitlines() == [
+        "SBATCH_QOS",
+        "SBATCH_ACCOUNT SBATCH_QOS",
+        "SBATCH_ACCOUNT SBATCH_QOS",
+        "SBATCH_ACCOUNT",
+        "SBATCH_ACCOUNT",
+    ]
 
 
 def test_the_folder_of_the_checks_is_taken_away_and_a_run_that_was_there_is_not(tmp_path: Path):
