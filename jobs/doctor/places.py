@@ -83,10 +83,14 @@ def places(run: Run) -> Iterator[Finding]:
     """
     for demand in demands(run):
         script = "\n".join(["#!/bin/bash", *(f"#SBATCH {shlex.quote(flag)}" for flag in demand.flags), "true", ""])
-        answer = would_take(script, demand.keep)
         names = ", ".join(demand.stages[:FEW]) + (" ..." if len(demand.stages) > FEW else "")
         place = [flag for flag in demand.flags if flag.startswith(("--partition", "--account", "--qos"))]
         check = " ".join(["sbatch", *(flag.partition("=")[2] for flag in place)])
+        try:
+            answer = would_take(script, demand.keep)
+        except Unreachable as problem:
+            yield fail(check, f"not asked: {problem}", "try again when Slurm answers")
+            continue
         if answer.taken:
             yield found(check, f"{demand.size}: {answer.line} ({names})")
         else:

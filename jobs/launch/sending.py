@@ -13,6 +13,7 @@ from jobs.graph.work import Run
 from jobs.launch import slurm_client
 from jobs.launch.chosen import asked_cluster, chosen_by_environment
 from jobs.launch.ends import find_ended
+from jobs.launch.reasons import AWAY
 from jobs.launch.scripts import Batch, script_of
 from jobs.launch.slurm_client import Unreachable
 from jobs.launch.verdict import Key
@@ -38,8 +39,6 @@ LIMITS = {
         "max_array_size",
     ),
 }
-# what sbatch says where the controller did not answer: whether it took the job is not known
-AWAY = r"Unable to contact|timed out|Connection|connect|Zero Bytes|Transport endpoint|did not answer|without a job's id"
 
 
 class Refused(Exception):
@@ -127,7 +126,7 @@ def _after(folder: RunFolder, intent: Submission, problem: Unreachable) -> Submi
         if re.search(pattern, line, re.IGNORECASE):
             _forget(folder, intent)
             raise Waits(f"{line}: the limit is {limit}; `{key}` in the site file makes smaller arrays", smaller=True)
-    if not re.search(AWAY, line, re.IGNORECASE):
+    if not AWAY.search(line):
         _forget(folder, intent)
         raise Refused(line)
     try:

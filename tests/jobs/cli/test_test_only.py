@@ -67,6 +67,9 @@ def test_a_refusal_is_told_in_slurm_s_words_and_is_a_failure(slurm: Path, capsys
         "sbatch: fatal: Could not establish a configuration source",
         "sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host",
         "allocation failure: Unable to contact slurm controller (connect failure)",
+        "allocation failure: Socket timed out on send/recv operation",
+        "allocation failure: Zero Bytes were transmitted or received",
+        "Slurm temporarily unable to accept job, sleeping and retrying",
     ],
 )
 def test_a_slurm_that_is_away_has_refused_nothing(slurm: Path, capsys, line: str):

@@ -161,6 +161,11 @@ def test_each_place_is_asked_once_for_its_whole_machines(tmp_path: Path, slurm: 
     (first, *_) = places(run)
     assert first.level == "FAIL"
     assert "Requested node configuration is not available" in first.line
+    (slurm / "orders").write_text("refuse-test allocation failure: Socket timed out on send/recv operation\n")
+    assert [(one.check, one.mend) for one in places(run)] == [
+        ("sbatch cpu", "try again when Slurm answers"),
+        ("sbatch gpu", "try again when Slurm answers"),
+    ]
 
 
 def test_the_shell_chooses_only_what_the_site_file_leaves_open(

@@ -112,8 +112,9 @@ def test_a_job_whose_id_could_not_be_written_down_is_found_by_its_name(
     assert sum(call[0] == "sbatch" for call in clients.calls) == 1
 
 
-def test_a_lost_answer_is_mended_by_the_name_of_the_job(run: RunFolder, clients: Clients):
-    clients.answers["sbatch"] = refuse(Unreachable("sbatch: error: Socket timed out on send/recv operation"))
+@pytest.mark.parametrize("words", ["Socket timed out on send/recv operation", "Message receive failure"])
+def test_a_lost_answer_is_mended_by_the_name_of_the_job(run: RunFolder, clients: Clients, words: str):
+    clients.answers["sbatch"] = refuse(Unreachable(f"sbatch: error: Batch job submission failed: {words}"))
     clients.answers["squeue"] = lambda: f"7|{intent_of(clients)}|PENDING|None\n"
     (sent,) = launcher(run).submit()
     assert sent.job_id == "7"
