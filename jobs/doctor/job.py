@@ -7,15 +7,16 @@ import re
 import shlex
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.doctor.finding import Finding, fail, found, merged, read, warn
 from jobs.doctor.meeting import answer
-from jobs.launch.chosen import chosen_by_environment
+from jobs.launch.chosen import asked_cluster, chosen_by_environment
 from jobs.launch.process import job_environment
-from jobs.launch.slurm_client import SUBMITTED, Unreachable, said
+from jobs.launch.reasons import AWAY
+from jobs.launch.slurm_client import SUBMIT_SECONDS, SUBMITTED, Unreachable, on, said
 from jobs.run.failures import LATE_SECONDS
 from jobs.site import Site
 from rodin.store.atomic import publish_bytes
@@ -41,12 +42,14 @@ class Order:
         code: the copy of the code that it runs.
         needs: name of weights -> what needs them.
         wait: longest wait for it to begin, seconds.
+        name: of the job, unique.
     """
 
     folder: Path
     code: Path
     needs: dict[str, str]
     wait: float
+    name: str = field(default_factory=lambda: f"rodin-doctor-{uuid.uuid4().hex[:8]}")
 
 
 def script(site: Site, order: Order) -> str:
@@ -56,7 +59,7 @@ def script(site: Site, order: Order) -> str:
     cores, memory = min(CORES, limits.cpus), min(MEMORY_GB, limits.memory_gb)
     kind = site.gpu_type_of(STAGE)
     flags: dict[str, object] = {
-        "job-name": f"rodin-doctor-{uuid.uuid4().hex[:8]}",
+        "job-name": order.name,
         "output": order.folder / "job.log",
         "open-mode": "append",
         "nodes": nodes,
@@ -105,37 +108,43 @@ def examine(site: Site, order: Order, say: Say) -> Iterator[Finding]:
     """
     publish_bytes(order.folder / "job.sh", script(site, order).encode())
     keep = chosen_by_environment(site, STAGE, min(1, site.gpus_per_node))
+    over = False
     try:
-        answered = said("sbatch", str(order.folder / "job.sh"), keep=keep)
-    except Unreachable as problem:
-        yield fail("job", f"not submitted: {problem}", "the keys of the site file that it names; see `rodin site init`")
-        return
-    match = SUBMITTED.search(answered)
-    if match is None:
-        yield fail("job", f"sbatch answered without a job's id: {' '.join(answered.split())}", "ask the administrators")
-        return
-    job_id, on = match[1], ([f"--clusters={match[2]}"] if match[2] else [])
-    ended = False
-    try:
-        finding, ended = _follow(job_id, on, order, say)
+        answered = said("sbatch", str(order.folder / "job.sh"), seconds=SUBMIT_SECONDS, keep=keep)
+        match = SUBMITTED.search(answered)
+        if match is None:
+            line = f"sbatch answered without a job's id: {' '.join(answered.split())}; its job is cancelled"
+            yield fail("job", line, "ask the administrators")
+            return
+        finding, over = _follow(match[1], on(match[2] or ""), order, say)
         yield finding
+    except Unreachable as problem:
+        over = AWAY.search(str(problem)) is None
+        if over:
+            mend = "the keys of the site file that it names; see `rodin site init`"
+            yield fail("job", f"not submitted: {problem}", mend)
+        else:
+            line = f"{problem}; if Slurm took the job, it is cancelled"
+            yield fail("job", line, "try again when Slurm answers")
+        return
     finally:
-        if not ended:
-            _cancel(job_id, on)
-    if ended:
+        if not over:
+            _cancel(site, order)
+    if over:
         yield from merged(_results(site, order))
 
 
-def _cancel(job_id: str, on: list[str]) -> None:
+def _cancel(site: Site, order: Order) -> None:
+    """Cancel the job by its name: its id is not known where sbatch gave no answer."""
     for _ in range(RETRIES):
         try:
-            said("scancel", *on, "--quiet", job_id)
+            said("scancel", *on(asked_cluster(site, STAGE)), "--quiet", "--me", f"--name={order.name}")
             return
         except Unreachable:
             time.sleep(POLL_SECONDS)
 
 
-def _follow(job_id: str, on: list[str], order: Order, say: Say) -> tuple[Finding, bool]:
+def _follow(job_id: str, where: Sequence[str], order: Order, say: Say) -> tuple[Finding, bool]:
     """Wait for the job's end, answering its pings; how that went, and whether it has ended."""
     begin, began, silent, looked, reason = time.monotonic(), 0.0, 0, 0.0, ""
     while True:
@@ -146,7 +155,7 @@ def _follow(job_id: str, on: list[str], order: Order, say: Say) -> tuple[Finding
             continue
         looked = now
         try:
-            state, reason = _state(job_id, on)
+            state, reason = _state(job_id, where)
             silent = 0
         except Unreachable as problem:
             silent += 1
@@ -167,10 +176,10 @@ def _follow(job_id: str, on: list[str], order: Order, say: Say) -> tuple[Finding
         say(f"{words}, {duration(now - (began or begin))}")
 
 
-def _state(job_id: str, on: list[str]) -> tuple[str, str]:
+def _state(job_id: str, where: Sequence[str]) -> tuple[str, str]:
     """State and reason of a job in the queue; ("", "") once it is gone."""
     try:
-        listed = said("squeue", *on, "--noheader", "--jobs", job_id, "--format=%T|%r")
+        listed = said("squeue", *where, "--noheader", "--jobs", job_id, "--format=%T|%r")
     except Unreachable as problem:
         if "Invalid job id" in str(problem):
             return "", ""

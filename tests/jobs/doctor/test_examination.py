@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from jobs.doctor.job import Order, examine, script
 from jobs.doctor.places import demands, places
 from jobs.graph.graph import graph
 from jobs.graph.work import Run
+from jobs.launch import slurm_client
 from jobs.site import Site
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
@@ -83,7 +85,7 @@ def test_a_job_that_does_not_begin_is_cancelled(slurm: Path, order: Order):
     (one,) = examine(Site(name="x"), order, lines.append)
     assert (one.level, one.line) == ("warn", "job 7 did not begin within 0.5 s (Resources); it is cancelled")
     assert time.monotonic() - begin < 60
-    assert "scancel --quiet 7" in (slurm / "calls").read_text()
+    assert f"scancel --quiet --me --name={order.name}\n" in (slurm / "calls").read_text()
     assert any("job 7 waits (Resources)" in line for line in lines)
 
 
@@ -95,7 +97,7 @@ def test_an_interrupted_doctor_cancels_its_job(slurm: Path, order: Order):
 
     with pytest.raises(KeyboardInterrupt):
         list(examine(Site(name="x"), order, interrupt))
-    assert "scancel --quiet 7" in (slurm / "calls").read_text()
+    assert f"scancel --quiet --me --name={order.name}\n" in (slurm / "calls").read_text()
 
 
 def test_a_refused_job_is_one_line(slurm: Path, order: Order):
@@ -107,12 +109,42 @@ def test_a_refused_job_is_one_line(slurm: Path, order: Order):
     )
 
 
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (
+            "lost",
+            "sbatch: error: Batch job submission failed: Socket timed out; if Slurm took the job, it is cancelled",
+        ),
+        ("odd", "sbatch answered without a job's id: welcome; its job is cancelled"),
+    ],
+)
+def test_a_job_of_which_sbatch_tells_no_id_is_cancelled(slurm: Path, order: Order, answer: str, line: str):
+    (slurm / "orders").write_text(f"pending\n{answer}\n")
+    (one,) = examine(Site(name="x", extra={"clusters": "alpha"}), order, lambda line: None)
+    assert (one.level, one.line) == ("FAIL", line)
+    assert f"#SBATCH --job-name={order.name}\n" in (slurm / "scripts").read_text()
+    assert f"scancel --clusters=alpha --quiet --me --name={order.name}\n" in (slurm / "calls").read_text()
+
+
+def test_a_busy_controller_has_two_minutes_to_take_the_job(slurm: Path, order: Order, monkeypatch: pytest.MonkeyPatch):
+    def said(*command: str, seconds: float = slurm_client.TIMEOUT, keep: Collection[str] = ()) -> str:
+        assert command[0] != "sbatch" or seconds == slurm_client.SUBMIT_SECONDS
+        return slurm_client.said(*command, seconds=seconds, keep=keep)
+
+    monkeypatch.setattr(job, "said", said)
+    (slurm / "orders").write_text("refuse no\n")
+    (one,) = examine(Site(name="x"), order, lambda line: None)
+    assert "scancel" not in (slurm / "calls").read_text()  # there is no job
+    assert one.line == "not submitted: sbatch: error: no"
+
+
 def test_a_silent_slurm_is_given_up_and_the_job_cancelled(slurm: Path, order: Order):
     (slurm / "orders").write_text("pending\nsilent\n")
     (one,) = examine(Site(name="x"), order, lambda line: None)
     assert one.level == "FAIL"
     assert "Unable to contact slurm controller; it is cancelled" in one.line
-    assert "scancel --quiet 7" in (slurm / "calls").read_text()
+    assert f"scancel --quiet --me --name={order.name}\n" in (slurm / "calls").read_text()
 
 
 def test_a_job_without_our_python_says_how_its_log_ends(slurm: Path, order: Order):
