@@ -39,6 +39,8 @@ LIMITS = {
         "max_array_size",
     ),
 }
+# what newer versions of sbatch say of `afterok` with a job that has ended since the queue was seen, and is forgotten
+FORGOTTEN = "Job dependency problem"
 
 
 class Refused(Exception):
@@ -128,6 +130,8 @@ def _after(folder: RunFolder, intent: Submission, problem: Unreachable) -> Submi
             raise Waits(f"{line}: the limit is {limit}; `{key}` in the site file makes smaller arrays", smaller=True)
     if not AWAY.search(line):
         _forget(folder, intent)
+        if FORGOTTEN in line:
+            raise Waits(line, smaller=False)
         raise Refused(line)
     try:
         found = settle(folder, intent, line)
