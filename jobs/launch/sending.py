@@ -12,7 +12,7 @@ from pathlib import Path
 from jobs.graph.work import Run
 from jobs.launch import slurm_client
 from jobs.launch.chosen import asked_cluster, chosen_by_environment
-from jobs.launch.ends import find_ended
+from jobs.launch.ends import ends_of, find_ended
 from jobs.launch.reasons import AWAY
 from jobs.launch.scripts import Batch, script_of
 from jobs.launch.slurm_client import Unreachable
@@ -164,15 +164,30 @@ def settle(folder: RunFolder, intent: Submission, why: str = "nobody waited for 
         recent = time.time() - intent.submitted < slurm_client.SUBMIT_SECONDS
         for wait in LOOKS if recent else LOOKS[:1]:
             time.sleep(wait)
-            job_id = _named(intent) or started_as(folder, intent)
-            if job_id is not None:
-                found = dataclasses.replace(intent, job_id=job_id)
+            found = _found(folder, intent)
+            if found is not None:
                 enter(folder, found)
                 return found
     slurm_client.queue([intent])  # raises where scancel would not be heard either
     withdraw(folder, intent, why)
     slurm_client.cancel_named(intent)
     return None
+
+
+def _found(folder: RunFolder, intent: Submission) -> Submission | None:
+    """The record of a job that Slurm took, with its id and, where sbatch could choose, its cluster."""
+    places = [dataclasses.replace(intent, cluster=cluster) for cluster in intent.cluster.split(",")]
+    for one in places:
+        job_id = _named(one)
+        if job_id is not None:
+            return dataclasses.replace(one, job_id=job_id)
+    job_id = started_as(folder, intent)
+    if job_id is None:
+        return None
+    # no accounting; of several clusters, the one whose controller knows a job of this id and name
+    known = [dataclasses.replace(one, job_id=job_id) for one in places]
+    there = (one for one in known if len(known) == 1 or ends_of([one]))
+    return next(there, dataclasses.replace(intent, job_id=job_id))
 
 
 def _named(intent: Submission) -> str | None:
