@@ -100,10 +100,23 @@ class Site(SiteTable):
             stage: its name.
             gpus: GPUs of each process; without one, `cpu` counts.
         """
+        return {name: value for name, value in self._placed(stage, gpus).items() if value}
+
+    def said(self, stage: str, gpus: int) -> set[str]:
+        """Parameters of sbatch that the file says of a stage, also with the value "".
+
+        Args:
+            stage: its name.
+            gpus: GPUs of each process; without one, `cpu` counts.
+        """
+        placed = self._placed(stage, gpus)
+        return {name for name, value in placed.items() if value is not None} | self.extra_of(stage).keys()
+
+    def _placed(self, stage: str, gpus: int) -> dict[str, str | None]:
         placed: dict[str, str | None] = {name: getattr(self, name) for name in Placement.model_fields}
         for table in self._places(stage, gpus):
             placed |= table.model_dump(include=set(placed), exclude_none=True)
-        return {name: value for name, value in placed.items() if value}
+        return placed
 
     def limits(self, stage: str, gpus: int) -> Limits:
         """What a stage finds where it is sent.

@@ -21,6 +21,7 @@ from jobs.cli.summary import summary, summary_text
 from jobs.cli.taking import planned_lines, with_taken
 from jobs.graph.changes import change_of, make_change
 from jobs.graph.work import Run
+from jobs.launch.chosen import chosen_by_environment
 from jobs.launch.slurm_client import Unreachable, check_clients
 from jobs.launch.test_only import would_take
 from jobs.plan.asks import with_asks
@@ -116,13 +117,12 @@ def test_scripts(work: Run, no_wait: bool, as_json: bool) -> None:
     Raises:
         Failed: it would refuse one, or does not answer.
     """
-    from jobs.launch.sending import chosen_by_environment
-
     check_clients()
-    keep, rows = chosen_by_environment(work.site), list[dict[str, object]]()
+    gpus, rows = {stage.name: work.resources(stage).gpus for stage in work.stages}, list[dict[str, object]]()
     for name, text in scripts_of(work, no_wait):
+        stage = name.removeprefix("JOBID_OF_").rpartition("_")[0]  # or the job that sends again, which needs no GPU
         try:
-            answer = would_take(text, keep)
+            answer = would_take(text, chosen_by_environment(work.site, stage, gpus.get(stage, 0)))
         except Unreachable as error:
             raise Failed(f"Slurm does not answer ({error}); nothing was asked of it") from None
         rows.append({"name": name, "taken": answer.taken, "line": answer.line})

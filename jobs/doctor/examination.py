@@ -131,14 +131,10 @@ def of_cluster(run: Run, folder: Path, needs: dict[str, str], wait: float, say: 
         wait: longest wait for the job to begin, seconds; 0: no job.
         say: called with one line on what goes on.
     """
-    from jobs.launch.sending import chosen_by_environment  # here: it loads submitit
-
-    keep = chosen_by_environment(run.site)
     say("the cluster")
     yield from guarded("scheduler", lambda: scheduler(run.site))
     say("each place of the site file")
-    taken = guarded("sbatch", lambda: places(run, keep))
-    yield from taken
+    yield from guarded("sbatch", lambda: places(run))
     if not wait:
         return
     say("a copy of the code for the job")
@@ -149,4 +145,4 @@ def of_cluster(run: Run, folder: Path, needs: dict[str, str], wait: float, say: 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
             say(f"no lock on {socket.gethostname()}: {problem.strerror}")
-        yield from examine(run.site, order, say, keep)
+        yield from examine(run.site, order, say)

@@ -7,14 +7,17 @@ import re
 import shlex
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.doctor.finding import Finding, fail, found, merged, read, warn
 from jobs.doctor.meeting import answer
+from jobs.launch.chosen import asked_cluster, chosen_by_environment
+from jobs.launch.ends import FINAL
 from jobs.launch.process import job_environment
-from jobs.launch.slurm_client import SUBMITTED, Unreachable, said
+from jobs.launch.reasons import AWAY
+from jobs.launch.slurm_client import SUBMIT_SECONDS, SUBMITTED, Unreachable, on, said
 from jobs.run.failures import LATE_SECONDS
 from jobs.site import Site
 from rodin.store.atomic import publish_bytes
@@ -25,7 +28,6 @@ STEP_SECONDS = 180  # longest step: torch may load for a minute from a busy disk
 LOOK_SECONDS = 0.2  # between two looks for pings
 POLL_SECONDS = 3.0  # between two looks at the queue
 CORES, MEMORY_GB = 2, 4.0  # of each process: enough for torch and CUDA
-ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL")
 RETRIES = 5  # polls of the queue in a row without an answer before the job is given up
 Say = Callable[[str], None]  # takes one line on what goes on
 STAGE = "base"  # whose place the job is sent to: trainings are what runs on several machines
@@ -40,12 +42,14 @@ class Order:
         code: the copy of the code that it runs.
         needs: name of weights -> what needs them.
         wait: longest wait for it to begin, seconds.
+        name: of the job, unique.
     """
 
     folder: Path
     code: Path
     needs: dict[str, str]
     wait: float
+    name: str = field(default_factory=lambda: f"rodin-doctor-{uuid.uuid4().hex[:8]}")
 
 
 def script(site: Site, order: Order) -> str:
@@ -55,7 +59,7 @@ def script(site: Site, order: Order) -> str:
     cores, memory = min(CORES, limits.cpus), min(MEMORY_GB, limits.memory_gb)
     kind = site.gpu_type_of(STAGE)
     flags: dict[str, object] = {
-        "job-name": f"rodin-doctor-{uuid.uuid4().hex[:8]}",
+        "job-name": order.name,
         "output": order.folder / "job.log",
         "open-mode": "append",
         "nodes": nodes,
@@ -94,48 +98,53 @@ def _step(site: Site, order: Order, mpi: str, cores: int, words: list[str]) -> l
     return [f"{shlex.join([*srun, *command])} > {log} 2>&1; echo $? > {log}.end"]
 
 
-def examine(site: Site, order: Order, say: Say, keep: list[str]) -> Iterator[Finding]:
+def examine(site: Site, order: Order, say: Say) -> Iterator[Finding]:
     """Submit the job, follow it to its end, and tell what it found.
 
     Args:
         site: the cluster.
         order: what to check.
         say: called with one line on the state of the job.
-        keep: variables of the environment that may choose account, partition and the like.
     """
-    text = script(site, order)
-    publish_bytes(order.folder / "job.sh", text.encode())
+    publish_bytes(order.folder / "job.sh", script(site, order).encode())
+    keep = chosen_by_environment(site, STAGE, min(1, site.gpus_per_node))
+    over = False
     try:
-        answered = said("sbatch", str(order.folder / "job.sh"), keep=keep)
-    except Unreachable as problem:
-        yield fail("job", f"not submitted: {problem}", "the keys of the site file that it names; see `rodin site init`")
-        return
-    match = SUBMITTED.search(answered)
-    if match is None:
-        yield fail("job", f"sbatch answered without a job's id: {' '.join(answered.split())}", "ask the administrators")
-        return
-    job_id, on = match[1], ([f"--clusters={match[2]}"] if match[2] else [])
-    ended = False
-    try:
-        finding, ended = _follow(job_id, on, order, say)
+        answered = said("sbatch", str(order.folder / "job.sh"), seconds=SUBMIT_SECONDS, keep=keep)
+        match = SUBMITTED.search(answered)
+        if match is None:
+            line = f"sbatch answered without a job's id: {' '.join(answered.split())}; its job is cancelled"
+            yield fail("job", line, "ask the administrators")
+            return
+        finding, over = _follow(match[1], on(match[2] or ""), order, say)
         yield finding
+    except Unreachable as problem:
+        over = AWAY.search(str(problem)) is None
+        if over:
+            mend = "the keys of the site file that it names; see `rodin site init`"
+            yield fail("job", f"not submitted: {problem}", mend)
+        else:
+            line = f"{problem}; if Slurm took the job, it is cancelled"
+            yield fail("job", line, "try again when Slurm answers")
+        return
     finally:
-        if not ended:
-            _cancel(job_id, on)
-    if ended:
+        if not over:
+            _cancel(site, order)
+    if over:
         yield from merged(_results(site, order))
 
 
-def _cancel(job_id: str, on: list[str]) -> None:
+def _cancel(site: Site, order: Order) -> None:
+    """Cancel the job by its name: its id is not known where sbatch gave no answer."""
     for _ in range(RETRIES):
         try:
-            said("scancel", *on, "--quiet", job_id)
+            said("scancel", *on(asked_cluster(site, STAGE)), "--quiet", "--me", f"--name={order.name}")
             return
         except Unreachable:
             time.sleep(POLL_SECONDS)
 
 
-def _follow(job_id: str, on: list[str], order: Order, say: Say) -> tuple[Finding, bool]:
+def _follow(job_id: str, where: Sequence[str], order: Order, say: Say) -> tuple[Finding, bool]:
     """Wait for the job's end, answering its pings; how that went, and whether it has ended."""
     begin, began, silent, looked, reason = time.monotonic(), 0.0, 0, 0.0, ""
     while True:
@@ -146,7 +155,7 @@ def _follow(job_id: str, on: list[str], order: Order, say: Say) -> tuple[Finding
             continue
         looked = now
         try:
-            state, reason = _state(job_id, on)
+            state, reason = _state(job_id, where)
             silent = 0
         except Unreachable as problem:
             silent += 1
@@ -167,10 +176,10 @@ def _follow(job_id: str, on: list[str], order: Order, say: Say) -> tuple[Finding
         say(f"{words}, {duration(now - (began or begin))}")
 
 
-def _state(job_id: str, on: list[str]) -> tuple[str, str]:
+def _state(job_id: str, where: Sequence[str]) -> tuple[str, str]:
     """State and reason of a job in the queue; ("", "") once it is gone."""
     try:
-        listed = said("squeue", *on, "--all", "--noheader", "--jobs", job_id, "--format=%T|%r")
+        listed = said("squeue", *where, "--all", "--noheader", "--jobs", job_id, "--format=%T|%r")
     except Unreachable as problem:
         if "Invalid job id" in str(problem):
             return "", ""
@@ -178,16 +187,7 @@ def _state(job_id: str, on: list[str]) -> tuple[str, str]:
     for line in listed.splitlines():
         match = re.fullmatch(r"([A-Z_]+)\|(.*)", line.strip())
         if match:
-            gone = match[1] in (
-                "COMPLETED",
-                "FAILED",
-                "CANCELLED",
-                "TIMEOUT",
-                "NODE_FAIL",
-                "OUT_OF_MEMORY",
-                "BOOT_FAIL",
-            )
-            return ("", "") if gone else (match[1], match[2])
+            return ("", "") if match[1] in FINAL else (match[1], match[2])
     return "", ""
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jobs.doctor.finding import Finding, fail, found, warn
 from jobs.graph.stage import Stage
 from jobs.graph.work import Run
+from jobs.launch.chosen import chosen_by_environment
 from jobs.launch.slurm_client import Unreachable, said
 from jobs.launch.test_only import would_take
 from jobs.site import Site
@@ -26,19 +27,22 @@ class Demand:
         stages: their names.
         flags: of sbatch.
         size: in words.
+        keep: variables of the environment that may choose account, partition and the like there.
     """
 
     stages: tuple[str, ...]
     flags: tuple[str, ...]
     size: str
+    keep: tuple[str, ...]
 
 
 def demands(run: Run) -> list[Demand]:
     """One demand for each place that stages of a run are sent to: whole machines, for as long as the site says."""
-    places: dict[tuple[str, ...], list[Stage]] = {}
+    places: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Stage]] = {}
     for stage in run.stages:
-        places.setdefault(_place(run, stage), []).append(stage)
-    return [_demand(run, list(flags), stages) for flags, stages in places.items()]
+        keep = tuple(chosen_by_environment(run.site, stage.name, run.resources(stage).gpus))
+        places.setdefault((_place(run, stage), keep), []).append(stage)
+    return [_demand(run, flags, keep, stages) for (flags, keep), stages in places.items()]
 
 
 def _place(run: Run, stage: Stage) -> tuple[str, ...]:
@@ -60,29 +64,33 @@ def _place(run: Run, stage: Stage) -> tuple[str, ...]:
     return tuple(flags)
 
 
-def _demand(run: Run, flags: list[str], stages: list[Stage]) -> Demand:
+def _demand(run: Run, flags: tuple[str, ...], keep: tuple[str, ...], stages: list[Stage]) -> Demand:
     nodes = max(run.resources(stage).nodes for stage in stages)
     limits = run.site.limits(stages[0].name, run.resources(stages[0]).gpus)
     gpus = next((flag.partition("=")[2] for flag in flags if "gpu" in flag.partition("=")[0] or "gpu:" in flag), "")
     words = (
         f"{nodes} x {limits.cpus} CPUs, {limits.memory_gb:g} GB{f', GPUs {gpus}' if gpus else ''}, {limits.minutes} min"
     )
-    return Demand(tuple(stage.name for stage in stages), (*flags, f"--nodes={nodes}", "--ntasks-per-node=1"), words)
+    flags = (*flags, f"--nodes={nodes}", "--ntasks-per-node=1")
+    return Demand(tuple(stage.name for stage in stages), flags, words, keep)
 
 
-def places(run: Run, keep: Sequence[str]) -> Iterator[Finding]:
+def places(run: Run) -> Iterator[Finding]:
     """Whether Slurm takes a job as large as each place's machines.
 
     Args:
         run: whose stages and site count.
-        keep: variables of the environment that may choose account, partition and the like.
     """
     for demand in demands(run):
         script = "\n".join(["#!/bin/bash", *(f"#SBATCH {shlex.quote(flag)}" for flag in demand.flags), "true", ""])
-        answer = would_take(script, keep)
         names = ", ".join(demand.stages[:FEW]) + (" ..." if len(demand.stages) > FEW else "")
         place = [flag for flag in demand.flags if flag.startswith(("--partition", "--account", "--qos"))]
         check = " ".join(["sbatch", *(flag.partition("=")[2] for flag in place)])
+        try:
+            answer = would_take(script, demand.keep)
+        except Unreachable as problem:
+            yield fail(check, f"not asked: {problem}", "try again when Slurm answers")
+            continue
         if answer.taken:
             yield found(check, f"{demand.size}: {answer.line} ({names})")
         else:

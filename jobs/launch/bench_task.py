@@ -21,8 +21,8 @@ from jobs.graph.graph import stage_of
 from jobs.graph.work import Run
 from jobs.launch import slurm_client
 from jobs.launch.bench_submit import row
+from jobs.launch.chosen import chosen_by_environment
 from jobs.launch.scripts import batches, script_of
-from jobs.launch.sending import chosen_by_environment
 from jobs.run.failures import Failed, last_line
 from jobs.run.ledger import Submission, enter
 from jobs.run.record import write_config
@@ -175,7 +175,7 @@ class Pairs:
         script = folder.path / f"{name}.sh"
         script.write_text("\n".join(lines) + "\n")
         try:
-            slurm_client.send(script.resolve(), chosen_by_environment(run.site))
+            slurm_client.send(script.resolve(), chosen_by_environment(run.site, STAGE, resources.gpus))
         except slurm_client.Unreachable as problem:
             raise Failed(f"the bench was not submitted: {problem}") from None
         return name, one

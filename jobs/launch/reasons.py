@@ -1,9 +1,15 @@
-"""Why jobs wait, in Slurm's words: which of them wait for a person, and which can never start."""
+"""Slurm's words: why jobs wait, which of them for a person and which can never start; and what is no answer."""
 
 import re
 
 HELD = re.compile(r"held|MaxRequeue", re.IGNORECASE)
 RELEASED = re.compile(r"requeued|launch failed", re.IGNORECASE)  # held by Slurm itself, not by a person
+# what sbatch says where the controller did not answer: whether it took the job is not known
+AWAY = re.compile(
+    r"Unable to contact|timed out|connect|Zero Bytes|Message (send|receive) failure|Transport endpoint|did not answer"
+    r"|standby mode|resolve_ctls|configuration source|without a job's id",
+    re.IGNORECASE,
+)
 DEPENDENCY = "DependencyNeverSatisfied"
 NEVER = {  # reason -> what it means, and what to change in the site file
     DEPENDENCY: "a job that it waits for has failed",

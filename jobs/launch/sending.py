@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import time
 import uuid
@@ -12,17 +11,17 @@ from pathlib import Path
 
 from jobs.graph.work import Run
 from jobs.launch import slurm_client
-from jobs.launch.ends import find_ended
+from jobs.launch.chosen import asked_cluster, chosen_by_environment
+from jobs.launch.ends import ends_of, find_ended
+from jobs.launch.reasons import AWAY
 from jobs.launch.scripts import Batch, script_of
 from jobs.launch.slurm_client import Unreachable
 from jobs.launch.verdict import Key
 from jobs.run.failures import Failed, forget
 from jobs.run.ledger import Submission, enter, started_as, strike, withdraw
-from jobs.site import Site
 from rodin.store.atomic import make_folder, publish_bytes
 from rodin.store.run_folder import RunFolder
 
-CHOSEN = ("partition", "account", "qos", "reservation", "wckey")  # options that sites make users choose
 LOOKS = (0.0, 2.0, 8.0)  # seconds before each look for a job by its name: a busy controller lists it late
 # What sbatch says of limits that pass once other jobs have ended -> the limit, and the key of the site file.
 LIMITS = {
@@ -40,8 +39,8 @@ LIMITS = {
         "max_array_size",
     ),
 }
-# what sbatch says where the controller did not answer: whether it took the job is not known
-AWAY = r"Unable to contact|timed out|Connection|connect|Zero Bytes|Transport endpoint|did not answer|without a job's id"
+# what newer versions of sbatch say of `afterok` with a job that has ended since the queue was seen, and is forgotten
+FORGOTTEN = "Job dependency problem"
 
 
 class Refused(Exception):
@@ -91,7 +90,7 @@ def send(run: Run, batch: Batch, dependencies: list[str], known: Mapping[Key, fl
         "",
         batch.elements,
         time.time(),
-        cluster=asked_cluster(site),
+        cluster=asked_cluster(site, name),
         minutes=batch.minutes,
         memory_gb=batch.resources.memory_gb,
         more_time=batch.ask.more_time,
@@ -113,7 +112,8 @@ def send(run: Run, batch: Batch, dependencies: list[str], known: Mapping[Key, fl
         elif (name, shard) in known:
             forget(folder, name, shard, known[name, shard])
     try:
-        job_id, cluster = slurm_client.send(script.resolve(), chosen_by_environment(site))
+        keep = chosen_by_environment(site, name, batch.resources.gpus)
+        job_id, cluster = slurm_client.send(script.resolve(), keep)
     except Unreachable as problem:
         return _after(folder, intent, problem)
     sent = dataclasses.replace(intent, job_id=job_id, cluster=cluster)
@@ -128,8 +128,10 @@ def _after(folder: RunFolder, intent: Submission, problem: Unreachable) -> Submi
         if re.search(pattern, line, re.IGNORECASE):
             _forget(folder, intent)
             raise Waits(f"{line}: the limit is {limit}; `{key}` in the site file makes smaller arrays", smaller=True)
-    if not re.search(AWAY, line, re.IGNORECASE):
+    if not AWAY.search(line):
         _forget(folder, intent)
+        if FORGOTTEN in line:
+            raise Waits(line, smaller=False)
         raise Refused(line)
     try:
         found = settle(folder, intent, line)
@@ -162,15 +164,30 @@ def settle(folder: RunFolder, intent: Submission, why: str = "nobody waited for 
         recent = time.time() - intent.submitted < slurm_client.SUBMIT_SECONDS
         for wait in LOOKS if recent else LOOKS[:1]:
             time.sleep(wait)
-            job_id = _named(intent) or started_as(folder, intent)
-            if job_id is not None:
-                found = dataclasses.replace(intent, job_id=job_id)
+            found = _found(folder, intent)
+            if found is not None:
                 enter(folder, found)
                 return found
     slurm_client.queue([intent])  # raises where scancel would not be heard either
     withdraw(folder, intent, why)
     slurm_client.cancel_named(intent)
     return None
+
+
+def _found(folder: RunFolder, intent: Submission) -> Submission | None:
+    """The record of a job that Slurm took, with its id and, where sbatch could choose, its cluster."""
+    places = [dataclasses.replace(intent, cluster=cluster) for cluster in intent.cluster.split(",")]
+    for one in places:
+        job_id = _named(one)
+        if job_id is not None:
+            return dataclasses.replace(one, job_id=job_id)
+    job_id = started_as(folder, intent)
+    if job_id is None:
+        return None
+    # no accounting; of several clusters, the one whose controller knows a job of this id and name
+    known = [dataclasses.replace(one, job_id=job_id) for one in places]
+    there = (one for one in known if len(known) == 1 or ends_of([one]))
+    return next(there, dataclasses.replace(intent, job_id=job_id))
 
 
 def _named(intent: Submission) -> str | None:
@@ -182,19 +199,6 @@ def _named(intent: Submission) -> str | None:
         return find_ended(intent)
     except Unreachable:  # no accounting
         return None
-
-
-def asked_cluster(site: Site) -> str:
-    """The cluster, or the clusters, that sbatch is asked to choose from; empty: its own."""
-    variables = (os.environ.get(name) for name in ("SBATCH_CLUSTERS", "SLURM_CLUSTERS"))
-    return str(site.extra.get("clusters") or next(filter(None, variables), ""))
-
-
-def chosen_by_environment(site: Site) -> list[str]:
-    """Variables in which a user may keep an account and the like for all jobs; what the site file says goes first."""
-    said = {name for name in ("partition", "account", "qos") if getattr(site, name) is not None} | set(site.extra)
-    kept = [f"SBATCH_{name.upper()}" for name in (*CHOSEN, "clusters") if name not in said]
-    return kept if "clusters" in said else [*kept, "SLURM_CLUSTERS"]
 
 
 def remove_script(folder: RunFolder, submission: Submission) -> None:

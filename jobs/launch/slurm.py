@@ -142,7 +142,7 @@ class SlurmLauncher:
         site = self.run.site
         partition = site.placement(stage.name, self.run.resources(stage).gpus).get("partition")
         try:
-            nodes = slurm_client.node_count(asked_cluster(site), partition)
+            nodes = slurm_client.node_count(asked_cluster(site, stage.name), partition)
         except Unreachable:
             nodes = LEFT_OUT
         return lost[-max(1, nodes // LEFT_OUT) :] if nodes > 1 else ()

@@ -8,14 +8,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.launch.reasons import AWAY
 from jobs.launch.slurm_client import SUBMIT_SECONDS, Unreachable, said
 
 DEPENDENCY = re.compile(r"^#SBATCH --dependency=.*\n", re.MULTILINE)  # of jobs that are not there yet
 STARTS = re.compile(r"to start at (?P<when>\S+) using (?P<cpus>\d+) processors on (?:nodes )?(?P<nodes>\S+)")
-
-AWAY = re.compile(  # in what sbatch says where it is no answer of Slurm
-    r"did not answer|is not on PATH|resolve_ctls|contact slurm controller|configuration source|Connection refused", re.I
-)
+UNASKED = re.compile(r"is not on PATH|temporarily", re.IGNORECASE)  # beside AWAY: where it is no answer of Slurm
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ def would_take(script: str, keep: Collection[str]) -> Answer:
         keep: variables of the environment that may choose account, partition and the like.
 
     Raises:
-        Unreachable: Slurm was not asked: its controller does not answer, or there is no sbatch.
+        Unreachable: Slurm was not asked: its controller does not answer or takes nothing now, or there is no sbatch.
     """
     with tempfile.TemporaryDirectory(prefix="rodin-test-only-") as folder:
         path = Path(folder) / "script.sh"
@@ -47,7 +45,7 @@ def would_take(script: str, keep: Collection[str]) -> Answer:
         try:
             told = said("sbatch", "--test-only", str(path), seconds=SUBMIT_SECONDS, keep=keep)
         except Unreachable as problem:
-            if AWAY.search(str(problem)):
+            if AWAY.search(str(problem)) or UNASKED.search(str(problem)):
                 raise
             return Answer(False, str(problem).removeprefix("sbatch: error: ").removeprefix("sbatch: "))
     match = STARTS.search(told)

@@ -36,6 +36,21 @@ def test_each_script_is_asked_about_and_none_is_sent(slurm: Path, capsys):
     assert not (slurm.parent / "run").exists()
 
 
+def test_the_shell_chooses_only_what_the_site_file_leaves_open(slurm: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("SBATCH_PARTITION", "SBATCH_ACCOUNT", "SBATCH_QOS"):
+        monkeypatch.setenv(name, "x")
+    (slurm.parent / "mine.toml").write_text(
+        'name = "x"\ncpu = { partition = "p" }\nstages.clip.account = "a"\nstages.resubmit.qos = "q"\n'
+    )
+    assert status_of(asked(slurm, "--cluster", "slurm", "--no-wait")) == 0
+    assert (slurm / "variables").read_text().splitlines() == [
+        "SBATCH_ACCOUNT SBATCH_QOS",
+        "SBATCH_ACCOUNT SBATCH_QOS",
+        "SBATCH_QOS",
+        "SBATCH_ACCOUNT",
+    ]
+
+
 def test_a_refusal_is_told_in_slurm_s_words_and_is_a_failure(slurm: Path, capsys):
     (slurm / "orders").write_text("refuse-test allocation failure: Invalid account or account/partition combination\n")
     assert status_of(asked(slurm, "--cluster", "slurm", "--json")) == 1
@@ -52,6 +67,9 @@ def test_a_refusal_is_told_in_slurm_s_words_and_is_a_failure(slurm: Path, capsys
         "sbatch: fatal: Could not establish a configuration source",
         "sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host",
         "allocation failure: Unable to contact slurm controller (connect failure)",
+        "allocation failure: Socket timed out on send/recv operation",
+        "allocation failure: Zero Bytes were transmitted or received",
+        "Slurm temporarily unable to accept job, sleeping and retrying",
     ],
 )
 def test_a_slurm_that_is_away_has_refused_nothing(slurm: Path, capsys, line: str):

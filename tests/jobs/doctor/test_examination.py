@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from jobs.doctor.job import Order, examine, script
 from jobs.doctor.places import demands, places
 from jobs.graph.graph import graph
 from jobs.graph.work import Run
+from jobs.launch import slurm_client
 from jobs.site import Site
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
@@ -80,10 +82,10 @@ def test_a_job_that_does_not_begin_is_cancelled(slurm: Path, order: Order):
     (slurm / "orders").write_text("pending\n")
     lines: list[str] = []
     begin = time.monotonic()
-    (one,) = examine(Site(name="x"), order, lines.append, [])
+    (one,) = examine(Site(name="x"), order, lines.append)
     assert (one.level, one.line) == ("warn", "job 7 did not begin within 0.5 s (Resources); it is cancelled")
     assert time.monotonic() - begin < 60
-    assert "scancel --quiet 7" in (slurm / "calls").read_text()
+    assert f"scancel --quiet --me --name={order.name}\n" in (slurm / "calls").read_text()
     assert any("job 7 waits (Resources)" in line for line in lines)
 
 
@@ -94,30 +96,60 @@ def test_an_interrupted_doctor_cancels_its_job(slurm: Path, order: Order):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(examine(Site(name="x"), order, interrupt, []))
-    assert "scancel --quiet 7" in (slurm / "calls").read_text()
+        list(examine(Site(name="x"), order, interrupt))
+    assert f"scancel --quiet --me --name={order.name}\n" in (slurm / "calls").read_text()
 
 
 def test_a_refused_job_is_one_line(slurm: Path, order: Order):
     (slurm / "orders").write_text("refuse Batch job submission failed: Invalid account\n")
-    (one,) = examine(Site(name="x"), order, lambda line: None, [])
+    (one,) = examine(Site(name="x"), order, lambda line: None)
     assert (one.level, one.line) == (
         "FAIL",
         "not submitted: sbatch: error: Batch job submission failed: Invalid account",
     )
 
 
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (
+            "lost",
+            "sbatch: error: Batch job submission failed: Socket timed out; if Slurm took the job, it is cancelled",
+        ),
+        ("odd", "sbatch answered without a job's id: welcome; its job is cancelled"),
+    ],
+)
+def test_a_job_of_which_sbatch_tells_no_id_is_cancelled(slurm: Path, order: Order, answer: str, line: str):
+    (slurm / "orders").write_text(f"pending\n{answer}\n")
+    (one,) = examine(Site(name="x", extra={"clusters": "alpha"}), order, lambda line: None)
+    assert (one.level, one.line) == ("FAIL", line)
+    assert f"#SBATCH --job-name={order.name}\n" in (slurm / "scripts").read_text()
+    assert f"scancel --clusters=alpha --quiet --me --name={order.name}\n" in (slurm / "calls").read_text()
+
+
+def test_a_busy_controller_has_two_minutes_to_take_the_job(slurm: Path, order: Order, monkeypatch: pytest.MonkeyPatch):
+    def said(*command: str, seconds: float = slurm_client.TIMEOUT, keep: Collection[str] = ()) -> str:
+        assert command[0] != "sbatch" or seconds == slurm_client.SUBMIT_SECONDS
+        return slurm_client.said(*command, seconds=seconds, keep=keep)
+
+    monkeypatch.setattr(job, "said", said)
+    (slurm / "orders").write_text("refuse no\n")
+    (one,) = examine(Site(name="x"), order, lambda line: None)
+    assert "scancel" not in (slurm / "calls").read_text()  # there is no job
+    assert one.line == "not submitted: sbatch: error: no"
+
+
 def test_a_silent_slurm_is_given_up_and_the_job_cancelled(slurm: Path, order: Order):
     (slurm / "orders").write_text("pending\nsilent\n")
-    (one,) = examine(Site(name="x"), order, lambda line: None, [])
+    (one,) = examine(Site(name="x"), order, lambda line: None)
     assert one.level == "FAIL"
     assert "Unable to contact slurm controller; it is cancelled" in one.line
-    assert "scancel --quiet 7" in (slurm / "calls").read_text()
+    assert f"scancel --quiet --me --name={order.name}\n" in (slurm / "calls").read_text()
 
 
 def test_a_job_without_our_python_says_how_its_log_ends(slurm: Path, order: Order):
     site = Site(name="x", python="/nowhere/python", mpi="pmix")
-    found = list(examine(site, order, lambda line: None, []))
+    found = list(examine(site, order, lambda line: None))
     assert [(one.check, one.level) for one in found] == [("job", "ok"), ("machine", "FAIL"), ("mpi", "FAIL")]
     assert "/nowhere/python" in found[1].line
 
@@ -152,15 +184,39 @@ def test_each_place_is_asked_once_for_its_whole_machines(tmp_path: Path, slurm: 
     run = run_of(tmp_path, site)
     sizes = {demand.stages[0]: demand.size for demand in demands(run)}
     assert sizes == {"render": "1 x 128 CPUs, 250 GB, 60 min", "clip": "2 x 32 CPUs, 200 GB, GPUs 4, 90 min"}
-    found = list(places(run, []))
+    found = list(places(run))
     assert [(one.check, one.level) for one in found] == [("sbatch cpu", "ok"), ("sbatch gpu", "ok")]
     assert "would begin at 2026-11-29T09:00:00 on n[1-2]" in found[0].line
     sent = (slurm / "scripts").read_text().splitlines()
     assert {"#SBATCH --mem=256000M", "#SBATCH --gpus-per-node=4", "#SBATCH --nodes=2"} <= set(sent)
     (slurm / "orders").write_text("refuse-test allocation failure: Requested node configuration is not available\n")
-    (first, *_) = places(run, [])
+    (first, *_) = places(run)
     assert first.level == "FAIL"
     assert "Requested node configuration is not available" in first.line
+    (slurm / "orders").write_text("refuse-test allocation failure: Socket timed out on send/recv operation\n")
+    assert [(one.check, one.mend) for one in places(run)] == [
+        ("sbatch cpu", "try again when Slurm answers"),
+        ("sbatch gpu", "try again when Slurm answers"),
+    ]
+
+
+def test_the_shell_chooses_only_what_the_site_file_leaves_open(
+    slurm: Path, tmp_path: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("SBATCH_PARTITION", "SBATCH_ACCOUNT", "SBATCH_QOS"):
+        monkeypatch.setenv(name, "x")
+    (slurm / "orders").write_text("refuse no\n")
+    stages = {"base": {"qos": ""}, "render": {"account": ""}}
+    site = Site.model_validate({"name": "x", "cpu": {"partition": "cpu"}, "stages": stages} | GPUS)
+    found = [*places(run_of(tmp_path, site)), *examine(site, order, lambda line: None)]
+    assert [one.check for one in found] == ["sbatch cpu", "sbatch cpu", "sbatch gpu", "sbatch gpu", "job"]
+    assert (slurm / "variables").read_text().splitlines() == [
+        "SBATCH_QOS",
+        "SBATCH_ACCOUNT SBATCH_QOS",
+        "SBATCH_ACCOUNT SBATCH_QOS",
+        "SBATCH_ACCOUNT",
+        "SBATCH_ACCOUNT",
+    ]
 
 
 def test_the_folder_of_the_checks_is_taken_away_and_a_run_that_was_there_is_not(tmp_path: Path):

@@ -12,8 +12,8 @@ from jobs.cli import watch
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
 from jobs.launch import ends, sending, slurm_client
+from jobs.launch.chosen import asked_cluster, chosen_by_environment
 from jobs.launch.process import check_place
-from jobs.launch.sending import asked_cluster, chosen_by_environment
 from jobs.launch.slurm import SlurmLauncher
 from jobs.launch.slurm_client import Unreachable
 from jobs.run.failures import Failed
@@ -28,14 +28,15 @@ Answer = Callable[[], str]
 
 
 class Clients:
-    """Slurm's clients: what each does when it is called, and the calls."""
+    """Slurm's clients: what each does when it is called, the calls, and which variables each was last left."""
 
     def __init__(self, run: RunFolder) -> None:
-        self.run, self.calls = run, list[tuple[str, ...]]()
+        self.run, self.calls, self.kept = run, list[tuple[str, ...]](), dict[str, object]()
         self.answers: dict[str, Answer] = {"sbatch": lambda: "Submitted batch job 7 on cluster alpha\n"}
 
     def __call__(self, *command: str, **options: object) -> str:
         self.calls.append(command)
+        self.kept[command[0]] = options.get("keep")
         return self.answers.get(command[0], str)()
 
     def named(self) -> list[str]:
@@ -111,8 +112,9 @@ def test_a_job_whose_id_could_not_be_written_down_is_found_by_its_name(
     assert sum(call[0] == "sbatch" for call in clients.calls) == 1
 
 
-def test_a_lost_answer_is_mended_by_the_name_of_the_job(run: RunFolder, clients: Clients):
-    clients.answers["sbatch"] = refuse(Unreachable("sbatch: error: Socket timed out on send/recv operation"))
+@pytest.mark.parametrize("words", ["Socket timed out on send/recv operation", "Message receive failure"])
+def test_a_lost_answer_is_mended_by_the_name_of_the_job(run: RunFolder, clients: Clients, words: str):
+    clients.answers["sbatch"] = refuse(Unreachable(f"sbatch: error: Batch job submission failed: {words}"))
     clients.answers["squeue"] = lambda: f"7|{intent_of(clients)}|PENDING|None\n"
     (sent,) = launcher(run).submit()
     assert sent.job_id == "7"
@@ -227,10 +229,30 @@ def test_what_the_site_file_says_goes_before_the_shell(monkeypatch: pytest.Monke
     monkeypatch.setenv("SLURM_CLUSTERS", "alpha")
     assert asked_cluster(Site(name="x")) == "alpha"
     assert asked_cluster(Site(name="x", extra={"clusters": "beta"})) == "beta"
-    kept = set(chosen_by_environment(Site(name="x", account="mine", extra={"reservation": "today"})))
+    kept = set(chosen_by_environment(Site(name="x", account="mine", extra={"reservation": "today"}), "fit", 0))
     assert kept == {"SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_WCKEY", "SBATCH_CLUSTERS", "SLURM_CLUSTERS"}
-    kept = set(chosen_by_environment(Site(name="x", extra={"clusters": "beta"})))
+    kept = set(chosen_by_environment(Site(name="x", extra={"clusters": "beta"}), "fit", 0))
     assert not {"SBATCH_CLUSTERS", "SLURM_CLUSTERS"} & kept
+
+
+def test_what_the_site_file_says_of_some_stages_goes_before_the_shell_for_these(run: RunFolder, clients: Clients):
+    own = {"qos": "", "extra": {"reservation": "today", "clusters": "beta"}}
+    said = {"cpu": {"partition": "cpu", "account": "mine"}, "stages": {"fit": own}}
+    site = Site.model_validate({"name": "x", **said})
+    left = {
+        (stage, gpus): {name.removeprefix("SBATCH_") for name in chosen_by_environment(site, stage, gpus)}
+        for stage in ("fit", "base")
+        for gpus in (0, 1)
+    }
+    assert left == {
+        ("fit", 0): {"WCKEY"},
+        ("fit", 1): {"WCKEY", "PARTITION", "ACCOUNT"},
+        ("base", 0): {"WCKEY", "QOS", "RESERVATION", "CLUSTERS", "SLURM_CLUSTERS"},
+        ("base", 1): {"WCKEY", "PARTITION", "ACCOUNT", "QOS", "RESERVATION", "CLUSTERS", "SLURM_CLUSTERS"},
+    }
+    assert (asked_cluster(site, "fit"), asked_cluster(site, "base")) == ("beta", "")
+    launcher(run, "fit", **said).submit()
+    assert clients.kept["sbatch"] == ["SBATCH_WCKEY"]
 
 
 @pytest.mark.parametrize(
