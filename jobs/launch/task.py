@@ -24,7 +24,7 @@ from jobs.run.failures import LATE_SECONDS, Failed, Failure, failed_shards, fail
 from jobs.run.ledger import Submission, find, note_start, withdrawn
 from jobs.run.progress import log_of
 from rodin.hooks import Stopped
-from rodin.store.errors import StoreError
+from rodin.store.errors import StoreError, Unreadable
 from rodin.store.run_folder import RunFolder
 
 LOOK_SECONDS = 2.0  # between two looks for it
@@ -135,11 +135,22 @@ def _is_own(folder: RunFolder, failure: Failure) -> bool:
 
 
 def await_record(folder: RunFolder, stage: str, uid: str) -> Submission | None:
-    """The record of a submission, which may only be late to be seen; None: there is none."""
+    """The record of a submission, which may only be late to be seen, or to be read; None: there is none.
+
+    Raises:
+        Unreadable: the operating system does not let it be read.
+    """
     end = time.monotonic() + LATE_SECONDS
-    while (one := find(folder, stage, uid)) is None and time.monotonic() < end:
+    while True:
+        late = time.monotonic() >= end
+        try:
+            one = find(folder, stage, uid)
+            if one is not None or late:
+                return one
+        except Unreadable:
+            if late:
+                raise
         time.sleep(LOOK_SECONDS)
-    return one
 
 
 if __name__ == "__main__":
