@@ -38,7 +38,7 @@ from rodin.config import Config
 from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 
-PATIENCE = 0.75  # of its wall time, for a Slurm that is away, a limit that is reached, a full disk, an orphan
+PATIENCE = 0.75  # of its wall time: three hours, for a Slurm that is away, a limit, a full disk, an orphan
 LOCK_SECONDS = 300.0  # longest wait for another command of the run: `rodin resubmit` takes less
 LOOK_SECONDS = 5.0  # between two looks at the lock, or tries with a disk
 

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fixtures.slurm_in_memory import Slurm, slurm
@@ -175,6 +176,20 @@ def test_a_slurm_that_is_away_is_waited_for_and_then_put_on_record(run: Run, slu
     assert begin(run, slurm, monkeypatch) == 1
     slurm.away = False
     assert "Unable to contact slurm controller" in row(run)[1]
+
+
+def test_a_maintenance_of_hours_is_outlasted(run: Run, slurm: Slurm, monkeypatch):
+    end_all(slurm, "TIMEOUT")
+    now = [0.0]
+
+    def nap(seconds: float) -> None:
+        now[0] += 60
+        slurm.away = now[0] < 2.5 * 3600
+
+    monkeypatch.setattr(resubmit, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=nap))
+    slurm.away = True
+    assert begin(run, slurm, monkeypatch) == 0
+    assert len(slurm.of("render")) == 2
 
 
 def test_a_limit_that_is_reached_is_left_to_the_next_one(run: Run, slurm: Slurm, monkeypatch):
