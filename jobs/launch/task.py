@@ -10,6 +10,7 @@ import dataclasses
 import os
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,20 @@ from jobs.launch.guard import Guard
 from jobs.launch.process import process_of_environment
 from jobs.launch.requeue import element_id, requeue
 from jobs.launch.worker import StopFlag, run_stage
-from jobs.run.failures import LATE_SECONDS, Failed, Failure, failed_shards, failures, found_since, print_error
+from jobs.run.failures import (
+    LATE_SECONDS,
+    Failed,
+    Failure,
+    describe,
+    failed_shards,
+    failures,
+    found_since,
+    print_error,
+)
 from jobs.run.ledger import Submission, find, note_start, withdrawn
 from jobs.run.progress import log_of
 from rodin.hooks import Stopped
-from rodin.store.errors import StoreError, Unreadable
+from rodin.store.errors import Unreadable
 from rodin.store.run_folder import RunFolder
 
 LOOK_SECONDS = 2.0  # between two looks for it
@@ -69,6 +79,20 @@ def main(arguments: Sequence[str]) -> int:
     folder, stage, uid = RunFolder(Path(arguments[0])), arguments[1], arguments[2]
     stop = StopFlag()
     stop.listen()
+    try:
+        return _start(folder, stage, uid, stop)
+    except Failed as error:
+        print_error(str(error))
+    except (ValueError, OSError) as error:
+        kind, line = describe(error)
+        if kind == "crash":
+            traceback.print_exc()
+        print_error(line)
+    return 1
+
+
+def _start(folder: RunFolder, stage: str, uid: str, stop: StopFlag) -> int:
+    """Read the orders of this element and follow them; its exit status."""
     one = await_record(folder, stage, uid)
     if one is None:
         print_error(f"{folder.jobs / 'submissions'}: no record of submission {uid}; this job does nothing")
@@ -77,16 +101,10 @@ def main(arguments: Sequence[str]) -> int:
     if not wanted.shards:
         print(wanted.why, flush=True)
         return 0 if one.withdrawn else 1
+    if not one.job_id:
+        note_start(folder, one, element_id().split("_")[0])
     try:
-        if not one.job_id:
-            note_start(folder, one, element_id().split("_")[0])
         _run(folder, one, wanted.shards, stop)
-    except (Failed, StoreError) as error:
-        print_error(str(error))
-        return 1
-    except OSError as error:
-        print_error(f"{type(error).__name__}: {error}")
-        return 1
     except Stopped as stopped:
         print(f"stopped: {stopped}", flush=True)
         if line := requeue(stop, one.starts, "`requeues` in the site file"):

@@ -1,9 +1,11 @@
 """What a job does on its node, before and around its shards."""
 
+import errno
 import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from jobs.run.failures import Failure, record
 from jobs.run.ledger import Submission, enter, started_as, withdraw, withdrawn
 from jobs.run.progress import log_of
 from rodin.hooks import Stopped
+from rodin.store.errors import read_error
 from rodin.store.run_folder import RunFolder
 
 ONE = Submission("u1", "fit", "7", ((0, 1), (2,)), 1.0, starts=2)
@@ -88,6 +91,42 @@ def test_a_job_without_a_record_waits_for_it_and_does_nothing(run: RunFolder, ra
     monkeypatch.setattr(task, "LATE_SECONDS", 0.0)
     monkeypatch.setattr(task, "find", lambda *rest: None)
     assert main(arguments(run)) == 1
+    assert ran == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "words"),
+    [
+        ("await_record", read_error(Path("a"), OSError(errno.EACCES, "Permission denied")), "a: cannot read"),
+        ("failed_shards", read_error(Path("b"), OSError(errno.ESTALE, "Stale file handle")), "b: cannot read (Stale"),
+        ("run_stage", ValueError("run.toml: not TOML"), "run.toml: not TOML"),
+        ("process_of_environment", ValueError("half a training job"), "half a training job"),
+        ("note_start", OSError(errno.ENOSPC, "No space left on device"), "no space left"),
+    ],
+)
+def test_what_stops_it_before_a_shard_is_one_line(
+    run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch, capsys, name: str, problem: Exception, words: str
+):
+    enter(run, replace(ONE, job_id="", max_fails=3))
+    monkeypatch.setattr(task, name, lambda *rest: (_ for _ in ()).throw(problem))
+    assert main(arguments(run)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("rodin: error: ")
+    assert words in line
+    assert ran == []
+
+
+def test_a_record_that_cannot_be_read_at_once_is_waited_for(run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch):
+    enter(run, ONE)
+    problems, real = [read_error(Path("a"), OSError(errno.ESTALE, "Stale file handle"))] * 2, task.find
+
+    def look(*rest: Any) -> Submission | None:
+        if problems:
+            raise problems.pop()
+        return real(*rest)
+
+    monkeypatch.setattr(task, "find", look)
+    assert main(arguments(run)) == 0
     assert ran == [(0, 1)]
 
 
