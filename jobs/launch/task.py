@@ -6,6 +6,7 @@ ends here before it has touched anything.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -33,6 +34,7 @@ from jobs.run.failures import (
 )
 from jobs.run.ledger import Submission, find, note_start, withdrawn
 from jobs.run.progress import log_of
+from jobs.site import kept_site, load_site
 from rodin.hooks import Stopped
 from rodin.store.errors import Unreadable
 from rodin.store.run_folder import RunFolder
@@ -107,10 +109,17 @@ def _start(folder: RunFolder, stage: str, uid: str, stop: StopFlag) -> int:
         _run(folder, one, wanted.shards, stop)
     except Stopped as stopped:
         print(f"stopped: {stopped}", flush=True)
-        if line := requeue(stop, one.starts, "`requeues` in the site file"):
+        if line := requeue(stop, _requeues(folder, one), "`requeues` in the site file"):
             print(line, flush=True)
         return 1
     return 0
+
+
+def _requeues(folder: RunFolder, one: Submission) -> int:
+    """How often Slurm may start an element again; where the run's site file tells nothing, as often as a shard may."""
+    with contextlib.suppress(OSError, ValueError):
+        return load_site(kept_site(folder), NAMES).requeues
+    return one.starts
 
 
 def _run(folder: RunFolder, one: Submission, shards: Sequence[int], stop: StopFlag) -> None:

@@ -15,6 +15,7 @@ from jobs.launch.task import Orders, main, orders
 from jobs.run.failures import Failure, record
 from jobs.run.ledger import Submission, enter, started_as, withdraw, withdrawn
 from jobs.run.progress import log_of
+from jobs.site import Site, keep_site
 from rodin.hooks import Stopped
 from rodin.store.errors import read_error
 from rodin.store.run_folder import RunFolder
@@ -146,10 +147,14 @@ def test_usage(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().err.startswith("usage: python -m jobs.launch.task RUN STAGE UID")
 
 
-@pytest.mark.parametrize(("restarts", "asked"), [(0, True), (1, True), (2, False)])
+@pytest.mark.parametrize(
+    ("requeues", "restarts", "asked"),
+    [(None, 0, True), (None, 1, True), (None, 2, False), (0, 0, False), (1, 0, True), (1, 1, False), (3, 2, True)],
+)
 def test_a_job_that_saved_at_its_limit_is_requeued_alone(
-    run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch, restarts: int, asked: bool
+    run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch, requeues: int | None, restarts: int, asked: bool
 ):
+    """As often as the site file says; `starts` of a submission counts those of a shard, and stands in for it."""
     calls: list[list[str]] = []
 
     def stop(folder: Path, stage: str, shards: object, process: object, flag: worker.StopFlag, guard: object) -> None:
@@ -161,6 +166,8 @@ def test_a_job_that_saved_at_its_limit_is_requeued_alone(
     for name, value in (("ARRAY_JOB_ID", "7"), ("ARRAY_TASK_ID", "1"), ("RESTART_COUNT", str(restarts))):
         monkeypatch.setenv(f"SLURM_{name}", value)
     enter(run, ONE)
+    if requeues is not None:
+        keep_site(run, Site(name="x", requeues=requeues))
     assert main(arguments(run)) == 1
     assert calls == ([["scontrol", "requeue", "7_1"]] if asked else [])
 
