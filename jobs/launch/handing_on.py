@@ -26,7 +26,7 @@ from jobs.run.failures import Failed
 from jobs.run.ledger import Submission, enter, submissions
 from jobs.site_tables import RESUBMIT
 
-MINUTES = 60  # wall time of the job: it takes seconds, but Slurm may be away, or a limit reached
+MINUTES = 240  # wall time of the job: it takes seconds, but Slurm may be away for hours, and ends none meanwhile
 LATER_MINUTES = 10  # until the next job begins, where there is none of the run to wait for, but a limit or an orphan
 LOOKS = (2.0, 8.0, 20.0)  # seconds between looks at jobs that Slurm has not yet found to be free to start
 DEPENDS = re.compile("Dependency")  # reason of a job that Slurm may yet find to wait for one that has failed

@@ -12,8 +12,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from jobs.graph.graph import NAMES, chosen, graph
 from jobs.graph.stage import Stage
@@ -28,17 +29,20 @@ from jobs.launch.task import await_record
 from jobs.run.claims import Watch
 from jobs.run.failures import Failed, Failure, print_error, record
 from jobs.run.ledger import Submission, enter, find, note_start, read_ledger
-from jobs.run.lock import driving
+from jobs.run.lock import Driven, driving
 from jobs.run.progress import log_of
 from jobs.run.record import read_config
 from jobs.site import kept_site, load_site
 from jobs.site_tables import RESUBMIT
 from rodin.config import Config
+from rodin.store.errors import StoreError
 from rodin.store.run_folder import RunFolder
 
-PATIENCE = 0.75  # of its wall time, for a Slurm that is away, a limit that is reached, a full disk, an orphan
+PATIENCE = 0.75  # of its wall time: three hours, for a Slurm that is away, a limit, a full disk, an orphan
 LOCK_SECONDS = 300.0  # longest wait for another command of the run: `rodin resubmit` takes less
-LOOK_SECONDS = 5.0  # between two looks at the lock
+LOOK_SECONDS = 5.0  # between two looks at the lock, or tries with a disk
+
+T = TypeVar("T")
 
 
 class Busy(Exception):
@@ -58,21 +62,21 @@ def sent_before(folder: RunFolder, more: Sequence[str] = ()) -> tuple[Config, li
     return config, chosen(every, [stage.name for stage in every if stage.name in names])
 
 
-def see_on(launcher: SlurmLauncher, own: Submission) -> None:
+def see_on(launcher: SlurmLauncher, own: Submission, end: float) -> None:
     """What the job does: send again what Slurm ended, and hand on.
 
     Args:
         launcher: of the run, whose lock this process holds.
         own: the record of this job.
+        end: of its patience, seconds of `time.monotonic`.
 
     Raises:
         Failed: Slurm refuses a job, or takes none for so long that this job is at its end.
     """
-    end, full = time.monotonic() + PATIENCE * 60 * own.minutes, False
-    watch = Watch(launcher.run.folder)
+    watch, full = Watch(launcher.run.folder), False
     while True:
-        missing = launcher.missing()
         try:
+            missing = launcher.missing()
             if not full:
                 launcher.tender.tend()
                 launcher.send_missing(again=True)
@@ -116,27 +120,40 @@ def main(arguments: Sequence[str]) -> int:
         print(f"usage: python -m jobs.launch.resubmit RUN {RESUBMIT} UID", file=sys.stderr)
         return 2
     folder, uid = RunFolder(Path(arguments[0])), arguments[2]
-    own = await_record(folder, RESUBMIT, uid)
-    if own is None:
-        print_error(f"{folder.jobs / 'submissions'}: no record of submission {uid}; this job does nothing")
-        return 1
-    if not own.job_id:
-        note_start(folder, own, element_id())
     try:
-        check_clients()
-        with _locked(folder):
-            own = find(folder, RESUBMIT, uid) or own
-            if own.withdrawn:
-                print(f"this job was withdrawn ({own.withdrawn})", flush=True)
-                return 0
-            see_on(SlurmLauncher(run_of(folder, own), _say, lambda: None, own.max_fails), own)
-            enter(folder, dataclasses.replace(find(folder, RESUBMIT, uid) or own, ends={"0": "COMPLETED"}))
+        own = await_record(folder, RESUBMIT, uid)
+        if own is None:
+            print_error(f"{folder.jobs / 'submissions'}: no record of submission {uid}; this job does nothing")
+            return 1
+        _go_on(folder, own)
     except Busy as busy:
         print(f"{busy}: that command sees to what is missing", flush=True)
     except (Failed, ValueError, OSError) as problem:
         _give_up(folder, problem)
         return 1
     return 0
+
+
+def _go_on(folder: RunFolder, first: Submission) -> None:
+    """Do all of it, once the lock is held.
+
+    Args:
+        folder: the run.
+        first: the record of this job, as it was when it started.
+    """
+    end = time.monotonic() + PATIENCE * 60 * first.minutes
+    if not first.job_id:
+        _waiting(lambda: note_start(folder, first, element_id()), end)
+    check_clients()
+    with _locked(folder, end):
+        own = _waiting(lambda: find(folder, RESUBMIT, first.uid), end) or first
+        if own.withdrawn:
+            _say(f"this job was withdrawn ({own.withdrawn})")
+            return
+        run = _waiting(lambda: run_of(folder, own), end)
+        see_on(SlurmLauncher(run, _say, lambda: None, own.max_fails), own, end)
+        with contextlib.suppress(StoreError):  # all is handed on, and Slurm tells how this job ended
+            enter(folder, dataclasses.replace(find(folder, RESUBMIT, own.uid) or own, ends={"0": "COMPLETED"}))
 
 
 def run_of(folder: RunFolder, own: Submission) -> Run:
@@ -150,23 +167,43 @@ def run_of(folder: RunFolder, own: Submission) -> Run:
 
 
 @contextlib.contextmanager
-def _locked(folder: RunFolder) -> Iterator[None]:
+def _locked(folder: RunFolder, end: float) -> Iterator[None]:
     """Hold the run's lock, once another command has let go of it.
 
     Raises:
         Busy: it does not.
     """
-    end = time.monotonic() + LOCK_SECONDS
     with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(driving(folder, _say, element_id()))
-                break
-            except ValueError as problem:
-                if time.monotonic() > end:
-                    raise Busy(str(problem)) from None
-            time.sleep(LOOK_SECONDS)
+        _waiting(lambda: stack.enter_context(driving(folder, _say, element_id())), end)
         yield
+
+
+def _waiting(ask: Callable[[], T], end: float) -> T:
+    """Do something that can be done again, once the disk lets it, and no other command holds the run's lock.
+
+    Args:
+        ask: what is to be done.
+        end: of the patience with a disk, seconds of `time.monotonic`.
+
+    Raises:
+        Busy: another command holds the lock for longer than is waited for.
+        OSError, StoreError: the disk refuses it for so long, or for good.
+    """
+    begin, told = time.monotonic(), ""
+    while True:
+        try:
+            return ask()
+        except Driven as problem:
+            if time.monotonic() - begin > LOCK_SECONDS:
+                raise Busy(str(problem)) from None
+        except (OSError, StoreError) as problem:
+            line, begin = trouble_of(problem), time.monotonic()
+            if line is None or begin > end:
+                raise
+            if line != told:
+                _say(line)
+                told = line
+        time.sleep(LOOK_SECONDS)
 
 
 def _say(line: str) -> None:
@@ -178,9 +215,9 @@ def _give_up(folder: RunFolder, problem: Exception) -> None:
     here, denied = socket.gethostname(), isinstance(problem, Denied) or "is not on PATH" in str(problem)
     policy = "; where jobs may not submit jobs, set `resubmit_job = false` in the site file" if denied else ""
     line = f"job {element_id()} on {here}: {problem}; `rodin resubmit {folder.path}` goes on from a login node{policy}"
-    log = log_of(folder, RESUBMIT, element_id())
-    record(folder, Failure(RESUBMIT, 0, "crash", line, str(log)))
     print_error(line)
+    with contextlib.suppress(OSError, StoreError):  # the disk may be the problem
+        record(folder, Failure(RESUBMIT, 0, "crash", line, str(log_of(folder, RESUBMIT, element_id()))))
 
 
 if __name__ == "__main__":

@@ -192,7 +192,7 @@ class SlurmLauncher:
 
     def _before_again(self, queued: dict[str, Queued], verdict: Verdict) -> None:
         """Say why shards are sent again; a disturbed disk is given a while."""
-        if not (verdict.asks or queued or verdict.given_up or self._outlast(verdict.last)):
+        if not (verdict.asks or queued or verdict.given_up or self._patiently(lambda: self._outlast(verdict.last))):
             raise Failed("nothing can go on; `rodin status` says why of each stage")
         for stage, causes in verdict.causes.items():
             self.report(f"{stage}: sent again after {', '.join(sorted(causes))}")

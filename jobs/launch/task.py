@@ -6,10 +6,12 @@ ends here before it has touched anything.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +22,21 @@ from jobs.launch.guard import Guard
 from jobs.launch.process import process_of_environment
 from jobs.launch.requeue import element_id, requeue
 from jobs.launch.worker import StopFlag, run_stage
-from jobs.run.failures import LATE_SECONDS, Failed, Failure, failed_shards, failures, found_since, print_error
+from jobs.run.failures import (
+    LATE_SECONDS,
+    Failed,
+    Failure,
+    describe,
+    failed_shards,
+    failures,
+    found_since,
+    print_error,
+)
 from jobs.run.ledger import Submission, find, note_start, withdrawn
 from jobs.run.progress import log_of
+from jobs.site import kept_site, load_site
 from rodin.hooks import Stopped
-from rodin.store.errors import StoreError
+from rodin.store.errors import Unreadable
 from rodin.store.run_folder import RunFolder
 
 LOOK_SECONDS = 2.0  # between two looks for it
@@ -69,6 +81,20 @@ def main(arguments: Sequence[str]) -> int:
     folder, stage, uid = RunFolder(Path(arguments[0])), arguments[1], arguments[2]
     stop = StopFlag()
     stop.listen()
+    try:
+        return _start(folder, stage, uid, stop)
+    except Failed as error:
+        print_error(str(error))
+    except (ValueError, OSError) as error:
+        kind, line = describe(error)
+        if kind == "crash":
+            traceback.print_exc()
+        print_error(line)
+    return 1
+
+
+def _start(folder: RunFolder, stage: str, uid: str, stop: StopFlag) -> int:
+    """Read the orders of this element and follow them; its exit status."""
     one = await_record(folder, stage, uid)
     if one is None:
         print_error(f"{folder.jobs / 'submissions'}: no record of submission {uid}; this job does nothing")
@@ -77,22 +103,23 @@ def main(arguments: Sequence[str]) -> int:
     if not wanted.shards:
         print(wanted.why, flush=True)
         return 0 if one.withdrawn else 1
+    if not one.job_id:
+        note_start(folder, one, element_id().split("_")[0])
     try:
-        if not one.job_id:
-            note_start(folder, one, element_id().split("_")[0])
         _run(folder, one, wanted.shards, stop)
-    except (Failed, StoreError) as error:
-        print_error(str(error))
-        return 1
-    except OSError as error:
-        print_error(f"{type(error).__name__}: {error}")
-        return 1
     except Stopped as stopped:
         print(f"stopped: {stopped}", flush=True)
-        if line := requeue(stop, one.starts, "`requeues` in the site file"):
+        if line := requeue(stop, _requeues(folder, one), "`requeues` in the site file"):
             print(line, flush=True)
         return 1
     return 0
+
+
+def _requeues(folder: RunFolder, one: Submission) -> int:
+    """How often Slurm may start an element again; where the run's site file tells nothing, as often as a shard may."""
+    with contextlib.suppress(OSError, ValueError):
+        return load_site(kept_site(folder), NAMES).requeues
+    return one.starts
 
 
 def _run(folder: RunFolder, one: Submission, shards: Sequence[int], stop: StopFlag) -> None:
@@ -135,11 +162,22 @@ def _is_own(folder: RunFolder, failure: Failure) -> bool:
 
 
 def await_record(folder: RunFolder, stage: str, uid: str) -> Submission | None:
-    """The record of a submission, which may only be late to be seen; None: there is none."""
+    """The record of a submission, which may only be late to be seen, or to be read; None: there is none.
+
+    Raises:
+        Unreadable: the operating system does not let it be read.
+    """
     end = time.monotonic() + LATE_SECONDS
-    while (one := find(folder, stage, uid)) is None and time.monotonic() < end:
+    while True:
+        late = time.monotonic() >= end
+        try:
+            one = find(folder, stage, uid)
+            if one is not None or late:
+                return one
+        except Unreadable:
+            if late:
+                raise
         time.sleep(LOOK_SECONDS)
-    return one
 
 
 if __name__ == "__main__":

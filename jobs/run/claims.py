@@ -197,8 +197,8 @@ class Watch:
     def held(self, shards: Collection[tuple[str, int]]) -> list[tuple[str, int]]:
         """Those of some (stage, shard) whose claim is held, as far as is known."""
         found = []
-        for key, note in last_notes(self.folder).items():
-            if key in shards and not note.released:
+        for key, path in _files(self.folder).items():
+            if key in shards and ((note := _note(path)) is None or not note.released):
                 attempt = self.attempts.setdefault(key, Attempt(self.folder, *key, self.here))
                 found += [key] if attempt.held() else []
         return found
@@ -245,30 +245,38 @@ def tidy(folder: RunFolder) -> None:
 
 
 def _all(folder: RunFolder) -> dict[tuple[str, int], tuple[Path, Note]]:
-    """(stage, shard) -> file of its latest claim, and content."""
+    """(stage, shard) -> file of its latest claim, and content, where it can be read."""
+    return {key: (path, note) for key, path in _files(folder).items() if (note := _note(path)) is not None}
+
+
+def _files(folder: RunFolder) -> dict[tuple[str, int], Path]:
+    """(stage, shard) -> file of its latest claim."""
     latest: dict[tuple[str, int], tuple[int, Path]] = {}
     for path in entries(folder.jobs / "claims"):
         if name := CLAIM.fullmatch(path.name):
             key = (name["stage"], int(name["shard"]))
             latest[key] = max(latest.get(key, (0, path)), (int(name["number"]), path))
-    found = {}
-    for key, (_, path) in latest.items():
-        with contextlib.suppress(FileNotFoundError):
-            note = _read(path.read_text(encoding="utf-8", errors="replace"))
-            if note is not None:
-                found[key] = (path, note)
-    return found
+    return {key: path for key, (_, path) in latest.items()}
+
+
+def _note(path: Path) -> Note | None:
+    """The note in a claim's file; None where it cannot be read now: its holder puts a new file there every time."""
+    with contextlib.suppress(OSError):
+        return _read(path.read_text(encoding="utf-8", errors="replace"))
+    return None
 
 
 def _latest(folder: RunFolder, stage: str, shard: int) -> tuple[int, str]:
-    """Number and content of the latest claim on a shard; 0 where there is none."""
+    """Number and content of the latest claim on a shard; 0 where there is none.
+
+    One that cannot be read has no content: a later one is there by now, or its holder has just put a new file there
+    ("Stale file handle"). If that stays so, its holder counts as silent.
+    """
     found = [(int(path.suffix[1:]), path) for path in _paths(folder, stage, shard)]
-    for number, path in sorted(found, reverse=True):
-        try:
-            return number, path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:  # a later one is there by now
-            return number, ""
-    return 0, ""
+    number, path = max(found, default=(0, None))
+    with contextlib.suppress(OSError):
+        return number, "" if path is None else path.read_text(encoding="utf-8", errors="replace")
+    return number, ""
 
 
 def _paths(folder: RunFolder, stage: str, shard: int) -> list[Path]:

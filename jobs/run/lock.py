@@ -26,6 +26,10 @@ LOOK_SECONDS = 0.5  # between two looks at the lock
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
+class Driven(ValueError):
+    """Another process drives the run; one line."""
+
+
 @contextmanager
 def driving(folder: RunFolder, note: Callable[[str], None] = lambda text: None, job: str = "") -> Iterator[None]:
     """Hold the lock of a run; one that a job of the run holds, for the seconds that it takes, is waited for.
@@ -36,7 +40,7 @@ def driving(folder: RunFolder, note: Callable[[str], None] = lambda text: None, 
         job: Slurm's id of the job of the run that this process is; empty: it is none.
 
     Raises:
-        ValueError: another `rodin run` holds it; names its process and machine.
+        Driven: another `rodin run` holds it; names its process and machine.
         StoreError: the lock cannot be written.
     """
     make_folder(folder.jobs, OWN)
@@ -46,7 +50,7 @@ def driving(folder: RunFolder, note: Callable[[str], None] = lambda text: None, 
         except BlockingIOError:
             raise _refusal(folder) from None
         except OSError as problem:
-            _without_lock(folder, problem, note)
+            _without_lock(folder, problem, note, job)
         here = {"pid": os.getpid(), "host": socket.gethostname(), "born": born(os.getpid()), "boot": boot(), "job": job}
         try:
             file.truncate(0)
@@ -56,7 +60,8 @@ def driving(folder: RunFolder, note: Callable[[str], None] = lambda text: None, 
         try:
             yield
         finally:
-            file.truncate(0)
+            with suppress(OSError):  # what was done under the lock is done
+                file.truncate(0)
 
 
 def _lock(folder: RunFolder, file: TextIO, note: Callable[[str], None]) -> None:
@@ -80,7 +85,7 @@ def quiet(folder: RunFolder) -> Iterator[None]:
     """Keep a run from being driven for a moment, while its files are read; the run itself may be read-only.
 
     Raises:
-        ValueError: a `rodin run` drives it; names its process and machine.
+        Driven: a `rodin run` drives it; names its process and machine.
     """
     try:
         file = (folder.jobs / "lock").open("r", encoding="utf-8")
@@ -100,23 +105,27 @@ def quiet(folder: RunFolder) -> Iterator[None]:
         yield
 
 
-def _refusal(folder: RunFolder, more: str = "") -> ValueError:
+def _refusal(folder: RunFolder, more: str = "") -> Driven:
     holder = driver(folder)
     job = f" (job {holder['job']})" if holder and holder.get("job") else ""
     other = f"process {holder['pid']} on {holder['host']}{job}" if holder else "another process"
-    return ValueError(
+    return Driven(
         f"{folder.path} is being run by {other}; wait for it, or stop it with `rodin cancel {folder.path}`{more}"
     )
 
 
-def _without_lock(folder: RunFolder, problem: OSError, note: Callable[[str], None]) -> None:
-    """Go by what the lock file says: a driver that was killed leaves its name there."""
+def _without_lock(folder: RunFolder, problem: OSError, note: Callable[[str], None], job: str) -> None:
+    """Go by what the lock file says: a driver that was killed leaves its name there.
+
+    A job that Slurm starts again, on another machine, may find that of its own earlier start.
+    """
     path, holder = folder.jobs / "lock", driver(folder)
     if problem.errno not in NO_LOCKS:
         raise disk_error(path, problem)
-    if holder is not None and holder["host"] != socket.gethostname():
+    again = holder is not None and job != "" and holder.get("job") == job
+    if holder is not None and holder["host"] != socket.gethostname() and not again:
         raise _refusal(folder, f"; if it was killed, remove {path}: this file system has no locks that would tell")
-    if holder is not None and lives(holder):
+    if holder is not None and holder["host"] == socket.gethostname() and lives(holder):
         raise _refusal(folder)
     note(
         f"note: {path} cannot be locked ({problem.strerror}): two commands that start at the same moment, "

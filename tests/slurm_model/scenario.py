@@ -31,7 +31,7 @@ from jobs.launch.handing_on import leave
 from jobs.launch.slurm import SlurmLauncher
 from jobs.run.failures import Failed, failures
 from jobs.run.ledger import submissions
-from jobs.site import Site
+from jobs.site import Site, keep_site
 from jobs.site_tables import RESUBMIT, StageOverride
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
@@ -74,6 +74,7 @@ class Scenario:
         self.run = Run(RunFolder(self.path / "run"), config, site, tuple(stages))
         self.work = Work(world, self.run.folder, config, self.ills)
         self.work.whole = self.run
+        keep_site(self.run.folder, site)
         self.work.most_idle = site.requeues + site.retries
         nodes = [f"node{number}" for number in range(1, dice.choice([2, 3, 5]) + 1)]
         self.cluster = Cluster(world, Fate(self).start, nodes)

@@ -15,6 +15,7 @@ from slurm_model.world import Actor, Violation, World
 
 from jobs.launch import resubmit, task
 from jobs.run import ledger
+from jobs.run.lock import Driven
 from jobs.site_tables import RESUBMIT
 from rodin.config import Config
 from rodin.hooks import Hooks, Stopped
@@ -130,7 +131,7 @@ class Work:
         actor = self.world.actor
         assert actor is not None
         if self.driver is not None and not self.driver.dead and not self.driver.cut_off:
-            raise ValueError(f"the run is being run by {self.driver.name}")
+            raise Driven(f"the run is being run by {self.driver.name}")
         self.driver = actor
         actor.operate("write lock", self.world)
         try:

@@ -1,6 +1,7 @@
 """The driver while jobs are in the queue: it waits, lets go, cancels what can never start, and says so."""
 
 import dataclasses
+import errno
 import json
 import os
 import time
@@ -19,6 +20,7 @@ from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.launch.status import status
 from jobs.launch.tending import Tender
 from jobs.launch.verdict import Verdict
+from jobs.run import claims
 from jobs.run.claims import SILENT_SECONDS, Holder, Note
 from jobs.run.failures import Failed, failures
 from jobs.run.ledger import Submission, enter, submissions
@@ -211,6 +213,24 @@ def test_what_is_given_up_is_waited_for_while_an_orphan_is_at_it(tmp_path: Path,
     SlurmLauncher(run, told.append, lambda: None)._before_again({}, GIVEN_UP)
     assert 300 <= orphan.now < 320
     assert told == ["a process of a job that has ended may still be at work: fit 0"]
+
+
+def test_a_disturbed_disk_does_not_end_the_wait_for_an_orphan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its claim is a new file at each renewal, of which NFS may say "Stale file handle" for a moment."""
+    run, looks, read, entries = run_of(tmp_path), list[Path](), Path.read_text, claims.entries
+    orphan = Orphan(run, monkeypatch, 300.0, finishes=True)
+
+    def look(path: Path) -> Path:
+        looks.append(path)
+        if len(looks) % 4 == 0:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return path
+
+    monkeypatch.setattr(Path, "read_text", lambda path, **options: read(look(path), **options))
+    monkeypatch.setattr(claims, "entries", lambda folder: entries(look(folder)))
+    SlurmLauncher(run, lambda line: None, lambda: None)._before_again({}, GIVEN_UP)
+    assert 300 <= orphan.now < 400
+    assert len({path.name for path in looks[3::4]}) > 1
 
 
 @pytest.mark.parametrize("seconds", [0.0, 300.0])

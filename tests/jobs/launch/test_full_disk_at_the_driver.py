@@ -1,6 +1,7 @@
 """A disk that is full while a run is driven: it is waited for, whichever write it refuses; nothing is sent twice."""
 
 import errno
+import time
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,7 @@ def test_the_job_that_sends_again_gives_up_where_it_may_not_write(run: Run, slur
     monkeypatch.setattr(launcher, "send_missing", lambda again: (_ for _ in ()).throw(refusal))
     monkeypatch.setattr(patience.time, "sleep", sleeps.append)
     with pytest.raises(StoreError, match="give write permission"):
-        resubmit.see_on(launcher, own)
+        resubmit.see_on(launcher, own, time.monotonic() + 60)
     assert sleeps == []
 
 

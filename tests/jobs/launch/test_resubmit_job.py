@@ -1,17 +1,21 @@
 """The job that sends again what Slurm ended: what it does on its node, and what it leaves on record."""
 
+import errno
+import fcntl
 import json
+import os
 import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fixtures.slurm_in_memory import Slurm, slurm
 
 from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
-from jobs.launch import resubmit
+from jobs.launch import resubmit, task
 from jobs.launch.handing_on import leave
 from jobs.launch.slurm import SlurmLauncher
 from jobs.launch.status import status
@@ -23,6 +27,7 @@ from jobs.site import Site, keep_site
 from jobs.site_tables import RESUBMIT
 from rodin.presets import preset
 from rodin.store import manifest
+from rodin.store.errors import disk_error, read_error
 from rodin.store.run_folder import RunFolder
 
 __all__ = ["slurm"]
@@ -173,6 +178,20 @@ def test_a_slurm_that_is_away_is_waited_for_and_then_put_on_record(run: Run, slu
     assert "Unable to contact slurm controller" in row(run)[1]
 
 
+def test_a_maintenance_of_hours_is_outlasted(run: Run, slurm: Slurm, monkeypatch):
+    end_all(slurm, "TIMEOUT")
+    now = [0.0]
+
+    def nap(seconds: float) -> None:
+        now[0] += 60
+        slurm.away = now[0] < 2.5 * 3600
+
+    monkeypatch.setattr(resubmit, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=nap))
+    slurm.away = True
+    assert begin(run, slurm, monkeypatch) == 0
+    assert len(slurm.of("render")) == 2
+
+
 def test_a_limit_that_is_reached_is_left_to_the_next_one(run: Run, slurm: Slurm, monkeypatch):
     end_all(slurm, "TIMEOUT")
     slurm.limit = 3  # itself, and two of the three shards of render
@@ -181,6 +200,84 @@ def test_a_limit_that_is_reached_is_left_to_the_next_one(run: Run, slurm: Slurm,
     live = [name for name, (job, _) in slurm._queued().items() if job.stage == "render"]
     assert len(live) == 1
     assert last.flags["dependency"] == f"afterany:{live[0]}"
+
+
+def refusals(monkeypatch: pytest.MonkeyPatch, place: object, name: str, problem: Exception, count: int) -> list[int]:
+    """Have a function raise so often before it works; which calls were refused."""
+    real, refused = getattr(place, name), list[int]()
+
+    def disturbed(*rest: object, **named: object) -> object:
+        if len(refused) < count:
+            refused.append(len(refused))
+            raise problem
+        return real(*rest, **named)
+
+    monkeypatch.setattr(place, name, disturbed)
+    return refused
+
+
+FULL = disk_error(Path("jobs/lock"), OSError(errno.ENOSPC, "No space left on device"))
+FULL.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+STALE = read_error(Path("jobs"), OSError(errno.ESTALE, "Stale file handle"))
+STALE.__cause__ = OSError(errno.ESTALE, "Stale file handle")
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "problem"),
+    [
+        (fcntl, "flock", OSError(errno.EIO, "Input/output error")),
+        (resubmit, "driving", FULL),
+        (resubmit, "note_start", FULL),
+        (task, "find", STALE),
+        (resubmit, "find", STALE),
+        (resubmit, "run_of", STALE),
+        (SlurmLauncher, "missing", OSError(errno.ESTALE, "Stale file handle")),
+    ],
+    ids=["flock", "lock", "start", "record", "record again", "config", "manifests"],
+)
+def test_a_disturbed_disk_is_waited_for_wherever_it_refuses(
+    run: Run, slurm: Slurm, monkeypatch, place: object, name: str, problem: Exception
+):
+    end_all(slurm, "TIMEOUT")
+    path = next((run.folder.jobs / "submissions").glob(f"*-{RESUBMIT}-*.json"))
+    one, whole = own(run), path.read_text()
+    path.write_text(json.dumps(json.loads(whole) | {"job_id": ""}))  # its sbatch gave no answer
+    slurm.jobs[one.job_id].states = ["RUNNING|None"]
+    monkeypatch.setenv("SLURM_JOB_ID", one.job_id)
+    monkeypatch.setattr(resubmit, "LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(resubmit.time, "sleep", lambda seconds: None)
+    refused = refusals(monkeypatch, place, name, problem, 3)
+    assert resubmit.main([str(run.folder.path), RESUBMIT, one.uid]) == 0
+    assert len(refused) == 3
+    assert len(slurm.of("render")) == 2
+    assert failures(run.folder) == []
+
+
+def test_a_disk_that_stays_full_ends_it_with_a_line_and_an_error(run: Run, slurm: Slurm, monkeypatch, capsys):
+    end_all(slurm, "TIMEOUT")
+    monkeypatch.setattr(resubmit, "PATIENCE", 0.0)
+    refusals(monkeypatch, resubmit, "driving", FULL, 1000)
+    assert begin(run, slurm, monkeypatch) == 1
+    assert row(run)[0] == "failed"
+    assert "no space left" in row(run)[1]
+    refusals(monkeypatch, resubmit, "record", FULL, 1000)
+    capsys.readouterr()
+    assert resubmit.main([str(run.folder.path), RESUBMIT, own(run).uid]) == 1
+    told = capsys.readouterr()
+    assert "no space left" in told.err
+    assert "that command sees to what is missing" not in told.out
+
+
+def test_one_that_slurm_starts_again_elsewhere_takes_its_own_lock_where_there_are_none(
+    run: Run, slurm: Slurm, monkeypatch
+):
+    end_all(slurm, "TIMEOUT")
+    monkeypatch.setattr(resubmit, "LOCK_SECONDS", 0.0)
+    refusals(monkeypatch, fcntl, "flock", OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)), 1000)
+    holder = {"pid": os.getpid(), "host": "lost", "born": "1", "boot": "b", "job": own(run).job_id}
+    (run.folder.jobs / "lock").write_text(json.dumps(holder))
+    assert begin(run, slurm, monkeypatch) == 0
+    assert len(slurm.of("render")) == 2
 
 
 def test_the_limit_of_failures_is_handed_on(run: Run, slurm: Slurm, monkeypatch):

@@ -1,9 +1,11 @@
 """What a job does on its node, before and around its shards."""
 
+import errno
 import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,9 @@ from jobs.launch.task import Orders, main, orders
 from jobs.run.failures import Failure, record
 from jobs.run.ledger import Submission, enter, started_as, withdraw, withdrawn
 from jobs.run.progress import log_of
+from jobs.site import Site, keep_site
 from rodin.hooks import Stopped
+from rodin.store.errors import read_error
 from rodin.store.run_folder import RunFolder
 
 ONE = Submission("u1", "fit", "7", ((0, 1), (2,)), 1.0, starts=2)
@@ -91,6 +95,42 @@ def test_a_job_without_a_record_waits_for_it_and_does_nothing(run: RunFolder, ra
     assert ran == [(0, 1)]
 
 
+@pytest.mark.parametrize(
+    ("name", "problem", "words"),
+    [
+        ("await_record", read_error(Path("a"), OSError(errno.EACCES, "Permission denied")), "a: cannot read"),
+        ("failed_shards", read_error(Path("b"), OSError(errno.ESTALE, "Stale file handle")), "b: cannot read (Stale"),
+        ("run_stage", ValueError("run.toml: not TOML"), "run.toml: not TOML"),
+        ("process_of_environment", ValueError("half a training job"), "half a training job"),
+        ("note_start", OSError(errno.ENOSPC, "No space left on device"), "no space left"),
+    ],
+)
+def test_what_stops_it_before_a_shard_is_one_line(
+    run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch, capsys, name: str, problem: Exception, words: str
+):
+    enter(run, replace(ONE, job_id="", max_fails=3))
+    monkeypatch.setattr(task, name, lambda *rest: (_ for _ in ()).throw(problem))
+    assert main(arguments(run)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("rodin: error: ")
+    assert words in line
+    assert ran == []
+
+
+def test_a_record_that_cannot_be_read_at_once_is_waited_for(run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch):
+    enter(run, ONE)
+    problems, real = [read_error(Path("a"), OSError(errno.ESTALE, "Stale file handle"))] * 2, task.find
+
+    def look(*rest: Any) -> Submission | None:
+        if problems:
+            raise problems.pop()
+        return real(*rest)
+
+    monkeypatch.setattr(task, "find", look)
+    assert main(arguments(run)) == 0
+    assert ran == [(0, 1)]
+
+
 def test_no_element_begins_after_so_many_failures(run: RunFolder):
     limited = Submission("u1", "fit", "7", ((0, 1), (2,)), 1.0, max_fails=2)
     record(run, Failure("fit", 5, "crash", "boom"))
@@ -107,10 +147,14 @@ def test_usage(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().err.startswith("usage: python -m jobs.launch.task RUN STAGE UID")
 
 
-@pytest.mark.parametrize(("restarts", "asked"), [(0, True), (1, True), (2, False)])
+@pytest.mark.parametrize(
+    ("requeues", "restarts", "asked"),
+    [(None, 0, True), (None, 1, True), (None, 2, False), (0, 0, False), (1, 0, True), (1, 1, False), (3, 2, True)],
+)
 def test_a_job_that_saved_at_its_limit_is_requeued_alone(
-    run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch, restarts: int, asked: bool
+    run: RunFolder, ran, monkeypatch: pytest.MonkeyPatch, requeues: int | None, restarts: int, asked: bool
 ):
+    """As often as the site file says; `starts` of a submission counts those of a shard, and stands in for it."""
     calls: list[list[str]] = []
 
     def stop(folder: Path, stage: str, shards: object, process: object, flag: worker.StopFlag, guard: object) -> None:
@@ -122,6 +166,8 @@ def test_a_job_that_saved_at_its_limit_is_requeued_alone(
     for name, value in (("ARRAY_JOB_ID", "7"), ("ARRAY_TASK_ID", "1"), ("RESTART_COUNT", str(restarts))):
         monkeypatch.setenv(f"SLURM_{name}", value)
     enter(run, ONE)
+    if requeues is not None:
+        keep_site(run, Site(name="x", requeues=requeues))
     assert main(arguments(run)) == 1
     assert calls == ([["scontrol", "requeue", "7_1"]] if asked else [])
 

@@ -15,6 +15,7 @@ from jobs.run.claims import (
     Attempt,
     Claim,
     Holder,
+    Watch,
     forgive,
     last_notes,
     release_ended,
@@ -120,6 +121,26 @@ def test_a_holder_whose_file_system_does_not_answer_stops_by_itself(
         assert not holder.renew()
         holder.release(done=False)
     assert holder.renew()
+
+
+def test_a_claim_that_cannot_be_read_is_held_until_it_is_silent(
+    run: RunFolder, clock: list[float], monkeypatch: pytest.MonkeyPatch
+):
+    taken(attempt(run, "1"))
+    other, watch, shards = attempt(run, "2"), Watch(run), {("fit", 3)}
+    with monkeypatch.context() as disturbed:
+        disturbed.setattr(Path, "read_text", lambda *rest, **named: (_ for _ in ()).throw(OSError(116, "Stale")))
+        assert other.take() is None
+        assert watch.held(shards) == [("fit", 3)]
+        assert last_notes(run) == {}
+    assert other.take() is None
+    clock[0] += SILENT_SECONDS + 1
+    with monkeypatch.context() as disturbed:
+        disturbed.setattr(Path, "read_text", lambda *rest, **named: (_ for _ in ()).throw(OSError(116, "Stale")))
+        assert other.take() is None  # not the silence of before
+        clock[0] += SILENT_SECONDS + 1
+        assert watch.held(shards) == []
+        taken(other)
 
 
 def test_a_dead_process_of_the_same_machine_is_not_waited_for(run: RunFolder, monkeypatch: pytest.MonkeyPatch):

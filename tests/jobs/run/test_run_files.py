@@ -111,6 +111,11 @@ def test_without_locks_a_run_is_driven_with_a_note_and_a_living_driver_is_still_
     with pytest.raises(ValueError, match=f"on far; .*; if it was killed, remove {lock}:"), driving(run, notes.append):
         pass
     assert json.loads(lock.read_text())["host"] == "far"
+    lock.write_text(json.dumps(holder | {"host": "far", "job": "57"}))  # a job that Slurm starts again elsewhere
+    with pytest.raises(ValueError, match=r"on far \(job 57\)"), driving(run, notes.append, "58"):
+        pass
+    with driving(run, notes.append, "57"):
+        pass
 
 
 def test_a_lock_that_the_disk_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
