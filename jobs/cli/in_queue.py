@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from jobs.launch.slurm_client import Unreachable, queue
 from jobs.launch.status import unfinished
-from jobs.run.claims import Watch, last_notes
+from jobs.run.at_work import Watch, last_notes
 from jobs.run.failures import Failed
 from jobs.run.ledger import cut_off, read_ledger, submissions
 from rodin.store.run_folder import RunFolder

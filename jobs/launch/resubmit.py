@@ -26,7 +26,7 @@ from jobs.launch.sending import Denied, Waits
 from jobs.launch.slurm import AT_WORK, SlurmLauncher
 from jobs.launch.slurm_client import Unreachable, check_clients
 from jobs.launch.task import await_record
-from jobs.run.claims import Watch
+from jobs.run.at_work import Watch
 from jobs.run.failures import Failed, Failure, print_error, record
 from jobs.run.ledger import Submission, enter, find, note_start, read_ledger
 from jobs.run.lock import Driven, driving
@@ -183,10 +183,12 @@ def _waiting(ask: Callable[[], T], end: float) -> T:
 
     Args:
         ask: what is to be done.
-        end: of the patience with a disk, seconds of `time.monotonic`.
+        end: of the patience with a disk, and with a job that holds the lock: it may be an orphan, perhaps of an earlier
+            start of this job, that dies before it has handed on; seconds of `time.monotonic`.
 
     Raises:
         Busy: another command holds the lock for longer than is waited for.
+        Driven: another job does.
         OSError, StoreError: the disk refuses it for so long, or for good.
     """
     begin, told = time.monotonic(), ""
@@ -194,7 +196,9 @@ def _waiting(ask: Callable[[], T], end: float) -> T:
         try:
             return ask()
         except Driven as problem:
-            if time.monotonic() - begin > LOCK_SECONDS:
+            if problem.job and time.monotonic() > end:
+                raise
+            if not problem.job and time.monotonic() - begin > LOCK_SECONDS:
                 raise Busy(str(problem)) from None
         except (OSError, StoreError) as problem:
             line, begin = trouble_of(problem), time.monotonic()

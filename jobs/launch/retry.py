@@ -17,7 +17,8 @@ from jobs.launch import ends
 from jobs.launch.scripts import Ask
 from jobs.launch.slurm_client import Queued, entries
 from jobs.launch.verdict import Key, Place, Verdict
-from jobs.run.claims import Note, last_notes, release_ended
+from jobs.run.at_work import last_notes, release_ended
+from jobs.run.claims import Note
 from jobs.run.failures import Failure, failed_shards, failures, forget, found_since, last_line, record
 from jobs.run.giving_up import given_up
 from jobs.run.ledger import Submission, enter, submissions

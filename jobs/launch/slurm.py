@@ -12,24 +12,16 @@ from typing import TypeVar
 from jobs.graph.stage import Stage
 from jobs.graph.work import Run
 from jobs.launch import slurm_client
+from jobs.launch.chosen import asked_cluster
 from jobs.launch.patience import LONGEST_WAIT, MORE_WAIT, PATIENCE_SECONDS, patiently
 from jobs.launch.retry import Judge
 from jobs.launch.scripts import Ask, Batch, batches, halves, sharing
-from jobs.launch.sending import (
-    Denied,
-    Postponed,
-    Refused,
-    Waits,
-    asked_cluster,
-    remove_script,
-    send,
-    settle,
-    what_differs,
-)
+from jobs.launch.sending import Denied, Postponed, Refused, Waits, remove_script, send, settle, what_differs
 from jobs.launch.slurm_client import Queued, Unreachable
 from jobs.launch.tending import Tender, enter_ends
 from jobs.launch.verdict import Key, Verdict
-from jobs.run.claims import BEAT_SECONDS, Watch, forgive, tidy
+from jobs.run.at_work import Watch, forgive, tidy
+from jobs.run.claims import BEAT_SECONDS
 from jobs.run.failures import LATE_SECONDS, Failed, forget
 from jobs.run.ledger import Submission, cut_off, read_ledger, submissions, withdraw
 from jobs.site_tables import RESUBMIT

@@ -15,12 +15,10 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from jobs.run.lock import born
-from rodin.store.reading import entries
 from rodin.store.run_folder import RunFolder
 
 BEAT_SECONDS = 10.0  # between two renewals of a claim: cheap on a shared file system
@@ -101,7 +99,7 @@ class Claim:
             idle = 0
         self.note = replace(self.note, beat=self.note.beat + 1, resumed=resumed, idle=idle)
         with contextlib.suppress(OSError):
-            _write(self.path, self.note)
+            write_note(self.path, self.note)
             self.renewed = time.monotonic()
         return not _there(_wanted(self.path)) and time.monotonic() - self.renewed < LATE_SECONDS
 
@@ -112,7 +110,7 @@ class Claim:
             return
         with contextlib.suppress(OSError):
             if not done:
-                _write(self.path, replace(self.note, released=True))
+                write_note(self.path, replace(self.note, released=True))
             for one in range(1 if done else number, number + 1):  # the latest goes last
                 for path in (_wanted(self.path.with_suffix(f".{one}")), self.path.with_suffix(f".{one}")):
                     if done or path != self.path:
@@ -149,7 +147,7 @@ class Attempt:
         """
         number, content = _latest(self.folder, self.stage, self.shard)
         path = self.folder.jobs / "claims" / f"{self.stage}-{self.shard:05d}.{number}"
-        last = _read(content)
+        last = read_note(content)
         if number and not self._free(number, content, last):
             with contextlib.suppress(OSError):
                 _wanted(path).touch()
@@ -170,7 +168,7 @@ class Attempt:
     def held(self) -> bool:
         """Whether a process holds the claim, as far as is known: one that is silent is dead only after a while."""
         number, content = _latest(self.folder, self.stage, self.shard)
-        return number > 0 and not self._free(number, content, _read(content))
+        return number > 0 and not self._free(number, content, read_note(content))
 
     def _free(self, number: int, content: str, last: Note | None) -> bool:
         """Whether the claim's holder has let go, or is dead."""
@@ -181,89 +179,6 @@ class Attempt:
         if self.seen != (number, content):
             self.seen, self.since = (number, content), time.monotonic()
         return time.monotonic() - self.since > SILENT_SECONDS
-
-
-class Watch:
-    """Tells who is at a shard by looking again and again: a process that is silent is dead only after a while.
-
-    Args:
-        folder: the run.
-    """
-
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder, self.here = folder, Holder.this_process("")
-        self.attempts: dict[tuple[str, int], Attempt] = {}
-
-    def held(self, shards: Collection[tuple[str, int]]) -> list[tuple[str, int]]:
-        """Those of some (stage, shard) whose claim is held, as far as is known."""
-        found = []
-        for key, path in _files(self.folder).items():
-            if key in shards and ((note := _note(path)) is None or not note.released):
-                attempt = self.attempts.setdefault(key, Attempt(self.folder, *key, self.here))
-                found += [key] if attempt.held() else []
-        return found
-
-
-def release_ended(folder: RunFolder, ended: Mapping[str, str]) -> None:
-    """Free the claims of elements that have ended, as Slurm knows for certain: the next need not wait for silence.
-
-    A claim made on another machine than the last start's may be an orphan's, on a node that was lost: it stays.
-
-    Args:
-        ended: id of an element -> where it ran last, as Slurm writes lists of nodes; empty: nowhere, or not known.
-    """
-    for path, note in _all(folder).values():
-        if not note.released and _ran_on(note.holder.host, ended.get(note.holder.job, "")):
-            with contextlib.suppress(OSError):
-                _write(path, replace(note, released=True))
-
-
-def _ran_on(host: str, nodes: str) -> bool:
-    """Whether a machine is one of those of an element; of several, it is taken to be."""
-    return bool(nodes) and ("[" in nodes or "," in nodes or host.split(".")[0] == nodes.split(".")[0])
-
-
-def forgive(folder: RunFolder, shards: Collection[tuple[str, int]]) -> None:
-    """Forget starts that did not get on: a person has had the shards sent again. Held claims stay as they are."""
-    for key, (path, note) in _all(folder).items():
-        if key in shards and note.released and note.idle:
-            with contextlib.suppress(OSError):
-                _write(path, replace(note, idle=-1))
-
-
-def last_notes(folder: RunFolder) -> dict[tuple[str, int], Note]:
-    """(stage, shard) -> what its latest claim tells, for every shard that has begun and is not done."""
-    return {key: note for key, (_, note) in _all(folder).items()}
-
-
-def tidy(folder: RunFolder) -> None:
-    """Remove the claims on shards that are done: of holders that were killed after they had published."""
-    for path in entries(folder.jobs / "claims"):
-        name = CLAIM.match(path.name.lstrip("."))
-        if name and folder.manifest(name["stage"], int(name["shard"])).is_file():
-            path.unlink(missing_ok=True)
-
-
-def _all(folder: RunFolder) -> dict[tuple[str, int], tuple[Path, Note]]:
-    """(stage, shard) -> file of its latest claim, and content, where it can be read."""
-    return {key: (path, note) for key, path in _files(folder).items() if (note := _note(path)) is not None}
-
-
-def _files(folder: RunFolder) -> dict[tuple[str, int], Path]:
-    """(stage, shard) -> file of its latest claim."""
-    latest: dict[tuple[str, int], tuple[int, Path]] = {}
-    for path in entries(folder.jobs / "claims"):
-        if name := CLAIM.fullmatch(path.name):
-            key = (name["stage"], int(name["shard"]))
-            latest[key] = max(latest.get(key, (0, path)), (int(name["number"]), path))
-    return {key: path for key, (_, path) in latest.items()}
-
-
-def _note(path: Path) -> Note | None:
-    """The note in a claim's file; None where it cannot be read now: its holder puts a new file there every time."""
-    with contextlib.suppress(OSError):
-        return _read(path.read_text(encoding="utf-8", errors="replace"))
-    return None
 
 
 def _latest(folder: RunFolder, stage: str, shard: int) -> tuple[int, str]:
@@ -283,7 +198,7 @@ def _paths(folder: RunFolder, stage: str, shard: int) -> list[Path]:
     return [path for path in (folder.jobs / "claims").glob(f"{stage}-{shard:05d}.*") if path.suffix[1:].isdigit()]
 
 
-def _read(content: str) -> Note | None:
+def read_note(content: str) -> Note | None:
     """The note in a file; None for one that is just being made, or damaged."""
     with contextlib.suppress(ValueError, TypeError, KeyError):
         data = json.loads(content)
@@ -291,7 +206,7 @@ def _read(content: str) -> Note | None:
     return None
 
 
-def _write(path: Path, note: Note) -> None:
+def write_note(path: Path, note: Note) -> None:
     temporary = path.with_name(f".{path.name}.{note.holder.name}.tmp")
     temporary.write_text(json.dumps(asdict(note)), encoding="utf-8")
     temporary.replace(path)

@@ -27,7 +27,16 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class Driven(ValueError):
-    """Another process drives the run; one line."""
+    """Another process drives the run; one line.
+
+    Args:
+        line: names its process and machine.
+        job: Slurm's id of the job of the run that it is; empty: it is a command.
+    """
+
+    def __init__(self, line: str, job: str = "") -> None:
+        super().__init__(line)
+        self.job = job
 
 
 @contextmanager
@@ -107,11 +116,11 @@ def quiet(folder: RunFolder) -> Iterator[None]:
 
 def _refusal(folder: RunFolder, more: str = "") -> Driven:
     holder = driver(folder)
-    job = f" (job {holder['job']})" if holder and holder.get("job") else ""
-    other = f"process {holder['pid']} on {holder['host']}{job}" if holder else "another process"
-    return Driven(
-        f"{folder.path} is being run by {other}; wait for it, or stop it with `rodin cancel {folder.path}`{more}"
-    )
+    job = str(holder.get("job", "")) if holder else ""
+    told = f" (job {job})" if job else ""
+    other = f"process {holder['pid']} on {holder['host']}{told}" if holder else "another process"
+    line = f"{folder.path} is being run by {other}; wait for it, or stop it with `rodin cancel {folder.path}`{more}"
+    return Driven(line, job)
 
 
 def _without_lock(folder: RunFolder, problem: OSError, note: Callable[[str], None], job: str) -> None:

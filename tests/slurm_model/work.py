@@ -131,7 +131,8 @@ class Work:
         actor = self.world.actor
         assert actor is not None
         if self.driver is not None and not self.driver.dead and not self.driver.cut_off:
-            raise Driven(f"the run is being run by {self.driver.name}")
+            job = self.driver.env.get("SLURM_JOB_ID", "")
+            raise Driven(f"the run is being run by {self.driver.name}", job)
         self.driver = actor
         actor.operate("write lock", self.world)
         try:

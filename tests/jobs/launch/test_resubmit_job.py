@@ -1,77 +1,21 @@
 """The job that sends again what Slurm ended: what it does on its node, and what it leaves on record."""
 
-import errno
-import fcntl
 import json
-import os
-import threading
-import time
-from contextlib import ExitStack
-from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
+from fixtures.left_run import CONFIG, STAGES, begin, end_all, own, row, run
 from fixtures.slurm_in_memory import Slurm, slurm
 
-from jobs.graph.graph import chosen, graph
 from jobs.graph.work import Run
-from jobs.launch import resubmit, task
+from jobs.launch import resubmit
 from jobs.launch.handing_on import leave
 from jobs.launch.slurm import SlurmLauncher
-from jobs.launch.status import status
 from jobs.run.failures import failures
-from jobs.run.ledger import Submission, submissions, withdraw
-from jobs.run.lock import driving
-from jobs.run.record import write_config
-from jobs.site import Site, keep_site
+from jobs.run.ledger import submissions
 from jobs.site_tables import RESUBMIT
-from rodin.presets import preset
 from rodin.store import manifest
-from rodin.store.errors import disk_error, read_error
-from rodin.store.run_folder import RunFolder
 
-__all__ = ["slurm"]
-CONFIG = preset("tiny")
-STAGES = ("render", "decoder")
-
-
-@pytest.fixture
-def run(tmp_path: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run that was left to Slurm, and this process is the job that sends again."""
-    place = Site.model_validate({"name": "x", "poll_seconds": 0.01, "retries": 1})
-    made = Run(RunFolder(tmp_path / "run"), CONFIG, place, tuple(chosen(graph(CONFIG), list(STAGES))))
-    write_config(made.folder, CONFIG)
-    keep_site(made.folder, place)
-    leave(SlurmLauncher(made, lambda line: None, lambda: None))
-    monkeypatch.setattr(resubmit, "check_clients", lambda: None)
-    monkeypatch.setattr(resubmit, "LOOK_SECONDS", 0.01)
-    for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID", "SLURM_RESTART_COUNT"):
-        monkeypatch.delenv(name, raising=False)
-    return made
-
-
-def own(run: Run) -> Submission:
-    return [one for one in submissions(run.folder) if one.stage == RESUBMIT][-1]
-
-
-def begin(run: Run, slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Start the latest job that sends again, as Slurm does; its exit status."""
-    one = own(run)
-    slurm.jobs[one.job_id].states = ["RUNNING|None"]
-    monkeypatch.setenv("SLURM_JOB_ID", one.job_id)
-    done = resubmit.main([str(run.folder.path), RESUBMIT, one.uid])
-    slurm.end(one.job_id, "COMPLETED" if done == 0 else "FAILED")
-    return done
-
-
-def end_all(slurm: Slurm, state: str) -> None:
-    for number, job in slurm.jobs.items():
-        if job.stage != RESUBMIT:
-            slurm.end(number, "CANCELLED" if "Dependency" in job.states[0] else state)
-
-
-def row(run: Run) -> tuple[str, str]:
-    return next(((one.state, one.note) for one in status(run.folder, CONFIG) if one.stage == RESUBMIT), ("", ""))
+__all__ = ["run", "slurm"]
 
 
 def test_it_sends_again_by_cause_until_the_caps_and_then_no_more(run: Run, slurm: Slurm, monkeypatch):
@@ -126,36 +70,6 @@ def test_a_job_that_died_is_told_of(run: Run, slurm: Slurm):
     assert row(run) == ("failed", "job ended as NODE_FAIL")
 
 
-def test_it_does_nothing_beside_another_command(run: Run, slurm: Slurm, monkeypatch, capsys):
-    end_all(slurm, "TIMEOUT")
-    monkeypatch.setattr(resubmit, "LOCK_SECONDS", 0.05)
-    with driving(run.folder):
-        assert begin(run, slurm, monkeypatch) == 0
-    assert "is being run by" in capsys.readouterr().out
-    assert len(slurm.jobs) == 3
-    assert own(run).ends == {}
-
-
-def test_it_waits_for_a_short_command_and_reads_its_record_then(run: Run, slurm: Slurm, monkeypatch):
-    """A person's `rodin resubmit` has sent all and withdrawn this job meanwhile."""
-    end_all(slurm, "TIMEOUT")
-    with ExitStack() as stack:
-        stack.enter_context(driving(run.folder))
-
-        def let_go() -> None:
-            time.sleep(0.1)
-            withdraw(run.folder, own(run), "another was sent")
-            stack.close()
-
-        one, thread = own(run), threading.Thread(target=let_go)
-        monkeypatch.setenv("SLURM_JOB_ID", one.job_id)
-        monkeypatch.setattr(resubmit.time, "sleep", threading.Event().wait)
-        thread.start()
-        assert resubmit.main([str(run.folder.path), RESUBMIT, one.uid]) == 0
-        thread.join()
-    assert len(slurm.jobs) == 3
-
-
 def test_a_slurm_that_is_away_is_waited_for_and_then_put_on_record(run: Run, slurm: Slurm, monkeypatch):
     end_all(slurm, "TIMEOUT")
     naps: list[float] = []
@@ -200,84 +114,6 @@ def test_a_limit_that_is_reached_is_left_to_the_next_one(run: Run, slurm: Slurm,
     live = [name for name, (job, _) in slurm._queued().items() if job.stage == "render"]
     assert len(live) == 1
     assert last.flags["dependency"] == f"afterany:{live[0]}"
-
-
-def refusals(monkeypatch: pytest.MonkeyPatch, place: object, name: str, problem: Exception, count: int) -> list[int]:
-    """Have a function raise so often before it works; which calls were refused."""
-    real, refused = getattr(place, name), list[int]()
-
-    def disturbed(*rest: object, **named: object) -> object:
-        if len(refused) < count:
-            refused.append(len(refused))
-            raise problem
-        return real(*rest, **named)
-
-    monkeypatch.setattr(place, name, disturbed)
-    return refused
-
-
-FULL = disk_error(Path("jobs/lock"), OSError(errno.ENOSPC, "No space left on device"))
-FULL.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-STALE = read_error(Path("jobs"), OSError(errno.ESTALE, "Stale file handle"))
-STALE.__cause__ = OSError(errno.ESTALE, "Stale file handle")
-
-
-@pytest.mark.parametrize(
-    ("place", "name", "problem"),
-    [
-        (fcntl, "flock", OSError(errno.EIO, "Input/output error")),
-        (resubmit, "driving", FULL),
-        (resubmit, "note_start", FULL),
-        (task, "find", STALE),
-        (resubmit, "find", STALE),
-        (resubmit, "run_of", STALE),
-        (SlurmLauncher, "missing", OSError(errno.ESTALE, "Stale file handle")),
-    ],
-    ids=["flock", "lock", "start", "record", "record again", "config", "manifests"],
-)
-def test_a_disturbed_disk_is_waited_for_wherever_it_refuses(
-    run: Run, slurm: Slurm, monkeypatch, place: object, name: str, problem: Exception
-):
-    end_all(slurm, "TIMEOUT")
-    path = next((run.folder.jobs / "submissions").glob(f"*-{RESUBMIT}-*.json"))
-    one, whole = own(run), path.read_text()
-    path.write_text(json.dumps(json.loads(whole) | {"job_id": ""}))  # its sbatch gave no answer
-    slurm.jobs[one.job_id].states = ["RUNNING|None"]
-    monkeypatch.setenv("SLURM_JOB_ID", one.job_id)
-    monkeypatch.setattr(resubmit, "LOCK_SECONDS", 0.0)
-    monkeypatch.setattr(resubmit.time, "sleep", lambda seconds: None)
-    refused = refusals(monkeypatch, place, name, problem, 3)
-    assert resubmit.main([str(run.folder.path), RESUBMIT, one.uid]) == 0
-    assert len(refused) == 3
-    assert len(slurm.of("render")) == 2
-    assert failures(run.folder) == []
-
-
-def test_a_disk_that_stays_full_ends_it_with_a_line_and_an_error(run: Run, slurm: Slurm, monkeypatch, capsys):
-    end_all(slurm, "TIMEOUT")
-    monkeypatch.setattr(resubmit, "PATIENCE", 0.0)
-    refusals(monkeypatch, resubmit, "driving", FULL, 1000)
-    assert begin(run, slurm, monkeypatch) == 1
-    assert row(run)[0] == "failed"
-    assert "no space left" in row(run)[1]
-    refusals(monkeypatch, resubmit, "record", FULL, 1000)
-    capsys.readouterr()
-    assert resubmit.main([str(run.folder.path), RESUBMIT, own(run).uid]) == 1
-    told = capsys.readouterr()
-    assert "no space left" in told.err
-    assert "that command sees to what is missing" not in told.out
-
-
-def test_one_that_slurm_starts_again_elsewhere_takes_its_own_lock_where_there_are_none(
-    run: Run, slurm: Slurm, monkeypatch
-):
-    end_all(slurm, "TIMEOUT")
-    monkeypatch.setattr(resubmit, "LOCK_SECONDS", 0.0)
-    refusals(monkeypatch, fcntl, "flock", OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)), 1000)
-    holder = {"pid": os.getpid(), "host": "lost", "born": "1", "boot": "b", "job": own(run).job_id}
-    (run.folder.jobs / "lock").write_text(json.dumps(holder))
-    assert begin(run, slurm, monkeypatch) == 0
-    assert len(slurm.of("render")) == 2
 
 
 def test_the_limit_of_failures_is_handed_on(run: Run, slurm: Slurm, monkeypatch):

@@ -9,18 +9,8 @@ import pytest
 from jobs.launch import guard
 from jobs.launch.guard import Guard
 from jobs.run import claims
-from jobs.run.claims import (
-    LATE_SECONDS,
-    SILENT_SECONDS,
-    Attempt,
-    Claim,
-    Holder,
-    Watch,
-    forgive,
-    last_notes,
-    release_ended,
-    tidy,
-)
+from jobs.run.at_work import Watch, forgive, last_notes, release_ended, tidy
+from jobs.run.claims import LATE_SECONDS, SILENT_SECONDS, Attempt, Claim, Holder
 from jobs.run.failures import failures
 from rodin.hooks import Stopped
 from rodin.store import manifest
@@ -99,7 +89,7 @@ def test_a_holder_that_cannot_write_stops_by_itself(
     def refuse(*rest: object) -> None:
         raise OSError(116, "Stale file handle")
 
-    monkeypatch.setattr(claims, "_write", refuse)
+    monkeypatch.setattr(claims, "write_note", refuse)
     assert holder.renew()
     clock[0] += LATE_SECONDS
     assert not holder.renew()
