@@ -214,7 +214,7 @@ def test_what_is_given_up_is_waited_for_while_an_orphan_is_at_it(tmp_path: Path,
 
 def test_a_disturbed_disk_does_not_end_the_wait_for_an_orphan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Its claim is a new file at each renewal, of which NFS may say "Stale file handle" for a moment."""
-    run, looks, read, entries = run_of(tmp_path), list[Path](), Path.read_text, claims.entries
+    run, looks, read, entries = run_of(tmp_path), list[Path](), Path.read_text, at_work.entries
     orphan = Orphan(run, monkeypatch, 300.0, finishes=True)
 
     def look(path: Path) -> Path:
