@@ -114,6 +114,37 @@ def mean_of_rates(first: Interval, second: Interval) -> Interval:
     return Interval(mean, low, high, first.count + second.count)
 
 
+def difference_of_rates(first: Interval, second: Interval, correlation: float = 0.0) -> Interval:
+    """First rate − second rate, which stays inside [-1, 1]; none (low and high) of fewer than FEWEST trials.
+
+    Args:
+        first, second: of `rate_interval`.
+        correlation: of their trials where these are the same ones, in [-1, 1]; 0: they are different ones.
+
+    Source: Newcombe, Statistics in Medicine 17 (1998), method 10 of both papers.
+    """
+    difference, count = first.mean - second.mean, min(first.count, second.count)
+    if count < FEWEST or None in (first.low, first.high, second.low, second.high):
+        return Interval(difference, None, None, count)
+
+    def off(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one * one - 2 * correlation * one * other + other * other))
+
+    low = difference - off(first.mean - first.low, second.high - second.mean)
+    return Interval(difference, low, difference + off(first.high - first.mean, second.mean - second.low), count)
+
+
+def paired_rates(hits: Sequence[bool], others: Sequence[bool]) -> Interval:
+    """Rate of `hits` − rate of `others`, of the same trials in the same order; see `difference_of_rates`."""
+    count, pairs = len(hits), Counter(zip(hits, others, strict=True))
+    both, neither, first, second = (pairs[one] for one in ((True, True), (False, False), (True, False), (False, True)))
+    product = both * neither - first * second
+    product = max(product - count / 2, 0) if product > 0 else product  # few trials show too much correlation
+    scale = math.sqrt((both + first) * (neither + second) * (both + second) * (neither + first))
+    rates = rate_interval(both + first, count), rate_interval(both + second, count)
+    return difference_of_rates(*rates, product / scale if scale else 0.0)
+
+
 def shuffled_hit_rate(wanted: Sequence[str], measured: Sequence[str]) -> float:
     """Hit rate by chance alone: the expected rate if the measured answers are assigned to the prompts at random.
 

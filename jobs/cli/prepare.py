@@ -152,8 +152,8 @@ def check_machine(work: Run) -> None:
         needed = asked.cpus * asked.ranks, asked.gpus * asked.ranks
         if (needed[0] > cpus or needed[1] > gpus) and work.missing(stage):
             raise ValueError(
-                f"stage '{stage.name}' asks for {needed[0]} cores and {needed[1]} GPUs on site {work.site.name}, and this "
-                f"machine has {cpus} and {gpus}; add --cluster slurm to send it there, or leave out --site"
+                f"stage '{stage.name}' asks for {needed[0]} cores and {needed[1]} GPUs on site {work.site.name}, and "
+                f"this machine has {cpus} and {gpus}; add --cluster slurm to send it there, or leave out --site"
             )
 
 

@@ -285,6 +285,8 @@ def test_the_convolutions_by_hand(full_run: Path):
     assert added[0].endswith("adds to roll-out (the paper's question): +2.00 dB [+2.00, +2.00]")
     assert added[1].rpartition(": ")[2] == "+3.00 dB"
     assert "another seed" in limit
+    assert limit.endswith("of twenty such intervals one lacks 0 by chance alone")
+    assert alone.startswith("alone, on low planes of people it was trained on")
 
 
 def test_a_convolution_that_loses_is_said_to():
