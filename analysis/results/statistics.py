@@ -15,8 +15,8 @@ FEWEST = 3  # people for an interval; Student's of two is nine standard deviatio
 RANGES: dict[str, tuple[float, float]] = {
     "psnr": (0.0, math.inf), "ssim": (-1.0, 1.0), "lpips": (0.0, math.inf), "haze": (0.0, 1.0),
     "seconds": (0.0, math.inf), "megabytes": (0.0, math.inf), "peak_megabytes": (0.0, math.inf),
-    "clip_score": (0.0, 100.0), "similarity": (-1.0, 1.0), "clip_ratio": (0.0, math.inf),
-    "picture_ratio": (0.0, math.inf),
+    "clip_score": (0.0, 100.0), "similarity": (-1.0, 1.0), "clip_ratio": (0.0, 1.0),
+    "picture_ratio": (0.0, 1.0),
 }  # fmt: skip
 """measure -> its least and greatest value, which its interval does not leave; dB over white are over 0"""
 ANYWHERE = (-math.inf, math.inf)  # range of a difference
