@@ -40,9 +40,9 @@ def table_prompts(run: Path) -> list[Row]:
     Returns:
         Rows with attribute ("colours" first: all of them), prompts, hits, hit_rate with Wilson's 95 % interval, chance
         (the expected hit rate if the measured colours were assigned to the prompts at random), unasked (share of
-        controls that have the attribute), clip_score with its interval, clip_score_others (of the same pictures with the words
-        of other prompts), and ceiling (how often the same measure is right on pictures of training subjects; null where
-        that was not measured). Hits of a measure that is not good enough are null; a note says why.
+        controls that have the attribute), clip_score with its interval, clip_score_others (of the same pictures with
+        the words of other prompts), and ceiling (how often the same measure is right on pictures of training subjects;
+        null where that was not measured). Hits of a measure that is not good enough are null; a note says why.
     """
     plain = _plain(run)
     try:
