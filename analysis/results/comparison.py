@@ -118,11 +118,11 @@ def compare(runs: Mapping[str, Path], wanted: Callable[[str], bool] = lambda nam
         base = here[first][1] if first in here else None
         for run in runs:
             values = here[run][1] if run in here else None
-            difference, shared = None, list[str]()
+            difference, shared, same = None, list[str](), False
             if run != first and values and base:
                 shared = sorted(values.keys() & base.keys())
                 difference = _difference(measure, values, base, shared)
-            same = bool(values and base and shared) and all(values[key] == base[key] for key in shared)
+                same = bool(shared) and all(values[key] == base[key] for key in shared)
             value = measure.interval(values) if values else None
             found.append(Compared(measure, run, value, difference, len(shared), same))
     return found

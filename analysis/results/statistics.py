@@ -124,7 +124,7 @@ def difference_of_rates(first: Interval, second: Interval, correlation: float = 
     Source: Newcombe, Statistics in Medicine 17 (1998), method 10 of both papers.
     """
     difference, count = first.mean - second.mean, min(first.count, second.count)
-    if count < FEWEST or None in (first.low, first.high, second.low, second.high):
+    if count < FEWEST or first.low is None or first.high is None or second.low is None or second.high is None:
         return Interval(difference, None, None, count)
 
     def off(one: float, other: float) -> float:
