@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from analysis.tables.quality import interval_of
 from analysis.tables.table_1 import table_1
 
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else "")  # 0.1, 0.2, 0.5, not 10⁻¹
+TITLE_LETTERS = 42  # in a line above a panel
 SMALL_TYPE = 9  # pt, of remarks; other text has 10
 MANY_SUBJECTS = 200  # from this number on, smaller dots, which else overlap
 LOG_FROM = 3  # largest loss over smallest above which a logarithmic axis shows more than a linear one
@@ -156,5 +158,5 @@ def convolutions(run: Path, path: Path, title: str) -> None:
             axes.set_xticks(range(len(rows)), [row["upsampler"].replace(" ", "\n") for row in rows])
             axes.set_xlim(-0.5, len(rows) - 0.5)
             subjects = max(row[f"{key}_subjects"] for row in gains.values())
-            axes.set(title=f"{heading} ({subjects})", ylabel="dB of PSNR over neither")
+            axes.set(title=textwrap.fill(f"{heading} ({subjects})", TITLE_LETTERS), ylabel="dB of PSNR over neither")
             axes.set_xlabel(verdict(rows, key).replace("; ", "\n"), fontsize=SMALL_TYPE, color=SOFT)

@@ -53,6 +53,24 @@ def with_mesh(run: Path) -> list[Line]:
     return lines
 
 
+def mesh_caption(run: Path) -> str:
+    """What Figure 9 shows of this run: without larger pictures there is a mesh from the front alone."""
+    larger = part(run, "turned") is not None
+    sides = "" if larger else " From the front alone: the larger pictures of other sides are not there."
+    return (
+        f"The first {TURNED} avatars drawn from nothing, by their number, which gives their seed: chosen by nobody. "
+        "Each picture stands beside that of the mesh that marching cubes takes from the density, by the same camera."
+        f"{sides}"
+    )
+
+
+def more_caption(run: Path) -> str:
+    """What Figure 10 shows of this run."""
+    larger = part(run, "drawn") is not None
+    turned = "Turned by 45 degrees." if larger else "From the front: the larger pictures are not there."
+    return f"The next avatars after those of Figure 9, by their number: chosen by nobody. {turned}"
+
+
 def more_samples(run: Path) -> list[Line]:
     """Figure 10: the samples after those of Figure 9, turned a little, each with its mesh."""
     names = _drawn(run)[TURNED : TURNED + MORE]

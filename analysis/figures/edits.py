@@ -45,6 +45,9 @@ def edits_of(run: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def _origin(metadata: dict[str, Any]) -> str:
+    for key, words in (("subject", "person"), ("avatar", "avatar")):  # these keep a seed too
+        if metadata.get(key):
+            return f"{words} {metadata[key]}"
     if metadata.get("prompt"):
         return f"“{metadata['prompt']}”, seed {metadata.get('seed')}"
     return f"picture {metadata['image']}" if metadata.get("image") else f"seed {metadata.get('seed')}"

@@ -13,7 +13,7 @@ from analysis.figures.failures import worst, worst_caption
 from analysis.figures.memorisation import memorisation
 from analysis.figures.plots import publish_sheet
 from analysis.figures.presence import asked_and_not
-from rodin.evaluation.shown import DRAWN, TURNED
+from rodin.evaluation.shown import DRAWN
 from rodin.store.run_folder import RunFolder
 
 
@@ -87,7 +87,7 @@ FIGURES: dict[str, Figure] = {
     "memorisation": Figure(
         "Figure 7 in numbers: copies of training people",
         "How near the nearest training person is to samples, people never seen and known copies; left of the ratio 1/2 "
-        "lie copies; right of the dashed similarity lie the 5 % of people never seen who are most like one.",
+        "lie copies; right of the dashed similarity lie at most 5 % of people never seen, of fewer than 20 none.",
         memorisation,
     ),
     "8": Figure(
@@ -98,14 +98,13 @@ FIGURES: dict[str, Figure] = {
     ),
     "9": Figure(
         "Figure 9: samples from several sides, with their meshes",
-        f"The first {TURNED} avatars drawn from nothing, by their number, which gives their seed: chosen by nobody. "
-        "Each picture stands beside that of the mesh that marching cubes takes from the density, by the same camera.",
+        drawn.mesh_caption,
         _sheet(drawn.with_mesh),
         ("turned",),
     ),
     "10": Figure(
         "Figure 10: more samples and their meshes",
-        "The next avatars after those of Figure 9, by their number: chosen by nobody. Turned by 45 degrees.",
+        drawn.more_caption,
         _sheet(drawn.more_samples),
         ("drawn",),
     ),

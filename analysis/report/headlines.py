@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from analysis.results.paper import format_number
 from analysis.results.provenance import setting
 from analysis.results.rows import Row
+from analysis.tables.prompts import COLOURS
 from analysis.tables.quality import excludes_zero
 from rodin.evaluation.steps import MEAN_PERSON, NEAREST_PERSON
 from rodin.units import duration
@@ -72,11 +73,13 @@ def _table_1(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Car
 
 
 def _prompts(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:
-    row = next((row for row in tables.get("prompts", ()) if row["attribute"] == "all"), None)
+    row = next((row for row in tables.get("prompts", ()) if row["attribute"] == COLOURS), None)
     if row is None:
         return None
     ceiling = "" if row["ceiling"] is None else f", the measure itself reaches {row['ceiling']:.0%}"
-    return Card("Prompts that came out", f"{row['hits']} of {row['prompts']}", f"chance {row['chance']:.0%}{ceiling}")
+    return Card(
+        "Colour prompts that came out", f"{row['hits']} of {row['prompts']}", f"chance {row['chance']:.0%}{ceiling}"
+    )
 
 
 def _frechet(tables: Mapping[str, Sequence[Row]], config: dict[str, Any]) -> Card | None:

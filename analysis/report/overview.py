@@ -37,7 +37,7 @@ TABLES: dict[str, Callable[[Path], list[Row]]] = {
     "timings": table_timings,
 }
 """tables whose headlines the page shows"""
-NUMBERS = ("Fit quality", "Table 1, PSNR", "Gain over simple guesses", "Prompts that came out")
+NUMBERS = ("Fit quality", "Table 1, PSNR", "Gain over simple guesses", "Colour prompts that came out")
 """headlines that are columns"""
 
 

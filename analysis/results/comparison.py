@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.results.measures import MEASURES, Measure
+from analysis.results.measures import MEASURES, PROMPTS, Measure
 from analysis.results.rows import MissingRows
-from analysis.results.statistics import Interval, difference_interval, mean_interval
+from analysis.results.statistics import (
+    Interval,
+    difference_interval,
+    difference_of_rates,
+    mean_interval,
+    paired_rates,
+)
 from rodin.presets import flat
 from rodin.presets.toml import from_run_toml
 from rodin.store.manifest import canonical
@@ -33,6 +39,7 @@ class Compared:
         value: its mean with its interval; None: this run did not measure it.
         difference: from the first run, with its interval; None for the first run, and where either did not measure it.
         shared: people, or prompts, that both measured; the difference is theirs, or of all if there are none.
+        same: whether the values of all these are equal.
     """
 
     measure: Measure
@@ -40,6 +47,7 @@ class Compared:
     value: Interval | None
     difference: Interval | None
     shared: int
+    same: bool = False
 
     @property
     def paired(self) -> bool:
@@ -110,10 +118,13 @@ def compare(runs: Mapping[str, Path], wanted: Callable[[str], bool] = lambda nam
         base = here[first][1] if first in here else None
         for run in runs:
             values = here[run][1] if run in here else None
-            difference, shared = (None, 0)
+            difference, shared, same = None, list[str](), False
             if run != first and values and base:
-                difference, shared = _difference(values, base)
-            found.append(Compared(measure, run, measure.interval(values) if values else None, difference, shared))
+                shared = sorted(values.keys() & base.keys())
+                difference = _difference(measure, values, base, shared)
+                same = bool(shared) and all(values[key] == base[key] for key in shared)
+            value = measure.interval(values) if values else None
+            found.append(Compared(measure, run, value, difference, len(shared), same))
     return found
 
 
@@ -128,12 +139,17 @@ def measures_of(run: Path) -> list[tuple[Measure, dict[str, float]]]:
     return found
 
 
-def _difference(values: Mapping[str, float], base: Mapping[str, float]) -> tuple[Interval, int]:
-    """Mean difference over what both have, and how many these are; without any, between all of both."""
-    shared = sorted(values.keys() & base.keys())
+def _difference(
+    measure: Measure, values: Mapping[str, float], base: Mapping[str, float], shared: Sequence[str]
+) -> Interval:
+    """Mean difference over what both have; without any, between all of both."""
+    if measure.unit == PROMPTS:
+        if shared:
+            return paired_rates([values[key] > 0 for key in shared], [base[key] > 0 for key in shared])
+        return difference_of_rates(measure.interval(values), measure.interval(base))
     if shared:
-        return mean_interval([values[key] - base[key] for key in shared]), len(shared)
-    return difference_interval(list(values.values()), list(base.values())), 0
+        return mean_interval([values[key] - base[key] for key in shared])
+    return difference_interval(list(values.values()), list(base.values()))
 
 
 class People:

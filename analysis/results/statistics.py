@@ -15,8 +15,8 @@ FEWEST = 3  # people for an interval; Student's of two is nine standard deviatio
 RANGES: dict[str, tuple[float, float]] = {
     "psnr": (0.0, math.inf), "ssim": (-1.0, 1.0), "lpips": (0.0, math.inf), "haze": (0.0, 1.0),
     "seconds": (0.0, math.inf), "megabytes": (0.0, math.inf), "peak_megabytes": (0.0, math.inf),
-    "clip_score": (0.0, 100.0), "similarity": (-1.0, 1.0), "clip_ratio": (0.0, math.inf),
-    "picture_ratio": (0.0, math.inf),
+    "clip_score": (0.0, 100.0), "similarity": (-1.0, 1.0), "clip_ratio": (0.0, 1.0),
+    "picture_ratio": (0.0, 1.0),
 }  # fmt: skip
 """measure -> its least and greatest value, which its interval does not leave; dB over white are over 0"""
 ANYWHERE = (-math.inf, math.inf)  # range of a difference
@@ -112,6 +112,37 @@ def mean_of_rates(first: Interval, second: Interval) -> Interval:
 
     low, high = mean - off((first.low, second.low)), mean + off((first.high, second.high))
     return Interval(mean, low, high, first.count + second.count)
+
+
+def difference_of_rates(first: Interval, second: Interval, correlation: float = 0.0) -> Interval:
+    """First rate − second rate, which stays inside [-1, 1]; none (low and high) of fewer than FEWEST trials.
+
+    Args:
+        first, second: of `rate_interval`.
+        correlation: of their trials where these are the same ones, in [-1, 1]; 0: they are different ones.
+
+    Source: Newcombe, Statistics in Medicine 17 (1998), method 10 of both papers.
+    """
+    difference, count = first.mean - second.mean, min(first.count, second.count)
+    if count < FEWEST or first.low is None or first.high is None or second.low is None or second.high is None:
+        return Interval(difference, None, None, count)
+
+    def off(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one * one - 2 * correlation * one * other + other * other))
+
+    low = difference - off(first.mean - first.low, second.high - second.mean)
+    return Interval(difference, low, difference + off(first.high - first.mean, second.mean - second.low), count)
+
+
+def paired_rates(hits: Sequence[bool], others: Sequence[bool]) -> Interval:
+    """Rate of `hits` − rate of `others`, of the same trials in the same order; see `difference_of_rates`."""
+    count, pairs = len(hits), Counter(zip(hits, others, strict=True))
+    both, neither, first, second = (pairs[one] for one in ((True, True), (False, False), (True, False), (False, True)))
+    product = both * neither - first * second
+    product = max(product - count / 2, 0) if product > 0 else product  # few trials show too much correlation
+    scale = math.sqrt((both + first) * (neither + second) * (both + second) * (neither + first))
+    rates = rate_interval(both + first, count), rate_interval(both + second, count)
+    return difference_of_rates(*rates, product / scale if scale else 0.0)
 
 
 def shuffled_hit_rate(wanted: Sequence[str], measured: Sequence[str]) -> float:

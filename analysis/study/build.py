@@ -16,7 +16,7 @@ from analysis.study.checklist import FACTS_TEMPLATE
 from analysis.study.design import DEGRADED, REFERENCE, Design, catch_pool
 from analysis.study.pictures import as_shown, degraded, encoded, read_picture
 from analysis.study.record import KIND, RECORD, Study, open_study, picture_path, publish_study
-from analysis.study.sources import Source, is_utf_8
+from analysis.study.sources import FolderSource, Source, is_utf_8
 from rodin import __version__
 from rodin.hooks import Progress
 from rodin.store.atomic import publish_bytes, sha256_of
@@ -229,7 +229,11 @@ def started(plan: Plan) -> dict[str, Any]:
         if found.get("complete") is True:
             return found
         salt = str(found.get("salt"))
-    return record | {"salt": salt, "complete": False, "pictures": {}}
+    runs = not any(isinstance(source, FolderSource) for source in plan.all_sources.values())
+    return record | {
+        "salt": salt, "complete": False, "pictures": {},
+        "unchosen": runs and settings.items is None,  # the items are all that runs have, and nobody chose them
+    }  # fmt: skip
 
 
 def described(plan: Plan, salt: str) -> dict[str, dict[str, str]]:

@@ -12,6 +12,7 @@ from analysis.study.tally import Tally
 from analysis.tables.layout import grid, markdown
 from rodin.store.reading import read_text
 
+ITEMS = "items"
 FACTS = {
     "recruitment": "how raters were found, and from where",
     "qualification": "what raters had to know or pass before; such as language, age, normal sight",
@@ -20,6 +21,7 @@ FACTS = {
     "instructions": "what raters were told beyond the page itself",
     "dates": "from when to when answers were collected",
     "data": "where the pictures and the votes can be had",
+    ITEMS: "how the items were chosen, and by whom; not asked where all of a run are shown",
 }
 """key of facts.toml -> what to write there"""
 FACTS_TEMPLATE = "# What only you can tell. `rodin study tally` puts it into checklist.md.\n" + "".join(
@@ -44,8 +46,8 @@ def checklist(study: Study, tally: Tally, tables: Sequence[tuple[str, Sequence[R
     lines += ["After Otani et al., CVPR 2023. A box without a cross needs a word from you in `facts.toml`.", ""]
     for heading, entries in (
         ("What was asked", asked(study)),
-        ("Pictures", pictures(study)),
-        ("Raters", [(name, told.get(name) or OPEN) for name in FACTS] + raters(tally)),
+        ("Pictures", pictures(study, told.get(ITEMS) or OPEN)),
+        ("Raters", [(name, told.get(name) or OPEN) for name in FACTS if name != ITEMS] + raters(tally)),
         ("Quality of the answers", quality(study, tally)),
     ):
         lines += [f"## {heading}", ""]
@@ -88,13 +90,20 @@ def asked(study: Study) -> list[tuple[str, str]]:
     ]
 
 
-def pictures(study: Study) -> list[tuple[str, str]]:
-    """Methods, items and how they were shown."""
+def pictures(study: Study, choice: str) -> list[tuple[str, str]]:
+    """Methods, items and how they were shown.
+
+    Args:
+        study: a built study.
+        choice: how the items were chosen, where they are not all that runs have.
+    """
+    unchosen = study.record.get("unchosen") is True  # of a study of an older rodin it is not known
     design, size = study.design, study.record["size"]
     methods = "; ".join(f"{name} ({source})" for name, source in study.record["methods"].items())
     entries = [
         ("methods", methods),
-        ("items", f"{len(design.items)}, the same of each method, chosen by nobody"),
+        ("items", f"{len(design.items)}, the same of each method{', chosen by nobody' if unchosen else ''}"),
+        *([] if unchosen else [("choice of items", choice)]),
         ("size", f"{size} × {size} pixels over white, re-encoded alike, under names that tell no method"),
         ("order", f"shuffled for each rater (Fisher-Yates, seed {design.seed}); pairs and sides balanced over raters"),
         ("checksums", f"SHA-256 of all {len(study.record['pictures'])} pictures in study.json"),

@@ -19,7 +19,8 @@ FEW_KEYS = 6  # keys that are columns; more are lines
 MOST_KEYS = 40  # keys of the config listed; --json has all
 LEGEND = (
     "[ ] 95 % intervals. Below the first run: the difference from it, of the same people or prompts one by one; "
-    "an interval without 0 is more than chance over people, of one training each."
+    "an interval without 0 is more than chance over people, of one training each; of twenty such intervals one lacks 0 "
+    "by chance alone."
 )
 
 
@@ -71,7 +72,7 @@ def cell(one: Compared) -> str:
         return text if one.difference is None else f"{text} ({format_number(one.difference.mean, decimals, True)})"
     if one.difference is None:
         return f"{text}{_ends(one.value, decimals, False)}"
-    if one.paired and one.difference.low == one.difference.high == 0:
+    if one.same:
         return f"{text}  same"
     mark = "" if one.paired else " unpaired"
     return f"{text}  {format_number(one.difference.mean, decimals, True)}{_ends(one.difference, decimals, True)}{mark}"

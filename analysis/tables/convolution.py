@@ -17,8 +17,14 @@ UPSAMPLERS: dict[Variant, str] = {
     (False, True): "3D-aware only",
     (True, True): "both",
 }
-GAINS = {"gain_behind": "behind the base model, unseen people", "gain_alone": "alone, on fitted people's low planes"}
-LIMIT = "intervals are over people, of one training each: another seed's training may move a mean by as much"
+GAINS = {
+    "gain_behind": "behind the base model, unseen people",
+    "gain_alone": "alone, on low planes of people it was trained on",
+}
+LIMIT = (
+    "intervals are over people, of one training each: another seed's training may move a mean by as much; of twenty "
+    "such intervals one lacks 0 by chance alone"
+)
 FIELDS = {"roll_out": bool, "aware": bool, "subject": str, "psnr": float, "ssim": float}
 
 
@@ -27,9 +33,9 @@ def table_convolution(run: Path) -> list[Row]:
 
     Returns:
         Rows with upsampler and subjects; `psnr` and `ssim` behind the base model on held-out subjects; `alone_psnr` and
-        `alone_ssim` on the low planes of fitted subjects; `gain_behind` and `gain_alone`, the mean over subjects of
-        this upsampler − the one with neither, in dB. All have 95 % intervals over subjects. `note` of the first row
-        holds the verdicts.
+        `alone_ssim` on low planes of subjects that it was trained on; `gain_behind` and `gain_alone`, the mean over
+        subjects of this upsampler − the one with neither, in dB. All have 95 % intervals over subjects. `note` of the
+        first row holds the verdicts.
     """
     behind, alone = _by_variant(run, "sweep-convolution"), {}
     with contextlib.suppress(MissingRows):

@@ -12,6 +12,7 @@ PROMPT = {"prompt": str, "attribute": str, "wanted": str, "measured": str, "hit"
 PRESENCE = {"control": bool, "counted": bool, "pair": int}  # further fields of a prompt for glasses, a hat or a beard
 CHECK = {"attribute": str, "accuracy": float, "counted": bool}
 TRIED = {"with_it": int, "without_it": int, "found": int, "false_alarms": int}  # of a measure of presence
+COLOURS = "colours"  # name of the row of all that are asked for
 NOTE = (
     "interval: Wilson, 95 %\nchance: the measured colours dealt to the prompts at random\n"
     "ceiling: the same measure on pictures of real training people"
@@ -37,11 +38,11 @@ def table_prompts(run: Path) -> list[Row]:
     """Hit rate and CLIP score over all colour prompts and per colour, then over glasses, hats and beards asked for.
 
     Returns:
-        Rows with attribute ("all" first: colours), prompts, hits, hit_rate with Wilson's 95 % interval, chance (the
-        expected hit rate if the measured colours were assigned to the prompts at random), unasked (share of controls
-        that have the attribute), clip_score with its interval, clip_score_others (of the same pictures with the words
-        of other prompts), and ceiling (how often the same measure is right on pictures of training subjects; null where
-        that was not measured). Hits of a measure that is not good enough are null; a note says why.
+        Rows with attribute ("colours" first: all of them), prompts, hits, hit_rate with Wilson's 95 % interval, chance
+        (the expected hit rate if the measured colours were assigned to the prompts at random), unasked (share of
+        controls that have the attribute), clip_score with its interval, clip_score_others (of the same pictures with
+        the words of other prompts), and ceiling (how often the same measure is right on pictures of training subjects;
+        null where that was not measured). Hits of a measure that is not good enough are null; a note says why.
     """
     plain = _plain(run)
     try:
@@ -115,8 +116,8 @@ def _colour_lines(rows: list[Row], checks: dict[str, Row]) -> list[Row]:
     names = sorted({row["attribute"] for row in rows})
     ceilings = {name: check["accuracy"] for name, check in checks.items()}
     lines = []
-    for name in ["all", *names]:
-        of = [row for row in rows if name in ("all", row["attribute"])]
+    for name in [COLOURS, *names]:
+        of = [row for row in rows if name in (COLOURS, row["attribute"])]
         weights = {one: sum(row["attribute"] == one for row in of) for one in names}
         hits = sum(row["hit"] for row in of)
         line: Row = {"attribute": name, "prompts": len(of), "hits": hits}

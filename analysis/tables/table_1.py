@@ -90,7 +90,7 @@ def _with_means(rows: Sequence[Row], kept: Pictures | None) -> list[Row]:
 def _missing(run: Path, scale: float, rows: Sequence[Row]) -> str:
     """Why a cell has no value, and the command that makes it."""
     folder, again = RunFolder(run), resume_command(run)
-    made = shlex.join(["rm", "-r", *(str(folder.stage(stage)) for stage in ("sweep-cfg", "evaluate"))])
+    made = shlex.join(["rm", "-r", *(str(folder.stage(stage)) for stage in ("sweep-cfg", "evaluate", "report"))])
     if rows:
         return f"{no_lpips(rows)[0]}; in a finished run then `{made}` and `{again}`"
     scales = setting(config_of(run), "sweeps.guidance_scales") or []

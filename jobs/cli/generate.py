@@ -216,8 +216,8 @@ def invert(
     """Make an avatar that looks like one portrait: find its camera, then its latent, then its planes.
 
     `sample --image` makes an avatar of what CLIP says of a picture; this one is fitted to the picture. comparison.png
-    shows the picture and both. The camera is told from the run's views of other people; where it keeps none, it is
-    looked for on the run's sphere within 40 degrees of the front.
+    shows the picture and both. The camera is told from the run's views of other people; where it keeps none, or
+    of fewer than 20 people, it is looked for on the run's sphere within 40 degrees of the front.
 
     \b
     Examples:

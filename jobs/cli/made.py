@@ -54,7 +54,12 @@ OWN_SEED = Annotated[
     ),
 ]
 SIZE = Annotated[
-    int | None, typer.Option("--size", metavar="PIXELS", help="side of the pictures, 16 to 1024; default 256")
+    int | None,
+    typer.Option(
+        "--size",
+        metavar="PIXELS",
+        help="side of the pictures, 16 to 1024; default 256, or four times the run's pictures if less",
+    ),
 ]
 VIEWS = Annotated[int | None, typer.Option("--views", metavar="N", help="number of pictures")]
 FORMAT = Annotated[str, typer.Option("--format", help="of what moves: gif, mp4, or png, a picture a frame")]

@@ -44,7 +44,9 @@ NEW_RUN = Annotated[Path | None, path_option("--run", help="run folder; default 
 SET = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one key; may be repeated")]
 STAGES = Annotated[str | None, typer.Option("--stages", help="only these, separated by commas")]
 CLUSTER = Annotated[str, typer.Option("--cluster", help="local or slurm")]
-SITE = Annotated[Path | None, path_option("--site", help="site file (`rodin site init` writes one); needed with slurm")]
+SITE = Annotated[
+    Path | None, path_option("--site", help="site file; needed with slurm; without it, this machine's cores and GPUs")
+]
 ASKS = Annotated[
     Path | None,
     path_option("--asks", metavar="FILE", help="time and memory as measured: `rodin efficiency RUN --suggest FILE`"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from jobs.plan.warnings import site_warnings
 from jobs.run.private import check_private
 from jobs.run.record import check_folder
 from jobs.run.taken import all_taken
-from jobs.site import Site, load_site, local_site
+from jobs.site import Site, load_site, local_site, visible_gpus
 from rodin.config import Config
 from rodin.config.checks import faults_of_stages, notes
 from rodin.presets import preset
@@ -137,6 +138,23 @@ def runnable(
     if blocked:
         raise ValueError(blocked)
     return work
+
+
+def check_machine(work: Run) -> None:
+    """Refuse to run here what asks for more than this machine has, as by the site file of a cluster.
+
+    Raises:
+        ValueError: names the first such stage that is not done, and the option that sends it to the cluster.
+    """
+    cpus, gpus = len(os.sched_getaffinity(0)), len(visible_gpus())
+    for stage in work.stages:
+        asked = work.resources(stage)
+        needed = asked.cpus * asked.ranks, asked.gpus * asked.ranks
+        if (needed[0] > cpus or needed[1] > gpus) and work.missing(stage):
+            raise ValueError(
+                f"stage '{stage.name}' asks for {needed[0]} cores and {needed[1]} GPUs on site {work.site.name}, and "
+                f"this machine has {cpus} and {gpus}; add --cluster slurm to send it there, or leave out --site"
+            )
 
 
 def notes_of(work: Run) -> list[str]:

@@ -15,7 +15,7 @@ import typer
 
 from jobs.cli.in_queue import check_queue, check_source
 from jobs.cli.options import ASKS, CLUSTER, FROM, JSON, MAX_FAILS, NEW_RUN, PRESET_OR_FROM, SET, SITE, STAGES
-from jobs.cli.prepare import check_change, notes_of, prepare, sources_of, tell
+from jobs.cli.prepare import check_change, check_machine, notes_of, prepare, sources_of, tell
 from jobs.cli.screen import Screen
 from jobs.cli.summary import summary, summary_text
 from jobs.cli.taking import planned_lines, with_taken
@@ -182,6 +182,8 @@ def drive(
     max_fails: int = 0,
 ) -> None:
     """Drive a run to its end; arguments and errors as of `execute`, with progress on `screen`."""
+    if cluster == "local":
+        check_machine(work)
     with driving(work.folder, screen.note), terminating():
         if cluster == "local":
             check_queue(work.folder, "would do the same work")

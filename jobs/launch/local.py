@@ -108,6 +108,7 @@ class LocalLauncher:
         self.tried: set[tuple[str, int]] = set()  # stage, shard: started in this drive
         self.assigned: set[tuple[str, int]] = set()  # stage, shard: with a worker, or failed
         self.started: dict[str, float] = {}  # incomplete stage -> when it started
+        self.cpus = min(run.site.cpus_per_node, len(os.sched_getaffinity(0)))  # the site may be a cluster's
         self.gpus = visible_gpus()[: run.site.gpus_per_node]
         self.free_gpus = list(self.gpus)
 
@@ -138,8 +139,7 @@ class LocalLauncher:
     def _ready(self, broken: bool) -> list[Unit]:
         """Units that may start now on the free cores and GPUs, in graph order."""
         ready: list[Unit] = []
-        free = self.run.site.cpus_per_node - sum(worker.cpus for worker in self.workers if worker.busy)
-        free_gpus = len(self.free_gpus)
+        free, free_gpus = self.cpus - sum(one.cpus for one in self.workers if one.busy), len(self.free_gpus)
         requested = {stage.name for stage in self.run.stages}
         missing = {stage.name: self.run.missing(stage) for stage in self.run.stages if stage.name not in self.complete}
         self._report_complete({name for name, shards in missing.items() if not shards})
@@ -153,7 +153,7 @@ class LocalLauncher:
             cpus, gpus = resources.cpus * resources.ranks, resources.gpus * resources.ranks
             shards = [one for one in missing[stage.name] if (stage.name, one) not in self.assigned]
             slots = min(free // cpus, free_gpus // gpus if gpus else len(shards))
-            widest = max(1, self.run.site.cpus_per_node // cpus)
+            widest = max(1, self.cpus // cpus)
             for part in deal(shards, min(widest, len(shards)))[:slots] if shards else []:
                 ready.append(Unit(stage, part, resources))
                 free, free_gpus = free - cpus, free_gpus - gpus

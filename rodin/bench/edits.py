@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +45,14 @@ class Edit:
 
 @dataclass(frozen=True)
 class Measures:
-    """Palettes of colours and detectors of attributes, learned from training people."""
+    """Palettes of colours and detectors of attributes, learned from training people.
+
+    `left_out` has the `presence.check_row` of each attribute whose detector is not right often enough to count by.
+    """
 
     palettes: Mapping[str, prompts.Palette]
     detectors: Mapping[str, presence.Detector]
+    left_out: Sequence[Mapping[str, Any]] = ()
 
     def of(self, avatar: Avatar) -> tuple[dict[str, str], np.ndarray]:
         """Attribute -> measured value, and the frontal picture [H, H, 4] uint8, of an avatar."""
@@ -73,7 +77,7 @@ def bench_edits(config: Config, folder: RunFolder, count: int, progress: Progres
         rows, of avatars that do not show what is wanted before, against the plain difference of texts, the paper's
         edit: `came out`, share of edits with the value that was wanted; `others stay`, share of the other measured
         attributes without change; `PSNR outside`, dB of the picture outside the attribute's region, before against
-        after.
+        after. The last rows are of attributes that are left out, as their measure is not good enough.
     """
     stores, rodin = EvaluationStores.of(folder), Rodin(folder.path)
     measures = learned(config, stores, rodin, progress)
@@ -109,7 +113,17 @@ def bench_edits(config: Config, folder: RunFolder, count: int, progress: Progres
         ours, theirs = (float(np.nanmean([one[place] for one in found[key]])) for key in ("ours", "plain"))
         row = {"name": name, "value": ours, "unit": what, "baseline": "plain difference of texts"}
         rows.append(row | {"baseline_value": theirs, "ratio": ours / theirs if theirs else None})
-    return rows
+    return rows + [left_out_row(check) for check in measures.left_out]
+
+
+def left_out_row(check: Mapping[str, Any]) -> dict[str, Any]:
+    """Row of an attribute that no edit is measured by, out of its `presence.check_row`."""
+    right = "cannot be learned"
+    if check["accuracy"] is not None:
+        right = f"right on {check['accuracy']:.0%} of pictures and {check['accuracy_on']['fits']:.0%} of fits"
+    wanted = f"{presence.ENOUGH:.0%} and {presence.FEWEST} people of each are wanted"
+    unit = f"people with it, {check['without_it']} without, {right}; {wanted}"
+    return {"name": f"left out: {check['attribute']}", "value": check["with_it"], "unit": unit}
 
 
 def learned(config: Config, stores: EvaluationStores, rodin: Rodin, progress: Progress) -> Measures:
@@ -137,13 +151,28 @@ def learned(config: Config, stores: EvaluationStores, rodin: Rodin, progress: Pr
     described = presence.describe_subjects(
         rodin.models, stores.views, stores.planes, list(known), list(presence.REGIONS), hooks
     )
-    detectors = {}
+    return Measures(palettes, *detectors_of(known, described))
+
+
+def detectors_of(
+    known: Mapping[str, Mapping[str, bool | None]], described: Mapping[str, Mapping[str, np.ndarray]]
+) -> tuple[dict[str, presence.Detector], list[dict[str, Any]]]:
+    """Detectors of the attributes that avatars can be counted by, and the check rows of the others.
+
+    Args:
+        known: of `presence.known_subjects`.
+        described: of `presence.describe_subjects`, the same subjects.
+    """
+    detectors, left_out = {}, []
     for name in presence.REGIONS:
         labels = {subject: there for subject, of in known.items() if (there := of[name]) is not None}
-        if {*labels.values()} == {True, False}:
-            table = np.array([described[subject][name] for subject in labels])
+        table = np.array([described[subject][name] for subject in labels])
+        check = presence.check_row(name, table, list(labels.values()))
+        if check["counted"]:
             detectors[name] = presence.Detector.learn(table, np.array(list(labels.values()), bool))
-    return Measures(palettes, detectors)
+        else:
+            left_out.append(check)
+    return detectors, left_out
 
 
 def edits_of(config: Config, stores: EvaluationStores, measures: Measures, count: int) -> list[Edit]:

@@ -20,7 +20,8 @@ class SmallClip(Section):
     image_size: Positive = 224
     """side of the pictures it sees (ViT-B/32: 224) (ours)"""
     subjects: Count = 0
-    """people of the small one's own, rendered for it alone; 0: it learns from the run's training people (ours)"""
+    """more people, rendered for the small one, and with `prior.portraits` for the prior; no fit, base model or
+    upsampler sees them; 0: it learns from the run's training people (ours)"""
     views: Positive = 4
     """near-frontal pictures of each of them; view 0 is exactly frontal (ours)"""
     shard_subjects: Positive = 48

@@ -57,7 +57,7 @@ def captioned(config: Config, folder: RunFolder) -> Captioned:
 
 
 def portraits_of(config: Config, folder: RunFolder) -> tuple[Shards, list[str]]:
-    """The views of the people rendered for CLIP alone, and the ids of those with a row.
+    """The views of the people of `portraits`, and the ids of those with a row.
 
     Raises:
         StoreError: none has.

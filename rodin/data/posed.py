@@ -40,7 +40,7 @@ def posed_pictures(config: Config, folder: RunFolder) -> Posed:
 
     Args:
         config: the run's config.
-        folder: the run; of its training people and of those that CLIP alone sees, whatever is there and whole is read.
+        folder: the run; of its training people and of those of `portraits`, whatever is there and whole is read.
 
     Returns:
         the pictures, none where the run keeps no views; never of held-out people.

@@ -26,8 +26,9 @@ from rodin.store.shards.reader import Shards
 
 RODIN = "rodin"
 AUTOENCODER = "autoencoder"
-"""the paper's third column: a latent decoded in one pass. Squared error teaches such a decoder the posterior mean of
-the planes, which the base model predicts in one step, so that it needs no training of its own."""
+"""the paper's third column: one step of the base model, then the run's diffusion upsampler. Squared error teaches an
+autoencoder's decoder the posterior mean of the planes, which the base model predicts in one step: no other training is
+needed."""
 GUESSES = {AUTOENCODER: POSTERIOR_MEAN, "mean": MEAN_PERSON, "nearest": NEAREST_PERSON}
 """method here -> what `baselines_of` calls it"""
 ABLATION = {"with-roll-out": 0, "without-roll-out": 2}
@@ -97,7 +98,8 @@ class RebuiltPeople:
     @property
     def description(self) -> str:
         """What a study says of the method."""
-        return f"held-out people of {self.people.folder.path}, method {self.method}"
+        how = " (one step of the base model, then the run's diffusion upsampler)" if self.method == AUTOENCODER else ""
+        return f"held-out people of {self.people.folder.path}, method {self.method}{how}"
 
     @property
     def items(self) -> list[str]:

@@ -1,8 +1,8 @@
-"""Stage `portraits`: near-frontal views of people that only the small CLIP learns from.
+"""Stage `portraits`: near-frontal views of people for the small CLIP, and with `prior.portraits` for the prior.
 
 The paper's CLIP was trained on other data than its avatars. These people take the place of that data: they are drawn
-like the run's people, but no fit and no other model sees them, so what CLIP makes of the run's people is what it makes
-of strangers, training and held-out ones alike.
+like the run's people, but no fit, base model or upsampler sees them, so what CLIP makes of the run's people is what it
+makes of strangers, training and held-out ones alike. `rodin invert` tells cameras by their pictures too.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from scipy import stats
 
 from analysis.figures.comparison import arrangement
 from analysis.results.comparison import Compared, compare, configs_of, runs_of
-from analysis.tables.comparison import comparison_rows, comparison_text
+from analysis.results.statistics import difference_of_rates, paired_rates, rate_interval
+from analysis.tables.comparison import cell, comparison_rows, comparison_text
 from jobs.cli.app import status_of
 from jobs.run.record import write_config
 from rodin.presets import preset
@@ -29,7 +30,9 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.run.record.code_version", lambda: {"version": "0"})
 
 
-def make(name: str, psnr: list[float], first: int = 4, changes: tuple[str, ...] = (), seconds: float = 5.0) -> Path:
+def make(
+    name: str, psnr: list[float], first: int = 4, changes: tuple[str, ...] = (), seconds: float = 5.0, drawn: str = "x"
+) -> Path:
     """A run that measured people from id `first` on."""
     run = RunFolder(Path(name))
     write_config(run, preset("tiny", changes))
@@ -41,7 +44,7 @@ def make(name: str, psnr: list[float], first: int = 4, changes: tuple[str, ...] 
     ]
     rows += [
         {"stage": "prompts", "prompt": f"p{place}", "attribute": "hair", "wanted": "red", "measured": "red"}
-        | {"hit": place < len(psnr) - 1, "sample": f"prompt-{place}"}
+        | {"hit": place < len(psnr) - 1, "sample": f"{drawn}-{place}"}
         for place in range(4)
     ]
     write_rows(run, "evaluate", 0, rows)
@@ -138,7 +141,24 @@ def test_without_shared_people_it_is_welch_and_says_so():
     text = comparison_text(["a", "b"], {}, found)
     assert "Reconstruction from one picture: b shares no people with a; the difference is between two groups" in text
     assert "unpaired" in text
+    assert "of twenty such intervals one lacks 0 by chance alone" in text
     assert [row["paired"] for row in comparison_rows(found) if row["measure"] == "reconstruction.psnr"] == [None, False]
+
+
+def test_a_difference_of_prompts_is_one_of_rates():
+    make("a", [20.0])  # none of four prompts came out
+    make("b", [20.0] * 5)  # all
+    make("c", [20.0])
+    make("d", [20.0] * 5, drawn="other")
+    found = compare(runs_of([Path(name) for name in "abcd"]))
+    rates = {run: one(found, "prompts.colours", run) for run in "bcd"}
+    b, c, d = (rates[run].difference for run in "bcd")
+    assert b == paired_rates([True] * 4, [False] * 4)
+    assert c == paired_rates([False] * 4, [False] * 4)
+    assert d == difference_of_rates(rate_interval(4, 4), rate_interval(0, 4))
+    assert [(one.same, one.paired) for one in rates.values()] == [(False, True), (True, True), (False, False)]
+    sure = "1.00  +1.00 [+0.31, +1.00]"  # by Student's t +1.00 to +1.00
+    assert [cell(one) for one in rates.values()] == [sure, "0.00  same", f"{sure} unpaired"]
 
 
 def test_an_id_is_the_same_person_only_if_the_traits_are():

@@ -1,5 +1,6 @@
 """Figures of what the models draw: which avatar, camera and mesh each shows; larger pictures where there are any."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,11 +10,13 @@ from fixtures.finished_stores import HELD_OUT, SUBJECTS, around, face, large
 from fixtures.pages import captions, shows
 
 from analysis.figures import drawn
-from analysis.figures.edits import edits
+from analysis.figures.edits import edits, edits_of
 from analysis.figures.failures import worst
 from analysis.figures.figures import FIGURES, figure
+from analysis.results.large import Pictures
 from analysis.results.rows import MissingRows
 from rodin.evaluation.shown import AROUND, LERP, MESH
+from rodin.generate.condition import AvatarRequest
 from rodin.store.results import write_rows
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.writer import ShardWriter
@@ -100,6 +103,15 @@ def test_without_larger_pictures_samples_stand_beside_their_small_meshes(small: 
     (line, *_) = drawn.with_mesh(small)
     assert shows(line, [face(1), np.repeat(face(1).mean(axis=-1, keepdims=True).astype(np.uint8), 3, axis=-1)])
     assert len(drawn.uncurated(small)[0].tiles) == 8
+    first = drawn.more_samples(small)[0].tiles[0].picture
+    np.testing.assert_array_equal(first, Pictures(small).front(NEXT[0]))
+
+
+@pytest.mark.parametrize(("name", "words"), [("9", "From the front alone"), ("10", "From the front: ")])
+def test_captions_say_where_samples_are_seen_from_the_front_alone(name: str, words: str, full_run: Path, small: Path):
+    assert words in FIGURES[name].caption_of(small)
+    assert "From the front" not in FIGURES[name].caption_of(full_run)
+    assert ("Turned by 45" in FIGURES[name].caption_of(full_run)) == (name == "10")
 
 
 def test_too_few_samples_for_figure_10_name_the_key(empty_run: Path, full_run: Path, monkeypatch: pytest.MonkeyPatch):
@@ -181,6 +193,24 @@ def test_an_edit_shows_the_avatar_before_and_after(full_run: Path, empty_run: Pa
     assert line.heading == "“a person with blue hair”, of “a man”, seed 5"
     with pytest.raises(MissingRows, match="`rodin edit --run"):
         edits(empty_run)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (AvatarRequest(0, subject="000003"), "person 000003"),
+        (AvatarRequest(3, saved=Path("me")), "avatar me"),
+        (AvatarRequest(5, text="a man"), "“a man”, seed 5"),
+        (AvatarRequest(5), "seed 5"),
+    ],
+)
+def test_an_edit_says_what_it_was_made_of(request_: AvatarRequest, words: str, full_run: Path, empty_run: Path):
+    shutil.copytree(full_run / "made", empty_run / "made")
+    ((folder, metadata),) = edits_of(empty_run)
+    kept = {key: value for key, value in metadata.items() if key not in ("prompt", "seed")}
+    (folder / "metadata.json").write_text(json.dumps(kept | request_.metadata()))
+    (line,) = edits(empty_run)
+    assert line.heading == f"“a person with blue hair”, of {words}"
 
 
 def test_the_paper_s_figures_stand_in_its_order():

@@ -13,7 +13,7 @@ TABLES: dict[str, list[dict]] = {
     ],
     "frechet": [{"value": 0.123456, "samples": 8, "subjects": 12, "features": None}, {"value": 9.0}],
     "prompts": [
-        {"attribute": "all", "hits": 5, "prompts": 8, "chance": 0.25, "ceiling": 0.85},
+        {"attribute": "colours", "hits": 5, "prompts": 8, "chance": 0.25, "ceiling": 0.85},
         {"attribute": "hair", "hits": 4, "prompts": 4, "chance": 0.5, "ceiling": 0.9},
     ],
     "1": [
@@ -55,7 +55,7 @@ def test_the_cards_of_a_full_run():
             "cannot be told apart from the nearest person with 4 people",
         ),
         ("Table 1, PSNR", "22.00 dB", "guidance 1.5, 4 unseen people; paper 24.07 dB on its own data"),
-        ("Prompts that came out", "5 of 8", "chance 25%, the measure itself reaches 85%"),
+        ("Colour prompts that came out", "5 of 8", "chance 25%, the measure itself reaches 85%"),
         ("Fréchet distance", "0.123", "8 samples to 12 people, CLIP features"),
         ("Time, all stages", "2 h 05 min", "longest: base, 2 h 00 min"),
     ]

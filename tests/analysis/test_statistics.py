@@ -11,8 +11,10 @@ from analysis.results.statistics import (
     RANGES,
     Interval,
     difference_interval,
+    difference_of_rates,
     mean_interval,
     mean_of_rates,
+    paired_rates,
     rate_interval,
     shuffled_hit_rate,
 )
@@ -109,6 +111,32 @@ def test_the_mean_of_two_rates_is_as_unsure_as_both_together():
     sure = mean_of_rates(rate_interval(5, 10), Interval(1.0, 1.0, 1.0, 10**9))
     few = rate_interval(5, 10)
     assert (sure.low, sure.high) == (pytest.approx((1 + few.low) / 2), pytest.approx((1 + few.high) / 2))
+
+
+def paired(both: int, first: int, second: int, neither: int) -> Interval:
+    hits = [True] * (both + first) + [False] * (second + neither)
+    return paired_rates(hits, [True] * both + [False] * first + [True] * second + [False] * neither)
+
+
+def test_differences_of_rates_are_those_that_newcombe_prints():
+    apart = difference_of_rates(rate_interval(56, 70), rate_interval(48, 80))
+    assert (apart.mean, apart.count) == (pytest.approx(0.2), 70)
+    assert (apart.low, apart.high) == (pytest.approx(0.0524, abs=5e-5), pytest.approx(0.3339, abs=5e-5))
+    same = paired(36, 12, 2, 0)
+    assert (same.mean, same.count) == (pytest.approx(0.2), 50)
+    assert (same.low, same.high) == (pytest.approx(0.0569, abs=5e-5), pytest.approx(0.3404, abs=5e-5))
+
+
+def test_a_difference_of_rates_stays_where_one_can_be():
+    for table in itertools.product(range(5), repeat=4):
+        if sum(table) < 3:
+            continue
+        found, turned = paired(*table), paired(table[0], table[2], table[1], table[3])
+        assert -1 <= found.low <= found.mean <= found.high <= 1
+        assert found.low < found.high  # also where all came out alike
+        assert (turned.low, turned.high) == (pytest.approx(-found.high), pytest.approx(-found.low))
+    few = paired(0, 2, 0, 0)
+    assert (few.mean, few.low, few.high, few.count) == (1.0, None, None, 2)
 
 
 def test_wilson_refuses_nonsense():

@@ -147,8 +147,8 @@ def test_the_command_for_a_scale_keeps_those_that_the_run_has(empty_run: Path):
     assert f"`rm -r {folder.stage('sweep-cfg')}; rodin run {folder.config_file} " in rows[6.0]["missing_psnr"]
     assert "--set 'sweeps.guidance_scales=[1,2.5,3,6]'`" in rows[6.0]["missing_psnr"]
     assert "not measured yet" in rows[1.0]["missing_psnr"]
-    both = f"`rm -r {folder.stage('sweep-cfg')} {folder.stage('evaluate')}`"  # their LPIPS has one cause
-    assert both in rows[3.0]["missing_lpips"]
+    stages = " ".join(str(folder.stage(name)) for name in ("sweep-cfg", "evaluate", "report"))
+    assert f"`rm -r {stages}`" in rows[3.0]["missing_lpips"]
 
 
 def test_a_damaged_shard_is_one_clear_line(empty_run: Path):

@@ -210,6 +210,14 @@ def test_copies_without_people_never_seen_have_no_limit(empty_run: Path):
     assert "base.keep_averages=true" in line["note"]
 
 
+def test_the_interval_of_a_ratio_ends_at_one(empty_run: Path):
+    row = {"set": "samples", "nearest": "000000", "similarity": 0.9, "step": 5}
+    rows = [row | {"name": str(n), "clip_ratio": one, "picture_ratio": one} for n, one in enumerate([0.5, 1.0, 1.0])]
+    write(empty_run, "evaluate", rows, "memorisation")
+    (line,) = table(empty_run, "memorisation")
+    assert line["clip_ratio_high"] == line["picture_ratio_high"] == 1.0
+
+
 def test_a_run_evaluated_before_copies_were_looked_for_says_how_to_look(empty_run: Path):
     with pytest.raises(ValueError, match="no 'memorisation' rows"):
         table(empty_run, "memorisation")

@@ -128,7 +128,7 @@ def test_verdict_needs_both_guesses(empty_run: Path):
 
 def test_prompts_by_hand(full_run: Path):
     everything, hair, shirt = table(full_run, "prompts")[:3]
-    assert (everything["hits"], everything["prompts"]) == (5, 8)
+    assert (everything["attribute"], everything["hits"], everything["prompts"]) == ("colours", 5, 8)
     assert (hair["hits"], hair["prompts"]) == (4, 6)
     # hair wanted 2 red, 2 black, 1 blond, 1 brown; measured 2 red, 1 black, 1 blond, 2 brown: 4+2+1+2 = 9 of 36
     assert hair["chance"] == pytest.approx(9 / 36)
@@ -285,6 +285,8 @@ def test_the_convolutions_by_hand(full_run: Path):
     assert added[0].endswith("adds to roll-out (the paper's question): +2.00 dB [+2.00, +2.00]")
     assert added[1].rpartition(": ")[2] == "+3.00 dB"
     assert "another seed" in limit
+    assert limit.endswith("of twenty such intervals one lacks 0 by chance alone")
+    assert alone.startswith("alone, on low planes of people it was trained on")
 
 
 def test_a_convolution_that_loses_is_said_to():

@@ -8,8 +8,8 @@ from fixtures.named_store import Store
 
 from rodin.avatars.person import HAIR_COLOURS, SHIRT_COLOURS
 from rodin.bench import edits
-from rodin.bench.edits import Edit, Measures, bench_edits, edits_of
-from rodin.evaluation.presence import YES
+from rodin.bench.edits import Edit, Measures, bench_edits, detectors_of, edits_of, left_out_row
+from rodin.evaluation.presence import KINDS, REGIONS, YES
 from rodin.presets import preset
 from rodin.stages.evaluate import EvaluationStores
 
@@ -23,7 +23,9 @@ class Palette:
 
 
 MEASURES = Measures(
-    {name: Palette(names) for name, names in COLOURS.items()}, dict.fromkeys(("glasses", "hat", "beard"))
+    {name: Palette(names) for name, names in COLOURS.items()},
+    dict.fromkeys(("glasses", "hat", "beard")),
+    [{"attribute": "hat", "with_it": 3, "without_it": 9, "accuracy": None}],
 )
 
 
@@ -64,6 +66,28 @@ class Rodin:
         return avatar
 
 
+def test_only_detectors_that_are_right_often_enough_count():
+    """Hats cannot be told here, and there are too few beards."""
+    draw, people = np.random.default_rng(0), [f"{number:06d}" for number in range(40)]
+    known = {one: {"glasses": n % 3 == 0, "hat": n % 2 == 0, "beard": n in (3, 5, 7)} for n, one in enumerate(people)}
+    seen = {one: {**of, "hat": bool(draw.integers(2))} for one, of in known.items()}
+    described = {
+        one: {name: (draw.normal(0, 0.1, (len(KINDS), 4)) + there).astype(np.float32) for name, there in of.items()}
+        for one, of in seen.items()
+    }
+    detectors, left_out = detectors_of(known, described)
+    assert list(detectors) == ["glasses"]
+    assert [check["attribute"] for check in left_out] == ["hat", "beard"]
+    hat, beard = map(left_out_row, left_out)
+    assert (beard["name"], beard["value"]) == ("left out: beard", 3)
+    assert beard["unit"] == (
+        "people with it, 37 without, right on 100% of pictures and 100% of fits; 90% and 10 people of each are wanted"
+    )
+    assert (hat["name"], hat["value"]) == ("left out: hat", 20)
+    unknown = left_out_row(detectors_of({one: dict.fromkeys(REGIONS) for one in people}, described)[1][0])
+    assert unknown["unit"].startswith("people with it, 0 without, cannot be learned")
+
+
 @pytest.mark.parametrize("shown", ["wanted", "another"])
 def test_what_an_avatar_showed_before_is_no_edit(monkeypatch, shown: str):
     made = [Edit(CONFIG.held_out_subjects()[0], "hair", "red", "a person with red hair")] * 9
@@ -84,3 +108,4 @@ def test_what_an_avatar_showed_before_is_no_edit(monkeypatch, shown: str):
     rows = bench_edits(CONFIG, folder, 3, lambda *what: None)
     assert [row["value"] for row in rows if "red hair" in row["name"]] == [0, 0, 0]
     assert next(row for row in rows if row["name"] == "came out")["value"] == 0
+    assert rows[-1]["name"] == "left out: hat"

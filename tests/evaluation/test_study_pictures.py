@@ -68,6 +68,8 @@ def test_mean_and_nearest_are_the_mean_planes_and_those_of_the_nearest_latent(pe
 
 def test_the_autoencoder_decodes_a_latent_in_one_step_and_wants_a_model_of_planes(people, trained, monkeypatch):
     method = RebuiltPeople(people, "autoencoder")
+    told = "method autoencoder (one step of the base model, then the run's diffusion upsampler)"
+    assert method.description.endswith(told)
     with pytest.raises(ValueError, match="wants a base model that predicts x0 or v, got eps; `rodin run --from"):
         method.check()
     avatars, latents = load_avatars(trained), Shards(trained.stage("embed"), "latents")

@@ -25,7 +25,8 @@ def rodin(fake_tree: Path, tmp_path: Path) -> Rodin:
 def plain(rodin: Rodin) -> tuple[str, str]:
     """Arguments of a site whose stages are one process each: what is said of ranks has tests of its own."""
     site = rodin.cwd / "plain.toml"
-    site.write_text("name = 'local'\nmpi = 'none'\ncpus_per_node = 2\nranks_per_node = 1\ntrain_cpus = 1\n")
+    cpus = min(2, len(os.sched_getaffinity(0)))
+    site.write_text(f"name = 'local'\nmpi = 'none'\ncpus_per_node = {cpus}\nranks_per_node = 1\ntrain_cpus = 1\n")
     return "--site", str(site)
 
 

@@ -1,4 +1,4 @@
-"""`portraits`: near-frontal views of people that only the small CLIP sees, by Blender; an array over people."""
+"""`portraits`: near-frontal views of people for the small CLIP and the prior, by Blender; an array over people."""
 
 from jobs.graph.costs import CPUS_WITH_GPU, RGBA, portrait_seconds
 from jobs.graph.stage import Amount, Resources, Stage

@@ -1,8 +1,8 @@
 """Stage `sweep-convolution`: the upsampler with and without roll-out and 3D-aware convolution (R46, Figure 6).
 
 An array over the four variants. Each is trained from the start, the base model is fixed. It is measured without the
-refiner: after the base model on held-out subjects, and alone on the low-resolution planes of fitted subjects, where no
-error of the base model hides its own.
+refiner: after the base model on held-out subjects, and alone on the low-resolution planes of subjects that it was
+trained on, where no error of the base model hides its own.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def run(config: Config, folder: RunFolder, shard: int, hooks: Hooks) -> None:
 
 
 def upsampled_rows(avatars: Avatars, views: Shards, fields: dict[str, Any], hooks: Hooks) -> list[dict[str, Any]]:
-    """Quality of the upsampler alone, on the fitted low-resolution planes of some training subjects.
+    """Quality of the upsampler alone, on low-resolution planes of some subjects that it was trained on.
 
     Args:
         avatars: the run's models with this variant's upsampler.

@@ -22,7 +22,7 @@ LONG = 60_000  # milliseconds, on a busy machine
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return make_study(tmp_path_factory.mktemp("study"), items=4, trials=4, catch=1, repeats=1)
+    return make_study(tmp_path_factory.mktemp("study"), 4, trials=4, catch=1, repeats=1)
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ class Rater(threading.Thread):
 
 
 def test_the_page_tries_again_until_a_killed_server_is_back(tmp_path, browser):
-    study = make_study(tmp_path, items=2, trials=2, catch=0, repeats=0)
+    study = make_study(tmp_path, 2, trials=2, catch=0, repeats=0)
     (token, rater), server = invited(study), Server(study)
     try:
         page = open_page(browser, server, token)
@@ -237,7 +237,7 @@ def test_the_page_tries_again_until_a_killed_server_is_back(tmp_path, browser):
 @pytest.mark.slow
 def test_three_browsers_at_once_lose_no_acknowledged_vote_when_the_server_is_killed_twice(tmp_path):
     """tests/analysis/study/test_killed_server.py does it without browsers, the test above with one page."""
-    study = make_study(tmp_path, items=6, trials=10, catch=1, repeats=1)
+    study = make_study(tmp_path, 6, trials=10, catch=1, repeats=1)
     total, people = study.design.asked, [invited(study) for _ in range(3)]
     server = Server(study)
     keys = (["1"], ["2", "ArrowLeft"], ["ArrowRight", "1", "2"])

@@ -38,7 +38,7 @@ class Client(threading.Thread):
 
 
 def test_three_raters_at_once_lose_no_acknowledged_vote_when_the_server_is_killed_twice(tmp_path):
-    study = make_study(tmp_path, items=8, trials=20, catch=2, repeats=2)
+    study = make_study(tmp_path, 8, trials=20, catch=2, repeats=2)
     votes = Votes(study.votes)
     tokens, total = votes.invite(study, 3), study.design.asked
     votes.close()

@@ -203,7 +203,7 @@ def test_tables_are_written_in_all_forms_and_csv_has_all_digits(tmp_path):
 
 
 def test_the_checklist_tells_what_the_study_knows_and_asks_for_the_rest(tmp_path):
-    study = make_study(tmp_path, items=4, trials=6, catch=2, repeats=2)
+    study = make_study(tmp_path, 4, trials=6, catch=2, repeats=2)
     design = study.design
     WORTH["blurred"] = 0.0
     tally = tally_of(design, simulated(design, 3))
@@ -215,7 +215,7 @@ def test_the_checklist_tells_what_the_study_knows_and_asks_for_the_rest(tmp_path
     study.facts.write_text(text)
     page = checklist(study, tally, [])
     assert "- [x] **recruitment**: students, paid" in page
-    assert page.count("- [ ]") == 6
+    assert page.count("- [ ]") == 7
     study.facts.write_text("recruitment = 5")
     with pytest.raises(ValueError, match=r"facts\.toml: recruitment = 5; wanted texts for recruitment"):
         checklist(study, tally, [])
@@ -223,7 +223,20 @@ def test_the_checklist_tells_what_the_study_knows_and_asks_for_the_rest(tmp_path
     with pytest.raises(ValueError, match=r"facts\.toml: not TOML"):
         checklist(study, tally, [])
     study.facts.unlink()
-    assert checklist(study, tally, []).count("- [ ]") == 7
+    assert checklist(study, tally, []).count("- [ ]") == 8
+
+
+@pytest.mark.parametrize(("runs", "most", "chosen"), [(True, None, False), (True, 3, True), (False, None, True)])
+def test_items_are_chosen_by_nobody_only_where_all_of_a_run_are_shown(tmp_path, runs, most, chosen):
+    study = make_study(tmp_path, 4, runs, items=most)
+    WORTH["blurred"] = 0.0
+    page = checklist(study, tally_of(study.design, simulated(study.design, 3)), [])
+    assert ("chosen by nobody" in page) != chosen
+    assert ("- [ ] **choice of items**: **to be told**; write it into facts.toml" in page) == chosen
+    study.facts.write_text('items = "the first, by us"')
+    told = checklist(study, tally_of(study.design, simulated(study.design, 3)), [])
+    assert ("- [x] **choice of items**: the first, by us" in told) == chosen
+    assert told.count("the first, by us") == chosen
 
 
 def test_catch_trials_are_in_the_design_of_this_test():

@@ -11,12 +11,14 @@ import pytest
 from jobs.cli import run as commands
 from jobs.cli import sweeps
 from jobs.cli.app import status_of
+from jobs.graph.graph import graph
 from jobs.graph.work import Run
 from jobs.launch import local, slurm
 from jobs.run.failures import Failed, Failure, record
 from jobs.run.lock import driver
 from jobs.run.record import read_config, write_config
 from rodin.presets import preset
+from rodin.store import manifest
 from rodin.store.run_folder import RunFolder
 
 
@@ -71,6 +73,41 @@ def test_the_launcher_of_each_cluster(options: list[str], launcher: tuple[str, s
     assert tuple(called) == launcher
     assert names(work) == ["render", "portraits", "clip"]
     assert read_config(work.folder) == preset("tiny")
+
+
+@pytest.mark.parametrize(
+    ("site", "first", "asks"),
+    [
+        ("gpus_per_node = 1\ncpus_per_node = 2\n", "base", "2 cores and 1 GPUs"),
+        ("train_cpus = 64\ncpus_per_node = 64\n", "base", "64 cores and 0 GPUs"),
+    ],
+)
+def test_the_site_file_of_a_cluster_is_no_word_on_this_machine(
+    site: str, first: str, asks: str, launched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    Path("mine.toml").write_text(f'name = "x"\n{site}')
+    done = [stage.name for stage in graph(preset("tiny"))]
+    done = done[: done.index(first)]
+    folder = RunFolder(Path("runs/tiny"))
+    command = ["run", "tiny", "--site", "mine.toml", "--stages", ",".join([*done, first])]
+    before = sorted(Path().rglob("*"))
+    assert status_of(command) == 2
+    assert sorted(Path().rglob("*")) == before
+    write_config(folder, preset("tiny"))
+    for stage in done:
+        for shard in range(preset("tiny").shards(stage)):
+            manifest.publish(folder.manifest(stage, shard), {})
+    capsys.readouterr()
+    assert status_of(command) == 2
+    told = capsys.readouterr().err
+    assert told == (
+        f"rodin: error: stage '{first}' asks for {asks} on site x, and this machine has 2 and 0; "
+        "add --cluster slurm to send it there, or leave out --site\n"
+    )
+    assert launched == []
+    assert status_of([*command[:-1], done[0]]) == 0  # nothing of it is missing
 
 
 @pytest.mark.parametrize("options", [[], SLURM])

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from fixtures.obedient import ROOT, Rodin
 
-from jobs.graph.graph import graph
-from jobs.site import mpi_works
+from jobs.graph.graph import chosen, graph
+from jobs.graph.work import Run
+from jobs.launch.local import LocalLauncher
+from jobs.site import Site, mpi_works
 from rodin.presets import preset
 from rodin.store.run_folder import RunFolder
 
@@ -39,7 +41,8 @@ def begun(rodin: Rodin, stage: str) -> int:
 
 @pytest.mark.slow
 def test_jobs_share_out_the_gpus_by_their_names(rodin: Rodin):
-    (rodin.cwd / "site.toml").write_text('name = "local"\ncpus_per_node = 16\ngpus_per_node = 2\nranks_per_node = 2\n')
+    machine = 'name = "local"\ncpus_per_node = 2\ngpus_per_node = 2\nranks_per_node = 2\n'
+    (rodin.cwd / "site.toml").write_text(machine + "[stages.fit]\ncpus = 1\n")
     done = rodin(
         *("run", "tiny", "--site", "site.toml", "--stages", "render,portraits,clip,embed,decoder,fit,index,base"),
         CUDA_VISIBLE_DEVICES="GPU-a1,GPU-b2,GPU-c3",
@@ -131,6 +134,15 @@ def test_shards_packed_with_one_that_dies_go_on(rodin: Rodin, tmp_path: Path):
     assert pids["0"] == pids["1"] != pids["2"]
 
 
+def test_a_site_of_more_cores_than_this_machine_has_does_not_crowd_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2})
+    config = preset("tiny", ["data.shard_subjects=1"])
+    work = Run(RunFolder(tmp_path), config, Site(name="x", cpus_per_node=128), tuple(chosen(graph(config), ["fit"])))
+    launcher = LocalLauncher(work, print, lambda: None)
+    assert config.shards("fit") > 3
+    assert [unit.resources.cpus for unit in launcher._ready(broken=False)] == [1, 1, 1]
+
+
 def test_killed_driver_leaves_no_one_writing_and_resumes(rodin: Rodin):
     run = rodin.cwd / "runs" / "tiny"
     rodin.finish("render", "portraits")
@@ -174,6 +186,7 @@ def test_stop_lets_stages_save(rodin: Rodin, how: str):
     assert "nothing is running" in rodin.here("cancel", "runs/tiny").stdout
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 def test_ranks_meet(rodin: Rodin, tmp_path: Path):
     site = tmp_path / "site.toml"
     machine = "name = 'local'\nmpi = 'mpiexec'\ncpus_per_node = 2\nranks_per_node = 2\ntrain_cpus = 1\n"
