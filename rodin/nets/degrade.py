@@ -72,5 +72,6 @@ def gaussian_blur(planes: torch.Tensor, std: float) -> torch.Tensor:
     line = torch.arange(-radius, radius + 1, device=planes.device, dtype=planes.dtype)
     kernel = torch.softmax(-0.5 * (line / std) ** 2, dim=0)
     maps = F.pad(planes.flatten(0, 1), [radius] * 4, mode="replicate").flatten(0, 1)[:, None]
-    maps = F.conv2d(F.conv2d(maps, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+    with torch.autocast(planes.device.type, enabled=False):  # of a training: its planes are data, not a network's
+        maps = F.conv2d(F.conv2d(maps, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
     return maps[:, 0].view_as(planes)
