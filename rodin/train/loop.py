@@ -193,7 +193,7 @@ def _laid_out(
     network: nn.Module, blocks: Sequence[nn.Module], plan: Plan, ranks: Ranks
 ) -> FlatParameters | ShardedParameters:
     if plan.recompute:
-        recompute(blocks)
+        recompute(blocks, compiled=plan.compile)
     if plan.compile:
         network.compile()
     scalars = FAULTS + ranks.world
