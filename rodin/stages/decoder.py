@@ -7,6 +7,7 @@ is killed and run again ends with the same bits (on GPUs: up to rounding); the n
 
 from __future__ import annotations
 
+import copy
 import math
 import shutil
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ from rodin.store.shards.reader import Shards
 from rodin.train.data.draws import generator, seed_for
 from rodin.train.data.order import Order
 from rodin.train.parallel.ranks import Ranks
-from rodin.train.state import checkpoint
+from rodin.train.state import checkpoint, listed
 
 SHOWN = 50  # steps between two points of the loss curve
 CHECKPOINTS = 10  # of the whole stage
@@ -215,7 +216,6 @@ class DecoderTraining:
 
     def save(self) -> None:
         """Save the state of all ranks; it is valid once rank 0 has published the list of its parts."""
-        name = f"step-{self.step:09d}"
         rows = {
             one.subject: {"state": one.vectors, "guess": one.occupancy, "visits": one.visits} for one in self.subjects
         }
@@ -223,9 +223,13 @@ class DecoderTraining:
         if self.ranks.main:
             content |= {"decoder": self.decoder.state_dict(), "shared": [level.detach() for level in self.shared]}
             content |= {"adam": self.adam.state_dict()}
-        part = self._states / name / f"rank-{self.ranks.rank:05d}.pt"
-        self.ranks.on_all(lambda: checkpoint.publish(part, content))
-        self.ranks.on_main(lambda: self._publish_checkpoint(name))
+        listed.publish(
+            self._states,
+            f"step-{self.step:09d}",
+            content,
+            {"layout": LAYOUT, "step": self.step, "curve": self.curve},
+            self.ranks,
+        )
 
     def publish(self) -> None:
         """Write decoder.pt, the loss curve and the manifest; delete the checkpoints."""
@@ -253,43 +257,28 @@ class DecoderTraining:
     def _states(self) -> Path:
         return self.folder.stage("decoder") / "state"
 
-    def _publish_checkpoint(self, name: str) -> None:
-        parts = sorted(path.name for path in (self._states / name).glob("rank-*.pt"))[: self.ranks.world]
-        files = manifest.describe_files(self._states, [f"{name}/{part}" for part in parts])
-        manifest.publish(
-            self._states / "last.json", {"layout": LAYOUT, "step": self.step, "curve": self.curve, "files": files}
-        )
-        for old in self._states.glob("step-*"):
-            if old.name != name:
-                shutil.rmtree(old, ignore_errors=True)
-
     def _restore(self) -> None:
-        last = self._states / "last.json"
-        if not manifest.complete(last):
+        saved, mine = listed.last(self._states, self.ranks), {one.subject: one for one in self.subjects}
+        if saved is None:
             return
-        if problems := manifest.check_files(last):
-            raise ValueError(
-                f"{problems[0].split(';')[0]}; bring it back, or move {self._states} elsewhere to learn the decoder "
-                "from the start"
-            )
-        saved, mine = manifest.read(last), {one.subject: one for one in self.subjects}
         if saved.get("layout") != LAYOUT:
             raise ValueError(
-                f"{last}: got the state of layout {saved.get('layout', 1)}, wanted {LAYOUT}: the code has changed; "
-                f"go on with the code snapshot in the run's code/ folder, or move {self._states} elsewhere to learn "
-                "the decoder from the start"
+                f"{self._states / listed.LIST}: got the state of layout {saved.get('layout', 1)}, wanted {LAYOUT}: the "
+                f"code has changed; go on with the code snapshot in the run's code/ folder, or move {self._states} "
+                "elsewhere to learn the decoder from the start"
             )
-        for name in sorted(saved["files"]):
-            content = checkpoint.read(self._states / name)
+        for name in sorted(saved["files"]):  # of all ranks, whose number may have changed; mapped: most is not read
+            content = checkpoint.read(self._states / name, mapped=True)
             if "decoder" in content:
                 self.decoder.load_state_dict(content["decoder"])
-                self.adam.load_state_dict(content["adam"])
+                self.adam.load_state_dict(copy.deepcopy(content["adam"]))  # it keeps tensors that fit
                 with torch.no_grad():
                     for level, value in zip(self.shared, content["shared"], strict=True):
                         level.copy_(value)
             for subject in content["subjects"].keys() & mine.keys():
                 state, stored = mine[subject], content["subjects"][subject]
                 state.vectors.copy_(stored["state"])
-                state.occupancy = None if stored["guess"] is None else stored["guess"].to(self.ranks.device)
+                guess = stored["guess"]
+                state.occupancy = None if guess is None else guess.to(self.ranks.device, copy=True)
                 state.visits = stored["visits"]
         self.step, self.curve = saved["step"], saved["curve"]
