@@ -25,7 +25,7 @@ from rodin.field.hull import hull_cells
 from rodin.field.occupancy import occupancy_of_hull
 from rodin.field.planes import bounded
 from rodin.fitting.fit import next_occupancy, settings_at_step
-from rodin.fitting.paging import BETAS, EPS, SceneCache, SubjectState, adam_, vectors
+from rodin.fitting.paging import BETAS, EPS, FLOATS, SceneCache, SubjectState, adam_, vectors
 from rodin.fitting.pyramid import level_shapes, levels_of, total, zero_levels
 from rodin.fitting.scene import FitScene, make_scene
 from rodin.fitting.start import learn_start
@@ -36,12 +36,13 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.train.data.draws import generator, seed_for
 from rodin.train.data.order import Order
-from rodin.train.parallel.ranks import Ranks
+from rodin.train.parallel.ranks import CPU, Ranks
 from rodin.train.state import checkpoint, listed
 
 SHOWN = 50  # steps between two points of the loss curve
 CHECKPOINTS = 10  # of the whole stage
-GPU_SHARE = 0.4  # of the GPU's memory for pictures at most
+GPU_SHARE = 0.4  # of the GPU's memory for pictures at most, and for the subjects' values if they fit in beside
+PIXEL = 4 + 8  # bytes of a pixel in a `FitScene`: its colour and alpha, and its number
 FIRST_STD = 0.1  # standard deviation of the first shared planes, well inside [-1, 1]
 LAYOUT = 2  # of the subjects' values in checkpoints; in layout 1 the texels of a channel were adjacent
 
@@ -143,11 +144,14 @@ class DecoderTraining:
                 "wanted at least one a rank; use fewer ranks or render more subjects"
             )
         mine, limit = present[self.ranks.rank :: self.ranks.world], config.decoder.memory_gb * 1e9
-        rows = vectors(len(mine), sum(map(math.prod, level_shapes(self.shape))), limit)
+        length, pictures = sum(map(math.prod, level_shapes(self.shape))), PIXEL * math.prod(views.shape("rgba")[:3])
+        room = GPU_SHARE * torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else math.inf
+        beside = len(mine) * 3 * FLOATS * length + min(limit, len(mine) * pictures) <= room
+        rows = vectors(len(mine), length, limit, device=device if beside else CPU)
         self.subjects = [SubjectState(subject, row) for subject, row in zip(mine, rows, strict=True)]
-        if device.type == "cuda":  # pictures are kept on the GPU, beside the step itself
-            limit = min(limit, GPU_SHARE * torch.cuda.mem_get_info(device)[1])
-        self.scenes = SceneCache(lambda subject, hull: read_scene(views, subject, config, device, hull), limit)
+        self.scenes = SceneCache(
+            lambda subject, hull: read_scene(views, subject, config, device, hull), min(limit, room)
+        )
         self.adam = torch.optim.Adam(
             [{"params": self.shared}, {"params": list(self.decoder.parameters())}], betas=BETAS, eps=EPS
         )
