@@ -63,7 +63,7 @@ class SharedDecoder(Section):
     decoder_lr: Real = 2e-3
     """Adam's step size for the decoder (ours)"""
     memory_gb: Real = 16.0
-    """planes of a rank's people in memory, else in TMPDIR; and as much of pictures, at most 40 % of a GPU's (ours)"""
+    """planes of a rank's people in memory, else in TMPDIR; and as much of pictures; on a GPU up to 40 % of it (ours)"""
 
 
 class Fit(Section):

@@ -109,7 +109,8 @@ class Training(Section):
     clip_norm: Real = 1.0
     """largest norm of the gradient (ours)"""
     precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-    """autocast precision on a GPU; weights, average and moments stay float32; float16 (V100) scales the loss (ours)"""
+    """autocast precision on a GPU; weights, average and moments stay float32; float16 (V100) scales the loss; float32
+    has TF32 convolutions, as of sample.precision (ours)"""
     micro_batch: Positive | None = None
     """samples a rank computes at once, its share of the batch in as many parts as need be; none: all at once (ours)"""
     recompute: bool = False

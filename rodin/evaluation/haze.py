@@ -9,7 +9,7 @@ import torch
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.occupancy import cells_at, main_body, occupancy_of_field, with_edge
-from rodin.field.render import trace
+from rodin.field.render import CHUNK_SAMPLES, trace
 from rodin.generate.cascade import Avatars
 
 VIEWS = 4  # around an avatar: front, both sides and behind show what stands off on any side
@@ -51,10 +51,12 @@ def haze(
     for pose, lens in zip(torch.as_tensor(camera_to_world), torch.as_tensor(intrinsics), strict=True):
         rays = cameras.rays(pose.cpu().numpy(), lens.cpu().numpy(), *size)
         origins, directions = (torch.from_numpy(array).to(planes)[None] for array in rays)
-        seen = trace(planes[None], decoder, origins, directions, box=box, samples=samples, occupancy=occupancy[None])
-        points = origins[..., None, :] + seen.t[..., None] * directions[..., None, :]
-        outside += float(seen.weights[~cells_at(inside, points, box)].sum())
-        total += float(seen.weights.sum())
+        some = max(1, CHUNK_SAMPLES // samples)
+        for here, there in zip(origins.split(some, 1), directions.split(some, 1), strict=True):
+            seen = trace(planes[None], decoder, here, there, box=box, samples=samples, occupancy=occupancy[None])
+            points = here[..., None, :] + seen.t[..., None] * there[..., None, :]
+            outside += float(seen.weights[~cells_at(inside, points, box)].sum())
+            total += float(seen.weights.sum())
     return outside / total if total else 0.0
 
 

@@ -138,9 +138,10 @@ def densities(planes: torch.Tensor, decoder: Decoder, points: torch.Tensor, box:
     Returns:
         [M], >= 0, per world unit.
     """
-    return torch.cat(
-        [decoder.density(look_up(planes[None], part[None], box)[0]) for part in points.to(planes).split(CHUNK)]
-    )
+    with torch.autocast(planes.device.type, enabled=False):  # of a training that renders
+        return torch.cat(
+            [decoder.density(look_up(planes[None], part[None], box)[0]) for part in points.to(planes).split(CHUNK)]
+        )
 
 
 def occupancy_of_field(

@@ -1,4 +1,4 @@
-"""State of the decoder's subjects on one rank: in memory if it fits, else in a file that the system pages in and out.
+"""State of the decoder's subjects on one rank: on its device or in memory if it fits, else in a file that is paged.
 
 A thousand subjects at the paper's size take 25 GB for planes, 50 GB for Adam's moments and 50 GB for images.
 """
@@ -36,7 +36,9 @@ class SubjectState:
     visits: int = 0
 
 
-def vectors(subjects: int, length: int, limit: float, scratch: Path | None = None) -> torch.Tensor:
+def vectors(
+    subjects: int, length: int, limit: float, scratch: Path | None = None, device: torch.device | str = "cpu"
+) -> torch.Tensor:
     """Zeros for the values of all subjects and Adam's two moments.
 
     Args:
@@ -44,16 +46,17 @@ def vectors(subjects: int, length: int, limit: float, scratch: Path | None = Non
         length: number of values of one subject.
         limit: bytes allowed in memory; beyond it, an unnamed file that disappears with this process.
         scratch: folder of that file, best on the node's own disk; None: the system's folder for temporary files.
+        device: where they are if they are within the limit.
 
     Returns:
-        [P, 3, length] float32 on the CPU.
+        [P, 3, length] float32 on the device; a file is on the CPU.
 
     Raises:
         ValueError: the disk is too small for the file.
     """
     shape, size = (subjects, 3, length), FLOATS * subjects * 3 * length
     if size <= limit:
-        return torch.zeros(shape)
+        return torch.zeros(shape, device=device)
     with tempfile.NamedTemporaryFile(prefix="rodin-planes-", dir=scratch) as file:
         try:
             os.posix_fallocate(file.fileno(), 0, size)

@@ -39,7 +39,7 @@ def draw_samples(
         seeds: N; a sample depends on its own seed only, not on its batch (on a CPU to the last bit).
         latent: third argument of `model`.
         device: device to sample on.
-        precision: float32 or bfloat16, of the network; the sampler computes in float32.
+        precision: float32 or bfloat16, of the network (see `Sample.precision`); the sampler computes in float32.
         on_step: called with (step, timestep, x0_hat in the data's units).
 
     Returns:

@@ -1,7 +1,8 @@
 """Learned perceptual distance (LPIPS). Only this module imports the `lpips` package.
 
 The package contains the linear heads but not the AlexNet trunk below them. The trunk is read from a local file whose
-checksum must match, so a random trunk is never used.
+checksum must match, so a random trunk is never used. On GPUs from Ampere on its convolutions multiply in TF32, as those
+of all networks do, unless the environment has NVIDIA_TF32_OVERRIDE=0.
 """
 
 import warnings

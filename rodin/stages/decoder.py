@@ -7,6 +7,7 @@ is killed and run again ends with the same bits (on GPUs: up to rounding); the n
 
 from __future__ import annotations
 
+import copy
 import math
 import shutil
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from rodin.field.hull import hull_cells
 from rodin.field.occupancy import occupancy_of_hull
 from rodin.field.planes import bounded
 from rodin.fitting.fit import next_occupancy, settings_at_step
-from rodin.fitting.paging import BETAS, EPS, SceneCache, SubjectState, adam_, vectors
+from rodin.fitting.paging import BETAS, EPS, FLOATS, SceneCache, SubjectState, adam_, vectors
 from rodin.fitting.pyramid import level_shapes, levels_of, total, zero_levels
 from rodin.fitting.scene import FitScene, make_scene
 from rodin.fitting.start import learn_start
@@ -35,12 +36,13 @@ from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
 from rodin.train.data.draws import generator, seed_for
 from rodin.train.data.order import Order
-from rodin.train.parallel.ranks import Ranks
-from rodin.train.state import checkpoint
+from rodin.train.parallel.ranks import CPU, Ranks
+from rodin.train.state import checkpoint, listed
 
 SHOWN = 50  # steps between two points of the loss curve
 CHECKPOINTS = 10  # of the whole stage
-GPU_SHARE = 0.4  # of the GPU's memory for pictures at most
+GPU_SHARE = 0.4  # of the GPU's memory for pictures at most, and for the subjects' values if they fit in beside
+PIXEL = 4 + 8  # bytes of a pixel in a `FitScene`: its colour and alpha, and its number
 FIRST_STD = 0.1  # standard deviation of the first shared planes, well inside [-1, 1]
 LAYOUT = 2  # of the subjects' values in checkpoints; in layout 1 the texels of a channel were adjacent
 
@@ -142,11 +144,14 @@ class DecoderTraining:
                 "wanted at least one a rank; use fewer ranks or render more subjects"
             )
         mine, limit = present[self.ranks.rank :: self.ranks.world], config.decoder.memory_gb * 1e9
-        rows = vectors(len(mine), sum(map(math.prod, level_shapes(self.shape))), limit)
+        length, pictures = sum(map(math.prod, level_shapes(self.shape))), PIXEL * math.prod(views.shape("rgba")[:3])
+        room = GPU_SHARE * torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else math.inf
+        beside = len(mine) * 3 * FLOATS * length + min(limit, len(mine) * pictures) <= room
+        rows = vectors(len(mine), length, limit, device=device if beside else CPU)
         self.subjects = [SubjectState(subject, row) for subject, row in zip(mine, rows, strict=True)]
-        if device.type == "cuda":  # pictures are kept on the GPU, beside the step itself
-            limit = min(limit, GPU_SHARE * torch.cuda.mem_get_info(device)[1])
-        self.scenes = SceneCache(lambda subject, hull: read_scene(views, subject, config, device, hull), limit)
+        self.scenes = SceneCache(
+            lambda subject, hull: read_scene(views, subject, config, device, hull), min(limit, room)
+        )
         self.adam = torch.optim.Adam(
             [{"params": self.shared}, {"params": list(self.decoder.parameters())}], betas=BETAS, eps=EPS
         )
@@ -215,7 +220,6 @@ class DecoderTraining:
 
     def save(self) -> None:
         """Save the state of all ranks; it is valid once rank 0 has published the list of its parts."""
-        name = f"step-{self.step:09d}"
         rows = {
             one.subject: {"state": one.vectors, "guess": one.occupancy, "visits": one.visits} for one in self.subjects
         }
@@ -223,9 +227,13 @@ class DecoderTraining:
         if self.ranks.main:
             content |= {"decoder": self.decoder.state_dict(), "shared": [level.detach() for level in self.shared]}
             content |= {"adam": self.adam.state_dict()}
-        part = self._states / name / f"rank-{self.ranks.rank:05d}.pt"
-        self.ranks.on_all(lambda: checkpoint.publish(part, content))
-        self.ranks.on_main(lambda: self._publish_checkpoint(name))
+        listed.publish(
+            self._states,
+            f"step-{self.step:09d}",
+            content,
+            {"layout": LAYOUT, "step": self.step, "curve": self.curve},
+            self.ranks,
+        )
 
     def publish(self) -> None:
         """Write decoder.pt, the loss curve and the manifest; delete the checkpoints."""
@@ -253,43 +261,28 @@ class DecoderTraining:
     def _states(self) -> Path:
         return self.folder.stage("decoder") / "state"
 
-    def _publish_checkpoint(self, name: str) -> None:
-        parts = sorted(path.name for path in (self._states / name).glob("rank-*.pt"))[: self.ranks.world]
-        files = manifest.describe_files(self._states, [f"{name}/{part}" for part in parts])
-        manifest.publish(
-            self._states / "last.json", {"layout": LAYOUT, "step": self.step, "curve": self.curve, "files": files}
-        )
-        for old in self._states.glob("step-*"):
-            if old.name != name:
-                shutil.rmtree(old, ignore_errors=True)
-
     def _restore(self) -> None:
-        last = self._states / "last.json"
-        if not manifest.complete(last):
+        saved, mine = listed.last(self._states, self.ranks), {one.subject: one for one in self.subjects}
+        if saved is None:
             return
-        if problems := manifest.check_files(last):
-            raise ValueError(
-                f"{problems[0].split(';')[0]}; bring it back, or move {self._states} elsewhere to learn the decoder "
-                "from the start"
-            )
-        saved, mine = manifest.read(last), {one.subject: one for one in self.subjects}
         if saved.get("layout") != LAYOUT:
             raise ValueError(
-                f"{last}: got the state of layout {saved.get('layout', 1)}, wanted {LAYOUT}: the code has changed; "
-                f"go on with the code snapshot in the run's code/ folder, or move {self._states} elsewhere to learn "
-                "the decoder from the start"
+                f"{self._states / listed.LIST}: got the state of layout {saved.get('layout', 1)}, wanted {LAYOUT}: the "
+                f"code has changed; go on with the code snapshot in the run's code/ folder, or move {self._states} "
+                "elsewhere to learn the decoder from the start"
             )
-        for name in sorted(saved["files"]):
-            content = checkpoint.read(self._states / name)
+        for name in sorted(saved["files"]):  # of all ranks, whose number may have changed; mapped: most is not read
+            content = checkpoint.read(self._states / name, mapped=True)
             if "decoder" in content:
                 self.decoder.load_state_dict(content["decoder"])
-                self.adam.load_state_dict(content["adam"])
+                self.adam.load_state_dict(copy.deepcopy(content["adam"]))  # it keeps tensors that fit
                 with torch.no_grad():
                     for level, value in zip(self.shared, content["shared"], strict=True):
                         level.copy_(value)
             for subject in content["subjects"].keys() & mine.keys():
                 state, stored = mine[subject], content["subjects"][subject]
                 state.vectors.copy_(stored["state"])
-                state.occupancy = None if stored["guess"] is None else stored["guess"].to(self.ranks.device)
+                guess = stored["guess"]
+                state.occupancy = None if guess is None else guess.to(self.ranks.device, copy=True)
                 state.visits = stored["visits"]
         self.step, self.curve = saved["step"], saved["curve"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from rodin.config import Config
 from rodin.data.pictures import images_over_white
 from rodin.data.rows import SubjectField, draw_indices
 from rodin.data.shared_decoder import load_decoder
+from rodin.device import on_device
 from rodin.field import cameras
 from rodin.field.decoder import Decoder
 from rodin.field.render import render
@@ -28,8 +30,8 @@ def patch_loss(
     planes: torch.Tensor,
     decoder: Decoder,
     truth: torch.Tensor,
-    camera_to_world: torch.Tensor,
-    intrinsics: torch.Tensor,
+    camera_to_world: Sequence[torch.Tensor],
+    intrinsics: Sequence[torch.Tensor],
     draws: Draws,
     *,
     box: float,
@@ -44,8 +46,8 @@ def patch_loss(
         planes: [N, 3, C, R, R]; gradients flow to them.
         decoder: the shared decoder, frozen.
         truth: [N, 3, P, P] patches of views in [0, 1] over white.
-        camera_to_world: [N, 4, 4], OpenCV axes.
-        intrinsics: [N, 4] of the patch: pixel (0, 0) is the patch's own corner.
+        camera_to_world: N of [4, 4], OpenCV axes, on the CPU, so that nobody waits for a GPU.
+        intrinsics: N of [4], on the CPU, of the patch: pixel (0, 0) is the patch's own corner.
         draws: random numbers that jitter the samples along rays, each subject's by its own.
         box: half the side of the fitted cube, world units.
         samples: S, along a ray.
@@ -62,8 +64,8 @@ def patch_loss(
     patches = []
     with torch.autocast(planes.device.type, enabled=False):
         for number, generator in enumerate(draws.generators("patch samples")):
-            camera = camera_to_world[number].cpu().numpy(), intrinsics[number].cpu().numpy()
-            origins, directions = (torch.from_numpy(rays).to(truth) for rays in cameras.rays(*camera, side, side))
+            camera = camera_to_world[number].numpy(), intrinsics[number].numpy()
+            origins, directions = (on_device(rays, truth.device) for rays in cameras.rays(*camera, side, side))
             one = planes[number : number + 1].float()
             colour, opacity, _ = render(
                 one, decoder, origins, directions, box=box, samples=samples, generator=generator
@@ -116,11 +118,12 @@ class PatchLoss:
         rgba, poses, intrinsics = (SubjectField(views, subjects, name, fitted) for name in names)
         return cls(config, rgba, poses, intrinsics, load_decoder(folder, device), distance)
 
-    def load(self, items: np.ndarray, draws: Draws) -> dict[str, torch.Tensor]:
+    def load(self, items: np.ndarray, draws: Draws) -> dict[str, Any]:
         """A random patch of a random fitted view of each item: its pixels and its camera.
 
         Returns:
-            patch [n, 3, P, P] in [0, 1] over white, patch_pose [n, 4, 4], patch_intrinsics [n, 4] of the patch itself.
+            patch [n, 3, P, P] in [0, 1] over white; lists, which stay on the CPU: patch_pose n of [4, 4],
+            patch_intrinsics n of [4], of the patch itself.
         """
         view = draw_indices(draws, "patch view", self.rgba.shape[0])
         rgba, intrinsics = self.rgba.entry(items, view), self.intrinsics.entry(items, view).copy()
@@ -131,11 +134,11 @@ class PatchLoss:
         intrinsics[:, 3] -= top
         return {
             "patch": images_over_white(np.stack(cut)),
-            "patch_pose": torch.from_numpy(self.poses.entry(items, view)),
-            "patch_intrinsics": torch.from_numpy(intrinsics),
+            "patch_pose": list(torch.from_numpy(self.poses.entry(items, view))),
+            "patch_intrinsics": list(torch.from_numpy(intrinsics)),
         }
 
-    def __call__(self, planes: torch.Tensor, batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
+    def __call__(self, planes: torch.Tensor, batch: dict[str, Any], draws: Draws) -> torch.Tensor:
         """`patch_loss` of predicted planes [N, 3, C, R, R] in the data's units: [N]."""
         patch = self.config.upsample.patch
         return patch_loss(

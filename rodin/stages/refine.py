@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -44,20 +46,20 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     settings = refine_settings(config)
     network = Refiner(**settings).to(ranks.device).train()
 
-    def load(items: np.ndarray, draws: Draws) -> dict[str, torch.Tensor]:
+    def load(items: np.ndarray, draws: Draws) -> dict[str, Any]:
         view = draw_indices(draws, "view", fitted)
-        camera = {name: torch.from_numpy(field.entry(items, view)) for name, field in cameras.items()}
+        camera = {name: list(torch.from_numpy(field.entry(items, view))) for name, field in cameras.items()}
         true = images_over_white(rgba.entry(items, view))
         return {"planes": torch.from_numpy(planes(items)), "true": true, **camera}
 
-    def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
+    def loss_of(batch: dict[str, Any], draws: Draws) -> torch.Tensor:
         height, width = batch["true"].shape[-2:]
         rendered = []
         for number in range(len(draws)):
             image = render_views(
                 batch["planes"][number].float(),
                 decoder,
-                batch["camera_to_world"][number, None],
+                batch["camera_to_world"][number][None],
                 batch["intrinsics"][number],
                 height,
                 width,

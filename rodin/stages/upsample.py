@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -88,14 +90,14 @@ def _setup(config: Config, folder: RunFolder, ranks: Ranks) -> TrainingSetup:
     latents = SubjectField(embeddings[0], subjects, "image", references) if embeddings else None
     network = Upsampler(**settings).to(ranks.device).train()
 
-    def load(items: np.ndarray, draws: Draws) -> dict[str, torch.Tensor]:
+    def load(items: np.ndarray, draws: Draws) -> dict[str, Any]:
         more = {} if patch_loss is None else patch_loss.load(items, draws)
         if latents is not None:
             latent = latents.entry(items, draw_indices(draws, "view", references))
             more["latent"] = torch.from_numpy(latent)
         return {"planes": torch.from_numpy(planes(items)), **more}
 
-    def loss_of(batch: dict[str, torch.Tensor], draws: Draws) -> torch.Tensor:
+    def loss_of(batch: dict[str, Any], draws: Draws) -> torch.Tensor:
         whole = batch["planes"].float()
         low = low_normaliser.to_model(degraded(config, whole, draws))
         predicted: list[torch.Tensor] = []

@@ -193,7 +193,7 @@ def _laid_out(
     network: nn.Module, blocks: Sequence[nn.Module], plan: Plan, ranks: Ranks
 ) -> FlatParameters | ShardedParameters:
     if plan.recompute:
-        recompute(blocks)
+        recompute(blocks, compiled=plan.compile)
     if plan.compile:
         network.compile()
     scalars = FAULTS + ranks.world
@@ -249,7 +249,7 @@ def _exchanged(state: TrainingState, part: torch.Tensor, should_stop: bool, save
     norm = layout.reduce_() / scaling.scale
     layout.scale_((plan.clip_norm / (norm + EPSILON)).clamp(max=1.0) / scaling.scale)
     with waiting():
-        loss, stop, unsaved, *faults, size = torch.cat([scalars, norm[None]]).tolist()  # the only wait for the device
+        loss, stop, unsaved, *faults, size = torch.cat([scalars, norm[None]]).tolist()  # the loop's only wait
     if unsaved:
         saver.wait()
         raise OtherRankFailed("another rank could not write its part of the last checkpoint; its message says why")

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from rodin.evaluation import haze as measure
 from rodin.evaluation.haze import haze
 from rodin.field import cameras
 from rodin.field.occupancy import cell_centres, main_body, of_main_body
@@ -78,6 +79,15 @@ def test_a_speck_counts_by_what_is_seen_of_it(person):
     hidden = both(head, ball(0, 0, 0, 0.1, 1000.0))
     assert measured(hidden, cells(0.5)) == 0
     assert measured(lambda points: 0 * points[..., 0], person) == 0
+
+
+def test_pictures_are_measured_in_parts_that_fit_in_memory(monkeypatch):
+    air = both(ball(0, 0, 0, 0.5), ball(0, 0, 0, 9, 0.01))
+    whole, rays, trace = measured(air), [], measure.trace
+    monkeypatch.setattr(measure, "CHUNK_SAMPLES", 100 * SAMPLES)
+    monkeypatch.setattr(measure, "trace", lambda *of, **how: rays.append(of[2].shape[1]) or trace(*of, **how))
+    assert measured(air) == pytest.approx(whole, rel=1e-5)
+    assert rays == 2 * [*10 * [100], SIDE**2 - 1000]
 
 
 def test_fog_counts_before_and_behind_the_head():

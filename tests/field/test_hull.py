@@ -44,6 +44,30 @@ def test_a_ball_in_the_corner_of_a_cell_keeps_that_cell(corner: tuple[int, int, 
     assert hull.sum() < 16
 
 
+@pytest.mark.parametrize(("fov", "radius"), [(31.0, 4.7), (70.0, 2.6)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_cell_is_kept_where_its_sphere_touches_what_is_opaque(fov: float, radius: float, axis: int) -> None:
+    """Lines of opaque pixels, one after another, also at the edges of a wide picture."""
+    cells, size = 16, 80
+    pose, lens = cameras.look_at(np.array([0.0, 0.0, radius])), cameras.pinhole(size, fov)
+    local = (cell_centres(cells, 1.0).numpy().astype(float) - pose[:3, 3]) @ pose[:3, :3]
+    middle = np.arctan2(local[:, axis], local[:, 2])
+    half = np.arcsin(
+        np.sqrt(3) / cells / np.hypot(local[:, axis], local[:, 2])
+    )  # the angle that a sphere is seen under
+    first, last = (np.floor(np.tan(middle + way * half) * lens[axis] + lens[2 + axis]) for way in (-1, 1))
+    camera, kept, touched = (torch.from_numpy(pose)[None], torch.from_numpy(lens)[None]), 0, 0
+    for place in range(size):
+        alpha = torch.zeros(1, size, size, dtype=torch.uint8)
+        alpha.select(2 - axis, place)[:] = 255
+        hull = carve(alpha, *camera, box=1.0, resolution=cells).flatten().numpy()
+        here = (first <= place) & (place <= last)
+        assert hull[here].all()
+        kept, touched = kept + hull.sum(), touched + here.sum()
+    assert touched > 1000
+    assert kept < 2 * touched
+
+
 def test_what_no_picture_shows_is_kept() -> None:
     poses = torch.from_numpy(cameras.ring(4, radius=4.0))
     lenses = torch.from_numpy(cameras.pinhole(16, 8.0)).expand(4, 4)  # sees only the middle of the box

@@ -218,6 +218,16 @@ def test_bfloat16_products_are_nearly_the_same_forward_and_gradient() -> None:
     assert F.cosine_similarity(one, other, dim=0) > 0.999
 
 
+def test_a_grid_made_in_a_training_in_half_precision_has_all_its_digits() -> None:
+    torch.manual_seed(0)
+    planes, decoder = 0.5 * torch.randn(3, 4, 16, 16), Decoder(4, 16, 2)
+    decoder.density_and_features.weight.data.mul_(6)
+    wanted = occupancy_of_field(planes, decoder, box=1.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(occupancy_of_field(planes, decoder, box=1.0), wanted)
+    assert wanted.std() > 0
+
+
 def test_images_have_straight_alpha_and_pixels_row_by_row(monkeypatch) -> None:
     class Sides(Decoder):
         """A fog, red where x > 0 and green where y > 0."""

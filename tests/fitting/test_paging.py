@@ -23,6 +23,11 @@ def test_a_file_serves_as_memory_does_and_leaves_nothing(tmp_path: Path):
     assert not paged[[0, 2]].any()
 
 
+def test_values_are_on_the_device_only_where_they_are_within_the_limit(tmp_path: Path):
+    assert vectors(3, 50, 1e9, tmp_path, torch.device("meta")).device.type == "meta"
+    assert vectors(3, 50, 10.0, tmp_path, torch.device("meta")).device.type == "cpu"
+
+
 def test_too_small_a_disk_is_an_error(tmp_path: Path):
     with pytest.raises(ValueError, match=r"subjects take 12000000.0 GB .*raise decoder.memory_gb"):
         vectors(1_000_000, 1_000_000_000, 1.0, tmp_path)

@@ -28,6 +28,13 @@ def test_it_is_a_function_of_the_generator():
     )
 
 
+def test_planes_keep_their_digits_in_a_training_in_half_precision():
+    planes = torch.randn(8, 3, 2, 8, 8, generator=generator())
+    wanted = degrade(planes, 4, **RANGES, generator=generator(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(degrade(planes, 4, **RANGES, generator=generator(1)), wanted)
+
+
 def test_noise_has_the_size_asked_for():
     ranges = {"downscale": (1.0, 1.0), "blur": (0.0, 0.0), "noise": (0.2, 0.2)}
     low = degrade(torch.zeros(100, 3, 2, 16, 16), 16, **ranges, generator=generator(3))

@@ -120,6 +120,10 @@ def test_a_row_of_the_curve_is_the_mean_of_its_steps_and_the_last_one_may_be_sho
     assert made.curve[1]["grad_norm"] == 1.0
     assert made.curve[1]["samples_per_second"] == 12.0
     assert made.curve[1]["mfu"] is None
+    small = state(steps=1)  # its share of a large GPU
+    small.step = 1
+    assert small.record(1.0, 1.0, 1.0, 1.23456e-8)
+    assert small.curve[0]["mfu"] == 9.88e-8
     only_skipped = state(steps=1)
     only_skipped.step = 1
     assert only_skipped.record(1.0, float("inf"), 1.0, None)

@@ -1,5 +1,7 @@
 """Dropout whose masks belong to samples: its statistics, and that nothing but seed, sample and layer decides a mask."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -86,3 +88,45 @@ def test_recomputed_blocks_have_the_same_gradients_and_keep_less():
     (plain, much), (again, little) = gradients(False), gradients(True)
     assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))
     assert little < 0.2 * much
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # dynamo looks at its own tensors
+def test_recomputed_blocks_with_dropout_are_compiled_and_their_gradients_are_the_same(monkeypatch):
+    convolutions = []
+
+    def backend(graph, inputs):
+        convolutions.extend(node for node in graph.graph.nodes if "conv" in str(node.target))
+        return graph
+
+    def gradients(compiled):
+        torch.manual_seed(0)
+        network = Blocks()
+        for layer in by_sample(network):
+            layer.draws = Draws(0, range(2))
+        recompute([network.first, network.second], compiled)
+        if compiled:
+            network.compile()
+        x = torch.randn(2, 8, 4, 12, requires_grad=True)
+        loss = network(x, torch.randn(2, 12)).square().sum()
+        loss.backward()
+        return [loss, x.grad, *(one.grad for one in network.parameters())]
+
+    plain = gradients(False)
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    torch._dynamo.reset()
+    for one, other in zip(plain, gradients(True), strict=True):
+        torch.testing.assert_close(one, other)
+    assert len(convolutions) >= 4
+
+
+class Blocks(nn.Module):
+    """Two blocks of two convolutions each."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = (ResBlock(8, 8, 12, dropout=0.3, rolled=True, aware=False) for _ in range(2))
+        for block in (self.first, self.second):
+            nn.init.normal_(block.conv2.weight)
+
+    def forward(self, x, embedding):
+        return self.second(self.first(x, embedding), embedding)

@@ -21,7 +21,10 @@ def _resources(config: Config, site: Site) -> Resources:
 
 
 def _kept_gb(config: Config, world: int, gpus: int) -> float:
-    """Memory for what a rank keeps of its subjects: planes, and pictures if they are in no GPU's memory; gigabytes."""
+    """Memory for what a rank keeps of its subjects, gigabytes: pictures if they are in no GPU's memory, and planes.
+
+    Planes that a GPU keeps are copied into the host's memory to be saved.
+    """
     plane, data, limit = config.triplane, config.data, config.decoder.memory_gb
     subjects = 1e-9 * min(config.decoder.subjects, data.subjects) / world
     planes = subjects * SUBJECT_VECTORS * 3 * plane.channels * plane.resolution**2

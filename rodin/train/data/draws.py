@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from rodin.device import on_device
+
 CPU = torch.device("cpu")
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, the increment of splitmix64
 BELOW_ONE = 1 - 2.0**-24  # largest float32 under 1
@@ -77,15 +79,15 @@ class Draws:
     def uniform(self, purpose: str) -> torch.Tensor:
         """[n] float32 in [0, 1)."""
         numbers = np.minimum(uniform(self.seed, purpose, self.positions), BELOW_ONE)
-        return torch.from_numpy(numbers.astype(np.float32)).to(self.device)
+        return on_device(numbers.astype(np.float32), self.device)
 
     def chosen(self, purpose: str, probability: float) -> torch.Tensor:
         """[n] bool, each true with a probability."""
-        return torch.from_numpy(uniform(self.seed, purpose, self.positions) < probability).to(self.device)
+        return on_device(uniform(self.seed, purpose, self.positions) < probability, self.device)
 
     def integers(self, purpose: str, high: int) -> torch.Tensor:
         """[n] int64 in 0 .. high - 1."""
-        return torch.from_numpy((uniform(self.seed, purpose, self.positions) * high).astype(np.int64)).to(self.device)
+        return on_device((uniform(self.seed, purpose, self.positions) * high).astype(np.int64), self.device)
 
     def normal(self, purpose: str, *shape: int) -> torch.Tensor:
         """[n, *shape] float32 standard normal."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from rodin.train.parallel.sharded import ShardedParameters
 
 CurveRow = dict[str, float | None]
-SPEED_DIGITS, MFU_DIGITS = 2, 4  # decimals in a row of the loss curve: beyond them is noise of the clock
+SPEED_DIGITS = 2  # decimals in a row of the loss curve: beyond them is noise of the clock
+MFU_DIGITS = 3  # significant digits, as the share of a small network on a large GPU is 1e-6
 LEAST_SECONDS = 1e-9  # of a row: no division by 0 where the clock is too coarse
 
 
@@ -80,7 +81,7 @@ class TrainingState:
         speed = count * self.plan.batch / max(spent, LEAST_SECONDS)
         row: CurveRow = {"step": self.step, "samples": self.step * self.plan.batch, "loss": losses / count}
         row |= {"grad_norm": norms / updates if updates else None, "samples_per_second": round(speed, SPEED_DIGITS)}
-        row |= {"mfu": None if utilisation is None else round(speed * utilisation, MFU_DIGITS)}
+        row |= {"mfu": None if utilisation is None else float(f"{speed * utilisation:.{MFU_DIGITS}g}")}
         row |= {"skipped": self.scaling.skipped}
         self.curve.append(row)
         self.sums = [0.0] * 5

@@ -55,8 +55,9 @@ def test_a_patch_is_a_piece_of_a_picture_seen_by_its_own_rays(run):
     batch, store, size = patches.load(items, draws), Shards(run.stage("render"), "views"), config.data.resolution
     lens = store.read(people[0], "intrinsics")[0]
     corners = set()
+    assert all(isinstance(batch[name], list) for name in ("patch_pose", "patch_intrinsics"))  # no GPU gets them
     for n, item in enumerate(items):
-        left, top = (round(lens[axis].item() - batch["patch_intrinsics"][n, axis].item()) for axis in (2, 3))
+        left, top = (round(lens[axis].item() - batch["patch_intrinsics"][n][axis].item()) for axis in (2, 3))
         corners.add((left, top))
         poses = store.read(people[item], "camera_to_world")
         view = next(v for v, pose in enumerate(poses) if np.array_equal(pose, batch["patch_pose"][n].numpy()))
