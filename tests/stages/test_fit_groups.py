@@ -161,7 +161,6 @@ def test_a_failed_fit_is_tried_again_alone(whole: RunFolder, monkeypatch) -> Non
     assert isinstance(second, stage.FittedSubject)
     assert companies[1][0] not in companies[0]
     assert str(third) == ("2 tries: the planes were not finite after step 5; the loss was inf at step 1")
-    assert first.meta["seconds"] > second.meta["seconds"] * 1.2
 
 
 def test_each_is_charged_for_the_steps_they_were_in(whole: RunFolder, monkeypatch) -> None:

@@ -3,10 +3,19 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from rodin.train.data.prefetch import Prefetcher
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait, on a machine that is busy with other tests too, until something holds."""
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def test_in_order_and_no_further_than_its_depth() -> None:
@@ -14,6 +23,7 @@ def test_in_order_and_no_further_than_its_depth() -> None:
     with Prefetcher(lambda number: made.append(number) or number**2, 3, 9, depth=2) as squares:
         for number in range(3, 9):
             assert squares() == number**2
+            until(lambda number=number: len(made) >= min(number + 3, 9) - 3)
             time.sleep(0.02)
             assert made == list(range(3, min(number + 3, 9)))
 
@@ -27,16 +37,19 @@ def test_none_wait_where_the_depth_is_zero() -> None:
 
 
 def test_it_goes_on_while_the_caller_works() -> None:
+    made, taken = [threading.Event() for _ in range(3)], threading.Event()
+
     def slow(number: int) -> int:
-        time.sleep(0.05)
+        if number == 1:
+            assert taken.wait(30)  # the caller has the result before, and does not ask for this one
+        made[number].set()
         return number
 
-    with Prefetcher(slow, 0, 6, depth=2) as results:
-        began = time.perf_counter()
-        for _ in range(6):
-            results()
-            time.sleep(0.05)
-    assert time.perf_counter() - began < 0.05 * 6 * 1.7
+    with Prefetcher(slow, 0, 3, depth=2) as results:
+        assert results() == 0
+        assert not made[1].is_set()
+        taken.set()
+        assert made[2].wait(30)
 
 
 def test_an_error_comes_with_its_result_and_the_thread_goes() -> None:
@@ -63,9 +76,9 @@ def test_a_stop_waits_for_one_result_at_most() -> None:
 
     with Prefetcher(slow, 0, 100, depth=50) as results:
         results()
-        began = time.perf_counter()
-    assert time.perf_counter() - began < 0.5
-    assert len(made) <= 3
+        some = len(made)
+    assert len(made) <= some + 1
+    assert len(made) < 50
 
 
 def test_a_fork_may_begin_anew() -> None:
