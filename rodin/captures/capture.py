@@ -70,6 +70,11 @@ class Capture:
         """Whether the images are views of a run in the order of that run, and their alpha is theirs."""
         return bool(self.record)
 
+    def in_order(self, reference_views: int) -> bool:
+        """Whether they are all views of that run, and so many near-frontal ones come first in its order."""
+        there = self.record.get("views"), self.record.get("reference_views")
+        return self.ordered and there == (len(self.frames), reference_views)
+
     @cached_property
     def transparent(self) -> bool:
         """Whether the images' own alpha shows the person: all have alpha, and at least one is not fully opaque."""
@@ -121,7 +126,10 @@ def read_captions(content: Mapping[str, Any], path: Path) -> list[str]:
 
 
 def read_exported(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What `rodin export views` wrote down about a person: `origin` and `attributes`; empty where it did not.
+    """What `rodin export views` wrote down about a person; empty where it did not.
+
+    Returns:
+        `origin` and `attributes`; `views` and `reference_views`, how many the run had, None where it does not say.
 
     Raises:
         ValueError: of another version, or changed into something else.
@@ -137,7 +145,8 @@ def read_exported(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     origin, attributes = record.get("origin"), record.get("attributes")
     if not isinstance(origin, str) or not isinstance(attributes, dict):
         raise ValueError(f"{path}: '{EXPORTED}' wants a text 'origin' and an object 'attributes'; export again")
-    return {"origin": origin, "attributes": attributes}
+    order = {name: record.get(name) for name in ("views", "reference_views")}
+    return {"origin": origin, "attributes": attributes, **order}
 
 
 def folders_of(source: Path, holds: Callable[[Path], bool], what: str) -> list[Path]:

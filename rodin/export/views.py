@@ -83,7 +83,8 @@ class ViewsExport:
         captions = meta.get("captions") or [meta.get("caption", "")]
         origin = meta.get("origin", ORIGINS[self.config.data.source])
         side = self.shards.shape("rgba")[1]
-        return Person(subject, poses, lenses, side, captions, meta.get("attributes") or {}, origin, checksum)
+        about = (captions, meta.get("attributes") or {}, origin, checksum, self.config.data.reference_views)
+        return Person(subject, poses, lenses, side, *about)
 
     def listing(self, person: Person) -> tuple[str, str]:
         """Name and text of the file in a person's folder that is written last."""
