@@ -18,6 +18,8 @@ MOST_OBLONG = 2.1
 """ratio of the two focal lengths; anamorphic lenses, the most oblong there are, have 2"""
 OUTSIDE = 0.5
 """how far outside its picture a principal point may lie, in picture sizes; one outside comes from cropping"""
+MOST_SIDE = (1 << 31) - 1
+"""pixels along a side: no format of pictures has more"""
 ALIKE = 0.1
 """relative difference of two ratios that count as one, and of a place that counts as a corner: principal points lie
 this near to the middle"""
@@ -31,7 +33,7 @@ def check_pose(matrix: object, where: str) -> np.ndarray:
     """
     try:
         pose = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pose = np.empty(0)
     if pose.shape != (4, 4):
         raise ValueError(f"{where} has shape {list(pose.shape)}, wanted 4 rows of 4 numbers")
@@ -58,6 +60,9 @@ def check_pose(matrix: object, where: str) -> np.ndarray:
 
 def check_size(stated: dict[str, Any], size: tuple[int, int], where: str) -> None:
     """Compare the size of an image with the size that a file states; stated: names -> pixels along x, y."""
+    for name, value in stated.items():
+        if value is not None and not 1 <= value <= MOST_SIDE:
+            raise ValueError(f"{where}: '{name}' is {value}, wanted the size of the picture in pixels")
     if size[0] != size[1] and tuple(stated.values()) == size[::-1]:
         names, told, got = (" x ".join(map(str, each)) for each in (stated, size[::-1], size))
         raise ValueError(

@@ -63,6 +63,7 @@ def test_cameras_of_a_file_need_no_pictures(tmp_path) -> None:
         ({"camera_angle_x": None}, "no focal length"),
         ({"camera_angle_x": None, "fl_x": 100}, "'fl_x' is in pixels, wanted 'w' and 'h' too"),
         ({"k1": 0.1}, "a lens that bends lines"),
+        ({"w": 0, "h": 0, "camera_angle_y": 0.5}, "frame 0: 'w' is 0.0, wanted the size of the picture in pixels"),
     ],
 )
 def test_a_file_without_such_cameras_is_one_line(tmp_path, changes, message) -> None:
