@@ -63,12 +63,7 @@ def check_size(stated: dict[str, Any], size: tuple[int, int], where: str) -> Non
     for name, value in stated.items():
         if value is not None and not 1 <= value <= MOST_SIDE:
             raise ValueError(f"{where}: '{name}' is {value}, wanted the size of the picture in pixels")
-    if size[0] != size[1] and tuple(stated.values()) == size[::-1]:
-        names, told, got = (" x ".join(map(str, each)) for each in (stated, size[::-1], size))
-        raise ValueError(
-            f"{where}: {names} is {told}, the picture has {got} pixels: one of them is turned by EXIF orientation, the "
-            "other not; turn the cameras, or the pictures' own pixels"
-        )
+    check_turned(stated, size, where)
     wrong = {
         name: (value, pixels)
         for (name, value), pixels in zip(stated.items(), size, strict=True)
@@ -83,6 +78,16 @@ def check_size(stated: dict[str, Any], size: tuple[int, int], where: str) -> Non
     if ratio == 1 or any(abs(value / ratio - pixels) > 1 for value, pixels in given):
         raise ValueError(f"{fault}; correct one of them")
     raise ValueError(f"{fault}: {resolution(ratio)}")
+
+
+def check_turned(stated: dict[str, Any], size: tuple[int, int], where: str) -> None:
+    """Raise where a file states the size of an image after a quarter turn; arguments as of `check_size`."""
+    if size[0] != size[1] and tuple(stated.values()) == size[::-1]:
+        names, told, got = (" x ".join(map(str, each)) for each in (stated, size[::-1], size))
+        raise ValueError(
+            f"{where}: {names} is {told}, the picture has {got} pixels: one of them is turned by EXIF orientation, the "
+            "other not; turn the cameras, or the pictures' own pixels"
+        )
 
 
 def check_lens(lens: Lens, where: str, stated: bool = True) -> Lens:

@@ -162,6 +162,12 @@ def test_invert(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
     np.testing.assert_allclose(file.camera.lenses[0], [0.5 / np.tan(0.25)] * 2 + [0.5] * 2, rtol=1e-6)
     assert status_of([*words, "--camera", "cameras.json", "--pitch", "3"]) == 2
     assert "got both --camera and --yaw or --pitch" in capsys.readouterr().err.splitlines()[-1]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open("me.png").save("me.png", exif=exif)
+    assert status_of([*words, "--camera", "cameras.json", "--background", "none"]) == 0
+    turned = requests[-1][2]["settings"].camera.poses[0]
+    assert turned[:3, 0].tolist() == (-file.camera.poses[0, :3, 1]).tolist()
 
 
 def test_notes_go_to_stderr_and_paths_need_not_be_utf_8(run: Path):
