@@ -18,6 +18,8 @@ EXPORTED = "rodin"
 """key of our record about an exported person in `transforms.json`, and in `rodin.json` beside EG3D's pictures"""
 EXPORT_VERSION = 1
 """of that record"""
+SHOWN = 30
+"""characters of a text that a message quotes on either side of what is wrong"""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,19 @@ def read_captions(content: Mapping[str, Any], path: Path) -> list[str]:
     if not isinstance(captions, list) or not all(isinstance(caption, str) and caption.strip() for caption in captions):
         raise ValueError(f"{path}: 'captions' is {captions!r}, wanted a list of texts")
     return captions
+
+
+def check_texts(capture: Capture) -> None:
+    """Raise where the person's name, a caption or an attribute is not UTF-8, and cannot be stored."""
+    record = json.dumps(capture.record, ensure_ascii=False)
+    for text in (capture.name, *capture.captions, record):
+        try:
+            text.encode()
+        except UnicodeEncodeError as problem:
+            shown = text[max(0, problem.start - SHOWN) : problem.end + SHOWN]
+            raise ValueError(
+                f"{capture.source}: {shown!a} is not UTF-8, wanted a name and captions that are; rename or correct it"
+            ) from None
 
 
 def read_exported(content: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from rodin.captures import colmap, eg3d, transforms
 from rodin.captures.alpha import Alpha, Cut, cutter
-from rodin.captures.capture import Capture, clean
+from rodin.captures.capture import Capture, check_texts, clean
 from rodin.captures.lens import Lens, distort, pinhole_of, undistort
 from rodin.captures.mask_files import check_masks
 from rodin.captures.placing import Alignment, Placing, check_outside, placing_of
@@ -156,6 +156,8 @@ def check_captures(
             f"{captures[0].source.parent}: {len(captures)} folders for {len(set(ids))} different ids; "
             "rename folders alike in name"
         )
+    for capture in captures:
+        check_texts(capture)
     check_masks(captures, settings.alpha.masks)
     views = settings.views or min(len(capture.frames) for capture in captures)
     return [place_subject(subject, capture, settings, views) for subject, capture in zip(ids, captures, strict=True)]

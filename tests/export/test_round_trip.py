@@ -1,6 +1,7 @@
 """Views that are exported and imported again are the same to the last bit, and mean the same to other readers."""
 
 import json
+import os
 import shlex
 import tempfile
 from pathlib import Path
@@ -77,6 +78,20 @@ def test_the_command_that_an_export_tells_imports_it(
     assert sharing.rows(tmp_path / "copy") == sharing.rows(tmp_path / "run")
     again = from_toml(Path("copy/run.toml")).data
     assert (again.subjects, again.held_out, again.source) == (3, 1, "import")
+
+
+def test_an_export_into_a_folder_whose_name_is_not_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sharing.make_views(tmp_path / "run", sharing.config_of())
+    name = os.fsdecode(b"M\xfcller")
+    assert status_of(["export", "views", "--run", "run", "--format", "eg3d", "-o", name, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert r"'M\xfcller' --preset" in json.loads(Path(name, "README.json").read_text(encoding="utf-8"))["import"]
+    words = [word.replace("NEW", "copy") for word in shlex.split(told["import"])]
+    assert status_of(words[1:]) == 0
+    assert sharing.rows(tmp_path / "copy") == sharing.rows(tmp_path / "run")
 
 
 def corner(config: Config, run: RunFolder, subject: str, view: int) -> tuple[np.ndarray, np.ndarray]:

@@ -114,6 +114,14 @@ def test_only_the_same_request_has_the_same_folder(run: Path, requests: Calls):
     assert folder("sample", "--image", "copied/me.png") == folder("sample", "--image", "me.png")
 
 
+def test_a_folder_whose_name_is_not_utf_8_has_results_of_its_own(run: Path, requests: Calls):
+    names = [os.fsdecode(name) for name in (b"M\xfcller", b"M\xf6ller", "Müller".encode())]
+    for name in names:
+        assert status_of(["edit", "--run", "run", "--to", "a man", "--avatar", name]) == 0
+    assert len({named["output"] for _, _, named in requests}) == 3
+    assert all(named["output"].name.isascii() for _, _, named in requests)
+
+
 def test_several_avatars(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
     assert status_of(["sample", "--run", "run", "--text", "a", "--text", "b", "--count", "4", "--seed", "2"]) == 0
     ((name, _, named),) = requests
