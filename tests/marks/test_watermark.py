@@ -109,9 +109,10 @@ def test_the_pattern_is_a_real_picture_of_its_waves() -> None:
 
 
 def test_nothing_opaque_and_odd_shapes_do_not_fail() -> None:
-    clear = np.zeros((40, 30, 4), np.uint8)
-    assert np.array_equal(mark(clear), clear)
-    assert not detect(clear).marked
+    for shape in ((40, 30, 4), (64, 64, 4)):  # the latter is a whole tile, whose waves are exactly 0
+        clear = np.random.default_rng(0).integers(0, 256, shape, np.uint8) * np.uint8([1, 1, 1, 0])
+        assert np.array_equal(mark(clear), clear)
+        assert not detect(clear).marked
     assert not detect(np.full((50, 17, 3), 128, np.uint8)).marked
     with pytest.raises(ValueError, match="8 x 20 pixels, wanted 16"):
         detect(np.zeros((20, 8, 3), np.uint8))
