@@ -200,7 +200,7 @@ def invert(
     pitch: Annotated[float | None, typer.Option("--pitch", help="of the camera in degrees, over 0 from above")] = None,
     camera: Annotated[
         Path | None,
-        path_option("--camera", metavar="JSON", help="transforms.json; its first frame is the camera"),
+        path_option("--camera", metavar="JSON", help="transforms.json; its first frame is the camera of the picture"),
     ] = None,
     seed: SEED = 0,
     output: OUTPUT = None,
@@ -228,12 +228,12 @@ def invert(
     check_images([image], background)
     if camera is not None and (yaw is not None or pitch is not None):
         raise ValueError("got both --camera and --yaw or --pitch, wanted the camera in one way")
-    from rodin.captures.cameras_file import read_cameras
+    from rodin.captures.cameras_file import read_camera_of
     from rodin.generate.inversion import InversionSettings
     from rodin.generate.look import Look
     from rodin.generate.requests import invert_avatar
 
-    known = None if camera is None else read_cameras(camera).first()
+    known = None if camera is None else read_camera_of(camera, image)
     settings = InversionSettings(latent_steps, planes_steps if planes else 0, yaw, pitch, known)
     look = Look(size, views, format)
     asked = [background, latent_steps, settings.planes_steps, yaw, pitch, camera and str(camera.resolve())]

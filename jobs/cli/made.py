@@ -103,7 +103,7 @@ def seed_of(seed: int | None, subject: str | None, avatar: Path | None) -> int |
 def default_output(run: Path, slug: str, seed: int | None, asked: Sequence[Any], images: Sequence[Path] = ()) -> Path:
     """Folder of the results without `--output`: the same for the same request, another one for any other."""
     told = [slug, seed, [sha256_of(path) for path in images], *asked]
-    digest = hashlib.sha256(canonical(told).encode()).hexdigest()[:DIGEST_LENGTH]
+    digest = hashlib.sha256(canonical(told).encode(errors="surrogatepass")).hexdigest()[:DIGEST_LENGTH]
     return run / "made" / (f"{slug}-{digest}" if seed is None else f"{slug}-{digest}-seed-{seed}")
 
 

@@ -14,7 +14,8 @@ def facts(person: Person) -> dict[str, str]:
         person: the attributes.
 
     Returns:
-        attribute -> a caption. Of one attribute, captions of two people are equal or cannot both be true of one person.
+        attribute -> a caption. Of one attribute, captions of two people are equal, or say what differs; both may be
+        true of one person where one says less, as "long hair" of long wavy hair, or "a shirt" of one with a collar.
     """
     tone = sum(person.skin) / (3 * 255)
     return {

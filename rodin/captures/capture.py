@@ -18,6 +18,8 @@ EXPORTED = "rodin"
 """key of our record about an exported person in `transforms.json`, and in `rodin.json` beside EG3D's pictures"""
 EXPORT_VERSION = 1
 """of that record"""
+SHOWN = 30
+"""characters of a text that a message quotes on either side of what is wrong"""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ class Capture:
         """Whether the images are views of a run in the order of that run, and their alpha is theirs."""
         return bool(self.record)
 
+    def in_order(self, reference_views: int) -> bool:
+        """Whether they are all views of that run, and so many near-frontal ones come first in its order."""
+        there = self.record.get("views"), self.record.get("reference_views")
+        return self.ordered and there == (len(self.frames), reference_views)
+
     @cached_property
     def transparent(self) -> bool:
         """Whether the images' own alpha shows the person: all have alpha, and at least one is not fully opaque."""
@@ -120,8 +127,24 @@ def read_captions(content: Mapping[str, Any], path: Path) -> list[str]:
     return captions
 
 
+def check_texts(capture: Capture) -> None:
+    """Raise where the person's name, a caption or an attribute is not UTF-8, and cannot be stored."""
+    record = json.dumps(capture.record, ensure_ascii=False)
+    for text in (capture.name, *capture.captions, record):
+        try:
+            text.encode()
+        except UnicodeEncodeError as problem:
+            shown = text[max(0, problem.start - SHOWN) : problem.end + SHOWN]
+            raise ValueError(
+                f"{capture.source}: {shown!a} is not UTF-8, wanted a name and captions that are; rename or correct it"
+            ) from None
+
+
 def read_exported(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """What `rodin export views` wrote down about a person: `origin` and `attributes`; empty where it did not.
+    """What `rodin export views` wrote down about a person; empty where it did not.
+
+    Returns:
+        `origin` and `attributes`; `views` and `reference_views`, how many the run had, None where it does not say.
 
     Raises:
         ValueError: of another version, or changed into something else.
@@ -137,7 +160,8 @@ def read_exported(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     origin, attributes = record.get("origin"), record.get("attributes")
     if not isinstance(origin, str) or not isinstance(attributes, dict):
         raise ValueError(f"{path}: '{EXPORTED}' wants a text 'origin' and an object 'attributes'; export again")
-    return {"origin": origin, "attributes": attributes}
+    order = {name: record.get(name) for name in ("views", "reference_views")}
+    return {"origin": origin, "attributes": attributes, **order}
 
 
 def folders_of(source: Path, holds: Callable[[Path], bool], what: str) -> list[Path]:

@@ -94,7 +94,7 @@ def read_label(numbers: object, where: str) -> tuple[np.ndarray, np.ndarray]:
     """camera_to_world [4, 4] and normalised intrinsics [3, 3] of a label."""
     try:
         label = np.array(numbers, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         label = np.empty(0)
     if label.shape != (25,):
         raise ValueError(f"{where}: label of shape {list(label.shape)}, wanted 25 numbers, 16 and 9")

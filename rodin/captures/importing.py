@@ -2,7 +2,7 @@
 
 Everything is read and checked before anything is written. Views are sorted as the other stages expect: the most frontal
 ones first, then the one nearest to the back, then all sides evenly, so that the last ones, which are never fitted, also
-show all sides. Those of an exported run keep their order.
+show all sides. Those of an exported run keep their order where as many near-frontal ones come first in it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from rodin.captures import colmap, eg3d, transforms
 from rodin.captures.alpha import Alpha, Cut, cutter
-from rodin.captures.capture import Capture, clean
+from rodin.captures.capture import Capture, check_texts, clean
 from rodin.captures.lens import Lens, distort, pinhole_of, undistort
 from rodin.captures.mask_files import check_masks
 from rodin.captures.placing import Alignment, Placing, check_outside, placing_of
@@ -156,6 +156,8 @@ def check_captures(
             f"{captures[0].source.parent}: {len(captures)} folders for {len(set(ids))} different ids; "
             "rename folders alike in name"
         )
+    for capture in captures:
+        check_texts(capture)
     check_masks(captures, settings.alpha.masks)
     views = settings.views or min(len(capture.frames) for capture in captures)
     return [place_subject(subject, capture, settings, views) for subject, capture in zip(ids, captures, strict=True)]
@@ -176,8 +178,8 @@ def place_subject(subject: str, capture: Capture, settings: ImportSettings, view
     poses = np.stack([placing.pose(frame.camera_to_world) for frame in capture.frames])
     for frame, pose in zip(capture.frames, poses, strict=True):
         check_outside(frame, pose, settings.alignment.box)
-    ordered = range(len(poses)) if capture.ordered else view_order(poses[:, :3, 3], settings.reference_views)
-    chosen = ordered[:views]
+    kept, positions = capture.in_order(settings.reference_views), poses[:, :3, 3]
+    chosen = (range(len(poses)) if kept else view_order(positions, settings.reference_views))[:views]
     chosen_views = [view_of(capture, index, poses[index], settings) for index in chosen]
     return CapturedSubject(subject, capture, settings, placing, chosen_views, cut_out)
 
@@ -283,7 +285,7 @@ def add_subject(writer: ShardWriter, subject: CapturedSubject) -> list[Path]:
         "caption": capture.captions[0] if capture.captions else "",
         "captions": capture.captions,
         "attributes": {},
-        **capture.record,
+        **{name: capture.record[name] for name in ("origin", "attributes") if name in capture.record},
         "name": capture.name,
         "frames": [capture.frames[view.frame].name for view in subject.views],
         "placing": subject.placing.options() | {"turn": subject.placing.turn.tolist()},

@@ -11,7 +11,8 @@ import numpy as np
 
 from rodin.captures.capture import Frame
 from rodin.captures.turning import turned
-from rodin.data.decoding import BEYOND, decoded, unreadable
+from rodin.data.decoding import decoded, unreadable
+from rodin.marks.pictures import BEYOND
 
 LABELS = 32
 """values under it are labels, where none lies between it and 255: data sets of parts of people name under 30"""

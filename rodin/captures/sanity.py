@@ -18,6 +18,8 @@ MOST_OBLONG = 2.1
 """ratio of the two focal lengths; anamorphic lenses, the most oblong there are, have 2"""
 OUTSIDE = 0.5
 """how far outside its picture a principal point may lie, in picture sizes; one outside comes from cropping"""
+MOST_SIDE = (1 << 31) - 1
+"""pixels along a side: no format of pictures has more"""
 ALIKE = 0.1
 """relative difference of two ratios that count as one, and of a place that counts as a corner: principal points lie
 this near to the middle"""
@@ -31,7 +33,7 @@ def check_pose(matrix: object, where: str) -> np.ndarray:
     """
     try:
         pose = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pose = np.empty(0)
     if pose.shape != (4, 4):
         raise ValueError(f"{where} has shape {list(pose.shape)}, wanted 4 rows of 4 numbers")
@@ -58,12 +60,10 @@ def check_pose(matrix: object, where: str) -> np.ndarray:
 
 def check_size(stated: dict[str, Any], size: tuple[int, int], where: str) -> None:
     """Compare the size of an image with the size that a file states; stated: names -> pixels along x, y."""
-    if size[0] != size[1] and tuple(stated.values()) == size[::-1]:
-        names, told, got = (" x ".join(map(str, each)) for each in (stated, size[::-1], size))
-        raise ValueError(
-            f"{where}: {names} is {told}, the picture has {got} pixels: one of them is turned by EXIF orientation, the "
-            "other not; turn the cameras, or the pictures' own pixels"
-        )
+    for name, value in stated.items():
+        if value is not None and not 1 <= value <= MOST_SIDE:
+            raise ValueError(f"{where}: '{name}' is {value}, wanted the size of the picture in pixels")
+    check_turned(stated, size, where)
     wrong = {
         name: (value, pixels)
         for (name, value), pixels in zip(stated.items(), size, strict=True)
@@ -78,6 +78,16 @@ def check_size(stated: dict[str, Any], size: tuple[int, int], where: str) -> Non
     if ratio == 1 or any(abs(value / ratio - pixels) > 1 for value, pixels in given):
         raise ValueError(f"{fault}; correct one of them")
     raise ValueError(f"{fault}: {resolution(ratio)}")
+
+
+def check_turned(stated: dict[str, Any], size: tuple[int, int], where: str) -> None:
+    """Raise where a file states the size of an image after a quarter turn; arguments as of `check_size`."""
+    if size[0] != size[1] and tuple(stated.values()) == size[::-1]:
+        names, told, got = (" x ".join(map(str, each)) for each in (stated, size[::-1], size))
+        raise ValueError(
+            f"{where}: {names} is {told}, the picture has {got} pixels: one of them is turned by EXIF orientation, the "
+            "other not; turn the cameras, or the pictures' own pixels"
+        )
 
 
 def check_lens(lens: Lens, where: str, stated: bool = True) -> Lens:

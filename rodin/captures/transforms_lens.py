@@ -133,6 +133,8 @@ def any_of(value: Any) -> bool:
         return any(map(any_of, value))
     try:
         return not isinstance(value, bool) and float(value) != 0
+    except OverflowError:  # a whole number beyond every float
+        return True
     except (TypeError, ValueError):
         return False
 

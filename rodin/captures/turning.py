@@ -16,6 +16,8 @@ from rodin.data.decoding import opened
 QUARTERS = {3: 2, 4: 2, 5: 1, 6: 1, 7: 3, 8: 3}
 """EXIF orientation -> clockwise quarters that bring up to the top; 2, 4, 5 and 7 are mirrored too, and stay so: their
 cameras were found in the mirrored pixels"""
+MIRRORED = (2, 4, 5, 7)
+"""EXIF orientations of pictures that are mirrored where they are set upright"""
 TRANSPOSED = {1: Image.Transpose.ROTATE_270, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_90}
 """Pillow's name of each turn; it counts the other way round"""
 

@@ -243,7 +243,8 @@ class Prior(Section):
     guidance_scale: Real = 1.0
     """classifier-free guidance of its samples; 1: without (ours)"""
     pairs: str | None = None
-    """folder of another run with the same CLIP, whose captions and views it learns too; none: the run's own alone
+    """folder of another run with the same CLIP, whose captions and views it learns too, but for people whose ids are
+    held out here; people whom an import gave other ids are not told apart, and are learned; none: the run's own alone
     (R42: 100,000 pairs)"""
     portraits: bool = False
     """whether it also learns the captions and views of the people that the small CLIP learned from (ours)"""

@@ -6,15 +6,12 @@ import struct
 import warnings
 from pathlib import Path
 
-import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from rodin.data.profiles import in_srgb
-from rodin.marks.pictures import FORMATS, check_png
+from rodin.marks.pictures import FORMATS, check_png, greys_of_eight_bits
 
 KINDS = "a PNG, JPEG, WebP or plain TIFF file"
-BEYOND = 1 / 255
-"""floats may lie this far outside [0, 1], one step of 8 bits: resizing and compression overshoot a little"""
 UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, Image.DecompressionBombError)
 """what Pillow raises for files that are damaged or too large"""
 
@@ -54,17 +51,8 @@ def of_eight_bits(picture: Image.Image) -> Image.Image:
     Raises:
         ValueError: values whose range is unknown. OSError, SyntaxError and others of `UNREADABLE`: a damaged file.
     """
-    alpha, key = picture.has_transparency_data, picture.info.get("transparency")
-    profile = picture.info.get("icc_profile")
-    if picture.mode.startswith(("I", "F")):
-        values = np.asarray(picture)
-        if picture.mode == "I" and picture.format == "TIFF":
-            raise ValueError("integers of 32 bits, wanted 8 or 16")
-        grey = Image.fromarray(to_bytes(values))
-        if isinstance(key, int):
-            grey.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
-        picture = grey
-    picture = in_srgb(picture, profile).convert("RGBA" if alpha else "RGB")
+    alpha, profile = picture.has_transparency_data, picture.info.get("icc_profile")
+    picture = in_srgb(greys_of_eight_bits(picture), profile).convert("RGBA" if alpha else "RGB")
     picture.info.pop("icc_profile", None)
     return picture
 
@@ -100,16 +88,6 @@ def has_alpha(path: Path) -> bool:
             return picture.has_transparency_data
     except UNREADABLE as problem:
         raise unreadable(path, problem) from None
-
-
-def to_bytes(values: np.ndarray) -> np.ndarray:
-    """Grey values [H, W], 16-bit or float in [0, 1], as uint8."""
-    if values.dtype.kind != "f":
-        return np.rint(values / 257).astype(np.uint8)
-    low, high = float(values.min()), float(values.max())
-    if not (low >= -BEYOND and high <= 1 + BEYOND):
-        raise ValueError(f"floats from {low:g} to {high:g}, wanted 0 to 1")
-    return np.rint(values.clip(0, 1) * 255).astype(np.uint8)
 
 
 def unreadable(path: Path | str, problem: object) -> ValueError:

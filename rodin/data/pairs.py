@@ -56,7 +56,8 @@ class Pairs:
 def pairs_of(config: Config, folder: RunFolder, portraits: Mapping[str, Embedded] | None = None) -> Pairs:
     """The pairs of a run's training people, of those of the run that `prior.pairs` names, and of CLIP's own people.
 
-    Of the other run, people whose id is held out in this one are left out, as both may be the same people.
+    Of the other run, people whose id is held out in this one are left out, as both may be the same people. Ids alone
+    are compared: where `rodin import` gave people of the other run new ids, those that are held out here are learned.
 
     Args:
         config: the run's config.

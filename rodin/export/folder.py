@@ -18,6 +18,7 @@ from typing import Any
 from rodin import __version__
 from rodin.config import Config
 from rodin.store.atomic import make_folder, publish_bytes
+from rodin.store.manifest import readable
 from rodin.store.outputs import LEFTOVER, check_output
 from rodin.store.reading import read_record
 from rodin.store.run_folder import RunFolder
@@ -44,7 +45,7 @@ def record_of(folder: RunFolder, config: Config, kind: str, form: str, subjects:
         "version": __version__,
         "kind": kind,
         "format": form,
-        "run": os.fsencode(folder.path.resolve()).decode("utf-8", errors="backslashreplace"),
+        "run": readable(folder.path.resolve()),
         "origin": ORIGINS[config.data.source],
         "subjects": list(subjects),
         "held_out": [subject for subject in subjects if subject in held_out],

@@ -38,6 +38,7 @@ class Person:
         attributes: plain values, such as hair_colour.
         origin: where the pictures come from.
         checksum: of the pictures in the store.
+        reference_views: number of near-frontal views, which come first.
     """
 
     subject: str
@@ -48,6 +49,7 @@ class Person:
     attributes: dict[str, Any]
     origin: str
     checksum: str
+    reference_views: int
 
     @property
     def pictures(self) -> list[str]:
@@ -59,6 +61,7 @@ def about(person: Person) -> dict[str, Any]:
     """Captions and our record of a person, as `rodin import` reads them."""
     record = {"version": EXPORT_VERSION, "subject": person.subject, "origin": person.origin}
     record |= {"checksum": person.checksum, "attributes": person.attributes}
+    record |= {"views": len(person.pictures), "reference_views": person.reference_views}
     captions = [caption for caption in person.captions if caption.strip()]
     return {"captions": captions, EXPORTED: record} if captions else {EXPORTED: record}
 

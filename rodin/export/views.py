@@ -30,6 +30,7 @@ from rodin.marks.tags import Origin, png_chunks
 from rodin.presets.toml import to_toml
 from rodin.store.atomic import fsync_file, fsync_folder, publish_bytes, publishing
 from rodin.store.errors import check_space, disk_error
+from rodin.store.manifest import readable
 from rodin.store.outputs import replace_folder
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
@@ -83,7 +84,8 @@ class ViewsExport:
         captions = meta.get("captions") or [meta.get("caption", "")]
         origin = meta.get("origin", ORIGINS[self.config.data.source])
         side = self.shards.shape("rgba")[1]
-        return Person(subject, poses, lenses, side, captions, meta.get("attributes") or {}, origin, checksum)
+        about = (captions, meta.get("attributes") or {}, origin, checksum, self.config.data.reference_views)
+        return Person(subject, poses, lenses, side, *about)
 
     def listing(self, person: Person) -> tuple[str, str]:
         """Name and text of the file in a person's folder that is written last."""
@@ -227,5 +229,5 @@ def described(export: ViewsExport) -> dict[str, Any]:
         "world": "y up, the face looks to +z; people fit into the box of half the side `box`, world units",
         "box": export.config.triplane.box,
         "order": f"view 0 is frontal, {data.reference_views} near-frontal views come first, then the back",
-        "import": export.command,
+        "import": readable(export.command),
     }

@@ -33,10 +33,6 @@ class Cameras(NamedTuple):
         """fx, fy, cx, cy [V, 4] in pixels of images of `size` pixels a side."""
         return self.lenses * np.float32(size)
 
-    def first(self) -> "Cameras":
-        """The first of them alone."""
-        return Cameras(self.poses[:1], self.lenses[:1])
-
 
 def position(azimuth: float, elevation: float, radius: float) -> np.ndarray:
     """Position of a camera, [3] float64, world units, from angles in degrees."""

@@ -13,11 +13,12 @@ from PIL import Image
 
 from rodin.data.portraits import Picture
 from rodin.generate.existing import seed_of_saved
-from rodin.generate.export import PLANES, readable
+from rodin.generate.export import PLANES
 from rodin.generate.options import MOST_AVATARS, MOST_SEED
 from rodin.generate.texts import checked_text
 from rodin.shapes import check_whole
 from rodin.store.atomic import sha256_of
+from rodin.store.manifest import readable
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ Everything written is marked as generated: the images in their text chunks, the 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Collection, Iterator, Mapping
@@ -60,13 +59,8 @@ def metadata_of(avatars: Avatars, source: Mapping[str, Any], look: Look | None =
     if look is not None:
         look = look.of(avatars.config)
         source |= {"size": look.size, "views": look.views, "format": look.format, **avatars.marking.metadata()}
-    metadata = {"generated": True, "generator": GENERATOR, "run": readable(folder.path.resolve()), **source}
+    metadata = {"generated": True, "generator": GENERATOR, "run": manifest.readable(folder.path.resolve()), **source}
     return metadata | {"metres_per_unit": METRES, "models": {stage: checksums(folder, stage) for stage in MODELS}}
-
-
-def readable(path: Path | str) -> str:
-    """A path as text that can be stored: bytes in it that are not UTF-8 become escapes."""
-    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
 @contextmanager

@@ -75,13 +75,16 @@ def mark(rgba: np.ndarray, key: bytes = PUBLIC_KEY) -> np.ndarray:
     Returns:
         [H, W, 4] uint8.
     """
+    opaque = rgba[..., 3] > 0
+    if not opaque.any():
+        return rgba.copy()
     covered, colours = rgba[..., 3] / 255, rgba[..., :3].astype(np.float64)
     grey = _grey(rgba)
     waves = _phases(key, FINE if min(grey.shape) < SMALL else COARSE)[0]
     contrast = np.sqrt(np.maximum(gaussian_filter(grey**2, 3) - gaussian_filter(grey, 3) ** 2, 0))
     weight = np.clip(LEAST_WEIGHT + contrast / TEXTURE, LEAST_WEIGHT, MOST_WEIGHT)
-    weight *= (rgba[..., 3] > 0) / math.sqrt(max(float((weight**2 * covered).sum() / max(covered.sum(), 1e-9)), 1e-9))
-    opaque, change = rgba[..., 3] > 0, STRENGTH * weight * _tiled(waves, *grey.shape)
+    weight *= opaque / math.sqrt(max(float((weight**2 * covered).sum() / max(covered.sum(), 1e-9)), 1e-9))
+    change = STRENGTH * weight * _tiled(waves, *grey.shape)
     for _ in range(ROUNDS):
         change *= min(1.0, MOST_NOISE / max(float(np.sqrt(np.mean((change * covered) ** 2))), 1e-9))
         sums, loudness = _folded(grey + change * covered)
@@ -91,7 +94,7 @@ def mark(rgba: np.ndarray, key: bytes = PUBLIC_KEY) -> np.ndarray:
         spare = height + QUIET * np.median(height[waves != 0])
         rise = waves / spare - np.real(sums * np.conj(waves)) * sums / np.maximum(height, 1e-9) / spare**2
         step = _tiled(np.where(waves != 0, rise, 0), *grey.shape) * opaque / loudness
-        step *= STEP / max(float(np.sqrt(np.mean(step**2, where=opaque))), 1e-9) if opaque.any() else 0
+        step *= STEP / max(float(np.sqrt(np.mean(step**2, where=opaque))), 1e-9)
         change = np.clip(change + step, -LOUDEST * weight, LOUDEST * weight)
     changed = np.clip(np.rint(colours + (change * opaque)[..., None]), 0, 255).astype(np.uint8)
     return np.concatenate([changed, rgba[..., 3:]], axis=-1)

@@ -37,6 +37,11 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not plain data")
 
 
+def readable(path: Path | str) -> str:
+    """A path as text that can be stored: bytes in it that are not UTF-8 become escapes."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
 def canonical(content: Any) -> str:
     """Canonical JSON text: keys sorted, no spaces, no NaN; equal content gives equal text.
 

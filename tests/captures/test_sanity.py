@@ -6,8 +6,10 @@ from scipy.spatial.transform import Rotation
 
 from rodin.captures.colmap import camera_to_world
 from rodin.captures.colmap_model import Shot
+from rodin.captures.eg3d import read_label
 from rodin.captures.lens import Lens
 from rodin.captures.sanity import check_lens, check_pose, check_size
+from rodin.captures.transforms_lens import coefficients
 
 TURN = Rotation.from_euler("xyz", [0.3, -0.8, 1.9]).as_matrix()
 
@@ -74,6 +76,26 @@ def test_sizes_of_other_pictures_are_told(stated: dict, words: str) -> None:
     with pytest.raises(ValueError, match=f"^a: .*{words}"):
         check_size(stated, (64, 48), "a")
     check_size({"w": 64, "h": None}, (64, 48), "a")
+
+
+@pytest.mark.parametrize("side", [0, 0.0, -64, 0.5, 1e-320, 1 << 31, 10**400], ids=lambda side: str(side)[:9])
+def test_a_size_that_no_picture_has_is_told(side: float) -> None:
+    for stated in ({"w": side, "h": 48}, {"w": None, "h": side}, {"w": side, "h": side}):
+        with pytest.raises(ValueError, match="^a: '[wh]' is .*, wanted the size of the picture in pixels$"):
+            check_size(stated, (64, 48), "a")
+    with pytest.raises(ValueError, match="'h' is .*, wanted the size"):
+        check_size({"w": 64, "h": side}, (64, int(side)), "a")
+
+
+def test_numbers_beyond_every_float_are_told() -> None:
+    huge = [*np.eye(4).ravel().tolist(), *np.eye(3).ravel().tolist()]
+    huge[3] = 10**400
+    with pytest.raises(ValueError, match="^a has shape"):
+        check_pose([huge[row : row + 4] for row in range(0, 16, 4)], "a")
+    with pytest.raises(ValueError, match="^a: label of shape"):
+        read_label(huge, "a")
+    with pytest.raises(ValueError, match="^a: 'k7' is 1000"):
+        coefficients({"k7": 10**400}, "a")
 
 
 def lens(fx: float = 70.0, fy: float = 70.0, cx: float = 32.0, cy: float = 24.0, fisheye: bool = False) -> Lens:

@@ -1,6 +1,7 @@
 """Views that are exported and imported again are the same to the last bit, and mean the same to other readers."""
 
 import json
+import os
 import shlex
 import tempfile
 from pathlib import Path
@@ -33,9 +34,10 @@ def export(run: RunFolder, config: Config, form: str, output: Path) -> dict:
     return export_views(ViewsExport(run, config, form, output, shards, shards.subjects))
 
 
-def bring_in(form: str, source: Path, target: Path, **how) -> None:
+def bring_in(form: str, source: Path, target: Path, data: dict | None = None, skip: bool = False, **how) -> None:
     config = from_toml(source / "import.toml")
-    people = plan_import(form, source, config, Alignment(config.triplane.box), Alpha(**how))
+    config = config.model_copy(update={"data": config.data.model_copy(update=data or {})})
+    people = plan_import(form, source, config, Alignment(config.triplane.box), Alpha(**how), skip_missing=skip)
     write_views(people, config.data.shard_subjects, RunFolder(target))
 
 
@@ -76,6 +78,20 @@ def test_the_command_that_an_export_tells_imports_it(
     assert sharing.rows(tmp_path / "copy") == sharing.rows(tmp_path / "run")
     again = from_toml(Path("copy/run.toml")).data
     assert (again.subjects, again.held_out, again.source) == (3, 1, "import")
+
+
+def test_an_export_into_a_folder_whose_name_is_not_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sharing.make_views(tmp_path / "run", sharing.config_of())
+    name = os.fsdecode(b"M\xfcller")
+    assert status_of(["export", "views", "--run", "run", "--format", "eg3d", "-o", name, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert r"'M\xfcller' --preset" in json.loads(Path(name, "README.json").read_text(encoding="utf-8"))["import"]
+    words = [word.replace("NEW", "copy") for word in shlex.split(told["import"])]
+    assert status_of(words[1:]) == 0
+    assert sharing.rows(tmp_path / "copy") == sharing.rows(tmp_path / "run")
 
 
 def corner(config: Config, run: RunFolder, subject: str, view: int) -> tuple[np.ndarray, np.ndarray]:
@@ -142,6 +158,37 @@ def test_pictures_of_an_export_that_lost_their_alpha_need_a_background(tmp_path:
         bring_in("transforms", tmp_path / "out", tmp_path / "copy")
     bring_in("transforms", tmp_path / "out", tmp_path / "copy", background="none")
     assert sharing.rows(tmp_path / "copy")["000002"][1:] == sharing.rows(tmp_path / "run")["000002"][1:]
+
+
+def frontal(pose: np.ndarray) -> float:
+    """How far a camera stands in front, from -1 to 1."""
+    return float(pose[2, 3] / np.linalg.norm(pose[:3, 3]))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(("lost", "views", "first"), [([], 5, 3), ([], 4, 1), (["000.png"], 4, 2), ([], 4, 2)])
+def test_views_are_sorted_where_the_run_wants_another_number_in_front_or_some_are_lost(
+    form: str, lost: list[str], views: int, first: int, tmp_path: Path
+) -> None:
+    config = sharing.config_of()
+    run = sharing.make_views(tmp_path / "run", config)
+    export(run, config, form, tmp_path / "out")
+    for name in lost:
+        next((tmp_path / "out" / "000001").rglob(name)).unlink()
+    counts = {"views": views, "reference_views": first}
+    bring_in(form, tmp_path / "out", tmp_path / "copy", counts, skip=bool(lost))
+    shards = Shards(tmp_path / "copy" / "views", "views")
+    before = Shards(run.stage("render"), "views").read("000001", "camera_to_world")
+    after, order = shards.read("000001", "camera_to_world"), shards.meta("000001")["frames"]
+    assert [(before[int(name[:3])] == pose).all() for name, pose in zip(order, after, strict=True)] == [True] * views
+    assert {"views", "reference_views"}.isdisjoint(shards.meta("000001"))
+    if (lost, first) == ([], config.data.reference_views):
+        assert order == ["000.png", "001.png", "002.png", "003.png"]
+        return
+    there = [pose for view, pose in enumerate(before) if f"{view:03d}.png" not in lost]
+    ranks = sorted(map(frontal, there), reverse=True)
+    assert [frontal(pose) for pose in after[:first]] == ranks[:first]
+    assert frontal(after[first]) == ranks[-1]
 
 
 @pytest.mark.parametrize("record", [[], {"version": 2}, {"version": 1, "origin": 3, "attributes": {}}, {"version": 1}])

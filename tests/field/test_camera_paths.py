@@ -1,12 +1,14 @@
-"""Paths of cameras: closed, frontal first, towards the middle; cameras of a file are what it says."""
+"""Paths of cameras: closed, frontal first, towards the middle; cameras of a file are what it says of the picture."""
 
 import json
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
-from rodin.captures.cameras_file import read_cameras
+from rodin.captures.cameras_file import read_camera_of, read_cameras
 from rodin.captures.transforms import other_axes
+from rodin.data.portraits import read_cut_out
 from rodin.field import cameras
 
 
@@ -21,7 +23,6 @@ def test_a_path_begins_in_front_looks_at_the_middle_and_has_no_jump(name: str) -
     assert steps.max() < 1.2
     assert steps.min() < steps.max() + 1e-9
     np.testing.assert_allclose(along.intrinsics(64)[3], cameras.pinhole(64, 30.0), rtol=1e-6)
-    assert np.array_equal(along.first().poses, along.poses[:1])
 
 
 def test_the_paths_go_where_they_say() -> None:
@@ -63,6 +64,7 @@ def test_cameras_of_a_file_need_no_pictures(tmp_path) -> None:
         ({"camera_angle_x": None}, "no focal length"),
         ({"camera_angle_x": None, "fl_x": 100}, "'fl_x' is in pixels, wanted 'w' and 'h' too"),
         ({"k1": 0.1}, "a lens that bends lines"),
+        ({"w": 0, "h": 0, "camera_angle_y": 0.5}, "frame 0: 'w' is 0.0, wanted the size of the picture in pixels"),
     ],
 )
 def test_a_file_without_such_cameras_is_one_line(tmp_path, changes, message) -> None:
@@ -70,3 +72,52 @@ def test_a_file_without_such_cameras_is_one_line(tmp_path, changes, message) -> 
         read_cameras(transforms(tmp_path, **changes))
     with pytest.raises(FileNotFoundError, match="wanted a transforms.json with cameras"):
         read_cameras(tmp_path / "none.json")
+
+
+PINHOLE = {"camera_angle_x": None, "w": 60, "h": 40, "fl_x": 80, "fl_y": 84, "cx": 31, "cy": 18.5}
+OBLONG = [
+    (PINHOLE, (80, 84, 31, 18.5)),
+    ({}, (30 / np.tan(0.25), 30 / np.tan(0.25), 30, 20)),
+    ({"camera_angle_x": None, "camera_angle_y": 0.5}, (20 / np.tan(0.25), 20 / np.tan(0.25), 30, 20)),
+]
+"""what a file may say of a lens, and the lens of pictures of 60 x 40 pixels"""
+
+
+def photograph(path, orientation: int, pixel: np.ndarray, size: tuple[int, int] = (60, 40)):
+    """A picture as a phone stores it, with a dot at a pixel, [2]."""
+    picture = Image.new("RGB", size, "black")
+    x, y = np.floor(pixel).astype(int).tolist()
+    picture.paste((255, 255, 255), (x - 1, y - 1, x + 2, y + 2))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    picture.save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize(("said", "lens"), OBLONG, ids=["pixels", "across", "down"])
+def test_a_portrait_s_camera_is_turned_with_it(tmp_path, orientation: int, said: dict, lens: tuple) -> None:
+    """A point of the world lies where the portrait shows it, as the models get it: upright, a square."""
+    point = np.array([0.2, -0.15, 0.1])
+    pose = cameras.look_at(cameras.position(20.0, 10.0, 3.0))
+    pixel, _ = cameras.project(point[None], pose, np.array(lens))
+    picture = photograph(tmp_path / "me.png", orientation, pixel[0])
+    portrait = read_cut_out(picture, 40, "none")
+    rows, columns = np.nonzero(portrait[..., 0] > 127)
+    found = read_camera_of(transforms(tmp_path, **said), picture)
+    seen, _ = cameras.project(point[None], found.poses[0], found.intrinsics(40)[0])
+    np.testing.assert_allclose(seen[0], [columns.mean() + 0.5, rows.mean() + 0.5], atol=0.6)
+
+
+def test_a_portrait_whose_camera_cannot_be_told_is_one_line(tmp_path) -> None:
+    pixel = np.array([20.0, 20.0])
+    mirrored = photograph(tmp_path / "mirrored.png", 5, pixel)
+    with pytest.raises(ValueError, match="mirrored.png: EXIF orientation 5 mirrors it, and no camera; save it upright"):
+        read_camera_of(transforms(tmp_path), mirrored)
+    turned = photograph(tmp_path / "turned.png", 6, pixel, (40, 60))
+    with pytest.raises(ValueError, match="frame 0: w x h is 60 x 40, the picture has 40 x 60 pixels: one of them is"):
+        read_camera_of(transforms(tmp_path, **PINHOLE), turned)
+    half = photograph(tmp_path / "half.png", 6, pixel, (30, 20))
+    whole = photograph(tmp_path / "whole.png", 6, pixel)
+    small, large = (read_camera_of(transforms(tmp_path, **PINHOLE), one) for one in (half, whole))
+    assert np.array_equal(small.lenses, large.lenses)

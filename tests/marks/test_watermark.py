@@ -14,6 +14,7 @@ from jobs.cli.app import status_of
 from rodin.bench.watermark import CHANGES
 from rodin.compositing import bytes_over_white
 from rodin.marks import watermark
+from rodin.marks.pictures import detect_in
 from rodin.marks.watermark import CERTAIN, PUBLIC_KEY, TRIES, detect, mark
 
 KEY = b"of our own"
@@ -108,12 +109,31 @@ def test_the_pattern_is_a_real_picture_of_its_waves() -> None:
 
 
 def test_nothing_opaque_and_odd_shapes_do_not_fail() -> None:
-    clear = np.zeros((40, 30, 4), np.uint8)
-    assert np.array_equal(mark(clear), clear)
-    assert not detect(clear).marked
+    for shape in ((40, 30, 4), (64, 64, 4)):  # the latter is a whole tile, whose waves are exactly 0
+        clear = np.random.default_rng(0).integers(0, 256, shape, np.uint8) * np.uint8([1, 1, 1, 0])
+        assert np.array_equal(mark(clear), clear)
+        assert not detect(clear).marked
     assert not detect(np.full((50, 17, 3), 128, np.uint8)).marked
     with pytest.raises(ValueError, match="8 x 20 pixels, wanted 16"):
         detect(np.zeros((20, 8, 3), np.uint8))
+
+
+def test_greys_of_16_bits_and_floats_are_read_as_they_look(tmp_path: Path, marked: np.ndarray) -> None:
+    grey = np.asarray(Image.fromarray(bytes_over_white(marked)).convert("L"))
+    kinds = {"deep.png": grey.astype(np.uint16) * 257, "deep.tif": grey.astype(np.uint16) * 257}
+    for name, values in (kinds | {"float.tif": grey.astype(np.float32) / 255}).items():
+        assert detect_in(Path(saved(tmp_path / name, values)), KEY) == detect(np.dstack([grey] * 3), KEY)
+    assert detect(np.dstack([grey] * 3), KEY).marked
+    with pytest.raises(ValueError, match=r"whole.tif: a picture that cannot be read \(integers of 32 bits"):
+        detect_in(Path(saved(tmp_path / "whole.tif", grey.astype(np.int32))), KEY)
+
+
+def test_a_grey_that_is_transparent_is_white(tmp_path: Path, marked: np.ndarray) -> None:
+    values = np.asarray(Image.fromarray(bytes_over_white(marked)).convert("L")).astype(np.uint16) * 257
+    values[values == 65535] = 3
+    path = saved(tmp_path / "key.png", values, transparency=3)
+    seen = np.rint(np.where(values == 3, 255, values / 257)).astype(np.uint8)
+    assert detect_in(Path(path), KEY) == detect(np.dstack([seen] * 3), KEY)
 
 
 def saved(path: Path, picture: np.ndarray, **how) -> str:

@@ -114,6 +114,14 @@ def test_only_the_same_request_has_the_same_folder(run: Path, requests: Calls):
     assert folder("sample", "--image", "copied/me.png") == folder("sample", "--image", "me.png")
 
 
+def test_a_folder_whose_name_is_not_utf_8_has_results_of_its_own(run: Path, requests: Calls):
+    names = [os.fsdecode(name) for name in (b"M\xfcller", b"M\xf6ller", "Müller".encode())]
+    for name in names:
+        assert status_of(["edit", "--run", "run", "--to", "a man", "--avatar", name]) == 0
+    assert len({named["output"] for _, _, named in requests}) == 3
+    assert all(named["output"].name.isascii() for _, _, named in requests)
+
+
 def test_several_avatars(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
     assert status_of(["sample", "--run", "run", "--text", "a", "--text", "b", "--count", "4", "--seed", "2"]) == 0
     ((name, _, named),) = requests
@@ -162,6 +170,12 @@ def test_invert(run: Path, requests: Calls, capsys: pytest.CaptureFixture[str]):
     np.testing.assert_allclose(file.camera.lenses[0], [0.5 / np.tan(0.25)] * 2 + [0.5] * 2, rtol=1e-6)
     assert status_of([*words, "--camera", "cameras.json", "--pitch", "3"]) == 2
     assert "got both --camera and --yaw or --pitch" in capsys.readouterr().err.splitlines()[-1]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open("me.png").save("me.png", exif=exif)
+    assert status_of([*words, "--camera", "cameras.json", "--background", "none"]) == 0
+    turned = requests[-1][2]["settings"].camera.poses[0]
+    assert turned[:3, 0].tolist() == (-file.camera.poses[0, :3, 1]).tolist()
 
 
 def test_notes_go_to_stderr_and_paths_need_not_be_utf_8(run: Path):

@@ -1,6 +1,8 @@
 """`rodin import` as it is typed: look first, bring in, go on; the picture to look at shows what is there."""
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -79,6 +81,30 @@ def test_a_run_takes_no_second_import(reconstruction: Path, tmp_path: Path, caps
         err = capsys.readouterr().err
         assert f"holds views of another import: {words}; give a new run folder" in err
         assert (tmp_path / "run" / "views" / "00000.json").read_bytes() == views
+
+
+@pytest.mark.parametrize(
+    ("folder", "more", "told"),
+    [
+        (b"z\xfc", {}, r"'z\\udcfc' is not UTF-8"),
+        (b"z", {"captions": ["a man", "grin \ud83d"]}, r"'grin \\ud83d' is not UTF-8"),
+        (b"z", {"rodin": {"version": 1, "origin": "x", "attributes": {"hat": "\ud83d"}}}, r"\\ud83d"),
+    ],
+)
+def test_names_and_captions_that_are_not_utf_8_are_refused_before_anything_is_written(
+    folder: bytes, more: dict, told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "set" / os.fsdecode(folder)
+    captured.write_transforms(home, captured.DOTS, captured.cameras(6, np.zeros(3), 4.0), "PINHOLE", False)
+    path = home / "transforms.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    changes = [word for setting in SETTINGS for word in ("--set", setting)]
+    words = ["import", "transforms", str(tmp_path / "set"), "--run", str(tmp_path / "run"), "--preset", "tiny"]
+    assert status_of([*words, *changes]) == 2
+    err = capfd.readouterr().err
+    assert re.search(rf"transforms.json: .*{told}", err)
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def person() -> CaptureCheck:
