@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,9 +114,16 @@ def edited_avatar(
     change = both[0] - both[1]
     change = change if tried is None else taken(both[1], change, *tried, rodin.models.decoder)
     planes = (avatar.planes.to(both) + change).clamp(-1, 1)
-    of = {key: value for key, value in avatar.provenance.items() if key != "measured"}  # of the one before
-    about = {**of, **edit_metadata(target, sources, strength), **cut, **sampling_metadata(rodin.config)}
+    about = {**before_edit(avatar.provenance), **edit_metadata(target, sources, strength), **cut, **sampling_metadata(rodin.config)}
     return Avatar(rodin.models, planes, changed, avatar.seed, about, before=avatar)
+
+
+def before_edit(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What an edit keeps of the provenance of the avatar before it: all but measures, an earlier edit whole, as `of`."""
+    of = {key: value for key, value in provenance.items() if key != "measured"}
+    if "target" not in of:
+        return of
+    return {key: of[key] for key in ("from", "seed") if key in of} | {"of": of}
 
 
 def edit_metadata(target: str, sources: Sequence[str], strength: float) -> dict[str, Any]:

@@ -61,6 +61,20 @@ def test_what_was_measured_of_an_avatar_is_not_told_of_its_edit(trained):
     assert "measured" not in rodin.edit(one, "red").provenance
 
 
+def test_an_edit_of_an_edit_tells_both(trained, tmp_path):
+    rodin, look = Rodin(trained.path), Look(16, 1, "png")
+    one = rodin.edit(rodin.sample(text="a man", seed=3), "red hair", strength=2)
+    two = rodin.edit(replace(one, provenance={**one.provenance, "measured": 1}), "green shirt", source="a man")
+    assert two.provenance["of"] == one.provenance
+    assert (one.provenance["prompt"], one.provenance["target"], one.provenance["strength"]) == ("a man", "red hair", 2)
+    two.save(tmp_path / "two", look=look)
+    three = rodin.edit(rodin.load(tmp_path / "two"), "a hat")
+    three.save(tmp_path / "three", look=look)
+    told = json.loads((tmp_path / "three" / METADATA).read_text())
+    assert [told["target"], told["of"]["target"], told["of"]["of"]["target"]] == ["a hat", "green shirt", "red hair"]
+    assert (told["seed"], told["from"]) == (3, "text")
+
+
 def test_a_link_as_output_stays_one_and_the_avatar_read_is_not_replaced(trained, tmp_path):
     look = Look(16, 1, "png")
     (tmp_path / "scratch").mkdir()
