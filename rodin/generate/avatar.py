@@ -18,7 +18,7 @@ from rodin.generate.export import check_export, export_avatar, metadata_of
 from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
 from rodin.generate.mesh import surface_mesh
 from rodin.hooks import Progress
-from rodin.marks.tags import MESH, glb_extras
+from rodin.marks.tags import glb_extras, mesh_origin
 from rodin.shapes import check_whole
 from rodin.store.atomic import publishing
 from rodin.store.errors import disk_error
@@ -130,9 +130,10 @@ class Avatar:
         mesh = self.mesh(resolution, faces)
         if not len(mesh.faces):
             raise ValueError(f"{path}: the avatar has no surface, so there is no mesh; try another seed")
+        metadata = metadata_of(self.models, self.provenance)
         try:
             with publishing(path) as temporary:
-                write_mesh(temporary, mesh, glb_extras(MESH, metadata_of(self.models, self.provenance)))
+                write_mesh(temporary, mesh, glb_extras(mesh_origin(metadata), metadata))
         except OSError as problem:
             raise disk_error(path, problem) from problem
         return mesh

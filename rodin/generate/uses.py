@@ -10,7 +10,7 @@ from typing import Any
 from rodin.field.cameras import Cameras
 from rodin.field.mesh_files import checked_faces, checked_kind
 from rodin.generate.avatar import MESH_SIDE, check_path, check_resolution
-from rodin.generate.changes import check_way
+from rodin.generate.changes import captured_among, check_way
 from rodin.generate.condition import AvatarRequest
 from rodin.generate.export import METADATA, exporting, metadata_of
 from rodin.generate.look import TURNTABLE, Look
@@ -61,7 +61,7 @@ def render_avatar(
     if not kept(rodin, output, source, look):
         (avatar,) = rodin.made([request])
         frames = avatar.render(cameras, views=count, size=look.size, progress=progress)
-        metadata = metadata_of(rodin.models, source, look)
+        metadata = metadata_of(rodin.models, source | captured_among([avatar]), look)
         with exporting(rodin.models, output, metadata) as folder:
             save_animation(folder, name, rodin.models.marking.marked(frames), look.format, metadata)
     pictures = sorted(path for path in output.iterdir() if path.name.startswith(name))
