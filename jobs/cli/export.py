@@ -40,8 +40,8 @@ def views(
 ) -> None:
     """Write pictures, cameras and captions, a folder a person, for other projects and for `rodin import`.
 
-    It reads `transforms` back to the last bit. EG3D trains on pictures without alpha, so `eg3d` shows people over white,
-    and what is imported has the same cameras and an alpha that is told by the colours.
+    It reads `transforms` back to the last bit. EG3D trains on pictures without alpha, so `eg3d` shows people over
+    white, and what is imported has the same cameras and an alpha that is told by the colours.
 
     \b
     Examples:
