@@ -22,6 +22,7 @@ from rodin.marks.tags import glb_extras, mesh_origin
 from rodin.shapes import check_whole
 from rodin.store.atomic import publishing
 from rodin.store.errors import disk_error
+from rodin.store.outputs import check_file
 
 MESH_SIDE = 256  # grid points a side of a mesh: a cell is then a quarter of a texel of 64² planes
 MOST_MESH_SIDE = 512  # grid points a side; twice as many need 4 GB and no texel is as small
@@ -122,11 +123,12 @@ class Avatar:
             what was written.
 
         Raises:
-            ValueError: as `mesh`, another kind of file, or an avatar without a surface.
+            ValueError: as `mesh`, another kind of file or none that can be, or an avatar without a surface.
             StoreError: the disk refuses.
         """
         path = Path(path)
         checked_kind(path)
+        check_file(path)
         mesh = self.mesh(resolution, faces)
         if not len(mesh.faces):
             raise ValueError(f"{path}: the avatar has no surface, so there is no mesh; try another seed")

@@ -20,6 +20,7 @@ from rodin.generate.pictures import save_animation
 from rodin.generate.requests import check_output_of, kept, opened
 from rodin.generate.texts import Tell
 from rodin.hooks import Progress
+from rodin.store.outputs import check_file
 
 
 def render_avatar(
@@ -92,13 +93,13 @@ def mesh_avatar(
 
     Raises:
         ValueError, FileNotFoundError: as `sample_avatar`; another kind of file; or an avatar without a surface.
+        StoreError: the file cannot be written.
     """
     check_resolution(resolution)
     checked_kind(output)
     if faces is not None:
         checked_faces(faces)
-    if output.is_dir():
-        raise ValueError(f"{output}: is a folder, wanted a file's name")
+    check_file(output)
     rodin = opened(run, options, progress, tell, request)
     (avatar,) = rodin.made([request])
     if progress is not None:
