@@ -246,7 +246,7 @@ def replaced(output: Path, metadata: Mapping[str, Any]) -> str:
     found = _metadata_in(output)
     if not found:
         return ""
-    differing = [key for key in (found | metadata) if key not in NOT_ASKED and found.get(key) != metadata.get(key)]
+    differing = [key for key in {**found, **metadata} if key not in NOT_ASKED and found.get(key) != metadata.get(key)]
     if not differing:
         return f"{output}: the same avatar, of other models or settings, or damaged, is replaced"
     values = ", ".join(f"{key} {str(found.get(key))[:SHOWN]!r}" for key in differing)
