@@ -13,7 +13,6 @@ import time
 from collections import deque
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import urlsplit
 
 import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,6 +28,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from analysis.study.addresses import site_of
 from analysis.study.connections import HeadInTime
 from analysis.study.design import REFERENCE
 from analysis.study.record import Study
@@ -131,7 +131,7 @@ class Routes:
 
     def __init__(self, study: Study, votes: Votes, address: str | None) -> None:
         self.study, self.votes, self.pace = study, votes, Pace()
-        self.site = None if address is None else urlsplit(address).netloc
+        self.site = None if address is None else site_of(address)
         self.files = {address: Path(__file__).parent / "page" / name for address, name in PAGE.items()}
 
     async def page(self, request: Request) -> Response:

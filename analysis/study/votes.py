@@ -11,9 +11,10 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from analysis.study.design import Trial, rater_trials
 from analysis.study.record import Study
@@ -39,6 +40,10 @@ CREATE TABLE votes (
 ) STRICT, WITHOUT ROWID;
 PRAGMA user_version = {VERSION};
 """
+ANSWERS = (
+    "SELECT rater, trial, kind, item, left_method, right_method, repeats, side, milliseconds "
+    "FROM votes JOIN trials USING (rater, trial) ORDER BY rater, trial"
+)
 
 
 class Refused(Exception):
@@ -107,8 +112,7 @@ class Votes:
                     cursor.execute(statement)
         except sqlite3.Error as problem:
             raise StoreError(f"{path}: cannot be opened as a database of votes ({problem})") from None
-        if version not in (0, VERSION):
-            raise StoreError(f"{path}: tables of version {version}, wanted {VERSION}; use the rodin that wrote them")
+        check_version(path, version)
 
     def close(self) -> None:
         """Close the file."""
@@ -200,11 +204,7 @@ class Votes:
 
     def answers(self) -> list[Answer]:
         """All votes with what was asked, by rater and in order."""
-        rows = self._rows(
-            "SELECT rater, trial, kind, item, left_method, right_method, repeats, side, milliseconds "
-            "FROM votes JOIN trials USING (rater, trial) ORDER BY rater, trial"
-        )
-        return [Answer(row[0], row[1], Trial(*row[2:7]), row[7], row[8]) for row in rows]
+        return [answer_of(row) for row in self._rows(ANSWERS)]
 
     def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple]:
         with self.lock:
@@ -223,6 +223,38 @@ class Votes:
                 if self.database.in_transaction:
                     cursor.execute("ROLLBACK")
                 raise
+
+
+def read_answers(path: Path) -> list[Answer]:
+    """All votes of a file that may only be read, as `Votes.answers`; nothing is written to it or beside it.
+
+    Raises:
+        StoreError: the file is damaged, or of another version.
+    """
+    log = path.with_name(f"{path.name}-wal")  # votes of a server that runs, or was killed; without it nobody writes
+    how = "mode=ro" if log.is_file() else "mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{how}", WAIT_SECONDS, uri=True)) as database:
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            check_version(path, version)
+            return [answer_of(row) for row in database.execute(ANSWERS)] if version else []
+    except sqlite3.Error as problem:
+        raise StoreError(f"{path}: cannot be read as a database of votes ({problem})") from None
+
+
+def check_version(path: Path, version: int) -> None:
+    """Refuse tables of another version; 0: there are none yet.
+
+    Raises:
+        StoreError: names both versions.
+    """
+    if version not in (0, VERSION):
+        raise StoreError(f"{path}: tables of version {version}, wanted {VERSION}; use the rodin that wrote them")
+
+
+def answer_of(row: Sequence[Any]) -> Answer:
+    """One answer, of a row of `ANSWERS`."""
+    return Answer(row[0], row[1], Trial(*row[2:7]), row[7], row[8])
 
 
 def hashed(token: str) -> str:

@@ -14,7 +14,7 @@ from jobs.run.record import read_config
 from rodin.store.run_folder import RunFolder
 from rodin.units import byte_size
 
-FORMAT = Annotated[str, typer.Option("--format", help="transforms (NeRF, instant-ngp, nerfstudio) or eg3d")]
+FORMAT = Annotated[str, typer.Option("--format", help="transforms (NeRF, instant-ngp, nerfstudio) or eg3d (no alpha)")]
 OUTPUT = Annotated[Path, path_option("--output", "-o", metavar="DIR", help="folder to write; new, or an export's")]
 SUBJECTS = Annotated[
     str | None, typer.Option("--subjects", metavar="IDS", help="such as 000003,000010:000019; default: all")
@@ -38,7 +38,10 @@ def views(
     dry_run: DRY_RUN = False,
     as_json: JSON = False,
 ) -> None:
-    """Write pictures, cameras and captions, a folder a person; `rodin import` reads them back to the last bit.
+    """Write pictures, cameras and captions, a folder a person, for other projects and for `rodin import`.
+
+    It reads `transforms` back to the last bit. EG3D trains on pictures without alpha, so `eg3d` shows people over
+    white, and what is imported has the same cameras and an alpha that is told by the colours.
 
     \b
     Examples:

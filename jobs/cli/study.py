@@ -150,6 +150,7 @@ def serve(study: STUDY, host: HOST = "127.0.0.1", port: PORT = DEFAULT_PORT, url
       rodin study serve study/
       rodin study serve study/ --port 8200 --url https://study.example.org
     """
+    from analysis.study.addresses import host_name
     from analysis.study.connections import listening
     from analysis.study.record import open_study
     from analysis.study.server import LOCAL, serve
@@ -159,15 +160,14 @@ def serve(study: STUDY, host: HOST = "127.0.0.1", port: PORT = DEFAULT_PORT, url
     opened.check()
     listener = listening(host, port)
     votes = Votes(opened.votes)
-    names = [*LOCAL, *([] if host in ("0.0.0.0", "::") else [host])]  # noqa: S104
+    names = [*LOCAL, *([] if host in ("0.0.0.0", "::") else [host_name(host)])]  # noqa: S104
     if address is not None:
-        names.append(urlsplit(address).hostname or "")
+        names.append(host_name(urlsplit(address).hostname or ""))
     elif host not in (*LOCAL, "::1"):
         tell("without --url, browsers that ask for this machine by a name are refused; give the address raters open")
     if not votes.raters():
         tell(f"nobody is invited yet; `rodin study invite {study}` prints links")
-    shown = f"[{host}]" if ":" in host else host
-    print(f"{study}: http://{shown}:{listener.getsockname()[1]}/, end with Ctrl-C", flush=True)
+    print(f"{study}: http://{host_name(host)}:{listener.getsockname()[1]}/, end with Ctrl-C", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):  # which the server raises again once it has ended
         serve(opened, votes, listener, names, address)
@@ -194,12 +194,12 @@ def tally(
     from analysis.study.checklist import checklist
     from analysis.study.record import open_study
     from analysis.study.tally import checks, preferences, strengths, tally_of
-    from analysis.study.votes import Votes
+    from analysis.study.votes import read_answers
     from analysis.tables.tables import render_table, write_table
     from rodin.store.atomic import publish_bytes
 
     opened = open_study(study)
-    counted = tally_of(opened.design, Votes(opened.votes).answers() if opened.votes.is_file() else [], catch_pass)
+    counted = tally_of(opened.design, read_answers(opened.votes) if opened.votes.is_file() else [], catch_pass)
     tables = {"2": preferences(counted), "strengths": strengths(counted), "checks": checks(counted)}
     titles = dict(zip(tables, ("Table 2: what raters preferred", "Strengths", "Checks of the answers"), strict=True))
     target = output or study

@@ -23,6 +23,8 @@ AXES = {
     "eg3d": "camera_to_world with OpenCV axes: x right, y down, z forward; intrinsics in units of the picture's side",
 }
 """format -> what its matrices are"""
+BACKGROUND = "white"
+"""behind the people of EG3D's pictures, which have no alpha: the colour that the models of a run train on"""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,10 @@ def lens_of(intrinsics: list[float], side: int) -> dict[str, float]:
 
 
 def about_text(person: Person) -> str:
-    """The content of a person's `rodin.json` beside EG3D's pictures."""
-    return json.dumps(about(person), allow_nan=False, ensure_ascii=False) + "\n"
+    """The content of a person's `rodin.json` beside EG3D's pictures; pictures with alpha of older versions differ."""
+    told = about(person)
+    told[EXPORTED] |= {"background": BACKGROUND}
+    return json.dumps(told, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def labels(person: Person) -> Iterator[str]:

@@ -22,9 +22,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from rodin.captures import eg3d, transforms
+from rodin.compositing import bytes_over_white
 from rodin.config import Config
 from rodin.export.folder import ORIGINS, exporting, record_of
-from rodin.export.formats import AXES, Person, about_text, labels, transforms_text
+from rodin.export.formats import AXES, BACKGROUND, Person, about_text, labels, transforms_text
 from rodin.hooks import Progress
 from rodin.marks.tags import Origin, png_chunks
 from rodin.presets.toml import to_toml
@@ -42,6 +43,8 @@ THREADS = min(8, len(os.sched_getaffinity(0)))
 """pictures written at a time: two cores gain 1.7 times, and a disk that is shared wants no more"""
 NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """ids that may name a folder on any system"""
+PIXELS = {"transforms": "sRGB with straight alpha, lossless", "eg3d": f"sRGB over {BACKGROUND}, without alpha"}
+"""format -> what its pictures hold: EG3D trains on pictures of one or three channels alone"""
 
 
 @dataclass(frozen=True)
@@ -97,11 +100,16 @@ class ViewsExport:
         """Folder of a person's pictures."""
         return home if self.form == "eg3d" else home / "images"
 
+    def picture(self, rgba: np.ndarray) -> Image.Image:
+        """A view [R, R, 4] uint8, straight alpha, as its file shows it."""
+        return Image.fromarray(bytes_over_white(rgba) if self.form == "eg3d" else rgba)
+
     @property
     def command(self) -> str:
-        """The command that imports the export as it was."""
+        """The command that imports the export: `transforms` as it was, `eg3d` with an alpha told by the colours."""
         words = ["rodin", "import", self.form, str(self.output), "--preset", str(self.output / SETTINGS)]
-        return shlex.join([*words, "--run", "NEW"])
+        cut = ["--background", BACKGROUND] if self.form == "eg3d" else []
+        return shlex.join([*words, *cut, "--run", "NEW"])
 
     @property
     def settings(self) -> Config:
@@ -132,7 +140,7 @@ def size_of(export: ViewsExport, subject: str) -> int:
     chunks, size = chunks_of(export.person(subject).origin), 0
     for rgba in export.shards.read(subject, "rgba"):
         memory = io.BytesIO()
-        Image.fromarray(rgba).save(memory, "PNG", pnginfo=chunks)
+        export.picture(rgba).save(memory, "PNG", pnginfo=chunks)
         size += memory.tell()
     return size
 
@@ -149,7 +157,7 @@ def write_person(export: ViewsExport, person: Person, threads: ThreadPoolExecuto
     name, text = export.listing(person)
 
     def write(picture: str, rgba: np.ndarray) -> None:
-        Image.fromarray(rgba).save(pictures / picture, "PNG", pnginfo=chunks)
+        export.picture(rgba).save(pictures / picture, "PNG", pnginfo=chunks)
         fsync_file(pictures / picture)
 
     try:
@@ -224,7 +232,7 @@ def described(export: ViewsExport) -> dict[str, Any]:
     data = export.config.data
     return {
         "views": views,
-        "pictures": f"PNG, {side} x {side} pixels, sRGB with straight alpha, lossless; the first row is the top",
+        "pictures": f"PNG, {side} x {side} pixels, {PIXELS[export.form]}; the first row is the top",
         "cameras": f"{AXES[export.form]}; the centre of the first pixel is (0.5, 0.5)",
         "world": "y up, the face looks to +z; people fit into the box of half the side `box`, world units",
         "box": export.config.triplane.box,

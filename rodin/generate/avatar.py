@@ -18,10 +18,11 @@ from rodin.generate.export import check_export, export_avatar, metadata_of
 from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
 from rodin.generate.mesh import surface_mesh
 from rodin.hooks import Progress
-from rodin.marks.tags import MESH, glb_extras
+from rodin.marks.tags import glb_extras, mesh_origin
 from rodin.shapes import check_whole
 from rodin.store.atomic import publishing
 from rodin.store.errors import disk_error
+from rodin.store.outputs import check_file
 
 MESH_SIDE = 256  # grid points a side of a mesh: a cell is then a quarter of a texel of 64² planes
 MOST_MESH_SIDE = 512  # grid points a side; twice as many need 4 GB and no texel is as small
@@ -122,17 +123,19 @@ class Avatar:
             what was written.
 
         Raises:
-            ValueError: as `mesh`, another kind of file, or an avatar without a surface.
+            ValueError: as `mesh`, another kind of file or none that can be, or an avatar without a surface.
             StoreError: the disk refuses.
         """
         path = Path(path)
         checked_kind(path)
+        check_file(path)
         mesh = self.mesh(resolution, faces)
         if not len(mesh.faces):
             raise ValueError(f"{path}: the avatar has no surface, so there is no mesh; try another seed")
+        metadata = metadata_of(self.models, self.provenance)
         try:
             with publishing(path) as temporary:
-                write_mesh(temporary, mesh, glb_extras(MESH, metadata_of(self.models, self.provenance)))
+                write_mesh(temporary, mesh, glb_extras(mesh_origin(metadata), metadata))
         except OSError as problem:
             raise disk_error(path, problem) from problem
         return mesh

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from rodin.generate.pictures import labelled
 from rodin.generate.taken import taken
 from rodin.generate.texts import checked_text
 from rodin.hooks import Progress, no_progress
+from rodin.marks.tags import OF_CAPTURED
 from rodin.metrics import lpips as perceptual
 from rodin.metrics.psnr import psnr
 from rodin.shapes import check_whole
@@ -114,9 +115,17 @@ def edited_avatar(
     change = both[0] - both[1]
     change = change if tried is None else taken(both[1], change, *tried, rodin.models.decoder)
     planes = (avatar.planes.to(both) + change).clamp(-1, 1)
-    of = {key: value for key, value in avatar.provenance.items() if key != "measured"}  # of the one before
-    about = {**of, **edit_metadata(target, sources, strength), **cut, **sampling_metadata(rodin.config)}
+    about = before_edit(avatar.provenance) | edit_metadata(target, sources, strength) | cut
+    about |= sampling_metadata(rodin.config)
     return Avatar(rodin.models, planes, changed, avatar.seed, about, before=avatar)
+
+
+def before_edit(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What an edit keeps of the provenance before it: all but what was measured; of an earlier edit all, as `of`."""
+    of = {key: value for key, value in provenance.items() if key != "measured"}
+    if "target" not in of:
+        return of
+    return {key: of[key] for key in ("from", "seed", OF_CAPTURED) if key in of} | {"of": of}
 
 
 def edit_metadata(target: str, sources: Sequence[str], strength: float) -> dict[str, Any]:
@@ -146,8 +155,14 @@ def between(
             planes = (planes + (1 - blend) * own[left] + blend * own[left + 1]).clamp(-1, 1)
             about = {"from": "interpolation", "blend": blend, "how": how, "seed": ends[0].seed}
             about["ends"] = [dict(ends[one].provenance) for one in (left, left + 1)]
+            about |= captured_among(ends[left : left + 2])
             made.append(Avatar(rodin.models, planes, latent, ends[0].seed, about | sampling_metadata(rodin.config)))
     return made
+
+
+def captured_among(avatars: Sequence[Avatar]) -> dict[str, bool]:
+    """What metadata says of captured people among avatars; empty where there are none."""
+    return {OF_CAPTURED: True} if any(one.provenance.get(OF_CAPTURED) for one in avatars) else {}
 
 
 def check_way(ends: int, steps: int, how: str) -> None:

@@ -14,6 +14,7 @@ from rodin.generate.export import METADATA, PLANES, checksums
 from rodin.generate.models import check_models
 from rodin.generate.options import MOST_SEED
 from rodin.marks.marking import MARKS
+from rodin.marks.tags import OF_CAPTURED
 from rodin.store.reading import read_record
 from rodin.store.run_folder import RunFolder
 from rodin.store.shards.reader import Shards
@@ -49,7 +50,9 @@ def fitted_person(models: Avatars, name: str) -> Avatar:
     planes, latent = torch.from_numpy(shards.read(name, "planes")).float(), None
     if folder.stage("embed").is_dir() and name in (latents := Shards(folder.stage("embed"), "latents")):
         latent = torch.from_numpy(latents.read(name, "image", 0)).float()
-    return Avatar(models, planes.to(models.device), latent, 0, {"from": "subject", "subject": name, "seed": 0})
+    about = {"from": "subject", "subject": name, "seed": 0}
+    about |= {OF_CAPTURED: True} if models.config.data.source == "import" else {}
+    return Avatar(models, planes.to(models.device), latent, 0, about)
 
 
 def check_saved(folder: Path) -> None:

@@ -23,7 +23,7 @@ from rodin.generate.look import TURNTABLE, Look, cameras_along, render_samples
 from rodin.generate.mesh import surface_mesh
 from rodin.generate.pictures import save_animation, save_png
 from rodin.hooks import Progress
-from rodin.marks.tags import COMPOSITE, GENERATOR, MESH, glb_extras
+from rodin.marks.tags import COMPOSITE, GENERATOR, OF_CAPTURED, glb_extras, mesh_origin, picture_origin
 from rodin.store import manifest
 from rodin.store.atomic import make_folder, sha256_of
 from rodin.store.errors import disk_error
@@ -43,7 +43,9 @@ NOT_ASKED = (
     "settings",
     "cut",
     "measured",
+    OF_CAPTURED,
 )  # keys of metadata that no request sets
+FOUND_OUT = ("measured", OF_CAPTURED)  # keys of metadata that are not known before the work
 SHOWN = 60  # characters of a value in metadata that a message quotes
 
 
@@ -60,7 +62,8 @@ def metadata_of(avatars: Avatars, source: Mapping[str, Any], look: Look | None =
         look = look.of(avatars.config)
         source |= {"size": look.size, "views": look.views, "format": look.format, **avatars.marking.metadata()}
     metadata = {"generated": True, "generator": GENERATOR, "run": manifest.readable(folder.path.resolve()), **source}
-    return metadata | {"metres_per_unit": METRES, "models": {stage: checksums(folder, stage) for stage in MODELS}}
+    metadata |= {"metres_per_unit": METRES, "models": {stage: checksums(folder, stage) for stage in MODELS}}
+    return json.loads(json.dumps(metadata, default=manifest.plain))  # numbers of numpy as those of Python
 
 
 @contextmanager
@@ -84,7 +87,7 @@ def exporting(
     try:
         temporary.mkdir()
         yield temporary
-        avatars.marking.sign(temporary, composites)
+        avatars.marking.sign(temporary, composites, picture_origin(metadata))
         metadata["files"] = manifest.describe_files(temporary, sorted(path.name for path in temporary.iterdir()))
         text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
         (temporary / METADATA).write_text(text, encoding="utf-8")
@@ -138,7 +141,7 @@ def export_avatar(
         data, size, box = avatars.config.data, avatars.config.sample.mesh_resolution, avatars.config.triplane.box
         mesh = surface_mesh(planes.to(avatars.device), avatars.decoder, data, box=box, resolution=size)
         if len(mesh[1]):
-            write_glb(temporary / "avatar.glb", *mesh, extras=glb_extras(MESH, metadata))
+            write_glb(temporary / "avatar.glb", *mesh, extras=glb_extras(mesh_origin(metadata), metadata))
         (temporary / PLANES).write_bytes(avatar_bytes(planes, latent))
     return exported_paths(output)
 
@@ -222,22 +225,22 @@ def exported_paths(output: Path) -> dict[str, Any]:
 
 
 def is_exported(output: Path, metadata: Mapping[str, Any]) -> bool:
-    """Whether a folder holds a complete, undamaged export with this metadata."""
+    """Whether a folder holds a complete, undamaged export with this metadata, of `metadata_of`."""
     found = _metadata_in(output)
     files = found.pop("files", {})
-    found.pop("measured", None)  # not known before the work
-    if found != json.loads(json.dumps(metadata)):
+    for key in FOUND_OUT:
+        found.pop(key, None)
+    if found != metadata:
         return False
     return all((output / name).is_file() and sha256_of(output / name) == files[name]["sha256"] for name in files)
 
 
 def replaced(output: Path, metadata: Mapping[str, Any]) -> str:
-    """One line on the export in a folder that one with this metadata will replace; empty where there is none."""
+    """One line on the export in a folder that one of such metadata will replace; empty where there is none."""
     found = _metadata_in(output)
     if not found:
         return ""
-    new = json.loads(json.dumps(metadata))
-    differing = [key for key in (found | new) if key not in NOT_ASKED and found.get(key) != new.get(key)]
+    differing = [key for key in {**found, **metadata} if key not in NOT_ASKED and found.get(key) != metadata.get(key)]
     if not differing:
         return f"{output}: the same avatar, of other models or settings, or damaged, is replaced"
     values = ", ".join(f"{key} {str(found.get(key))[:SHOWN]!r}" for key in differing)

@@ -10,6 +10,7 @@ import numpy as np
 
 from rodin.field.cameras import Cameras
 from rodin.generate.avatar import Avatar
+from rodin.generate.changes import captured_among
 from rodin.generate.export import METADATA, check_export, exporting, metadata_of
 from rodin.generate.look import Look, cameras_along, render_samples
 from rodin.generate.pictures import labelled, save_animation, save_png
@@ -41,7 +42,7 @@ def save_interpolation(
     """
     check_export(output)
     models = avatars[0].models
-    metadata = metadata_of(models, source, look)
+    metadata = metadata_of(models, source | captured_among(avatars), look)
     count = max(look.views or 0, len(avatars))
     with exporting(models, output, metadata) as temporary:
         front, ring = (cameras_along(models.config, "ring", views) for views in (1, count))

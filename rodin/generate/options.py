@@ -74,7 +74,7 @@ class SamplingOptions:
         """
         sample, changes = config.sample, {}
         if self.guidance_scale is not None:
-            sample = sample.model_copy(update={"guidance_scale": self.guidance_scale})
+            sample = sample.model_copy(update={"guidance_scale": float(self.guidance_scale)})
         if self.precision is not None:
             sample = sample.model_copy(update={"precision": self.precision})
         if self.steps is not None:
@@ -82,7 +82,7 @@ class SamplingOptions:
             check_whole("steps", self.steps, 1, most, ", the base model's timesteps")
             for name in ("base", "upsample"):
                 part = getattr(config, name)
-                ddim = part.diffusion.model_copy(update={"sampler": "ddim", "sampling_steps": self.steps})
+                ddim = part.diffusion.model_copy(update={"sampler": "ddim", "sampling_steps": int(self.steps)})
                 changes[name] = part.model_copy(update={"diffusion": ddim})
         return config.model_copy(update=changes | {"sample": sample})
 

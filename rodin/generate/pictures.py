@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rodin.compositing import bytes_over_white
-from rodin.marks.tags import AVATAR, Origin, gif_comment, png_chunks
+from rodin.marks.tags import Origin, gif_comment, picture_origin, png_chunks
 
 FORMATS = ("gif", "mp4", "png")
 FRAME_MILLISECONDS = 90  # a full turn of 24 frames in 2.2 s
@@ -35,9 +36,17 @@ def check_format(kind: str) -> None:
             raise ValueError(f"format mp4: wanted the package imageio-ffmpeg, not installed; {INSTALL}") from None
 
 
-def save_png(path: Path, rgba: np.ndarray, metadata: Mapping[str, Any], origin: Origin = AVATAR) -> None:
-    """Write an image [H, W, 4] uint8 with text chunks that say where it comes from, made by what and from what."""
-    Image.fromarray(rgba, "RGBA").save(path, "PNG", pnginfo=png_chunks(origin, metadata=metadata))
+def save_png(path: Path, rgba: np.ndarray, metadata: Mapping[str, Any], origin: Origin | None = None) -> None:
+    """Write an image [H, W, 4] uint8 with text chunks that say where it comes from, made by what and from what.
+
+    Args:
+        path: the file.
+        rgba: the image.
+        metadata: of the avatar.
+        origin: of the image; None: that of the avatar's pictures.
+    """
+    chunks = png_chunks(origin or picture_origin(metadata), metadata=metadata)
+    Image.fromarray(rgba, "RGBA").save(path, "PNG", pnginfo=chunks)
 
 
 def save_animation(
@@ -73,24 +82,34 @@ def save_gif(path: Path, frames: np.ndarray, metadata: Mapping[str, Any]) -> Non
         append_images=images[1:],
         duration=frame_milliseconds(len(frames)),
         loop=0,
-        comment=gif_comment(AVATAR, metadata),
+        comment=gif_comment(picture_origin(metadata), metadata),
     )
 
 
 def save_mp4(path: Path, frames: np.ndarray, metadata: Mapping[str, Any]) -> None:
-    """Write images [V, H, W, 4] uint8 over white as a film (H.264), marked as generated; sides become even."""
+    """Write images [V, H, W, 4] uint8 over white as a film (H.264), marked as generated; sides become even.
+
+    Raises:
+        OSError: the film lacks frames, as on a full disk.
+    """
     ffmpeg = importlib.import_module("imageio_ffmpeg")
     images = bytes_over_white(frames)
     height, width = (side - side % 2 for side in images.shape[1:3])
-    said = f"comment={gif_comment(AVATAR).decode('ascii')}"
+    said = f"comment={gif_comment(picture_origin(metadata)).decode('ascii')}"
     writer = ffmpeg.write_frames(
         str(path), (width, height), fps=1000 / frame_milliseconds(len(frames)), quality=8, macro_block_size=2,
         output_params=["-metadata", said],
     )  # fmt: skip
     writer.send(None)
-    for image in images:
-        writer.send(np.ascontiguousarray(image[:height, :width]))
+    with contextlib.suppress(OSError):  # ffmpeg has ended: its frames tell
+        for image in images:
+            writer.send(np.ascontiguousarray(image[:height, :width]))
     writer.close()
+    written = 0
+    with contextlib.suppress(RuntimeError):  # a file that is cut short has no index, and cannot be read
+        written = ffmpeg.count_frames_and_secs(str(path))[0]
+    if written != len(images):  # no error of ffmpeg is told
+        raise OSError(f"ffmpeg wrote {written} of {len(images)} frames, as on a full disk")
 
 
 def labelled(pictures: Sequence[np.ndarray], labels: Sequence[str], side: int) -> np.ndarray:

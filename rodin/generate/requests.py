@@ -16,7 +16,7 @@ from rodin.generate.changes import checked_edit, edit_metadata, inversion_metada
 from rodin.generate.condition import AvatarRequest, avatar_requests, one_request
 from rodin.generate.edits import GENERAL_TEXTS
 from rodin.generate.existing import check_person, check_saved
-from rodin.generate.export import check_export, exported_paths, is_exported, metadata_of, replaced
+from rodin.generate.export import FOUND_OUT, check_export, exported_paths, is_exported, metadata_of, replaced
 from rodin.generate.inversion import InversionSettings
 from rodin.generate.look import Look
 from rodin.generate.models import check_models
@@ -260,8 +260,8 @@ def _made(
     if kept(rodin, output, source, look):
         return exported_paths(output)
     avatar = make()
-    measured = {key: avatar.provenance[key] for key in ("measured",) if key in avatar.provenance}
-    return replace(avatar, provenance={**source, **measured}).save(output, look=look, progress=rodin.progress)
+    found = {key: avatar.provenance[key] for key in FOUND_OUT if key in avatar.provenance}
+    return replace(avatar, provenance={**source, **found}).save(output, look=look, progress=rodin.progress)
 
 
 def kept(rodin: Rodin, output: Path, source: Mapping[str, Any], look: Look) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from rodin.field.cameras import Cameras
 from rodin.field.mesh_files import checked_faces, checked_kind
 from rodin.generate.avatar import MESH_SIDE, check_path, check_resolution
-from rodin.generate.changes import check_way
+from rodin.generate.changes import captured_among, check_way
 from rodin.generate.condition import AvatarRequest
 from rodin.generate.export import METADATA, exporting, metadata_of
 from rodin.generate.look import TURNTABLE, Look
@@ -20,6 +20,7 @@ from rodin.generate.pictures import save_animation
 from rodin.generate.requests import check_output_of, kept, opened
 from rodin.generate.texts import Tell
 from rodin.hooks import Progress
+from rodin.store.outputs import check_file
 
 
 def render_avatar(
@@ -61,7 +62,7 @@ def render_avatar(
     if not kept(rodin, output, source, look):
         (avatar,) = rodin.made([request])
         frames = avatar.render(cameras, views=count, size=look.size, progress=progress)
-        metadata = metadata_of(rodin.models, source, look)
+        metadata = metadata_of(rodin.models, source | captured_among([avatar]), look)
         with exporting(rodin.models, output, metadata) as folder:
             save_animation(folder, name, rodin.models.marking.marked(frames), look.format, metadata)
     pictures = sorted(path for path in output.iterdir() if path.name.startswith(name))
@@ -92,13 +93,13 @@ def mesh_avatar(
 
     Raises:
         ValueError, FileNotFoundError: as `sample_avatar`; another kind of file; or an avatar without a surface.
+        StoreError: the file cannot be written.
     """
     check_resolution(resolution)
     checked_kind(output)
     if faces is not None:
         checked_faces(faces)
-    if output.is_dir():
-        raise ValueError(f"{output}: is a folder, wanted a file's name")
+    check_file(output)
     rodin = opened(run, options, progress, tell, request)
     (avatar,) = rodin.made([request])
     if progress is not None:

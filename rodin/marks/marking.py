@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rodin.marks.credentials import SIGNED, Credentials
 from rodin.marks.keys import PUBLIC_KEY
-from rodin.marks.tags import AVATAR, COMPOSITE
+from rodin.marks.tags import AVATAR, COMPOSITE, Origin
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,8 +51,14 @@ class Marking:
 
         return np.stack([mark(picture, self.key) for picture in pictures])
 
-    def sign(self, folder: Path, composites: Collection[str] = ()) -> None:
-        """Sign the pictures of a folder, where there are credentials; `composites`: names of those that are mixed."""
+    def sign(self, folder: Path, composites: Collection[str] = (), origin: Origin = AVATAR) -> None:
+        """Sign the pictures of a folder, where there are credentials.
+
+        Args:
+            folder: of the pictures.
+            composites: names of those that show given pictures beside generated ones.
+            origin: of the others.
+        """
         if self.credentials is not None:
             for path in sorted(path for path in folder.iterdir() if path.suffix in SIGNED):
-                self.credentials.sign(path, COMPOSITE if path.name in composites else AVATAR)
+                self.credentials.sign(path, COMPOSITE if path.name in composites else origin)

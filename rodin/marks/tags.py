@@ -46,11 +46,25 @@ COMPOSITE = Origin(
     "a picture given by the user, beside generated images of a synthetic person made of it", "compositeSynthetic"
 )
 MESH = Origin("generated mesh of a synthetic person", "trainedAlgorithmicMedia")
+FITTED = Origin("image made of a fit to captured pictures of a person, not a photograph", "compositeSynthetic")
+FITTED_MESH = Origin("mesh made of a fit to captured pictures of a person", "compositeSynthetic")
+OF_CAPTURED = "captured"
+"""key of an avatar's metadata: true where it is a person of a run that imports people, or is made of one"""
 FIGURE = Origin(
     "figure of a run: its pictures of people are rendered or generated, or captured where the run imports them",
     "compositeSynthetic",
 )
 CAPTURED = Origin("captured pictures given by the user, checked before they are imported")
+
+
+def picture_origin(metadata: Mapping[str, Any]) -> Origin:
+    """Where an avatar's pictures come from, by its metadata."""
+    return FITTED if metadata.get(OF_CAPTURED) else AVATAR
+
+
+def mesh_origin(metadata: Mapping[str, Any]) -> Origin:
+    """Where an avatar's mesh comes from, by its metadata."""
+    return FITTED_MESH if metadata.get(OF_CAPTURED) else MESH
 
 
 def texts(origin: Origin, title: str = "", metadata: Mapping[str, Any] | None = None) -> dict[str, str]:

@@ -25,10 +25,7 @@ def check_output(output: Path, record: str) -> None:
         ValueError: no folder's name or a too long one, a file of that name, or a folder with other contents.
         StoreError: nothing can be written there.
     """
-    if output.name in ("", "..") or "\0" in str(output):
-        raise ValueError(f"output: got {str(output)!r}, wanted the name of a folder that is not there yet")
-    if too_long := [part for part in output.parts if len(os.fsencode(part)) > LONGEST_NAME]:
-        raise ValueError(f"output: a name of {len(os.fsencode(too_long[0]))} bytes, wanted at most {LONGEST_NAME}")
+    check_name(output, "folder that is not there yet")
     there = next(folder for folder in (output, *output.parents) if folder.exists())
     if not there.is_dir():
         named = "" if there == output else f" {there}"
@@ -36,8 +33,44 @@ def check_output(output: Path, record: str) -> None:
     foreign = output.exists() and not all(LEFTOVER.fullmatch(path.name) for path in output.iterdir())
     if foreign and not (output / record).is_file():
         raise ValueError(f"{output}: holds other files; wanted a new folder's name for the output")
-    above = output.resolve().parent if there == output else there  # where an entry will be made
-    trial = above / f".{uuid.uuid4().hex}"
+    check_place(output, output.resolve().parent if there == output else there)
+
+
+def check_file(output: Path) -> None:
+    """Refuse, before any work, a file that cannot be written; an earlier one there may be replaced.
+
+    Raises:
+        ValueError: no file's name or a too long one, a folder of that name, or a file where a folder is wanted.
+        StoreError: nothing can be written there.
+    """
+    check_name(output, "file")
+    if output.is_dir():
+        raise ValueError(f"{output}: is a folder, wanted a file's name")
+    there = next(folder for folder in output.parents if folder.exists())
+    if not there.is_dir():
+        raise ValueError(f"{output}: {there} is a file, wanted a folder")
+    check_place(output, there, f".{output.name}")  # as `publishing` names a file that it still writes
+
+
+def check_name(output: Path, what: str) -> None:
+    """Refuse a path that cannot name an output.
+
+    Raises:
+        ValueError: no name, as in "." or "..", or a too long one.
+    """
+    if output.name in ("", "..") or "\0" in str(output):
+        raise ValueError(f"output: got {str(output)!r}, wanted the name of a {what}")
+    if too_long := [part for part in output.parts if len(os.fsencode(part)) > LONGEST_NAME]:
+        raise ValueError(f"output: a name of {len(os.fsencode(too_long[0]))} bytes, wanted at most {LONGEST_NAME}")
+
+
+def check_place(output: Path, above: Path, ending: str = "") -> None:
+    """Refuse a folder in which an output's entry cannot be made, by trying.
+
+    Raises:
+        StoreError: the system refuses.
+    """
+    trial = above / f".{uuid.uuid4().hex}{ending}"
     try:  # what permissions say does not hold for root, on file systems of others, and on those that are read-only
         trial.mkdir()
         trial.rmdir()

@@ -82,7 +82,7 @@ def test_a_sheet_with_the_users_own_picture_is_a_composite_and_the_picture_is_no
     trained, secret, tmp_path, monkeypatch
 ):
     signed = []
-    monkeypatch.setattr(Marking, "sign", lambda self, folder, composites: signed.append(sorted(composites)))
+    monkeypatch.setattr(Marking, "sign", lambda self, folder, composites, origin: signed.append(sorted(composites)))
     photograph = np.full((48, 48, 4), (60, 90, 160, 255), np.uint8)
     photograph[:10, :, 3] = photograph[:, :12, 3] = photograph[:, 36:, 3] = 0
     steps, named = InversionSettings(latent_steps=0, planes_steps=1, yaw=0, pitch=0), {"image": photograph}

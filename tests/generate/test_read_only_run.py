@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from fixtures.obedient import ROOT
 from fixtures.ordinary_user import ordinary
 
-from rodin.generate import requests
+from rodin.generate import requests, uses
+from rodin.generate.avatar import Avatar
+from rodin.generate.condition import one_request
 from rodin.generate.look import Look
 from rodin.store.errors import StoreError
 from rodin.store.outputs import check_output
@@ -98,6 +101,32 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(name, words, tmp_pa
 def test_a_place_where_even_root_cannot_write_is_refused_before_the_work():
     with pytest.raises(StoreError, match="cannot write in /proc .*give another folder with --output"):
         check_output(Path("/proc/x"), "metadata.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("/proc/a.glb", "^/proc/a.glb: cannot write in /proc .*give another"),
+        ("file/a.glb", "^file/a.glb: file is a file, wanted a folder$"),
+        ("a.glb", "^a.glb: is a folder, wanted a file's name$"),
+        ("n" * 240 + ".glb", r"cannot write in \. \(File name too long\)"),
+        ("n" * 252 + ".glb", "^output: a name of 256 bytes, wanted at most 255$"),
+        ("x\0y.glb", r"^output: got 'x\\x00y.glb', wanted the name of a file$"),
+    ],
+)
+def test_a_mesh_that_cannot_be_written_is_refused_before_the_work(name, words, avatars, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    Path("a.glb").mkdir()
+    work = []
+    monkeypatch.setattr(uses, "opened", lambda *given, **named: work.append(given))
+    monkeypatch.setattr(Avatar, "mesh", lambda *given: work.append(given))
+    with pytest.raises(ValueError, match=words):
+        uses.mesh_avatar(avatars.folder.path, one_request(seed=1), output=Path(name))
+    with pytest.raises(ValueError, match=words):
+        Avatar(avatars, torch.zeros(3), None, 1, {}).save_mesh(name)
+    assert not work
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.glb", "file"]
 
 
 def test_the_longest_name_that_there_is_can_be_made(trained, tmp_path):

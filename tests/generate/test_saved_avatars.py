@@ -4,6 +4,7 @@ import functools
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from fixtures.small_run import CONFIG
@@ -13,7 +14,7 @@ from rodin.generate.api import Rodin
 from rodin.generate.condition import one_request
 from rodin.generate.export import METADATA
 from rodin.generate.look import Look
-from rodin.generate.options import sampling_metadata
+from rodin.generate.options import SamplingOptions, sampling_metadata
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,35 @@ def test_what_was_measured_of_an_avatar_is_not_told_of_its_edit(trained):
     rodin = Rodin(trained.path)
     one = replace(rodin.sample(seed=1), provenance={"from": "image", "seed": 1, "measured": {"after": {"psnr": 20.0}}})
     assert "measured" not in rodin.edit(one, "red").provenance
+
+
+def test_an_edit_of_an_edit_tells_both(trained, tmp_path):
+    rodin, look = Rodin(trained.path), Look(16, 1, "png")
+    one = rodin.edit(rodin.sample(text="a man", seed=3), "red hair", strength=2)
+    two = rodin.edit(replace(one, provenance={**one.provenance, "measured": 1}), "green shirt", source="a man")
+    assert two.provenance["of"] == one.provenance
+    assert (one.provenance["prompt"], one.provenance["target"], one.provenance["strength"]) == ("a man", "red hair", 2)
+    two.save(tmp_path / "two", look=look)
+    three = rodin.edit(rodin.load(tmp_path / "two"), "a hat")
+    three.save(tmp_path / "three", look=look)
+    told = json.loads((tmp_path / "three" / METADATA).read_text())
+    assert [told["target"], told["of"]["target"], told["of"]["of"]["target"]] == ["a hat", "green shirt", "red hair"]
+    assert (told["seed"], told["from"]) == (3, "text")
+
+
+def test_numbers_of_numpy_are_saved_as_numbers(trained, tmp_path):
+    options = SamplingOptions(guidance_scale=np.float32(2), steps=np.int64(2))
+    rodin, look = Rodin(trained.path, options=options), Look(np.int64(16), np.int64(1), "png")
+    one = rodin.edit(rodin.sample(seed=np.int64(3)), "red", strength=np.float32(1.5))
+    one.save(tmp_path / "one", look=look)
+    told = json.loads((tmp_path / "one" / METADATA).read_text())
+    wanted = {"size": 16, "views": 1, "strength": 1.5, "guidance_scale": 2, "steps": 2, "seed": 3}
+    assert {key: told[key] for key in wanted} == wanted
+    ends, named = [one_request(seed=1), one_request(saved=tmp_path / "one")], {"output": tmp_path / "way", "look": look}
+    for _ in range(2):  # made, and kept
+        told = []
+        uses.interpolate_avatars(trained.path, ends, steps=np.int64(2), tell=told.append, **named)
+    assert told == [f"{tmp_path / 'way'}: this very avatar is there already and kept"]
 
 
 def test_a_link_as_output_stays_one_and_the_avatar_read_is_not_replaced(trained, tmp_path):

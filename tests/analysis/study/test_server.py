@@ -6,6 +6,7 @@ import time
 import pytest
 from fixtures.small_study import Server, ask, make_study, stored, vote
 
+from analysis.study.addresses import host_name
 from analysis.study.design import CATCH
 from analysis.study.server import HEADERS, MOST_BYTES
 from analysis.study.votes import Votes
@@ -188,6 +189,42 @@ def test_behind_another_web_server_its_address_is_the_own_one(study, rater):
             assert ask(server, "POST", "/api/consent", token, {"agreed": True}, headers).status == status
     finally:
         server.kill()
+
+
+@pytest.mark.parametrize("url", ["https://Study.Example.org", "https://study.example.org:443/"])
+def test_an_address_with_capitals_or_its_usual_port_is_the_one_that_browsers_send(url, study, rater):
+    token, _ = rater
+    server = Server(study, "--url", url)
+    try:
+        for host in (f"127.0.0.1:{server.port}", "study.example.org"):
+            headers = {"Origin": "https://study.example.org", "Host": host}
+            assert ask(server, "POST", "/api/consent", token, {"agreed": True}, headers).status == 200
+            headers["Origin"] = "https://study.example.org:8443"
+            assert ask(server, "POST", "/api/consent", token, {"agreed": True}, headers).status == 403
+    finally:
+        server.kill()
+
+
+def test_raters_reach_an_address_of_ipv6(study, rater):
+    token, _ = rater
+    server = Server(study, "--url", "http://[2001:DB8:0::5]:8200")
+    try:
+        for host, status in (("[2001:db8::5]:8200", 200), ("[2001:db8::6]:8200", 400)):
+            headers = {"Origin": "http://[2001:db8::5]:8200", "Host": host}
+            assert ask(server, "GET", "/", headers=headers).status == status
+            assert ask(server, "POST", "/api/consent", token, {"agreed": True}, headers).status == status
+        headers["Host"] = f"127.0.0.1:{server.port}"  # another web server, which names us by our address
+        assert ask(server, "POST", "/api/consent", token, {"agreed": True}, headers).status == 200
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("::1", "[::1]"), ("2001:0DB8::0:5", "[2001:db8::5]"), ("127.0.0.1", "127.0.0.1"), ("Host.A", "host.a")],
+)
+def test_hosts_are_named_as_browsers_do(host, name):
+    assert host_name(host) == name
 
 
 def test_nobody_answers_faster_than_people_do(server, study, rater):

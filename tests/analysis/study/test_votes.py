@@ -1,12 +1,15 @@
 """The database of votes: tokens, order of trials, replays, and what a second process sees."""
 
+import json
+import shutil
 import sqlite3
 
 import pytest
+from fixtures.ordinary_user import give_back, protect, rodin
 from fixtures.small_study import make_study
 
 from analysis.study.design import rater_trials
-from analysis.study.votes import Refused, Votes, hashed
+from analysis.study.votes import Refused, Votes, hashed, read_answers
 from rodin.store.errors import StoreError
 
 
@@ -110,6 +113,48 @@ def test_bad_files_and_too_many_raters_are_one_line(study, votes, tmp_path):
     (tmp_path / "text.sqlite").write_text("not a database, " * 100)
     with pytest.raises(StoreError, match="cannot be opened as a database"):
         Votes(tmp_path / "text.sqlite")
+    with pytest.raises(StoreError, match="cannot be read as a database"):
+        read_answers(tmp_path / "text.sqlite")
     votes.database.execute("PRAGMA user_version = 7")
     with pytest.raises(StoreError, match="tables of version 7, wanted 1"):
+        read_answers(votes.path)
+    with pytest.raises(StoreError, match="tables of version 7, wanted 1"):
         Votes(votes.path)
+
+
+def test_votes_are_read_beside_a_server_and_nothing_is_written(study, tmp_path):
+    votes = Votes(tmp_path / "a # ? 100%.sqlite")
+    votes.invite(study, 1)
+    votes.consent(0)
+    votes.vote(0, 0, "left", 500)
+    assert read_answers(votes.path) == votes.answers() != []  # its vote is in the log alone
+    votes.close()
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
+    assert len(read_answers(votes.path)) == 1
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()} == before
+    (tmp_path / "empty.sqlite").write_bytes(b"")
+    assert read_answers(tmp_path / "empty.sqlite") == []
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_study_that_may_only_be_read_is_counted(ended, tmp_path):
+    """Also one whose server was killed, so that the last votes are in its log."""
+    opened = make_study(tmp_path / "made")
+    votes = Votes(opened.votes)
+    votes.invite(opened, 1)
+    votes.consent(0)
+    for number in range(opened.design.asked):
+        votes.vote(0, number, "left", 500)
+    if ended:
+        votes.close()
+    theirs = tmp_path / "theirs"
+    shutil.copytree(opened.path, theirs)
+    assert (theirs / "votes.sqlite-wal").exists() is not ended
+    protect(theirs)
+    try:
+        done = rodin("study", "tally", theirs, "--output", tmp_path / "mine", "--catch-pass", "0", "--json")
+    finally:
+        give_back(theirs)
+        votes.close()
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["raters"] == 1
