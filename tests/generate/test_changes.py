@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from rodin import Rodin
-from rodin.generate import edits
+from rodin.generate import changes, edits
 from rodin.generate.avatar import Avatar
 from rodin.generate.cascade import Avatars
 from rodin.generate.edits import direction, moved, people_latents
@@ -42,8 +42,9 @@ def test_an_edit_goes_as_far_as_is_asked_and_is_tried_on_other_people(rodin, mon
     torch.testing.assert_close(before[:, 0], people[[0, 2, 4]])
     torch.testing.assert_close(after[:, 0], unit(people[[0, 2, 4]] + 0.5 * along))
     assert asked == [[0, 1, 2]] * 2
-    monkeypatch.setattr(edits, "WITNESSES", 6)
-    assert moved(models, latent, TARGET, [SOURCE], 0.5)[1] is None
+    for witnesses in (5, 6):
+        monkeypatch.setattr(edits, "WITNESSES", witnesses)
+        assert (moved(models, latent, TARGET, [SOURCE], 0.5)[1] is None) == (witnesses > len(people))
 
 
 @pytest.mark.parametrize("witnesses", [6, 3])  # of five people: too few, and enough
@@ -58,11 +59,15 @@ def test_an_edit_adds_what_is_taken_of_the_models_change_to_the_avatar_s_own_pla
         change = taken(before, change, *tried, rodin.models.decoder)
         assert (change - (after - before)).abs().max() > 0.01
     assert change.abs().max() > 0.01
+    given = []
+    monkeypatch.setattr(changes, "taken", lambda *what: given.append(what[0]) or taken(*what))
     for own in (0.0, 0.2):
         marked = replace(one, planes=(one.planes + own).clamp(-1, 1))
         edited = rodin.edit(marked, TARGET, source=SOURCE)
         torch.testing.assert_close(edited.latent, latent)
         torch.testing.assert_close(edited.planes, (marked.planes + change).clamp(-1, 1), atol=1e-5, rtol=0)
+    assert all(torch.equal(planes, before) for planes in given)  # solid where the avatar is, before its change
+    assert len(given) == (0 if tried is None else 2)
 
 
 @pytest.mark.parametrize("how", ["slerp", "lerp"])
