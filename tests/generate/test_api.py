@@ -149,6 +149,9 @@ def test_an_edit_moves_towards_the_text_and_keeps_what_the_models_do_not_know(ro
     people = people_latents(rodin.models)
     along = direction(source[None], target, people)
     assert float(after.latent @ along) > float(one.latent @ along)
+    known, was = (rodin.sampled(avatar.latent[None], [one.seed])[0] for avatar in (after, one))
+    torch.testing.assert_close(after.planes, (one.planes + known - was).clamp(-1, 1), atol=1e-5, rtol=0)
+    assert (after.planes - one.planes).abs().max() > 0.01
     marked = replace(one, planes=(one.planes + 0.01).clamp(-1, 1))
     moved = rodin.edit(marked, "a person with red hair")
     free = (after.planes.abs() < 0.98) & (one.planes.abs() < 0.98)

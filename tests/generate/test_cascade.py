@@ -251,6 +251,23 @@ def test_the_upsampler_is_conditioned_on_the_normalised_low_planes(spied):
     torch.testing.assert_close(calls[-1]["latent"][0] - upsample["latent"][0], shift, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize(("predicts", "steps"), [("eps", 4), ("x0", 1), ("v", 1)])
+def test_planes_are_predicted_unguided_in_one_step_or_in_four_of_noise(avatars, monkeypatch, predicts, steps):
+    fresh, asked = Avatars(avatars.config, avatars.folder, CPU), []
+    fresh.__dict__["base"] = dataclasses.replace(
+        avatars.base, diffusion=avatars.base.diffusion | {"predicts": predicts}
+    )
+
+    def drawn(model, loaded, settings, shape, seeds, latent, gradients, on_step=None):
+        asked.append((loaded, settings.sampling_steps, gradients))
+        return torch.zeros(len(seeds), *shape)
+
+    monkeypatch.setattr(fresh, "_draw", drawn)
+    monkeypatch.setattr(fresh, "_guided", lambda *named: asked.append(named[-1]))
+    fresh.predicted(torch.ones(2, fresh.latent_width), [3, 4], gradients=predicts == "x0")
+    assert asked == [1.0, (fresh.base, steps, predicts == "x0"), (fresh._upsampler, 1, predicts == "x0")]
+
+
 @pytest.mark.parametrize(("model", "field"), [("base", "base"), ("_upsampler", "planes")])
 def test_models_of_people_and_their_mirror_images_are_clipped_to_the_range_of_both(trained, model, field):
     fits = Shards(trained.stage("fit"), "planes")

@@ -5,7 +5,15 @@ from oracles.noise import noise
 from rodin.diffusion.losses import diffusion_loss
 from rodin.diffusion.schedule import Schedule
 from rodin.nets.base import BaseUNet
-from rodin.nets.blocks import Attention, norm, time_embedding, to_picture, to_planes
+from rodin.nets.blocks import (
+    Attention,
+    from_patches,
+    norm,
+    time_embedding,
+    to_patches,
+    to_picture,
+    to_planes,
+)
 from rodin.nets.degrade import degrade
 from rodin.nets.upsample import Upsampler
 
@@ -57,6 +65,13 @@ Z = torch.nn.functional.normalize(torch.randn(3, 6, generator=torch.Generator().
 def test_pictures_come_back():
     for rolled in (True, False):
         assert torch.equal(to_planes(to_picture(X, rolled), rolled), X)
+
+
+@pytest.mark.parametrize("side", [2, 4])
+def test_patches_come_back(side):
+    patches = to_patches(X, side)
+    assert patches.shape == (3, 3, 4 * side**2, 16 // side, 16 // side)
+    assert torch.equal(from_patches(patches, side), X)
 
 
 def test_groups_adapt_to_the_channels():
@@ -115,6 +130,11 @@ def test_attention_is_softmax_over_texels():
     q, k, v = layer.qkv(texels).chunk(3, dim=1)
     seen = torch.softmax(q @ k.T / 2, dim=1) @ v
     torch.testing.assert_close(layer(x)[0].flatten(1).T, x[0].flatten(1).T + layer.out(seen), rtol=0, atol=1e-12)
+
+
+def test_the_null_latent_begins_as_long_as_any_other():
+    model = base(latent_width=4096)
+    assert float(model.null_latent.detach().norm()) == pytest.approx(1, rel=0.05)
 
 
 def test_dropped_rows_are_the_learned_null():

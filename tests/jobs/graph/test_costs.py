@@ -115,3 +115,20 @@ def test_kept_averages_are_in_the_memory_of_one_rank_more():
     plain, more = (stage_of("evaluate").resources(one, GPUS) for one in (config, kept))
     assert more.ranks == 4
     assert more.memory_gb - plain.memory_gb == pytest.approx(4e-9 * base_size(config).parameters)
+
+
+DRAWN = costs.drawing_flops(preset("tiny")) / 2e10  # seconds of both denoisers for one avatar, on one core
+PICTURE = 24**2 * 16 * 2.5e-6  # of one view of it
+SECONDS = {
+    "render": 6 * (0.5 + 10 * 0.06 + 10 * 24**2 * 2 * 2e-6) / 2,  # of six people on two cores: scene, views, samples
+    "sample": (2 + 4 + 3 + 1) * (DRAWN + 2 * PICTURE),  # of nothing, of texts, an interpolation, the trajectory
+    "evaluate": (2 + 4) * (DRAWN + (2 + 10) * PICTURE),  # two measured, four of the cascade
+    "embed": 6 * (10 + 3) / (16 * 4 * (224 / 24) ** 2),  # views, and mirrored ones, on four cores
+    "decoder": 20 * 1 * 128 * 16 * 3.2e-7 / 4,  # steps, subjects, rays, samples
+}
+
+
+@pytest.mark.parametrize("stage", SECONDS)
+def test_the_expected_time_of_a_stage_is_in_minutes(stage: str):
+    found = stage_of(stage).resources(preset("tiny"), CORES).minutes
+    assert found == pytest.approx(SECONDS[stage] / 60, rel=1e-6)
